@@ -1,0 +1,64 @@
+//! Folders of `src` depend downwards only, in the order that `lib.rs` states.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each folder with the folders that it may use.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("model", &["error"]),
+    ("otlp", &["error", "model"]),
+    ("store", &["error", "model", "otlp"]),
+    ("engine", &["error", "model", "store"]),
+    ("render", &["error"]),
+    ("generate", &["error", "model"]),
+    ("ingest", &["error", "model", "otlp", "store"]),
+    ("server", &["error", "model", "engine"]),
+    ("repl", &["error", "model", "engine", "render", "store"]),
+    ("cli", &["error", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl"]),
+];
+
+#[test]
+fn folders_depend_downwards_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&src) {
+        let place = file.strip_prefix(&src).expect("below src");
+        let folder = place.iter().next().and_then(|part| part.to_str()).expect("a name").trim_end_matches(".rs");
+        if matches!(folder, "main" | "lib") {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == folder) else {
+            wrong.push(format!("{folder} has no place in the order of folders"));
+            continue;
+        };
+        let text = fs::read_to_string(&file).expect("readable source");
+        for used in used_folders(&text) {
+            if used != folder && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{} uses {used}, which lies above or beside {folder}", place.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The names that follow `crate::` in code, comments left out.
+fn used_folders(text: &str) -> Vec<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split("crate::").skip(1).map(first_name)).filter(|name| !name.is_empty()).collect()
+}
+
+fn first_name(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("readable folder").map(|entry| entry.expect("readable entry").path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => rust_files(&path),
+            false => vec![path],
+        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}

@@ -1,0 +1,23 @@
+//! What several topics share: where the shared real traces are, and how a test says that it was skipped.
+
+use std::path::PathBuf;
+
+/// The folder of real traces with independently computed facts, when it is at hand.
+///
+/// It lies beside the checkout as `shared/data`, or where `SPANHOUSE_SHARED_DATA` says. Without it the test says by name that it was
+/// skipped; under `CI=true` that is a failure.
+pub fn shared_data(test: &str) -> Option<PathBuf> {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = std::env::var_os("SPANHOUSE_SHARED_DATA").map_or(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    skip(test, &format!("{} is not there", folder.display()));
+    None
+}
+
+/// Says that a test was skipped and why; fails it under `CI=true`.
+pub fn skip(test: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{test} may not be skipped in CI: {why}");
+    eprintln!("SKIPPED {test}: {why}");
+}
