@@ -1,0 +1,70 @@
+//! A Markdown table, as GitHub reads it.
+
+use std::io::Write;
+
+use datafusion::arrow::array::Array;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::record_batch::RecordBatch;
+
+use super::cell::{is_number, push_text};
+use super::sanitize::push_sanitized;
+use super::writer::write_failed;
+use crate::error::Result;
+
+/// Writes rows of a Markdown table.
+pub(super) struct MarkdownRows {
+    line: String,
+    cell: String,
+    null: String,
+}
+
+impl MarkdownRows {
+    pub(super) fn start(schema: &Schema, null: &str, out: &mut dyn Write) -> Result<Self> {
+        let mut line = String::from("|");
+        for field in schema.fields() {
+            line.push(' ');
+            push_escaped(field.name(), &mut line);
+            line.push_str(" |");
+        }
+        line.push_str("\n|");
+        for field in schema.fields() {
+            line.push_str(if is_number(field.data_type()) { " ---: |" } else { " --- |" });
+        }
+        line.push('\n');
+        out.write_all(line.as_bytes()).map_err(write_failed)?;
+        Ok(Self { line, cell: String::new(), null: null.to_owned() })
+    }
+
+    pub(super) fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<()> {
+        for row in 0..batch.num_rows() {
+            self.line.clear();
+            self.line.push('|');
+            for column in batch.columns() {
+                self.line.push(' ');
+                match column.is_null(row) {
+                    true => self.line.push_str(&self.null),
+                    false => {
+                        self.cell.clear();
+                        push_text(column, row, &mut self.cell)?;
+                        push_escaped(&self.cell, &mut self.line);
+                    }
+                }
+                self.line.push_str(" |");
+            }
+            self.line.push('\n');
+            out.write_all(self.line.as_bytes()).map_err(write_failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends text that can neither end a cell, start a tag nor drive a terminal.
+fn push_escaped(text: &str, line: &mut String) {
+    for (position, part) in text.split('\n').enumerate() {
+        if position > 0 {
+            line.push_str("<br>");
+        }
+        let escaped = part.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;");
+        push_sanitized(&escaped, line);
+    }
+}

@@ -1,0 +1,19 @@
+//! Query results as text for people and as bytes for programs: table, CSV, JSON, NDJSON, Markdown, Parquet.
+//!
+//! Knows Arrow and nothing of where rows come from or go to. A [`Writer`] takes batches as they are made and holds at most one
+//! chunk of them, so that a result of any length is written in bounded memory.
+
+mod cell;
+mod delimited;
+mod format;
+mod json;
+mod markdown;
+mod parquet;
+mod sanitize;
+mod table;
+mod writer;
+
+pub use cell::{push_json, push_text};
+pub use format::Format;
+pub use sanitize::{push_sanitized, sanitize};
+pub use writer::{Expanded, RenderOptions, Writer, write_all};
