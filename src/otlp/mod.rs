@@ -2,6 +2,17 @@
 //!
 //! Knows the wire format and [`crate::model`]; does no input or output.
 
+mod attributes;
+mod columns;
 mod decode;
+mod limits;
+mod lists;
+mod maps;
+mod merge;
+mod refusals;
+mod span;
+mod value;
+mod wire;
 
-pub use decode::{Decoded, Refusals, decode_export};
+pub use decode::{Decoded, decode_export};
+pub use refusals::{RefusalReason, Refusals};
