@@ -2,6 +2,25 @@
 //!
 //! Knows the store's snapshots and nothing of wires, terminals or files in the data directory.
 
+mod admit;
+mod catalog;
+mod commands;
+mod engine_core;
+mod errors;
+mod execution;
+mod functions;
+mod limits;
+mod planner;
+mod provider;
+mod runtime;
+mod script;
 mod session;
+mod settings;
+mod variables;
 
-pub use session::{Engine, EngineSettings, Outcome, Rows, Session, Statement};
+pub use engine_core::Engine;
+pub use execution::RowStream;
+pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
+pub use session::{Outcome, Rows, Session, Statement};
+pub use settings::EngineSettings;
+pub use variables::SERVER_VERSION;

@@ -1,40 +1,42 @@
 //! Sessions: one per connection, with settings of its own, over one shared engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::ScalarValue;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 
+use super::commands::Command;
+use super::engine_core::Engine;
+use super::errors::from_datafusion;
+use super::execution::{self, RowStream};
+use super::provider::PinnedSnapshot;
+use super::script::{self, Body, Parsed};
+use super::variables::Variables;
 use crate::error::{Error, Result};
-use crate::store::SnapshotSource;
-
-/// What a user may set about queries.
-#[derive(Debug, Clone, Default)]
-pub struct EngineSettings {}
-
-/// The shared part: functions, catalogue, memory pool and query runtime.
-#[derive(Debug)]
-pub struct Engine {
-    source: Arc<dyn SnapshotSource>,
-}
-
-impl Engine {
-    /// Starts the query runtime over `source`.
-    pub fn new(source: Arc<dyn SnapshotSource>, _settings: EngineSettings) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { source }))
-    }
-
-    /// Opens a session with default settings.
-    pub fn session(self: &Arc<Self>) -> Session {
-        Session { engine: self.clone() }
-    }
-}
+use crate::store::Snapshot;
 
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
     engine: Arc<Engine>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    variables: Variables,
+    transaction: Option<Transaction>,
+}
+
+/// An open transaction: its snapshot, pinned by its first query, and the settings that `SET LOCAL` will give back.
+#[derive(Debug)]
+struct Transaction {
+    snapshot: Option<Snapshot>,
+    variables_before: Variables,
+    local_changes: bool,
 }
 
 /// A parsed, admitted and analysed statement.
@@ -46,6 +48,13 @@ pub struct Statement {
     pub parameter_types: Vec<Option<DataType>>,
     /// The result's columns; `None` for a command without rows.
     pub schema: Option<SchemaRef>,
+    work: Arc<Work>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Plan { plan: LogicalPlan, tag: &'static str },
+    Command(Command),
 }
 
 /// What a statement gives.
@@ -58,20 +67,228 @@ pub enum Outcome {
 /// A result as it is made: dropping it stops the statement and frees its CPU and memory.
 pub struct Rows {
     pub schema: SchemaRef,
-    pub stream: SendableRecordBatchStream,
+    pub stream: RowStream,
     /// The PostgreSQL command tag without the count: `SELECT`, `SHOW`, `EXPLAIN`.
     pub tag: &'static str,
 }
 
 impl Session {
-    /// Splits a script into statements and admits each: limits, read-only, known names, types.
-    pub async fn prepare(&self, _script: &str) -> Result<Vec<Statement>> {
-        let _ = self.engine.source.snapshot().await?;
-        Err(Error::internal("the engine is not built yet"))
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        let mut inner = Inner::default();
+        if let Some(timeout) = engine.settings().statement_timeout {
+            // The engine's own default is in range by its type.
+            let _ = inner.variables.set("statement_timeout", Some(&timeout.as_millis().to_string()));
+        }
+        Self { engine, inner: Mutex::new(inner) }
     }
 
-    /// Runs a statement on a snapshot pinned now.
-    pub async fn execute(&self, _statement: &Statement, _parameters: &[ScalarValue]) -> Result<Outcome> {
-        Err(Error::internal("the engine is not built yet"))
+    /// Splits a script into statements and admits each: limits, read-only, known names, types.
+    pub async fn prepare(&self, script: &str) -> Result<Vec<Statement>> {
+        let state = self.state()?;
+        let script = script.to_string();
+        let work = async move {
+            let mut statements = Vec::new();
+            for parsed in script::parse(&script)? {
+                statements.push(prepare_one(&state, parsed).await?);
+            }
+            Ok(statements)
+        };
+        self.engine.runtime().run(work).await
     }
+
+    /// Runs a statement on a snapshot pinned now, or on the transaction's.
+    pub async fn execute(&self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Outcome> {
+        let (plan, tag) = match &*statement.work {
+            Work::Command(command) => return self.command(command),
+            Work::Plan { plan, tag } => (plan.clone(), *tag),
+        };
+        if parameters.len() < statement.parameter_types.len() {
+            let message =
+                format!("the statement has {} parameters and was given {}", statement.parameter_types.len(), parameters.len());
+            return Err(Error::bad_input(message).with_sqlstate("08P01"));
+        }
+        let plan = match parameters {
+            [] => plan,
+            values => plan.replace_params_with_values(&ParamValues::from(values.to_vec())).map_err(from_datafusion)?,
+        };
+        let snapshot = self.snapshot().await?;
+        let mut state = self.state()?;
+        state.mark_start_execution();
+        state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
+        let timeout = self.inner().variables.statement_timeout();
+        let (schema, stream) = execution::start(self.engine.runtime(), state, plan, timeout).await?;
+        Ok(Outcome::Rows(Rows { schema, stream, tag }))
+    }
+
+    /// The value of a setting, by its PostgreSQL name.
+    pub fn setting(&self, name: &str) -> Result<String> {
+        self.inner().variables.get(name).map(str::to_string)
+    }
+
+    /// Changes a setting, as `SET` does.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.inner().variables.set(name, Some(value))
+    }
+
+    /// Whether a transaction is open.
+    pub fn in_transaction(&self) -> bool {
+        self.inner().transaction.is_some()
+    }
+
+    /// The engine's state with this session's settings.
+    fn state(&self) -> Result<SessionState> {
+        let mut state = self.engine.state().clone();
+        let time_zone = self.inner().variables.get("timezone")?.to_string();
+        state.config_mut().options_mut().execution.time_zone = Some(time_zone);
+        Ok(state)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        if let Some(Transaction { snapshot: Some(snapshot), .. }) = &self.inner().transaction {
+            return Ok(snapshot.clone());
+        }
+        let snapshot = self.engine.source().snapshot().await?;
+        if let Some(transaction) = &mut self.inner().transaction {
+            return Ok(transaction.snapshot.get_or_insert(snapshot).clone());
+        }
+        Ok(snapshot)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn command(&self, command: &Command) -> Result<Outcome> {
+        let mut inner = self.inner();
+        let tag = match command {
+            Command::Begin { tag } => {
+                let variables_before = inner.variables.clone();
+                inner.transaction.get_or_insert(Transaction { snapshot: None, variables_before, local_changes: false });
+                tag
+            }
+            Command::Commit => {
+                inner.end_transaction(false);
+                "COMMIT"
+            }
+            Command::Rollback => {
+                inner.end_transaction(true);
+                "ROLLBACK"
+            }
+            Command::Savepoint { tag } if inner.transaction.is_some() => tag,
+            Command::Savepoint { tag } => {
+                return Err(Error::bad_input(format!("{tag} can only be used in transaction blocks")).with_sqlstate("25P01"));
+            }
+            Command::Set { name, value, local } => {
+                inner.set(name, value.as_deref(), *local)?;
+                "SET"
+            }
+            Command::SetNothing => "SET",
+            Command::Reset { name: Some(name) } => {
+                inner.variables.set(name, None)?;
+                "RESET"
+            }
+            Command::Reset { name: None } => {
+                inner.variables.reset_all();
+                "RESET"
+            }
+            Command::Discard { all } => {
+                if *all {
+                    inner.variables.reset_all();
+                }
+                if *all { "DISCARD ALL" } else { "DISCARD" }
+            }
+            Command::Show { name } => return show(&inner.variables, name.as_deref()),
+        };
+        Ok(Outcome::Command(tag.to_string()))
+    }
+}
+
+impl Inner {
+    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        self.variables.set(name, value)?;
+        if let Some(transaction) = &mut self.transaction {
+            match local {
+                true => transaction.local_changes = true,
+                // A plain SET outlives the transaction that commits.
+                false if !transaction.local_changes => {}
+                false => transaction.variables_before.set(name, value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn end_transaction(&mut self, rolled_back: bool) {
+        if let Some(transaction) = self.transaction.take()
+            && (rolled_back || transaction.local_changes)
+        {
+            self.variables = transaction.variables_before;
+        }
+    }
+}
+
+async fn prepare_one(state: &SessionState, parsed: Parsed) -> Result<Statement> {
+    let Parsed { text, body } = parsed;
+    match body {
+        Body::Command(command) => {
+            let schema = show_schema(&command)?;
+            Ok(Statement { text, parameter_types: Vec::new(), schema, work: Arc::new(Work::Command(command)) })
+        }
+        Body::Query(ast) => {
+            let tag = if text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain")) { "EXPLAIN" } else { "SELECT" };
+            let statement = datafusion::sql::parser::Statement::Statement(ast);
+            let plan = state.statement_to_plan(statement).await.map_err(from_datafusion)?;
+            let parameter_types = parameter_types(&plan)?;
+            let schema = Some(plan.schema().inner().clone());
+            Ok(Statement { text, parameter_types, schema, work: Arc::new(Work::Plan { plan, tag }) })
+        }
+    }
+}
+
+fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+    let mut types = Vec::new();
+    for (name, data_type) in plan.get_parameter_types().map_err(from_datafusion)? {
+        let Some(number) = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()).filter(|n| *n > 0) else {
+            return Err(Error::bad_input(format!("there is no parameter {name}")).with_sqlstate("42P02"));
+        };
+        // The wire protocol counts parameters in 16 bits.
+        if number > usize::from(u16::MAX) {
+            return Err(Error::bad_input(format!("there is no parameter {name}")).with_sqlstate("42P02"));
+        }
+        if types.len() < number {
+            types.resize(number, None);
+        }
+        types[number - 1] = data_type;
+    }
+    Ok(types)
+}
+
+fn show_schema(command: &Command) -> Result<Option<SchemaRef>> {
+    let Command::Show { name } = command else { return Ok(None) };
+    let names = match name {
+        Some(name) => vec![Variables::display_name(name)?],
+        None => vec!["name", "setting", "description"],
+    };
+    let fields: Vec<_> = names.into_iter().map(|name| Field::new(name, DataType::Utf8, false)).collect();
+    Ok(Some(Arc::new(Schema::new(fields))))
+}
+
+fn show(variables: &Variables, name: Option<&str>) -> Result<Outcome> {
+    let command = Command::Show { name: name.map(str::to_string) };
+    let schema = show_schema(&command)?.ok_or_else(|| Error::internal("SHOW without columns"))?;
+    let columns: Vec<Vec<&str>> = match name {
+        Some(name) => vec![vec![variables.get(name)?]],
+        None => {
+            let (mut names, mut values, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+            for (name, value, note) in variables.all() {
+                names.push(name);
+                values.push(value);
+                notes.push(note);
+            }
+            vec![names, values, notes]
+        }
+    };
+    let columns = columns.into_iter().map(|column| Arc::new(StringArray::from(column)) as _).collect();
+    let batch = RecordBatch::try_new(schema, columns).map_err(|e| Error::internal(e.to_string()))?;
+    let (schema, stream) = execution::rows_of(batch);
+    Ok(Outcome::Rows(Rows { schema, stream, tag: "SHOW" }))
 }

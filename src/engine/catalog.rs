@@ -1,0 +1,92 @@
+//! The catalogue: the views of `schema/` under `traces`, and the spans that they are made from, which are not listed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::datasource::ViewTable;
+use datafusion::error::Result;
+
+use super::provider::SpansTable;
+
+/// The catalogue's name, which clients see as the database.
+pub(super) const CATALOG: &str = "spanhouse";
+/// The schema on the search path.
+pub(super) const TRACES: &str = "traces";
+/// The schema of physical tables: reachable for the views, listed nowhere.
+pub(super) const INTERNAL: &str = "internal";
+
+/// The views in the order in which they are made: a view may use those before it.
+pub(super) const VIEWS: &[(&str, &str)] = &[
+    ("spans", include_str!("../../schema/spans.sql")),
+    ("events", include_str!("../../schema/events.sql")),
+    ("links", include_str!("../../schema/links.sql")),
+];
+
+/// The one catalogue, shared by all sessions.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    schemas: RwLock<BTreeMap<String, Arc<dyn SchemaProvider>>>,
+    internal: Arc<Relations>,
+}
+
+impl Catalog {
+    /// Creates the catalogue with no views yet.
+    pub fn new() -> (Arc<Self>, Arc<Relations>) {
+        let traces = Arc::new(Relations::default());
+        let internal = Arc::new(Relations::default());
+        internal.insert("spans", Arc::new(SpansTable));
+        let schemas = BTreeMap::from([(TRACES.to_string(), traces.clone() as Arc<dyn SchemaProvider>)]);
+        (Arc::new(Self { schemas: RwLock::new(schemas), internal }), traces)
+    }
+}
+
+impl CatalogProvider for Catalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.schemas.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        match name {
+            INTERNAL => Some(self.internal.clone()),
+            _ => self.schemas.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned(),
+        }
+    }
+
+    fn register_schema(&self, name: &str, schema: Arc<dyn SchemaProvider>) -> Result<Option<Arc<dyn SchemaProvider>>> {
+        Ok(self.schemas.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), schema))
+    }
+}
+
+/// A schema whose relations are known when the engine starts.
+#[derive(Debug, Default)]
+pub(super) struct Relations {
+    tables: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl Relations {
+    /// Adds a view.
+    pub fn insert_view(&self, name: &str, view: ViewTable) {
+        self.insert(name, Arc::new(view));
+    }
+
+    fn insert(&self, name: &str, table: Arc<dyn TableProvider>) {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), table);
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Relations {
+    fn table_names(&self) -> Vec<String> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.tables.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    }
+}

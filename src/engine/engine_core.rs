@@ -1,0 +1,117 @@
+//! The engine: what all sessions share.
+
+use std::sync::Arc;
+
+use datafusion::datasource::ViewTable;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, memory_pool::MemoryPool};
+use datafusion::prelude::SessionConfig;
+
+use super::catalog::{self, Catalog};
+use super::errors::from_datafusion;
+use super::functions;
+use super::planner::Dialect;
+use super::runtime::QueryRuntime;
+use super::script::{self, Body};
+use super::session::Session;
+use super::settings::EngineSettings;
+use crate::error::{Error, Result};
+use crate::store::SnapshotSource;
+
+/// The shared part: functions, catalogue, memory pool and query runtime.
+#[derive(Debug)]
+pub struct Engine {
+    source: Arc<dyn SnapshotSource>,
+    settings: EngineSettings,
+    state: SessionState,
+    runtime: QueryRuntime,
+}
+
+impl Engine {
+    /// Starts the query runtime over `source`.
+    pub fn new(source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
+        let runtime = QueryRuntime::start(settings.threads)?;
+        let state = state(&settings)?;
+        Ok(Arc::new(Self { source, settings, state, runtime }))
+    }
+
+    /// Opens a session with default settings.
+    pub fn session(self: &Arc<Self>) -> Session {
+        Session::new(self.clone())
+    }
+
+    pub(super) fn source(&self) -> &Arc<dyn SnapshotSource> {
+        &self.source
+    }
+
+    pub(super) fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    pub(super) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    pub(super) fn runtime(&self) -> &QueryRuntime {
+        &self.runtime
+    }
+}
+
+fn state(settings: &EngineSettings) -> Result<SessionState> {
+    let (catalog, traces) = Catalog::new();
+    let builder = SessionStateBuilder::new()
+        .with_config(config())
+        .with_runtime_env(Arc::new(runtime_env(settings)?))
+        .with_default_features()
+        .with_expr_planners(Dialect::planners());
+    let context = SessionContext::new_with_state(builder.build());
+    context.register_catalog(catalog::CATALOG, catalog);
+    for function in functions::scalar_functions() {
+        context.register_udf(function);
+    }
+    for (name, sql) in catalog::VIEWS {
+        traces.insert_view(name, view(&context.state(), sql)?);
+    }
+    Ok(context.state())
+}
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(catalog::CATALOG, catalog::TRACES)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    options.execution.time_zone = Some("UTC".into());
+    // Two cores and small files: statistics come from the table's log, not from listing.
+    options.execution.collect_statistics = false;
+    options.sql_parser.map_string_types_to_utf8view = true;
+    // PostgreSQL sorts NULL as the largest value.
+    options.sql_parser.default_null_ordering = "nulls_max".into();
+    options.explain.show_statistics = false;
+    config
+}
+
+fn runtime_env(settings: &EngineSettings) -> Result<RuntimeEnv> {
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(settings.memory_bytes));
+    let mode = match &settings.spill_dir {
+        Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(settings.spill_bytes);
+    RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build().map_err(from_datafusion)
+}
+
+fn view(state: &SessionState, sql: &str) -> Result<ViewTable> {
+    let mut statements = script::parse(sql)?;
+    let Some(Body::Query(ast)) = statements.pop().map(|statement| statement.body) else {
+        return Err(Error::internal("a view that is not a query"));
+    };
+    let statement = datafusion::sql::parser::Statement::Statement(ast);
+    // Names resolve in memory, so this never waits.
+    let plan = futures::executor::block_on(state.statement_to_plan(statement)).map_err(from_datafusion)?;
+    Ok(ViewTable::new(plan, Some(sql.trim().to_string())))
+}

@@ -1,0 +1,124 @@
+//! A plan runs: on the query runtime, its rows through a bounded channel to whoever takes them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use futures::{Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::errors::from_datafusion;
+use super::runtime::{QueryRuntime, Task};
+use crate::error::{Error, Kind, Result};
+
+/// Batches that wait for a client: enough to keep both sides busy, few enough that a slow client holds little memory.
+const BATCHES_AHEAD: usize = 2;
+
+/// Rows as they are made. Dropping the stream stops the statement.
+pub type RowStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
+
+/// Plans and starts a statement; returns when its first row can be asked for.
+pub(super) async fn start(
+    runtime: &QueryRuntime,
+    state: SessionState,
+    plan: LogicalPlan,
+    timeout: Option<Duration>,
+) -> Result<(SchemaRef, RowStream)> {
+    let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
+    let (rows, batches) = mpsc::channel(BATCHES_AHEAD);
+    let (started, ready) = oneshot::channel();
+    let task = runtime.spawn(run(state, plan, started, rows));
+    let schema = match deadline {
+        Some((at, timeout)) => tokio::time::timeout_at(at, ready).await.map_err(|_| timed_out(timeout))?,
+        None => ready.await,
+    };
+    let schema = schema.map_err(|_| Error::internal("the statement made its thread panic while it was planned"))??;
+    let stream = Rows { batches, deadline: deadline.map(|(at, timeout)| (Box::pin(sleep_until(at)), timeout)), task: Some(task) };
+    Ok((schema, Box::pin(stream)))
+}
+
+async fn run(
+    state: SessionState,
+    plan: LogicalPlan,
+    started: oneshot::Sender<Result<SchemaRef>>,
+    rows: mpsc::Sender<Result<Option<RecordBatch>>>,
+) {
+    let stream = match state.create_physical_plan(&plan).await {
+        Ok(physical) => execute_stream(physical, state.task_ctx()),
+        Err(e) => Err(e),
+    };
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(e) => {
+            // The receiver is gone only when the client is, and then nobody wants the error.
+            let _ = started.send(Err(from_datafusion(e)));
+            return;
+        }
+    };
+    if started.send(Ok(stream.schema())).is_err() {
+        return;
+    }
+    while let Some(batch) = stream.next().await {
+        let failed = batch.is_err();
+        if rows.send(batch.map(Some).map_err(from_datafusion)).await.is_err() || failed {
+            return;
+        }
+    }
+    let _ = rows.send(Ok(None)).await;
+}
+
+struct Rows {
+    /// `Ok(None)` ends the rows; a channel that closes without it lost its sender.
+    batches: mpsc::Receiver<Result<Option<RecordBatch>>>,
+    deadline: Option<(Pin<Box<Sleep>>, Duration)>,
+    task: Option<Task<()>>,
+}
+
+impl Rows {
+    fn stop(&mut self) {
+        self.task = None;
+        self.batches.close();
+    }
+}
+
+impl Stream for Rows {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.task.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Some((sleep, timeout)) = &mut self.deadline
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            let error = timed_out(*timeout);
+            self.stop();
+            return Poll::Ready(Some(Err(error)));
+        }
+        let item = match std::task::ready!(self.batches.poll_recv(cx)) {
+            Some(Ok(Some(batch))) => return Poll::Ready(Some(Ok(batch))),
+            Some(Ok(None)) => None,
+            Some(Err(e)) => Some(Err(e)),
+            None => Some(Err(Error::internal("the statement made its thread panic"))),
+        };
+        self.stop();
+        Poll::Ready(item)
+    }
+}
+
+/// Rows that are already there.
+pub(super) fn rows_of(batch: RecordBatch) -> (SchemaRef, RowStream) {
+    let schema: Arc<_> = batch.schema();
+    (schema, Box::pin(futures::stream::iter([Ok(batch)])))
+}
+
+fn timed_out(timeout: Duration) -> Error {
+    Error::new(Kind::Cancelled, format!("canceling statement due to statement timeout of {} ms", timeout.as_millis()))
+}

@@ -1,0 +1,194 @@
+//! A script becomes statements: tokens within limits, split at semicolons, each parsed.
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, PostgreSqlDialect};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
+
+use super::admit;
+use super::commands::{self, Command};
+use super::limits;
+use crate::error::{Error, Result};
+
+/// A statement of a script.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// The statement's own text, without the semicolon.
+    pub text: String,
+    pub body: Body,
+}
+
+/// What a statement is.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// A query, or something that the planner makes a query of.
+    Query(Box<ast::Statement>),
+    /// A command that the session itself carries out.
+    Command(Command),
+}
+
+/// How deep expressions may nest as the parser counts; the token check before it is the one that users meet.
+const PARSER_DEPTH: usize = 2_000;
+
+/// Splits and parses a script. Empty statements vanish.
+pub(super) fn parse(script: &str) -> Result<Vec<Parsed>> {
+    limits::check_text(script)?;
+    let places = Places::new(script);
+    let generic = tokenize(&GenericDialect {}, script, &places)?;
+    limits::check_tokens(&generic)?;
+    let mut statements = Vec::new();
+    for tokens in split(generic) {
+        let text = places.text_of(script, &tokens);
+        if text.is_empty() {
+            continue;
+        }
+        let body = parse_one(&text, tokens, &places)?;
+        statements.push(Parsed { text, body });
+    }
+    Ok(statements)
+}
+
+fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<Body> {
+    if let Some(command) = commands::parse(&tokens)? {
+        return Ok(Body::Command(command));
+    }
+    admit::check_first_word(&tokens)?;
+    let start = tokens.first().map(|token| token.span.start).unwrap_or(Location::new(1, 1));
+    let statement = match parse_tokens(&GenericDialect {}, tokens) {
+        Ok(statement) => statement,
+        Err(first) => {
+            // Some of PostgreSQL's forms are known to its own dialect only. The parse that came further knows better what is wrong.
+            let first = places.syntax_error(first, Location::new(1, 1));
+            let postgres = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(ParserError::from);
+            match postgres.and_then(|tokens| parse_tokens(&PostgreSqlDialect {}, tokens)) {
+                Ok(statement) => statement,
+                Err(second) => {
+                    let inner = Places::new(text).syntax_error(second, Location::new(1, 1));
+                    let shift = places.position(start).unwrap_or(1) - 1;
+                    let second = match inner.position {
+                        Some(position) => inner.with_position(position + shift),
+                        None => inner,
+                    };
+                    return Err(if second.position > first.position { second } else { first });
+                }
+            }
+        }
+    };
+    admit::check_statement(&statement)?;
+    Ok(Body::Query(Box::new(statement)))
+}
+
+fn parse_tokens(dialect: &dyn Dialect, tokens: Vec<TokenWithSpan>) -> Result<ast::Statement, ParserError> {
+    let mut parser = Parser::new(dialect).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(tokens);
+    let statement = parser.parse_statement()?;
+    let rest = parser.peek_token();
+    match rest.token {
+        Token::EOF => Ok(statement),
+        _ => Err(ParserError::ParserError(format!("Expected: end of statement, found: {rest}{}", rest.span.start))),
+    }
+}
+
+fn tokenize(dialect: &dyn Dialect, script: &str, places: &Places) -> Result<Vec<TokenWithSpan>> {
+    Tokenizer::new(dialect, script).tokenize_with_location().map_err(|TokenizerError { message, location }| {
+        let error = Error::bad_input(format!("syntax error: {}", lower_first(&message)));
+        match places.position(location) {
+            Some(position) => error.with_position(position),
+            None => error,
+        }
+    })
+}
+
+fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
+    let mut statements = vec![Vec::new()];
+    for token in tokens {
+        match token.token {
+            Token::SemiColon => statements.push(Vec::new()),
+            Token::EOF => {}
+            _ => {
+                if let Some(statement) = statements.last_mut() {
+                    statement.push(token);
+                }
+            }
+        }
+    }
+    statements
+}
+
+/// Where the lines of a script begin, to turn the tokenizer's lines and columns into positions.
+struct Places {
+    /// For each line: its first character's place in characters and in bytes, from 0.
+    lines: Vec<(usize, usize)>,
+    chars: usize,
+}
+
+impl Places {
+    fn new(script: &str) -> Self {
+        let mut lines = vec![(0, 0)];
+        let mut chars = 0;
+        for (byte, char) in script.char_indices() {
+            chars += 1;
+            if char == '\n' {
+                lines.push((chars, byte + 1));
+            }
+        }
+        Self { lines, chars }
+    }
+
+    /// The position in characters from 1; `None` for the unknown location.
+    fn position(&self, location: Location) -> Option<usize> {
+        let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
+        let column = usize::try_from(location.column).ok()?;
+        let (start, _) = self.lines.get(line)?;
+        Some((start + column).clamp(1, self.chars.max(1)))
+    }
+
+    fn byte(&self, script: &str, location: Location) -> usize {
+        let Some((_, start)) = usize::try_from(location.line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?)) else {
+            return script.len();
+        };
+        let column = location.column.saturating_sub(1) as usize;
+        script[*start..].char_indices().nth(column).map_or(script.len(), |(byte, _)| start + byte)
+    }
+
+    fn text_of(&self, script: &str, tokens: &[TokenWithSpan]) -> String {
+        let mut code = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+        let Some(first) = code.next() else { return String::new() };
+        let last = code.next_back().unwrap_or(first);
+        script[self.byte(script, first.span.start)..self.byte(script, last.span.end)].to_string()
+    }
+
+    fn syntax_error(&self, error: ParserError, fallback: Location) -> Error {
+        let text = match error {
+            ParserError::RecursionLimitExceeded => return limits::too_deep(),
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
+        };
+        let (text, location) = match text.rsplit_once(" at Line: ") {
+            Some((text, place)) => (text.to_string(), location_of(place).unwrap_or(fallback)),
+            None => (text, fallback),
+        };
+        let at_end = text.ends_with("found: EOF");
+        let error = match text.split_once(", found: ") {
+            Some((expected, _)) if at_end => {
+                Error::bad_input("syntax error at end of input").with_hint(lower_first(expected).replacen("expected:", "expected", 1))
+            }
+            Some((expected, found)) => Error::bad_input(format!("syntax error at or near \"{found}\""))
+                .with_hint(lower_first(expected).replacen("expected:", "expected", 1)),
+            None => Error::bad_input(format!("syntax error: {}", lower_first(&text))),
+        };
+        let position = if at_end { Some(self.chars.max(1)) } else { self.position(location) };
+        match position {
+            Some(position) => error.with_position(position),
+            None => error,
+        }
+    }
+}
+
+fn location_of(text: &str) -> Option<Location> {
+    let (line, column) = text.split_once(", Column: ")?;
+    Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?))
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,34 @@
+//! What a user may set about queries.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a user may set about queries.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// The memory that all running statements share.
+    pub memory_bytes: usize,
+    /// The most memory that one statement may hold.
+    pub statement_memory_bytes: usize,
+    /// Where statements spill what does not fit in memory; the system's temporary folder when not set.
+    pub spill_dir: Option<PathBuf>,
+    /// The most disk that all running statements may spill to.
+    pub spill_bytes: u64,
+    /// Threads that run statements; one per core when not set.
+    pub threads: Option<usize>,
+    /// The time limit of a statement in a new session; none when not set.
+    pub statement_timeout: Option<Duration>,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 512 << 20,
+            statement_memory_bytes: 384 << 20,
+            spill_dir: None,
+            spill_bytes: 16 << 30,
+            threads: None,
+            statement_timeout: None,
+        }
+    }
+}
