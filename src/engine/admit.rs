@@ -7,9 +7,40 @@ use crate::error::{Error, Kind, Result};
 
 /// Words that begin statements which change something or touch files; they are refused even when their syntax is not known here.
 const REFUSED_FIRST_WORDS: &[&str] = &[
-    "alter", "analyze", "attach", "call", "checkpoint", "cluster", "comment", "copy", "create", "delete", "detach", "do", "drop", "export",
-    "grant", "import", "insert", "install", "load", "lock", "merge", "msck", "optimize", "pragma", "reassign", "refresh", "reindex",
-    "replace", "revoke", "security", "truncate", "unload", "update", "vacuum",
+    "alter",
+    "analyze",
+    "attach",
+    "call",
+    "checkpoint",
+    "cluster",
+    "comment",
+    "copy",
+    "create",
+    "delete",
+    "detach",
+    "do",
+    "drop",
+    "export",
+    "grant",
+    "import",
+    "insert",
+    "install",
+    "load",
+    "lock",
+    "merge",
+    "msck",
+    "optimize",
+    "pragma",
+    "reassign",
+    "refresh",
+    "reindex",
+    "replace",
+    "revoke",
+    "security",
+    "truncate",
+    "unload",
+    "update",
+    "vacuum",
 ];
 
 /// Refuses a statement that begins with a word of writing.
@@ -21,16 +52,20 @@ pub(super) fn check_first_word(tokens: &[TokenWithSpan]) -> Result<()> {
     // The statement that EXPLAIN or PREPARE would run is what counts.
     let first = words.by_ref().find(|word| !matches!(word.as_str(), "explain" | "verbose"));
     match first {
-        Some(word) if REFUSED_FIRST_WORDS.contains(&word.as_str()) && !is_explain_analyze(tokens, &word) => Err(read_only(&word)),
-        Some(word) if word == "analyze" => {
-            words.next().filter(|word| REFUSED_FIRST_WORDS.contains(&word.as_str())).map_or(Ok(()), |word| Err(read_only(&word)))
+        Some(word) if REFUSED_FIRST_WORDS.contains(&word.as_str()) && !is_explain_analyze(tokens, &word) => {
+            Err(read_only(&word))
         }
+        Some(word) if word == "analyze" => words
+            .next()
+            .filter(|word| REFUSED_FIRST_WORDS.contains(&word.as_str()))
+            .map_or(Ok(()), |word| Err(read_only(&word))),
         _ => Ok(()),
     }
 }
 
 fn is_explain_analyze(tokens: &[TokenWithSpan], word: &str) -> bool {
-    word == "analyze" && matches!(tokens.iter().find_map(|t| match &t.token { Token::Word(w) => Some(w), _ => None }), Some(w) if w.value.eq_ignore_ascii_case("explain"))
+    word == "analyze"
+        && matches!(tokens.iter().find_map(|t| match &t.token { Token::Word(w) => Some(w), _ => None }), Some(w) if w.value.eq_ignore_ascii_case("explain"))
 }
 
 /// Refuses whatever is not a read, also inside EXPLAIN.

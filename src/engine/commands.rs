@@ -35,7 +35,9 @@ pub(super) fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Command>> {
     let command = match words.as_slice() {
         ["begin", ..] => Command::Begin { tag: "BEGIN" },
         ["start", "transaction", ..] => Command::Begin { tag: "START TRANSACTION" },
-        ["rollback" | "abort", "to", ..] | ["rollback", "work" | "transaction", "to", ..] => Command::Savepoint { tag: "ROLLBACK" },
+        ["rollback" | "abort", "to", ..] | ["rollback", "work" | "transaction", "to", ..] => {
+            Command::Savepoint { tag: "ROLLBACK" }
+        }
         ["commit" | "end", ..] => Command::Commit,
         ["rollback" | "abort", ..] => Command::Rollback,
         ["savepoint", _] => Command::Savepoint { tag: "SAVEPOINT" },
@@ -55,7 +57,9 @@ pub(super) fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Command>> {
 
 fn set(words: &[&str], code: &[&Token]) -> Result<Command> {
     match words {
-        ["transaction", ..] | ["session", "characteristics", ..] | ["role", ..] | ["session" | "local", "role", ..] => Ok(Command::SetNothing),
+        ["transaction", ..] | ["session", "characteristics", ..] | ["role", ..] | ["session" | "local", "role", ..] => {
+            Ok(Command::SetNothing)
+        }
         ["session", "authorization", ..] | ["constraints", ..] => Ok(Command::SetNothing),
         ["local", ..] => assignment(&words[1..], &code[1..], true),
         ["session", ..] => assignment(&words[1..], &code[1..], false),

@@ -17,7 +17,9 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
         },
         DataFusionError::SchemaError(inner, _) => schema_error(*inner),
         DataFusionError::ResourcesExhausted(text) => Error::new(Kind::OutOfResources, text),
-        DataFusionError::ObjectStore(inner) => Error::new(Kind::Io, format!("object store: {inner}")).with_source(*inner),
+        DataFusionError::ObjectStore(inner) => {
+            Error::new(Kind::Io, format!("object store: {inner}")).with_source(*inner)
+        }
         DataFusionError::IoError(inner) => Error::io("query", inner),
         other => Error::bad_input(other.strip_backtrace()).with_sqlstate("XX000"),
     }

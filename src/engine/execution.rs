@@ -40,7 +40,11 @@ pub(super) async fn start(
         None => ready.await,
     };
     let schema = schema.map_err(|_| Error::internal("the statement made its thread panic while it was planned"))??;
-    let stream = Rows { batches, deadline: deadline.map(|(at, timeout)| (Box::pin(sleep_until(at)), timeout)), task: Some(task) };
+    let stream = Rows {
+        batches,
+        deadline: deadline.map(|(at, timeout)| (Box::pin(sleep_until(at)), timeout)),
+        task: Some(task),
+    };
     Ok((schema, Box::pin(stream)))
 }
 

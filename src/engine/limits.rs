@@ -82,7 +82,12 @@ impl Level {
             }
             Token::Word(word) => match word.keyword {
                 Keyword::FROM => self.in_from = true,
-                Keyword::WHERE | Keyword::GROUP | Keyword::ORDER | Keyword::HAVING | Keyword::LIMIT | Keyword::SELECT => {
+                Keyword::WHERE
+                | Keyword::GROUP
+                | Keyword::ORDER
+                | Keyword::HAVING
+                | Keyword::LIMIT
+                | Keyword::SELECT => {
                     self.in_from = false;
                 }
                 Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN => self.sticky += 1,

@@ -5,7 +5,7 @@
 mod admit;
 mod catalog;
 mod commands;
-mod engine_core;
+mod shared;
 mod errors;
 mod execution;
 mod functions;
@@ -18,7 +18,7 @@ mod session;
 mod settings;
 mod variables;
 
-pub use engine_core::Engine;
+pub use shared::Engine;
 pub use execution::RowStream;
 pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 pub use session::{Outcome, Rows, Session, Statement};

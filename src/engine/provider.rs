@@ -113,15 +113,19 @@ fn scan_files(
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let statistics: Vec<_> = snapshot.files.iter().map(file_statistics).collect();
     let wanted = prune(predicate.as_ref(), &statistics);
-    let files: Vec<_> = snapshot.files.iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).collect();
+    let files: Vec<_> =
+        snapshot.files.iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).collect();
     if files.is_empty() {
         return Ok(None);
     }
     state.runtime_env().register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
-    let total = Statistics::try_merge_iter(files.iter().map(|(_, statistics)| statistics.as_ref()), &physical_schema())?;
+    let total =
+        Statistics::try_merge_iter(files.iter().map(|(_, statistics)| statistics.as_ref()), &physical_schema())?;
     let files = files
         .into_iter()
-        .map(|(file, statistics)| PartitionedFile::new(file.location.to_string(), file.size_bytes).with_statistics(statistics))
+        .map(|(file, statistics)| {
+            PartitionedFile::new(file.location.to_string(), file.size_bytes).with_statistics(statistics)
+        })
         .collect();
     let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
     let mut source = ParquetSource::new(physical_schema());
@@ -142,7 +146,10 @@ fn scan_files(
 fn prune(predicate: Option<&Arc<dyn PhysicalExpr>>, statistics: &[Arc<Statistics>]) -> Vec<bool> {
     let all = vec![true; statistics.len()];
     let Some(predicate) = predicate else { return all };
-    let Ok(pruning) = PruningPredicateBuilder::new().with_file_schema(physical_schema()).build(predicate.clone()) else { return all };
+    let Some(pruning) = PruningPredicateBuilder::new().with_file_schema(physical_schema()).build(predicate.clone())
+    else {
+        return all;
+    };
     let statistics = datafusion::common::pruning::PrunableStatistics::new(statistics.to_vec(), physical_schema());
     pruning.prune(&statistics).unwrap_or(all)
 }
@@ -156,14 +163,19 @@ fn file_statistics(file: &DataFile) -> Arc<Statistics> {
 fn batch_statistics(batch: &RecordBatch) -> Arc<Statistics> {
     use datafusion::arrow::array::{AsArray, types::Int64Type};
     use datafusion::arrow::compute::{max, min};
-    let range = batch.column_by_name(START_NS).and_then(|column| column.as_primitive_opt::<Int64Type>()).and_then(|starts| {
-        let (min, max) = (min(starts)?, max(starts)?);
-        Some((min, max))
-    });
+    let range =
+        batch.column_by_name(START_NS).and_then(|column| column.as_primitive_opt::<Int64Type>()).and_then(|starts| {
+            let (min, max) = (min(starts)?, max(starts)?);
+            Some((min, max))
+        });
     Arc::new(statistics(Precision::Exact(batch.num_rows()), Precision::Absent, range))
 }
 
-fn statistics(num_rows: Precision<usize>, total_byte_size: Precision<usize>, start_ns: Option<(i64, i64)>) -> Statistics {
+fn statistics(
+    num_rows: Precision<usize>,
+    total_byte_size: Precision<usize>,
+    start_ns: Option<(i64, i64)>,
+) -> Statistics {
     let schema = physical_schema();
     let columns = schema.fields().iter().map(|field| {
         let mut column = ColumnStatistics::new_unknown();

@@ -42,7 +42,9 @@ impl QueryRuntime {
         let mut task = self.spawn(work);
         match (&mut task.0).await {
             Ok(done) => done,
-            Err(e) if e.is_cancelled() => Err(Error::new(crate::error::Kind::Closed, "the query runtime is shutting down")),
+            Err(e) if e.is_cancelled() => {
+                Err(Error::new(crate::error::Kind::Closed, "the query runtime is shutting down"))
+            }
             Err(e) => Err(Error::internal(format!("the statement made its thread panic: {}", panic_text(e)))),
         }
     }

@@ -59,7 +59,8 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         Err(first) => {
             // Some of PostgreSQL's forms are known to its own dialect only. The parse that came further knows better what is wrong.
             let first = places.syntax_error(first, Location::new(1, 1));
-            let postgres = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(ParserError::from);
+            let postgres =
+                Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(ParserError::from);
             match postgres.and_then(|tokens| parse_tokens(&PostgreSqlDialect {}, tokens)) {
                 Ok(statement) => statement,
                 Err(second) => {
@@ -143,7 +144,9 @@ impl Places {
     }
 
     fn byte(&self, script: &str, location: Location) -> usize {
-        let Some((_, start)) = usize::try_from(location.line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?)) else {
+        let Some((_, start)) =
+            usize::try_from(location.line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?))
+        else {
             return script.len();
         };
         let column = location.column.saturating_sub(1) as usize;
@@ -168,9 +171,8 @@ impl Places {
         };
         let at_end = text.ends_with("found: EOF");
         let error = match text.split_once(", found: ") {
-            Some((expected, _)) if at_end => {
-                Error::bad_input("syntax error at end of input").with_hint(lower_first(expected).replacen("expected:", "expected", 1))
-            }
+            Some((expected, _)) if at_end => Error::bad_input("syntax error at end of input")
+                .with_hint(lower_first(expected).replacen("expected:", "expected", 1)),
             Some((expected, found)) => Error::bad_input(format!("syntax error at or near \"{found}\""))
                 .with_hint(lower_first(expected).replacen("expected:", "expected", 1)),
             None => Error::bad_input(format!("syntax error: {}", lower_first(&text))),

@@ -9,7 +9,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::commands::Command;
-use super::engine_core::Engine;
+use super::shared::Engine;
 use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
 use super::provider::PinnedSnapshot;
@@ -103,8 +103,11 @@ impl Session {
             Work::Plan { plan, tag } => (plan.clone(), *tag),
         };
         if parameters.len() < statement.parameter_types.len() {
-            let message =
-                format!("the statement has {} parameters and was given {}", statement.parameter_types.len(), parameters.len());
+            let message = format!(
+                "the statement has {} parameters and was given {}",
+                statement.parameter_types.len(),
+                parameters.len()
+            );
             return Err(Error::bad_input(message).with_sqlstate("08P01"));
         }
         let plan = match parameters {
@@ -176,7 +179,9 @@ impl Session {
             }
             Command::Savepoint { tag } if inner.transaction.is_some() => tag,
             Command::Savepoint { tag } => {
-                return Err(Error::bad_input(format!("{tag} can only be used in transaction blocks")).with_sqlstate("25P01"));
+                return Err(
+                    Error::bad_input(format!("{tag} can only be used in transaction blocks")).with_sqlstate("25P01")
+                );
             }
             Command::Set { name, value, local } => {
                 inner.set(name, value.as_deref(), *local)?;
@@ -234,7 +239,11 @@ async fn prepare_one(state: &SessionState, parsed: Parsed) -> Result<Statement> 
             Ok(Statement { text, parameter_types: Vec::new(), schema, work: Arc::new(Work::Command(command)) })
         }
         Body::Query(ast) => {
-            let tag = if text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain")) { "EXPLAIN" } else { "SELECT" };
+            let tag = if text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain")) {
+                "EXPLAIN"
+            } else {
+                "SELECT"
+            };
             let statement = datafusion::sql::parser::Statement::Statement(ast);
             let plan = state.statement_to_plan(statement).await.map_err(from_datafusion)?;
             let parameter_types = parameter_types(&plan)?;
@@ -247,7 +256,8 @@ async fn prepare_one(state: &SessionState, parsed: Parsed) -> Result<Statement> 
 fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
     let mut types = Vec::new();
     for (name, data_type) in plan.get_parameter_types().map_err(from_datafusion)? {
-        let Some(number) = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()).filter(|n| *n > 0) else {
+        let Some(number) = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()).filter(|n| *n > 0)
+        else {
             return Err(Error::bad_input(format!("there is no parameter {name}")).with_sqlstate("42P02"));
         };
         // The wire protocol counts parameters in 16 bits.

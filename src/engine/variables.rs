@@ -37,7 +37,12 @@ const SETTINGS: &[(&str, &str, Check, &str)] = &[
     ("default_transaction_isolation", "repeatable read", Check::Text, "Every transaction reads one snapshot."),
     ("default_transaction_read_only", "on", Check::Bool, "SQL here only reads."),
     ("enable_nestloop", "on", Check::Bool, "Accepted and without effect."),
-    ("extra_float_digits", "1", Check::Int(-15, 3), "Floating-point numbers are always written in their shortest exact form."),
+    (
+        "extra_float_digits",
+        "1",
+        Check::Int(-15, 3),
+        "Floating-point numbers are always written in their shortest exact form.",
+    ),
     ("idle_in_transaction_session_timeout", "0", Check::Duration, "Accepted and without effect."),
     ("in_hot_standby", "off", Check::Fixed, "Whether this server replays another's log."),
     ("integer_datetimes", "on", Check::Fixed, "Binary times are integers."),
@@ -60,7 +65,12 @@ const SETTINGS: &[(&str, &str, Check, &str)] = &[
     ("server_version", SERVER_VERSION, Check::Fixed, "The version of PostgreSQL that the server behaves as."),
     ("server_version_num", "160009", Check::Fixed, "The same as a number."),
     ("session_authorization", "spanhouse", Check::Text, "The session's user."),
-    ("standard_conforming_strings", "on", Check::OneOf(&["on", "true", "1", "yes"]), "Backslashes in strings are ordinary."),
+    (
+        "standard_conforming_strings",
+        "on",
+        Check::OneOf(&["on", "true", "1", "yes"]),
+        "Backslashes in strings are ordinary.",
+    ),
     ("statement_timeout", "0", Check::Duration, "The longest that a statement may run; 0 for no limit."),
     ("synchronous_commit", "on", Check::Text, "Accepted and without effect."),
     ("TimeZone", "UTC", Check::TimeZone, "The time zone for display and for times without one."),
@@ -115,7 +125,9 @@ impl Variables {
 
     /// All settings with values and descriptions, in order of name.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
-        SETTINGS.iter().map(|(name, default, _, note)| (*name, self.changed.get(name).map_or(*default, String::as_str), *note))
+        SETTINGS
+            .iter()
+            .map(|(name, default, _, note)| (*name, self.changed.get(name).map_or(*default, String::as_str), *note))
     }
 
     /// The longest that a statement may run.
@@ -137,9 +149,8 @@ fn find(name: &str) -> Result<&'static (&'static str, &'static str, Check, &'sta
 }
 
 fn checked(name: &str, value: &str, check: Check) -> Result<String> {
-    let invalid = || {
-        Err(Error::bad_input(format!("invalid value for parameter \"{name}\": \"{value}\"")).with_sqlstate("22023"))
-    };
+    let invalid =
+        || Err(Error::bad_input(format!("invalid value for parameter \"{name}\": \"{value}\"")).with_sqlstate("22023"));
     match check {
         Check::Text => Ok(value.to_string()),
         Check::Bool => match value.to_lowercase().as_str() {
@@ -162,9 +173,7 @@ fn checked(name: &str, value: &str, check: Check) -> Result<String> {
             _ => value.to_lowercase(),
         }),
         Check::OneOf(_) => invalid(),
-        Check::Fixed => {
-            Err(Error::bad_input(format!("parameter \"{name}\" cannot be changed")).with_sqlstate("55P02"))
-        }
+        Check::Fixed => Err(Error::bad_input(format!("parameter \"{name}\" cannot be changed")).with_sqlstate("55P02")),
     }
 }
 

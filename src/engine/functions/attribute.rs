@@ -22,15 +22,6 @@ pub(in crate::engine) fn attribute_of(map: Expr, key: Expr) -> Expr {
     udf().call(vec![map, key])
 }
 
-/// Whether an expression reads an attribute.
-pub(in crate::engine) fn is_attribute(expr: &Expr) -> bool {
-    match expr {
-        Expr::ScalarFunction(call) => call.func.name() == NAME,
-        Expr::Alias(alias) => is_attribute(&alias.expr),
-        _ => false,
-    }
-}
-
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Attribute {
     signature: Signature,
@@ -47,7 +38,9 @@ impl ScalarUDFImpl for Attribute {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
-            [map @ DataType::Map(entries, _), _] if is_text_map(entries.data_type()) => Ok(vec![map.clone(), DataType::Utf8]),
+            [map @ DataType::Map(entries, _), _] if is_text_map(entries.data_type()) => {
+                Ok(vec![map.clone(), DataType::Utf8])
+            }
             _ => plan_err!("attribute takes a map of text and a key"),
         }
     }
@@ -83,7 +76,10 @@ fn is_text_map(entries: &DataType) -> bool {
 }
 
 /// Finds each row's key among the row's entries; the values are viewed where they lie and not copied.
-fn lookup<'a>(maps: &MapArray, key: impl Fn(usize) -> Option<&'a str>) -> Result<datafusion::arrow::array::StringViewArray> {
+fn lookup<'a>(
+    maps: &MapArray,
+    key: impl Fn(usize) -> Option<&'a str>,
+) -> Result<datafusion::arrow::array::StringViewArray> {
     let (Some(keys), Some(values)) = (maps.keys().as_string_opt::<i32>(), maps.values().as_string_opt::<i32>()) else {
         return exec_err!("attribute takes a map of text");
     };
@@ -118,7 +114,12 @@ mod tests {
     fn a_key_is_found_in_its_own_row_only_and_absent_is_null() {
         let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
         let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
-        for row in [vec![("a", Some("1")), ("b", Some("a value longer than a view holds inline"))], vec![], vec![("a", None)], vec![("b", Some(""))]] {
+        for row in [
+            vec![("a", Some("1")), ("b", Some("a value longer than a view holds inline"))],
+            vec![],
+            vec![("a", None)],
+            vec![("b", Some(""))],
+        ] {
             for (key, value) in row {
                 maps.keys().append_value(key);
                 maps.values().append_option(value);

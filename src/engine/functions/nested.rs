@@ -14,12 +14,20 @@ use crate::model::schema::{LIST_ELEMENT, event_fields, link_fields};
 
 /// `events_of`.
 pub(super) fn events_udf() -> ScalarUDF {
-    ScalarUDF::from(ShapeList { name: "events_of", links: false, signature: Signature::user_defined(Volatility::Immutable) })
+    ScalarUDF::from(ShapeList {
+        name: "events_of",
+        links: false,
+        signature: Signature::user_defined(Volatility::Immutable),
+    })
 }
 
 /// `links_of`.
 pub(super) fn links_udf() -> ScalarUDF {
-    ScalarUDF::from(ShapeList { name: "links_of", links: true, signature: Signature::user_defined(Volatility::Immutable) })
+    ScalarUDF::from(ShapeList {
+        name: "links_of",
+        links: true,
+        signature: Signature::user_defined(Volatility::Immutable),
+    })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -61,7 +69,9 @@ impl ScalarUDFImpl for ShapeList {
         let Some(list) = arrays.first().and_then(|array| array.as_list_opt::<i32>()) else {
             return exec_err!("{} takes a list", self.name);
         };
-        let Some(elements) = list.values().as_struct_opt() else { return exec_err!("{} takes a list of structs", self.name) };
+        let Some(elements) = list.values().as_struct_opt() else {
+            return exec_err!("{} takes a list of structs", self.name);
+        };
         let elements = shown_struct(elements)?;
         let shown = ListArray::try_new(self.shown_element(), list.offsets().clone(), elements, list.nulls().cloned())?;
         Ok(ColumnarValue::Array(Arc::new(shown)))
