@@ -5,7 +5,6 @@
 mod admit;
 mod catalog;
 mod commands;
-mod shared;
 mod errors;
 mod execution;
 mod functions;
@@ -16,11 +15,12 @@ mod runtime;
 mod script;
 mod session;
 mod settings;
+mod shared;
 mod variables;
 
-pub use shared::Engine;
 pub use execution::RowStream;
 pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 pub use session::{Outcome, Rows, Session, Statement};
 pub use settings::EngineSettings;
+pub use shared::Engine;
 pub use variables::SERVER_VERSION;

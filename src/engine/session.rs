@@ -9,11 +9,11 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::commands::Command;
-use super::shared::Engine;
 use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
 use super::provider::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
+use super::shared::Engine;
 use super::variables::Variables;
 use crate::error::{Error, Result};
 use crate::store::Snapshot;
