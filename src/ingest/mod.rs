@@ -1,1 +1,22 @@
-//! ingest
+//! OTLP off the wire: the gRPC and HTTP listeners, admission, and the client that sends to such listeners.
+//!
+//! Knows HTTP and gRPC framing, [`crate::otlp`] and [`crate::store`]; knows nothing of SQL. Both listeners end in one front door,
+//! [`Ingest::export`], which `import` uses without a network.
+
+mod admission;
+mod answer;
+mod body;
+mod connections;
+mod counters;
+mod front;
+mod grpc;
+mod http;
+mod settings;
+mod status;
+
+pub use connections::CONNECTION_GRACE;
+pub use counters::{Counters, CountersSnapshot};
+pub use front::{ExportAnswer, Ingest};
+pub use grpc::serve_grpc;
+pub use http::serve_http;
+pub use settings::IngestSettings;

@@ -1,0 +1,252 @@
+//! Accepting connections: a cap, deadlines for the silent, and a graceful end.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+
+/// How long requests in flight may go on after a shutdown began.
+pub const CONNECTION_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the head of an HTTP/1 request may take; it also ends connections that stay silent between requests.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// HTTP/2 windows: what a sender may have under way before it is read. The connection's bounds what one peer can make us hold.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+
+/// Requests of one HTTP/2 connection at a time.
+const MAX_STREAMS: u32 = 128;
+
+/// Bytes of a request's headers.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
+/// What a pause after a failed accept is: it fails while the process has no file handle left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is spoken on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/2 only.
+    Grpc,
+    /// HTTP/1.1 or HTTP/2.
+    Http,
+}
+
+/// Serves `listener` until `shutdown`, then finishes the requests in flight.
+pub(super) async fn serve<H, F, B>(
+    listener: TcpListener,
+    protocol: Protocol,
+    max_connections: usize,
+    handle: H,
+    shutdown: CancellationToken,
+) -> Result<()>
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let registry = Arc::new(Registry::default());
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = tasks.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(connection) = registry.admit(max_connections) else {
+            tracing::warn!(max_connections, "all connections are busy; closed a new one");
+            continue;
+        };
+        tasks.spawn(serve_connection(stream, protocol, connection, handle.clone(), shutdown.clone()));
+    }
+    drop(listener);
+    let finishing = async { while tasks.join_next().await.is_some() {} };
+    tokio::time::timeout(CONNECTION_GRACE, finishing)
+        .await
+        .map_err(|_| Error::new(crate::error::Kind::Closed, "requests in flight did not finish in time"))
+}
+
+async fn serve_connection<H, F, B>(
+    stream: TcpStream,
+    protocol: Protocol,
+    connection: Connection,
+    handle: H,
+    shutdown: CancellationToken,
+) where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    // Answers are small: without this they wait for more to come. It fails only on a dead socket.
+    let _ = stream.set_nodelay(true);
+    let state = connection.state.clone();
+    let service = service_fn(move |request| {
+        let busy = Busy::new(state.clone());
+        let answer = handle(request);
+        async move {
+            let answer = answer.await;
+            drop(busy);
+            answer
+        }
+    });
+    let builder = builder(protocol);
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        // Evicted while idle: there is nothing to finish.
+        () = connection.state.evicted.cancelled() => return,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!("a connection ended badly: {error}");
+    }
+}
+
+fn builder(protocol: Protocol) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    if protocol == Protocol::Grpc {
+        builder = builder.http2_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES as usize * 4)
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES);
+    builder
+}
+
+/// The open connections, so that the one that was idle longest can make room.
+#[derive(Debug, Default)]
+struct Registry {
+    next_id: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<ConnectionState>>>,
+}
+
+#[derive(Debug)]
+struct ConnectionState {
+    opened: Instant,
+    /// Milliseconds from `opened` to the end of the last request.
+    last_active_ms: AtomicU64,
+    requests: AtomicUsize,
+    evicted: CancellationToken,
+}
+
+/// An admitted connection; leaves the registry on drop.
+struct Connection {
+    id: u64,
+    registry: Arc<Registry>,
+    state: Arc<ConnectionState>,
+}
+
+impl Registry {
+    /// Admits a connection; at the cap it takes the place of the one idle longest. `None` when all are busy.
+    fn admit(self: &Arc<Self>, max_connections: usize) -> Option<Connection> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= max_connections {
+            let (id, _) = open
+                .iter()
+                .filter(|(_, state)| state.requests.load(Ordering::Relaxed) == 0)
+                .min_by_key(|(_, state)| state.idle_since())?;
+            let id = *id;
+            if let Some(evicted) = open.remove(&id) {
+                evicted.evicted.cancel();
+            }
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let state = Arc::new(ConnectionState {
+            opened: Instant::now(),
+            last_active_ms: AtomicU64::new(0),
+            requests: AtomicUsize::new(0),
+            evicted: CancellationToken::new(),
+        });
+        open.insert(id, state.clone());
+        Some(Connection { id, registry: self.clone(), state })
+    }
+}
+
+impl ConnectionState {
+    fn idle_since(&self) -> Instant {
+        self.opened + Duration::from_millis(self.last_active_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.registry.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+/// A request in flight on a connection.
+struct Busy(Arc<ConnectionState>);
+
+impl Busy {
+    fn new(state: Arc<ConnectionState>) -> Self {
+        state.requests.fetch_add(1, Ordering::Relaxed);
+        Self(state)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let active_ms = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last_active_ms.store(active_ms, Ordering::Relaxed);
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_the_cap_the_longest_idle_makes_room_and_the_busy_stay() {
+        let registry = Arc::new(Registry::default());
+        let first = registry.admit(2).expect("room");
+        let second = registry.admit(2).expect("room");
+        let busy = Busy::new(first.state.clone());
+        let third = registry.admit(2).expect("the idle one makes room");
+        assert!(second.state.evicted.is_cancelled() && !first.state.evicted.is_cancelled());
+        let also_busy = Busy::new(third.state.clone());
+        assert!(registry.admit(2).is_none());
+        drop((busy, also_busy));
+        assert!(registry.admit(2).is_some());
+    }
+}

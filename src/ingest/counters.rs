@@ -1,0 +1,78 @@
+//! What the listeners took and refused.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Kind};
+use crate::otlp::{RefusalReason, Refusals};
+
+/// Counts since the start of the process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    accepted_requests: AtomicU64,
+    accepted_spans: AtomicU64,
+    refused_spans: [AtomicU64; RefusalReason::ALL.len()],
+    refused_requests: [AtomicU64; REQUEST_REASONS.len()],
+}
+
+/// Why requests are refused, as words for counters.
+const REQUEST_REASONS: [&str; 5] = ["bad_input", "too_large", "overloaded", "unavailable", "internal"];
+
+/// The counts at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountersSnapshot {
+    pub accepted_requests: u64,
+    pub accepted_spans: u64,
+    pub in_flight_bytes: u64,
+    /// By [`RefusalReason::name`].
+    pub refused_spans: [(&'static str, u64); RefusalReason::ALL.len()],
+    /// By `bad_input`, `too_large`, `overloaded`, `unavailable`, `internal`.
+    pub refused_requests: [(&'static str, u64); REQUEST_REASONS.len()],
+}
+
+impl CountersSnapshot {
+    /// Spans refused for whatever reason.
+    pub fn refused_spans_total(&self) -> u64 {
+        self.refused_spans.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Requests refused for whatever reason.
+    pub fn refused_requests_total(&self) -> u64 {
+        self.refused_requests.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl Counters {
+    pub(super) fn accept(&self, spans: u64, refusals: &Refusals) {
+        self.accepted_requests.fetch_add(1, Ordering::Relaxed);
+        self.accepted_spans.fetch_add(spans, Ordering::Relaxed);
+        for (counter, count) in self.refused_spans.iter().zip(refusals.counts) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn refuse(&self, error: &Error) {
+        let reason = match error.kind {
+            Kind::BadInput | Kind::Denied | Kind::NotFound => 0,
+            Kind::TooLarge => 1,
+            Kind::Overloaded { .. } => 2,
+            Kind::Closed | Kind::Io | Kind::Cancelled => 3,
+            Kind::OutOfResources | Kind::Corrupt | Kind::Internal => 4,
+        };
+        self.refused_requests[reason].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn snapshot(&self, in_flight_bytes: u64) -> CountersSnapshot {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CountersSnapshot {
+            accepted_requests: load(&self.accepted_requests),
+            accepted_spans: load(&self.accepted_spans),
+            in_flight_bytes,
+            refused_spans: std::array::from_fn(|place| {
+                (RefusalReason::ALL[place].name(), load(&self.refused_spans[place]))
+            }),
+            refused_requests: std::array::from_fn(|place| {
+                (REQUEST_REASONS[place], load(&self.refused_requests[place]))
+            }),
+        }
+    }
+}

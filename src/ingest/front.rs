@@ -1,0 +1,149 @@
+//! The front door: whatever came off the wire becomes spans in the store, or an error with its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::admission::{Admission, Reservation};
+use super::body::{Compression, decompress};
+use super::counters::{Counters, CountersSnapshot};
+use super::settings::IngestSettings;
+use crate::error::{Error, Result};
+use crate::otlp::{Decoded, Refusals, decode_export};
+use crate::store::Store;
+
+/// Requests of up to this size are decoded where they arrive. At 250 MB/s that keeps the network runtime's thread for at most
+/// a quarter of a millisecond; handing over to another thread costs 10 to 20 µs.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// Takes exports into a store.
+#[derive(Debug)]
+pub struct Ingest {
+    store: Arc<Store>,
+    settings: IngestSettings,
+    admission: Arc<Admission>,
+    counters: Counters,
+    /// One large request a core is decoded at a time: each may take half a gigabyte for a moment.
+    decode_slots: Semaphore,
+}
+
+/// What became of an export.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExportAnswer {
+    pub accepted_spans: u64,
+    pub refusals: Refusals,
+}
+
+/// The two encodings of OTLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Protobuf,
+    Json,
+}
+
+/// A request's body as it came, with its share of the budget.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub body: Bytes,
+    pub compression: Compression,
+    pub format: Format,
+    pub reservation: Reservation,
+}
+
+impl Ingest {
+    /// Opens the front door of `store`.
+    pub fn new(store: Arc<Store>, settings: IngestSettings) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let admission = Admission::new(settings.max_in_flight_bytes);
+        let decode_slots = Semaphore::new(cores);
+        Arc::new(Self { store, settings, admission, counters: Counters::default(), decode_slots })
+    }
+
+    /// Keeps a protobuf `ExportTraceServiceRequest`: when this returns, its spans are on disk and visible.
+    pub async fn export(&self, payload: Bytes) -> Result<ExportAnswer> {
+        let received = self.receive(payload, Format::Protobuf);
+        match received {
+            Ok(received) => self.export_received(received).await,
+            Err(error) => Err(self.refuse(error)),
+        }
+    }
+
+    /// Keeps an OTLP JSON `ExportTraceServiceRequest`.
+    pub async fn export_json(&self, payload: Bytes) -> Result<ExportAnswer> {
+        match self.receive(payload, Format::Json) {
+            Ok(received) => self.export_received(received).await,
+            Err(error) => Err(self.refuse(error)),
+        }
+    }
+
+    /// The counts since the start.
+    pub fn counters(&self) -> CountersSnapshot {
+        self.counters.snapshot(self.admission.in_flight_bytes() as u64)
+    }
+
+    pub fn settings(&self) -> &IngestSettings {
+        &self.settings
+    }
+
+    pub(super) fn open_reservation(&self) -> Reservation {
+        self.admission.open()
+    }
+
+    pub(super) async fn export_received(&self, received: Received) -> Result<ExportAnswer> {
+        self.try_export(received).await.map_err(|error| self.refuse(error))
+    }
+
+    /// Counts an error on its way to the sender.
+    pub(super) fn refuse(&self, error: Error) -> Error {
+        self.counters.refuse(&error);
+        tracing::debug!(kind = ?error.kind, "refused an export: {error}");
+        error
+    }
+
+    fn receive(&self, body: Bytes, format: Format) -> Result<Received> {
+        let mut reservation = self.open_reservation();
+        reservation.grow(body.len())?;
+        Ok(Received { body, compression: Compression::Identity, format, reservation })
+    }
+
+    async fn try_export(&self, received: Received) -> Result<ExportAnswer> {
+        let max_bytes = self.settings.max_request_bytes;
+        let is_small = received.body.len() <= INLINE_BYTES && received.compression == Compression::Identity;
+        let prepared = if is_small {
+            prepare(received, max_bytes)?
+        } else {
+            let _slot =
+                self.decode_slots.acquire().await.map_err(|_| Error::internal("the decode slots are closed"))?;
+            let decoding = tokio::task::spawn_blocking(move || prepare(received, max_bytes));
+            decoding.await.map_err(|error| Error::internal(format!("decoding a request failed: {error}")))??
+        };
+        let Prepared { payload, decoded: Decoded { batch, refusals }, reservation } = prepared;
+        let accepted_spans = batch.num_rows() as u64;
+        if accepted_spans > 0 {
+            self.store.append(payload, batch).await?;
+        }
+        drop(reservation);
+        self.counters.accept(accepted_spans, &refusals);
+        Ok(ExportAnswer { accepted_spans, refusals })
+    }
+}
+
+/// A request that is ready for the store.
+struct Prepared {
+    payload: Bytes,
+    decoded: Decoded,
+    reservation: Reservation,
+}
+
+/// Decompresses, transcodes and decodes a request.
+fn prepare(received: Received, max_bytes: usize) -> Result<Prepared> {
+    let Received { body, compression, format, mut reservation } = received;
+    let body = decompress(body, compression, max_bytes, &mut reservation)?;
+    let payload = match format {
+        Format::Protobuf => body,
+        Format::Json => return Err(Error::bad_input("OTLP JSON is not taken yet; send application/x-protobuf")),
+    };
+    let decoded = decode_export(&payload)?;
+    Ok(Prepared { payload, decoded, reservation })
+}

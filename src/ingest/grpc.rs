@@ -1,0 +1,190 @@
+//! OTLP/gRPC: the unary `Export` of `TraceService`.
+//!
+//! The framing is read here and not by a gRPC library, so that a message is admitted by its declared length before it is
+//! buffered, and its bytes go to the decoder as they are. A message is:
+//!
+//! ```text
+//! 0        1                 5                 5 + length
+//! ├────────┼─────────────────┼─────────────────┤
+//! │ 0 or 1 │ length, u32, BE │ message         │   1: compressed as grpc-encoding says
+//! └────────┴─────────────────┴─────────────────┘
+//! ```
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::answer;
+use super::body::{Compression, collect, too_large};
+use super::connections::{Protocol, serve};
+use super::front::{ExportAnswer, Format, Ingest, Received};
+use super::status::RpcStatus;
+use crate::error::{Error, Result};
+
+/// The method that takes traces.
+pub(super) const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// Bytes before each message: the compression flag and the length.
+pub(super) const PREFIX_BYTES: usize = 5;
+
+const UNIMPLEMENTED: i32 = 12;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// Serves OTLP/gRPC until `shutdown`, then finishes the requests in flight.
+pub async fn serve_grpc(listener: TcpListener, ingest: Arc<Ingest>, shutdown: CancellationToken) -> Result<()> {
+    let max_connections = ingest.settings().max_connections;
+    let handle = move |request| {
+        let ingest = ingest.clone();
+        async move { Ok::<_, Infallible>(answer_request(&ingest, request).await) }
+    };
+    serve(listener, Protocol::Grpc, max_connections, handle, shutdown).await
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let is_grpc =
+        parts.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if !is_grpc {
+        let mut answer = Response::new(Empty::new().boxed_unsync());
+        *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return answer;
+    }
+    if parts.uri.path() != EXPORT_PATH {
+        return status_answer(&RpcStatus { code: UNIMPLEMENTED, message: not_here(parts.uri.path()), details: vec![] });
+    }
+    let Some(compression) = compression_of(&parts.headers) else {
+        let message = format!("the grpc-encoding must be one of {}", Compression::ACCEPTED);
+        return status_answer(&RpcStatus { code: UNIMPLEMENTED, message, details: vec![] });
+    };
+    let received = receive(ingest, body, compression).await.map_err(|error| ingest.refuse(error));
+    let exported = match received {
+        Ok(received) => ingest.export_received(received).await,
+        Err(error) => Err(error),
+    };
+    match exported {
+        Ok(answer) => success(&answer),
+        Err(error) => status_answer(&RpcStatus::of(&error)),
+    }
+}
+
+/// Takes the one message in.
+async fn receive(ingest: &Ingest, body: Incoming, compression: Compression) -> Result<Received> {
+    let settings = ingest.settings();
+    let mut reservation = ingest.open_reservation();
+    let max_bytes = settings.max_request_bytes;
+    let framed = collect(body, max_bytes + PREFIX_BYTES, settings.body_timeout, &mut reservation).await?;
+    let Some((prefix, message)) = framed.split_first_chunk::<PREFIX_BYTES>() else {
+        return Err(Error::bad_input("the request holds no gRPC message"));
+    };
+    let [flag, length @ ..] = *prefix;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > max_bytes {
+        return Err(too_large(max_bytes));
+    }
+    if length != message.len() {
+        return Err(Error::bad_input(format!(
+            "the gRPC message says {length} bytes and has {}; a unary call holds one message",
+            message.len()
+        )));
+    }
+    let compression = match flag {
+        0 => Compression::Identity,
+        1 if compression != Compression::Identity => compression,
+        _ => return Err(Error::bad_input("the gRPC message is flagged as compressed and grpc-encoding names nothing")),
+    };
+    Ok(Received { body: framed.slice(PREFIX_BYTES..), compression, format: Format::Protobuf, reservation })
+}
+
+fn compression_of(headers: &HeaderMap) -> Option<Compression> {
+    match headers.get(GRPC_ENCODING) {
+        None => Some(Compression::Identity),
+        Some(name) => Compression::from_name(name.to_str().ok()?),
+    }
+}
+
+fn not_here(path: &str) -> String {
+    let is_other_signal = ["metrics", "logs", "profiles"]
+        .iter()
+        .any(|signal| path.starts_with(&format!("/opentelemetry.proto.collector.{signal}.")));
+    match is_other_signal {
+        true => {
+            format!("{path} is not taken: spanhouse keeps traces only; switch this exporter off or point it elsewhere")
+        }
+        false => format!("there is no method {path}; traces go to {EXPORT_PATH}"),
+    }
+}
+
+fn success(answer: &ExportAnswer) -> Answer {
+    let message = answer::encode(answer, Format::Protobuf);
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    framed.put_u32(message.len() as u32);
+    framed.extend_from_slice(&message);
+    let mut trailers = HeaderMap::new();
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let body = Full::new(framed.freeze()).with_trailers(std::future::ready(Some(Ok(trailers))));
+    grpc_response(body.boxed_unsync())
+}
+
+/// An answer that is nothing but a status, which stands in the headers.
+fn status_answer(status: &RpcStatus) -> Answer {
+    let mut answer = grpc_response(Empty::new().boxed_unsync());
+    let headers = answer.headers_mut();
+    headers.insert(GRPC_STATUS, HeaderValue::from(status.code));
+    if let Ok(message) = HeaderValue::from_str(&percent_encode(&status.message)) {
+        headers.insert(GRPC_MESSAGE, message);
+    }
+    if let (false, Ok(details)) =
+        (status.details.is_empty(), HeaderValue::from_str(&BASE64.encode(status.encode_to_vec())))
+    {
+        headers.insert(GRPC_STATUS_DETAILS, details);
+    }
+    answer
+}
+
+fn grpc_response(body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+    let mut answer = Response::new(body);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    answer.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip,zstd"));
+    answer
+}
+
+/// The escape of `grpc-message`: everything but printable ASCII, and `%` itself.
+fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_escaped_as_grpc_says() {
+        assert_eq!(percent_encode("10 % of é\n"), "10 %25 of %C3%A9%0A");
+    }
+}
