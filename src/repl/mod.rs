@@ -1,1 +1,20 @@
-//! repl
+//! The interactive shell: statements and backslash commands from a terminal or a pipe, results and traces as text.
+//!
+//! Knows sessions of the engine and how results are rendered. Knows nothing of where the spans come from.
+
+mod catalog;
+mod commands;
+mod completer;
+mod describe;
+mod editor;
+mod keywords;
+mod lexer;
+mod output;
+mod query;
+mod shell;
+mod splitter;
+mod text;
+mod trace;
+mod waterfall;
+
+pub use shell::{Options, Summary, run};

@@ -1,0 +1,75 @@
+//! The names that completion offers.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::query;
+use crate::engine::Session;
+use crate::error::Result;
+
+/// Everything that has a name.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    pub relations: Vec<Relation>,
+    pub functions: Vec<String>,
+    pub questions: Vec<Question>,
+    /// Keys seen in the spans' attributes.
+    pub attribute_keys: Vec<String>,
+}
+
+/// A table or a view.
+#[derive(Debug, Clone)]
+pub struct Relation {
+    pub schema: String,
+    pub name: String,
+    pub columns: Vec<String>,
+}
+
+/// A shipped question.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub name: String,
+    pub parameters: Vec<String>,
+}
+
+/// The schema that statements search without being told.
+pub const SEARCH_PATH: &str = "traces";
+
+impl Catalog {
+    /// The relation of that name, with or without its schema.
+    pub fn relation(&self, schema: Option<&str>, name: &str) -> Option<&Relation> {
+        let schema = schema.unwrap_or(SEARCH_PATH);
+        let is = |relation: &&Relation| {
+            relation.schema.eq_ignore_ascii_case(schema) && relation.name.eq_ignore_ascii_case(name)
+        };
+        self.relations.iter().find(is)
+    }
+}
+
+/// Reads all names and puts them into `catalog` as they come; completion offers fewer where a query fails.
+pub async fn load(session: Session, catalog: Arc<ArcSwap<Catalog>>) {
+    let mut names = Catalog::default();
+    if let Ok(relations) = relations(&session).await {
+        names.relations = relations;
+    }
+    if let Ok(functions) = query::texts(&session, query::FUNCTIONS, &["%"]).await {
+        names.functions = functions.into_iter().filter_map(|row| row.into_iter().next()).collect();
+        names.functions.dedup();
+    }
+    catalog.store(Arc::new(names));
+}
+
+async fn relations(session: &Session) -> Result<Vec<Relation>> {
+    let mut relations: Vec<Relation> = Vec::new();
+    for row in query::texts(session, query::COLUMNS, &[]).await? {
+        let [schema, name, column] = row.as_slice() else { continue };
+        match relations.last_mut().filter(|last| last.schema == *schema && last.name == *name) {
+            Some(last) => last.columns.push(column.clone()),
+            None => {
+                relations.push(Relation { schema: schema.clone(), name: name.clone(), columns: vec![column.clone()] })
+            }
+        }
+    }
+    Ok(relations)
+}

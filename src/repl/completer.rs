@@ -1,0 +1,327 @@
+//! What the Tab key offers, from the text around the cursor and the names there are.
+
+use super::catalog::{Catalog, Relation, SEARCH_PATH};
+use super::commands::{self, HELP};
+use super::keywords;
+use super::lexer::{Open, Scanner, Token, TokenKind};
+
+/// What may stand at the cursor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// Where in the line the text begins that a candidate replaces, in bytes.
+    pub start: usize,
+    pub candidates: Vec<String>,
+}
+
+/// Completes `line` at byte `at`; `pending` are the statement's earlier lines.
+pub fn complete(catalog: &Catalog, pending: &str, line: &str, at: usize) -> Completion {
+    let before = format!("{pending}{}", &line[..at]);
+    let mut scanner = Scanner::default();
+    let tokens = scanner.scan(&before);
+    let from = tokens.iter().rposition(|t| matches!(t.kind, TokenKind::Semicolon | TokenKind::Go)).map_or(0, |i| i + 1);
+    let tokens = &tokens[from..];
+    if let Some(command) = tokens.last().filter(|token| token.kind == TokenKind::Command) {
+        return complete_command(catalog, command.text(&before), at);
+    }
+    if tokens.last().is_some_and(|token| token.kind == TokenKind::Comment) {
+        return Completion { start: at, ..Completion::default() };
+    }
+    let (prefix, candidates) = match scanner.open() {
+        Open::SingleQuote => attribute_keys(catalog, &before, tokens),
+        Open::Nothing | Open::Parenthesis => {
+            let whole = format!("{before}{}", &line[at..]);
+            names(catalog, &before, tokens, &whole)
+        }
+        Open::DoubleQuote | Open::DollarQuote | Open::Comment => {
+            return Completion { start: at, ..Completion::default() };
+        }
+    };
+    Completion { start: at - prefix.len().min(at), candidates: sorted(candidates) }
+}
+
+fn sorted(mut candidates: Vec<String>) -> Vec<String> {
+    candidates.sort_by_cached_key(|candidate| candidate.to_lowercase());
+    candidates.dedup();
+    candidates
+}
+
+/// Completes a backslash command or its last argument.
+fn complete_command(catalog: &Catalog, text: &str, at: usize) -> Completion {
+    let prefix_start =
+        text.rfind(char::is_whitespace).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8));
+    let prefix = &text[prefix_start..];
+    let words: Vec<&str> = text[..prefix_start].split_whitespace().collect();
+    let offered: Vec<String> = match words.as_slice() {
+        [] => HELP.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+        ["\\d" | "\\d+" | "\\dt" | "\\dt+"] => relation_names(catalog),
+        ["\\df"] => catalog.functions.clone(),
+        ["\\format"] => commands::formats().map(|format| format.name().to_owned()).collect(),
+        ["\\x"] => ["auto", "off", "on"].map(str::to_owned).to_vec(),
+        ["\\timing"] => ["off", "on"].map(str::to_owned).to_vec(),
+        ["\\trace", _] => vec!["all".to_owned()],
+        ["\\run"] => catalog.questions.iter().map(|question| question.name.clone()).collect(),
+        ["\\run", name, given @ ..] => {
+            let question = catalog.questions.iter().find(|question| question.name == *name);
+            let parameters = question.into_iter().flat_map(|question| &question.parameters);
+            let open =
+                parameters.filter(|name| !given.iter().any(|text| text.split('=').next() == Some(name.as_str())));
+            open.map(|name| format!("{name}=")).collect()
+        }
+        _ => Vec::new(),
+    };
+    let candidates = offered.into_iter().filter(|name| starts_with(name, prefix)).collect();
+    Completion { start: at - prefix.len(), candidates: sorted(candidates) }
+}
+
+/// Completes the key in `attributes['…`.
+fn attribute_keys<'a>(catalog: &Catalog, before: &'a str, tokens: &[Token]) -> (&'a str, Vec<String>) {
+    let Some((text, earlier)) = tokens.split_last() else { return ("", Vec::new()) };
+    let prefix = text.text(before).trim_start_matches('\'');
+    let mut earlier =
+        earlier.iter().rev().filter(|token| token.kind != TokenKind::Space).map(|token| token.text(before));
+    let opener = earlier.next();
+    let is_key = match opener {
+        Some("[") => earlier.next().is_some_and(|name| name.to_ascii_lowercase().ends_with("attributes")),
+        Some(">") => true,
+        _ => false,
+    };
+    if !is_key {
+        return ("", Vec::new());
+    }
+    let end = if opener == Some("[") { "']" } else { "'" };
+    let keys = catalog.attribute_keys.iter().filter(|key| key.starts_with(prefix));
+    (prefix, keys.map(|key| format!("{key}{end}")).collect())
+}
+
+/// Completes a word of SQL.
+fn names<'a>(catalog: &Catalog, before: &'a str, tokens: &[Token], whole: &str) -> (&'a str, Vec<String>) {
+    let (prefix, earlier) = match tokens.split_last() {
+        Some((last, earlier)) if last.kind == TokenKind::Word => (last.text(before), earlier),
+        _ => ("", tokens),
+    };
+    let words: Vec<&str> = code(earlier, before).collect();
+    let scope = Scope::of(catalog, whole);
+    let offered = match words.as_slice() {
+        [.., qualifier, "."] => scope.below(qualifier),
+        [] => keywords::STATEMENTS.iter().map(|word| in_case_of(word, prefix)).collect(),
+        [.., "::"] => Vec::new(),
+        words if wants_relation(words) => {
+            let schemas = catalog.relations.iter().map(|relation| format!("{}.", relation.schema));
+            relation_names(catalog).into_iter().chain(schemas).chain(scope.ctes.iter().cloned()).collect()
+        }
+        _ if prefix.is_empty() => scope.columns(),
+        _ => {
+            let functions = catalog.functions.iter().map(|function| format!("{function}("));
+            let words = keywords::all().map(|word| in_case_of(word, prefix));
+            scope
+                .columns()
+                .into_iter()
+                .chain(scope.names().filter(|name| name != prefix))
+                .chain(functions)
+                .chain(words)
+                .collect()
+        }
+    };
+    (prefix, offered.into_iter().filter(|name| starts_with(name, prefix)).collect())
+}
+
+/// Whether a relation's name comes next: after FROM or JOIN, or a comma in a list after FROM.
+fn wants_relation(words: &[&str]) -> bool {
+    let is = |word: &str, keyword: &str| word.eq_ignore_ascii_case(keyword);
+    match words {
+        [.., word] if is(word, "from") || is(word, "join") => true,
+        [earlier @ .., ","] => {
+            let last_clause = earlier.iter().rev().find(|word| keywords::is_keyword(word) && !is(word, "as"));
+            last_clause.is_some_and(|word| is(word, "from"))
+        }
+        _ => false,
+    }
+}
+
+/// The relations that a statement names.
+struct Scope<'a> {
+    catalog: &'a Catalog,
+    /// A name or alias with the relation that it stands for.
+    named: Vec<(String, &'a Relation)>,
+    /// Names that WITH defines.
+    ctes: Vec<String>,
+}
+
+impl<'a> Scope<'a> {
+    fn of(catalog: &'a Catalog, text: &str) -> Self {
+        let tokens = super::lexer::tokens(text);
+        let words: Vec<&str> = code(&tokens, text).collect();
+        let mut scope = Self { catalog, named: Vec::new(), ctes: Vec::new() };
+        let mut in_from = false;
+        for (at, word) in words.iter().enumerate() {
+            let lower = word.to_ascii_lowercase();
+            match lower.as_str() {
+                "from" | "join" => {
+                    in_from = true;
+                    scope.add_relation(&words[at + 1..]);
+                }
+                "," if in_from => scope.add_relation(&words[at + 1..]),
+                "as" if words.get(at + 1) == Some(&"(") && at > 0 => scope.ctes.push(words[at - 1].to_owned()),
+                "as" | "." | "," | "on" | "using" | "left" | "right" | "inner" | "full" | "cross" | "outer" => {}
+                _ if keywords::is_keyword(&lower) => in_from = false,
+                _ => {}
+            }
+        }
+        scope
+    }
+
+    /// Reads `[schema.]name [[AS] alias]` at the start of `words`.
+    fn add_relation(&mut self, words: &[&str]) {
+        let (schema, name, rest) = match words {
+            [schema, ".", name, rest @ ..] => (Some(*schema), *name, rest),
+            [name, rest @ ..] => (None, *name, rest),
+            [] => return,
+        };
+        let Some(relation) = self.catalog.relation(schema.map(unquoted), unquoted(name)) else { return };
+        let alias = match rest {
+            [as_word, alias, ..] if as_word.eq_ignore_ascii_case("as") => Some(*alias),
+            [alias, ..] if alias.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '"') => Some(*alias),
+            _ => None,
+        };
+        let alias = alias.filter(|alias| !keywords::is_keyword(alias)).map(unquoted);
+        self.named.push((alias.unwrap_or(&relation.name).to_owned(), relation));
+    }
+
+    /// What may follow `qualifier.`: columns of a relation, or relations of a schema.
+    fn below(&self, qualifier: &str) -> Vec<String> {
+        let qualifier = unquoted(qualifier);
+        if let Some((_, relation)) = self.named.iter().find(|(name, _)| name.eq_ignore_ascii_case(qualifier)) {
+            return relation.columns.clone();
+        }
+        let of_schema =
+            self.catalog.relations.iter().filter(|relation| relation.schema.eq_ignore_ascii_case(qualifier));
+        let names: Vec<String> = of_schema.map(|relation| relation.name.clone()).collect();
+        match names.is_empty() {
+            true => self.catalog.relation(None, qualifier).map(|relation| relation.columns.clone()).unwrap_or_default(),
+            false => names,
+        }
+    }
+
+    /// The columns of all named relations; before FROM is written, those of the spans.
+    fn columns(&self) -> Vec<String> {
+        let spans = self.catalog.relation(None, "spans").filter(|_| self.named.is_empty());
+        let relations = self.named.iter().map(|(_, relation)| *relation).chain(spans);
+        relations.flat_map(|relation| relation.columns.iter().cloned()).collect()
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> + '_ {
+        self.named.iter().map(|(name, _)| name.clone()).chain(self.ctes.iter().cloned())
+    }
+}
+
+/// The texts of tokens that are neither space nor comment.
+fn code<'a>(tokens: &[Token], text: &'a str) -> impl Iterator<Item = &'a str> {
+    let code = tokens.iter().filter(|token| !matches!(token.kind, TokenKind::Space | TokenKind::Comment));
+    code.map(|token| token.text(text)).collect::<Vec<_>>().into_iter()
+}
+
+fn relation_names(catalog: &Catalog) -> Vec<String> {
+    let name = |relation: &Relation| match relation.schema == SEARCH_PATH {
+        true => relation.name.clone(),
+        false => format!("{}.{}", relation.schema, relation.name),
+    };
+    catalog.relations.iter().map(name).collect()
+}
+
+fn unquoted(name: &str) -> &str {
+    name.trim_matches('"')
+}
+
+fn starts_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// A keyword as its user writes keywords: small when the prefix has a small letter.
+fn in_case_of(word: &str, prefix: &str) -> String {
+    match prefix.contains(|c: char| c.is_ascii_lowercase()) {
+        true => word.to_ascii_lowercase(),
+        false => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repl::catalog::Question;
+
+    fn catalog() -> Catalog {
+        let relation = |schema: &str, name: &str, columns: &[&str]| Relation {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        };
+        Catalog {
+            relations: vec![
+                relation("traces", "spans", &["span_id", "span_name", "service_name", "timestamp"]),
+                relation("traces", "events", &["event_name", "span_id"]),
+                relation("information_schema", "tables", &["table_name"]),
+            ],
+            functions: vec!["quantile".to_owned(), "quantiles".to_owned(), "sum".to_owned()],
+            questions: vec![Question {
+                name: "slow_queries".to_owned(),
+                parameters: vec!["since".to_owned(), "top".to_owned()],
+            }],
+            attribute_keys: vec!["http.route".to_owned(), "http.status_code".to_owned(), "db.name".to_owned()],
+        }
+    }
+
+    /// Completes at the `^` and joins the candidates.
+    fn at_caret(pending: &str, line: &str) -> String {
+        let at = line.find('^').expect("a caret");
+        let line = line.replace('^', "");
+        complete(&catalog(), pending, &line, at).candidates.join(" ")
+    }
+
+    #[test]
+    fn what_fits_the_place_is_offered() {
+        let cases = [
+            ("sel^", "select"),
+            ("SEL^", "SELECT"),
+            ("select 1; sho^", "show"),
+            ("select * from ^", "events information_schema. information_schema.tables spans traces."),
+            ("select * from sp^", "spans"),
+            ("select * from traces.^", "events spans"),
+            ("select * from spans s, ev^", "events"),
+            ("select * from spans join e^", "events"),
+            ("select span_n^ from spans", "span_name"),
+            ("select event_n^ from spans", ""),
+            ("select event_n^ from spans s join events e on e.x = s.y", "event_name"),
+            ("select e.^ from spans s join traces.events as e on true", "event_name span_id"),
+            ("select S.sp^ from spans s", "span_id span_name"),
+            ("select spans.ti^", "timestamp"),
+            ("select information_schema.tables.t^ from information_schema.tables", "table_name"),
+            ("select quan^", "quantile( quantiles("),
+            ("select * from spans where ^", "service_name span_id span_name timestamp"),
+            ("select * from spans whe^", "when where"),
+            ("select service_name, ^ from spans", "service_name span_id span_name timestamp"),
+            ("with slow as (select 1) select * from sl^", "slow"),
+            ("select attributes['http.^'] from spans", "http.route'] http.status_code']"),
+            ("select attributes->>'d^", "db.name'"),
+            ("select 'sel^", ""),
+            ("select 1 -- sel^", ""),
+            ("\\t^", "\\timing \\trace"),
+            ("\\d sp^", "spans"),
+            ("\\format n^", "ndjson"),
+            ("\\run s^", "slow_queries"),
+            ("\\run slow_queries since=1h ^", "top="),
+            ("\\x a^", "auto"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(at_caret("", line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn earlier_lines_count_and_the_start_is_in_the_line() {
+        assert_eq!(at_caret("select *\nfrom spans x\n", "where x.ser^"), "service_name");
+        assert_eq!(at_caret("select '\n", "\\d sp^"), "");
+        assert_eq!(complete(&catalog(), "select *\n", "from ev", 7).start, 5);
+        assert_eq!(complete(&catalog(), "", "é.sp", 5).start, 3);
+        assert_eq!(complete(&catalog(), "", "select attributes['http.r", 25).start, 19);
+    }
+}

@@ -1,0 +1,52 @@
+//! The shell's own questions: small results, read whole.
+
+use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::common::ScalarValue;
+use futures::StreamExt;
+
+use crate::engine::{Outcome, Session};
+use crate::error::{Error, Result};
+use crate::render::push_text;
+
+pub const COLUMNS: &str = include_str!("../../queries/shell/columns.sql");
+pub const FUNCTIONS: &str = include_str!("../../queries/shell/functions.sql");
+pub const RELATIONS: &str = include_str!("../../queries/shell/relations.sql");
+pub const SCHEMAS: &str = include_str!("../../queries/shell/schemas.sql");
+pub const TRACE: &str = include_str!("../../queries/shell/trace.sql");
+pub const TRACES_BY_PREFIX: &str = include_str!("../../queries/shell/traces_by_prefix.sql");
+
+/// Runs one query of the shell's own, whose text bounds its result, and gives all its batches.
+pub async fn batches(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<RecordBatch>> {
+    let statements = session.prepare(sql).await?;
+    let [statement] = statements.as_slice() else {
+        return Err(Error::internal("a query of the shell is not one statement"));
+    };
+    let parameters: Vec<ScalarValue> = parameters.iter().map(|text| ScalarValue::from(*text)).collect();
+    let Outcome::Rows(mut rows) = session.execute(statement, &parameters).await? else {
+        return Err(Error::internal("a query of the shell gives no rows"));
+    };
+    let mut batches = Vec::new();
+    while let Some(batch) = rows.stream.next().await {
+        batches.push(batch?);
+    }
+    Ok(batches)
+}
+
+/// Runs such a query and gives its rows as text.
+pub async fn texts(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<Vec<String>>> {
+    let mut rows = Vec::new();
+    for batch in batches(session, sql, parameters).await? {
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|column| text(column, row));
+            rows.push(cells.collect::<Result<_>>()?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The value at `row` as text; empty for NULL.
+pub fn text(column: &dyn Array, row: usize) -> Result<String> {
+    let mut text = String::new();
+    push_text(column, row, &mut text)?;
+    Ok(text)
+}
