@@ -79,6 +79,12 @@ impl Error {
         Self::new(Kind::Io, format!("{object}: {source}")).with_source(source)
     }
 
+    /// Replaces the kind, where the caller knows better what to do next.
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Sets the SQLSTATE, for a case finer than the kind's.
     pub fn with_sqlstate(mut self, sqlstate: &'static str) -> Self {
         self.sqlstate = Some(sqlstate);

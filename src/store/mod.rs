@@ -2,8 +2,29 @@
 //!
 //! Knows files, object stores and Arrow. Knows nothing of listeners or SQL.
 
+mod clock;
+mod disk;
+mod failpoint;
+mod fresh;
+mod lock;
+mod open;
+mod publish;
+mod retries;
+mod seal;
+mod sealer;
+mod settings;
 mod snapshot;
+mod state;
+#[expect(clippy::module_inception, reason = "the store is what this folder is about")]
 mod store;
+mod table;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod wal;
 
+pub use lock::holder;
+pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
-pub use store::{SealReport, Store, StoreSettings};
+pub use store::{SealReport, Store, StoreStatus};

@@ -7,7 +7,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::object_store::{ObjectStore, path::Path};
 use url::Url;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A sealed Parquet file of the table.
 #[derive(Debug, Clone)]
@@ -33,6 +33,21 @@ pub struct Snapshot {
     pub object_store: Arc<dyn ObjectStore>,
     /// The URL under which the engine registers `object_store`.
     pub object_store_url: Url,
+}
+
+/// The URL under which snapshots name their object store.
+const OBJECT_STORE_URL: &str = "spanhouse://table/";
+
+impl Snapshot {
+    pub(super) fn new(
+        table_version: Option<u64>,
+        files: Arc<[DataFile]>,
+        fresh: Arc<[RecordBatch]>,
+        object_store: Arc<dyn ObjectStore>,
+    ) -> Result<Self> {
+        let object_store_url = Url::parse(OBJECT_STORE_URL).map_err(|error| Error::internal(error.to_string()))?;
+        Ok(Self { table_version, files, fresh, object_store, object_store_url })
+    }
 }
 
 /// Whoever can pin a snapshot: a running [`super::Store`], or a reader of another process's data directory.

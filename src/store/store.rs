@@ -1,69 +1,317 @@
 //! The store of one process: owns the data directory and moves spans from log to table.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::object_store::memory::InMemory;
-use url::Url;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Snapshot, SnapshotSource};
-use crate::error::{Error, Result};
+use super::clock::Clock;
+use super::disk::Disk;
+use super::lock::DirectoryLock;
+use super::publish::Attachment;
+use super::retries::{Outcome, Retries, Standing};
+use super::sealer::Sealer;
+use super::settings::StoreSettings;
+use super::state::Visible;
+use super::table::LocalStore;
+use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
+use super::{Snapshot, SnapshotSource, open};
+use crate::error::{Error, Kind, Result};
+use crate::model::schema::physical_schema;
 
-/// What a user may set about storage.
-#[derive(Debug, Clone, Default)]
-pub struct StoreSettings {}
+/// The unit in which memory is charged to the budget: large enough that the budget's count fits a semaphore.
+pub(crate) const CHARGE_UNIT_BYTES: usize = 1024;
+/// What a client is told to wait when memory stayed full for as long as its export waited.
+const FRESH_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What one sealing did.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SealReport {
     pub rows: u64,
     pub files: usize,
     pub bytes: u64,
 }
 
+/// The store's numbers at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// The last request that is in the log.
+    pub last_lsn: u64,
+    /// The last request whose spans are in the table.
+    pub sealed_lsn: u64,
+    pub fresh_rows: u64,
+    pub fresh_batches: usize,
+    /// What fresh spans, and requests under way, take of the memory budget.
+    pub fresh_bytes: u64,
+    pub log_bytes: u64,
+    pub table_version: Option<u64>,
+    pub table_files: usize,
+    pub table_rows: u64,
+    pub table_bytes: u64,
+    /// Since the store was opened.
+    pub sealings: u64,
+    pub sealed_rows: u64,
+    /// Requests that were acknowledged as retries and not stored again, since the store was opened.
+    pub retries: u64,
+    /// Exports that were asked to come again because memory was full, since the store was opened.
+    pub refused_for_memory: u64,
+    /// Bytes of an unfinished write that opening cut off the log.
+    pub cut_torn_bytes: u64,
+}
+
 /// The store of one process.
 #[derive(Debug)]
 pub struct Store {
-    fresh: Mutex<Vec<RecordBatch>>,
+    shared: Arc<Shared>,
+    appender: ArcSwapOption<Appender<Attachment>>,
+    sealer: Sealer,
+    poisoned: watch::Receiver<Option<Refusal>>,
+    log_thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the store's threads share. The directory is locked for as long as one of them lives.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub dir: PathBuf,
+    pub node: String,
+    pub settings: StoreSettings,
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub visible: Visible,
+    /// Free memory for fresh spans, in units of [`CHARGE_UNIT_BYTES`].
+    pub budget: Arc<Semaphore>,
+    pub retries: Retries,
+    pub segments: Arc<SegmentList>,
+    pub seal_wanted: Notify,
+    pub object_store: LocalStore,
+    pub counters: Counters,
+    pub _lock: DirectoryLock,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub last_lsn: AtomicU64,
+    pub sealed_lsn: AtomicU64,
+    pub sealings: AtomicU64,
+    pub sealed_rows: AtomicU64,
+    pub retries: AtomicU64,
+    pub refused_for_memory: AtomicU64,
+    pub cut_torn_bytes: AtomicU64,
+    pub closed: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn table_root(&self) -> PathBuf {
+        table_root(&self.dir)
+    }
+
+    pub(crate) fn sealed(&self, report: &SealReport, mark: Lsn) {
+        self.counters.sealed_lsn.store(mark.0, Ordering::Relaxed);
+        self.counters.sealings.fetch_add(1, Ordering::Relaxed);
+        self.counters.sealed_rows.fetch_add(report.rows, Ordering::Relaxed);
+        tracing::debug!(
+            rows = report.rows,
+            files = report.files,
+            bytes = report.bytes,
+            lsn = mark.0,
+            "sealed fresh spans"
+        );
+    }
+
+    /// The units that a batch takes of the budget. A batch larger than the whole budget takes all of it.
+    pub(crate) fn charge(&self, batch: &RecordBatch) -> u32 {
+        let units = batch.get_array_memory_size().div_ceil(CHARGE_UNIT_BYTES);
+        units.clamp(1, self.budget_units()) as u32
+    }
+
+    pub(crate) fn budget_units(&self) -> usize {
+        (self.settings.fresh_budget_bytes / CHARGE_UNIT_BYTES).min(u32::MAX as usize).min(Semaphore::MAX_PERMITS)
+    }
+}
+
+/// Where the table lies in a data directory.
+pub(crate) fn table_root(dir: &Path) -> PathBuf {
+    dir.join("table")
+}
+
+/// Where the log lies in a data directory.
+pub(crate) fn log_dir(dir: &Path) -> PathBuf {
+    dir.join("wal")
 }
 
 impl Store {
     /// Opens the data directory, replays its log, and starts the sealer.
-    pub async fn open(_dir: &Path, _settings: StoreSettings) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { fresh: Mutex::default() }))
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] when another process has the directory, [`Kind::Corrupt`] when its log is damaged.
+    pub async fn open(dir: &Path, settings: StoreSettings) -> Result<Arc<Self>> {
+        open::open(dir, settings, open::Components::default()).await
+    }
+
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        appender: Appender<Attachment>,
+        sealer: Sealer,
+        log_thread: JoinHandle<()>,
+    ) -> Self {
+        let poisoned = appender.poisoned();
+        let appender = ArcSwapOption::from_pointee(appender);
+        Self { shared, appender, sealer, poisoned, log_thread: Mutex::new(Some(log_thread)) }
     }
 
     /// Keeps one export: returns when `payload` (a protobuf `ExportTraceServiceRequest`) is on disk and `batch`, decoded
     /// from it, is visible to every new snapshot.
-    pub async fn append(&self, _payload: Bytes, batch: RecordBatch) -> Result<()> {
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
-        Ok(())
+    ///
+    /// A payload that was kept within the retry window is not kept again. When the caller stops waiting, the export may still be kept.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] when memory or disk is full, [`Kind::Closed`] when the store is closed or its log has failed.
+    pub async fn append(&self, payload: Bytes, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("a request of more than {MAX_PAYLOAD_BYTES} bytes does not fit the log"),
+            ));
+        }
+        if batch.schema_ref().fields() != physical_schema().fields() {
+            return Err(Error::internal("a batch of spans has another schema than the table"));
+        }
+        let hash = RequestHash::of(&payload);
+        let received_unix_ms = self.shared.clock.unix_ms();
+        if let Some(done) = self.known(self.shared.retries.look(hash, received_unix_ms)).await {
+            return done;
+        }
+        let closed = || Error::new(Kind::Closed, "the store is closed");
+        let appender = self.appender.load_full().ok_or_else(closed)?;
+        let charge = self.charge(&batch).await?;
+        let slot = appender.reserve().await?;
+        let standing = self.shared.retries.begin(hash);
+        if !matches!(standing, Standing::New) {
+            drop((slot, charge));
+            return self
+                .known(standing)
+                .await
+                .unwrap_or_else(|| Err(Error::internal("a request is both new and known")));
+        }
+        let (attachment, done) = Attachment::new(batch, charge);
+        slot.send(Entry { payload, hash, received_unix_ms, attachment });
+        done.await.map_err(|_| closed())?.map_err(|refusal| refusal.to_error())
+    }
+
+    /// The outcome of a request that came before; `None` for a new one.
+    async fn known(&self, standing: Standing) -> Option<Result<()>> {
+        let outcome: Outcome = match standing {
+            Standing::New => return None,
+            Standing::Stored => Some(Ok(())),
+            Standing::UnderWay(mut waiting) => match waiting.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone(),
+                Err(_) => None,
+            },
+        };
+        Some(match outcome {
+            Some(Ok(())) => {
+                self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Some(Err(refusal)) => Err(refusal.to_error()),
+            None => Err(Error::new(Kind::Closed, "the store is closed")),
+        })
+    }
+
+    /// Takes memory from the budget, waiting a bounded time for it.
+    async fn charge(&self, batch: &RecordBatch) -> Result<OwnedSemaphorePermit> {
+        let units = self.shared.charge(batch);
+        let budget = self.shared.budget.clone();
+        if let Ok(permit) = budget.clone().try_acquire_many_owned(units) {
+            return Ok(permit);
+        }
+        self.shared.seal_wanted.notify_one();
+        match tokio::time::timeout(self.shared.settings.append_wait, budget.acquire_many_owned(units)).await {
+            Ok(permit) => permit.map_err(|_| Error::new(Kind::Closed, "the store is closed")),
+            Err(_) => {
+                self.shared.counters.refused_for_memory.fetch_add(1, Ordering::Relaxed);
+                let kind = Kind::Overloaded { retry_after: FRESH_RETRY_AFTER };
+                Err(Error::new(kind, "the memory for fresh spans is full; they are being moved to the table"))
+            }
+        }
     }
 
     /// Moves all spans that are fresh now into the table.
     pub async fn seal(&self) -> Result<SealReport> {
-        Ok(SealReport::default())
+        self.sealer.seal().await
     }
 
-    /// Refuses further appends, seals, and lets go of the directory.
+    /// Refuses further appends, seals, and removes the log, which then holds nothing more.
     pub async fn close(&self) -> Result<()> {
-        self.seal().await.map(|_| ())
+        self.shared.counters.closed.store(true, Ordering::Relaxed);
+        self.appender.store(None);
+        let log_thread = self.log_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = log_thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                return Err(Error::internal("the log's thread ended badly"));
+            }
+        }
+        self.seal().await?;
+        let mark = Lsn(self.shared.counters.sealed_lsn.load(Ordering::Relaxed));
+        self.shared.segments.cut(self.shared.disk.as_ref(), mark)
+    }
+
+    /// Waits until the log has failed for good, and tells why: from then on no export is acknowledged, and the process should end.
+    pub async fn poisoned(&self) -> Error {
+        let mut poisoned = self.poisoned.clone();
+        match poisoned.wait_for(Option::is_some).await.map(|refusal| refusal.clone()) {
+            Ok(Some(refusal)) => refusal.to_error(),
+            // The log's thread ended in good health: it will never be poisoned.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The store's numbers.
+    pub fn status(&self) -> StoreStatus {
+        let (state, counters) = (self.shared.visible.load(), &self.shared.counters);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let used_units = self.shared.budget_units().saturating_sub(self.shared.budget.available_permits());
+        let current_bytes = self.appender.load().as_ref().map_or(0, |appender| appender.current_bytes());
+        StoreStatus {
+            last_lsn: count(&counters.last_lsn),
+            sealed_lsn: count(&counters.sealed_lsn),
+            fresh_rows: state.fresh_rows() as u64,
+            fresh_batches: state.parts.len(),
+            fresh_bytes: (used_units * CHARGE_UNIT_BYTES) as u64,
+            log_bytes: self.shared.segments.bytes() + current_bytes,
+            table_version: state.table_version,
+            table_files: state.files.len(),
+            table_rows: state.files.iter().map(|file| file.rows).sum(),
+            table_bytes: state.files.iter().map(|file| file.size_bytes).sum(),
+            sealings: count(&counters.sealings),
+            sealed_rows: count(&counters.sealed_rows),
+            retries: count(&counters.retries),
+            refused_for_memory: count(&counters.refused_for_memory),
+            cut_torn_bytes: count(&counters.cut_torn_bytes),
+        }
     }
 }
 
 #[async_trait]
 impl SnapshotSource for Store {
     async fn snapshot(&self) -> Result<Snapshot> {
-        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Snapshot {
-            table_version: None,
-            files: Arc::from([]),
-            fresh: fresh.into(),
-            object_store: Arc::new(InMemory::new()),
-            object_store_url: Url::parse("memory:///").map_err(|e| Error::internal(e.to_string()))?,
-        })
+        let state = self.shared.visible.load();
+        Snapshot::new(
+            state.table_version,
+            state.files.clone(),
+            state.batches(),
+            Arc::new(self.shared.object_store.clone()),
+        )
     }
 }

@@ -1,0 +1,201 @@
+//! Opening a data directory: lock, table, replay, orphans, threads.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Arc, atomic::Ordering};
+use std::thread;
+
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, Semaphore};
+
+use super::clock::{Clock, OsClock};
+use super::disk::{Disk, OsDisk};
+use super::fresh::Part;
+use super::lock::DirectoryLock;
+use super::publish::Publisher;
+use super::retries::Retries;
+use super::sealer::Sealer;
+use super::settings::StoreSettings;
+use super::state::Visible;
+use super::store::{Counters, Shared, Store, log_dir, table_root};
+use super::table::{DeltaLog, LocalStore, remove_orphans};
+use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
+use crate::error::{Error, Kind, Result};
+
+/// The file that holds the node's id.
+const NODE_FILE: &str = "node";
+
+/// What the store is built from; tests put others in.
+#[derive(Debug, Clone)]
+pub(crate) struct Components {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub decode: fn(&Bytes) -> Result<RecordBatch>,
+}
+
+impl Default for Components {
+    fn default() -> Self {
+        Self { disk: Arc::new(OsDisk), clock: Arc::new(OsClock), decode: decode_payload }
+    }
+}
+
+/// Decodes a logged payload as it was decoded when it came.
+pub(crate) fn decode_payload(payload: &Bytes) -> Result<RecordBatch> {
+    crate::otlp::decode_export(payload).map(|decoded| decoded.batch)
+}
+
+/// Opens the store of `dir`.
+pub(crate) async fn open(dir: &Path, settings: StoreSettings, components: Components) -> Result<Arc<Store>> {
+    settings.validate()?;
+    let dir = dir.to_owned();
+    tokio::task::spawn_blocking(move || open_blocking(&dir, settings, components))
+        .await
+        .map_err(|error| Error::internal(format!("opening the store ended badly: {error}")))?
+}
+
+fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) -> Result<Arc<Store>> {
+    let Components { disk, clock, decode } = components;
+    let (log_dir, table_root) = (log_dir(dir), table_root(dir));
+    for dir in [&log_dir, &table_root] {
+        disk.create_dir_all(dir).map_err(|error| Error::io(dir.display(), error))?;
+    }
+    let lock = DirectoryLock::take(dir)?;
+    let node = node_id(disk.as_ref(), dir)?;
+    let runtime = sealer_runtime()?;
+    let object_store = LocalStore::new(table_root.clone(), disk.clone())?;
+    let table = runtime.block_on(DeltaLog::load(&table_root, Arc::new(object_store.clone()), &node))?;
+    let mark = table.state().mark;
+    let orphans = remove_orphans(&table_root, &node, mark)?;
+    if orphans > 0 {
+        tracing::info!(orphans, "removed data files that a crash had left out of the table");
+    }
+
+    let shared = Shared {
+        dir: dir.to_owned(),
+        node,
+        budget: Arc::new(Semaphore::new(0)),
+        retries: Retries::new(settings.retry_window),
+        settings,
+        disk: disk.clone(),
+        clock,
+        visible: Visible::default(),
+        segments: Arc::new(SegmentList::default()),
+        seal_wanted: Notify::new(),
+        object_store,
+        counters: Counters::default(),
+        _lock: lock,
+    };
+    shared.budget.add_permits(shared.budget_units());
+    shared.visible.finish_seal(table.state().version, table.state().files.clone(), mark);
+    let end = replay_log(&shared, mark, decode)?;
+    let shared = Arc::new(shared);
+    let (merge, merge_wanted) = mpsc::sync_channel(1);
+    start_merger(shared.clone(), merge_wanted)?;
+    let log = WriterSettings {
+        disk,
+        dir: log_dir,
+        next_lsn: end.next_lsn,
+        segments: shared.segments.clone(),
+        budget_bytes: shared.settings.log_budget_bytes,
+    };
+    let (appender, log_thread) = Appender::start(log, Publisher { shared: shared.clone(), merge })?;
+    let (sealer, _) = Sealer::start(shared.clone(), runtime, table)?;
+    Ok(Arc::new(Store::new(shared, appender, sealer, log_thread)))
+}
+
+/// Makes what the log holds above the mark fresh again, and remembers requests against retries.
+fn replay_log(shared: &Shared, mark: Lsn, decode: fn(&Bytes) -> Result<RecordBatch>) -> Result<LogEnd> {
+    let dir = log_dir(&shared.dir);
+    let end = replay(&shared.disk, &dir, ReplayStart { mark }, |record| {
+        shared.retries.stored(record.hash, record.received_unix_ms);
+        if record.lsn > mark {
+            shared.visible.publish([part_of(shared, &record, decode)?]);
+            while shared.visible.merge_once()? {}
+        }
+        Ok(())
+    })?;
+    for segment in &end.segments {
+        shared.segments.push(segment.clone());
+    }
+    shared.segments.cut(shared.disk.as_ref(), mark)?;
+    shared.counters.last_lsn.store(end.next_lsn.0 - 1, Ordering::Relaxed);
+    shared.counters.sealed_lsn.store(mark.0, Ordering::Relaxed);
+    if let Some(torn) = &end.torn {
+        tracing::warn!(segment = %torn.path.display(), bytes = torn.bytes, "cut an unfinished write off the log");
+        shared.counters.cut_torn_bytes.store(torn.bytes, Ordering::Relaxed);
+    }
+    Ok(end)
+}
+
+fn part_of(shared: &Shared, record: &Record, decode: fn(&Bytes) -> Result<RecordBatch>) -> Result<Part> {
+    let batch = decode(&record.payload).map_err(|error| {
+        Error::corrupt(format!("request {} of the log cannot be read again: {error}", record.lsn.0))
+    })?;
+    // The spans were admitted once and are kept now, even if the budget has been made smaller since.
+    let wanted = shared.charge(&batch).min(shared.budget.available_permits().min(u32::MAX as usize) as u32);
+    if let Ok(charge) = shared.budget.try_acquire_many(wanted) {
+        charge.forget();
+    }
+    Part::new(record.lsn, batch, wanted, record.received_unix_ms)
+}
+
+/// The id under which this directory's log commits to the table, made when the directory is.
+fn node_id(disk: &dyn Disk, dir: &Path) -> Result<String> {
+    let path = dir.join(NODE_FILE);
+    let failed = |error| Error::io(path.display(), error);
+    if let Some(node) = read_node_id(dir)? {
+        return Ok(node);
+    }
+    let node = uuid::Uuid::new_v4().simple().to_string();
+    let temporary = dir.join(".node.tmp");
+    let _ = fs::remove_file(&temporary);
+    let mut file = disk.create_new(&temporary).map_err(failed)?;
+    file.write_all(node.as_bytes()).and_then(|()| file.sync_data()).map_err(failed)?;
+    disk.rename(&temporary, &path).and_then(|()| disk.sync_dir(dir)).map_err(failed)?;
+    Ok(node)
+}
+
+/// The id of a directory's node; `None` when the directory has never been opened.
+pub(crate) fn read_node_id(dir: &Path) -> Result<Option<String>> {
+    let path = dir.join(NODE_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(Some(text)),
+        Ok(_) => Err(Error::corrupt(format!("{} is no node id", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path.display(), error)),
+    }
+}
+
+/// A small runtime of the sealer's own: the table's library needs one, and sealing must not wait for queries or listeners.
+fn sealer_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("spanhouse-table")
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Io, format!("the sealer's runtime: {error}")))
+}
+
+fn start_merger(shared: Arc<Shared>, wanted: mpsc::Receiver<()>) -> Result<()> {
+    thread::Builder::new()
+        .name("spanhouse-merge".into())
+        .spawn(move || {
+            while wanted.recv().is_ok() {
+                loop {
+                    match shared.visible.merge_once() {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(error) => {
+                            tracing::error!(%error, "cannot merge fresh spans");
+                            break;
+                        }
+                    }
+                }
+            }
+        })
+        .map(|_| ())
+        .map_err(|error| Error::io("the merging thread", error))
+}

@@ -1,0 +1,175 @@
+//! The sealer's thread: moves fresh spans into the table, when it is due and when it is asked.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::failpoint;
+use super::seal::{Fresh, SealLimits, is_due, name_of, remove_files, write_sorted};
+use super::store::{CHARGE_UNIT_BYTES, SealReport, Shared};
+use super::table::{DeltaLog, WrittenFile};
+use super::wal::Lsn;
+use crate::error::{Error, Kind, Result};
+
+/// How often the sealer looks at the age of what is fresh.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The pauses after sealings that failed one after the other.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+const MOST_PAUSE: Duration = Duration::from_secs(60);
+/// Explicit requests that wait for the sealer.
+const QUEUE_COMMANDS: usize = 16;
+
+type Answer = oneshot::Sender<Result<SealReport>>;
+
+/// The store's end of the sealer.
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    commands: mpsc::Sender<Answer>,
+}
+
+impl Sealer {
+    /// Starts the thread; it ends when the sealer is dropped.
+    pub(crate) fn start(shared: Arc<Shared>, runtime: Runtime, table: DeltaLog) -> Result<(Self, JoinHandle<()>)> {
+        let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
+        let work = Work { shared, table, pending: None };
+        let thread = thread::Builder::new()
+            .name("spanhouse-seal".into())
+            .spawn(move || {
+                runtime.block_on(work.run(queue));
+                runtime.shutdown_background();
+            })
+            .map_err(|error| Error::io("the sealer's thread", error))?;
+        Ok((Self { commands }, thread))
+    }
+
+    /// Seals what is fresh now.
+    pub(crate) async fn seal(&self) -> Result<SealReport> {
+        let (answer, done) = oneshot::channel();
+        let closed = || Error::new(Kind::Closed, "the store is closed");
+        self.commands.send(answer).await.map_err(|_| closed())?;
+        done.await.map_err(|_| closed())?
+    }
+}
+
+struct Work {
+    shared: Arc<Shared>,
+    table: DeltaLog,
+    /// A commit whose outcome is not known yet.
+    pending: Option<Pending>,
+}
+
+/// Files that are written and synced, and the record up to which they hold the log's spans.
+struct Pending {
+    files: Vec<WrittenFile>,
+    mark: Lsn,
+}
+
+impl Work {
+    async fn run(mut self, mut queue: mpsc::Receiver<Answer>) {
+        let mut pause = Duration::ZERO;
+        loop {
+            let shared = self.shared.clone();
+            let wake: &Notify = &shared.seal_wanted;
+            tokio::select! {
+                command = queue.recv() => match command {
+                    // The asker may have gone away; the sealing is done all the same.
+                    Some(answer) => { let _ = answer.send(self.seal().await); }
+                    None => return,
+                },
+                () = wake.notified(), if pause.is_zero() => {}
+                () = tokio::time::sleep(pause.max(LOOK_EVERY)) => {}
+            }
+            if !self.due() {
+                continue;
+            }
+            pause = match self.seal().await {
+                Ok(_) => Duration::ZERO,
+                Err(error) => {
+                    let next = (pause * 2).clamp(LEAST_PAUSE, MOST_PAUSE);
+                    tracing::error!(%error, retry_in = ?next, "cannot seal fresh spans");
+                    next
+                }
+            };
+        }
+    }
+
+    fn due(&self) -> bool {
+        let state = self.shared.visible.load();
+        let Some(oldest) = state.oldest_unix_ms() else { return false };
+        let age_ms = self.shared.clock.unix_ms().saturating_sub(oldest).max(0);
+        let fresh = Fresh {
+            rows: state.fresh_rows(),
+            bytes: state.fresh_charged() * CHARGE_UNIT_BYTES as u64,
+            age: Duration::from_millis(age_ms as u64),
+        };
+        let settings = &self.shared.settings;
+        is_due(
+            fresh,
+            SealLimits { rows: settings.seal_rows, bytes: settings.seal_bytes() as u64, age: settings.seal_after },
+        )
+    }
+
+    async fn seal(&mut self) -> Result<SealReport> {
+        self.settle().await?;
+        let Some(parts) = self.shared.visible.begin_seal() else { return Ok(SealReport::default()) };
+        let Some(mark) = parts.last().map(|part| part.last) else { return Ok(SealReport::default()) };
+        let name = name_of(&self.shared.node, mark);
+        let written = write_sorted(&self.shared.disk, &self.shared.table_root(), &parts, &name);
+        let files = written.inspect_err(|_| self.shared.visible.abandon_seal())?;
+        drop(parts);
+        let pending = Pending { files, mark };
+        match self.table.commit(&pending.files, mark).await {
+            Ok(_) => Ok(self.finish(&pending)),
+            Err(error) => {
+                self.pending = Some(pending);
+                match self.settle().await? {
+                    Some(report) => Ok(report),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Finds out what became of a commit that failed: it may be in the table all the same. Until that is known, its spans stay fresh
+    /// and its files stay where they are.
+    async fn settle(&mut self) -> Result<Option<SealReport>> {
+        let Some(pending) = self.pending.take() else { return Ok(None) };
+        if let Err(error) = self.table.refresh().await {
+            self.pending = Some(pending);
+            return Err(error);
+        }
+        if self.table.state().mark >= pending.mark {
+            return Ok(Some(self.finish(&pending)));
+        }
+        remove_files(self.shared.disk.as_ref(), &self.shared.table_root(), &pending.files);
+        self.shared.visible.abandon_seal();
+        Ok(None)
+    }
+
+    /// Swaps fresh parts for the files that are now in the table, and cuts the log.
+    fn finish(&self, sealed: &Pending) -> SealReport {
+        let table = self.table.state();
+        let freed = self.shared.visible.finish_seal(table.version, table.files.clone(), sealed.mark);
+        self.shared.budget.add_permits(freed as usize);
+        self.cut_log(sealed.mark);
+        let report = SealReport {
+            rows: sealed.files.iter().map(|file| file.rows).sum(),
+            files: sealed.files.len(),
+            bytes: sealed.files.iter().map(|file| file.size_bytes).sum(),
+        };
+        self.shared.sealed(&report, sealed.mark);
+        report
+    }
+
+    /// Removes log segments that the table has made superfluous. What stays after an error is removed the next time.
+    fn cut_log(&self, mark: Lsn) {
+        failpoint::pass("before_log_cut");
+        if let Err(error) = self.shared.segments.cut(self.shared.disk.as_ref(), mark) {
+            tracing::warn!(%error, "cannot remove a log segment");
+        }
+        failpoint::pass("after_log_cut");
+    }
+}

@@ -1,0 +1,65 @@
+//! What a user may set about storage.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// What a user may set about storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Memory for spans that are not in the table yet, in bytes of Arrow data. At the budget, exports wait and are then asked to come again.
+    pub fresh_budget_bytes: usize,
+    /// Disk for the log, in bytes. At the budget, exports are asked to come again.
+    pub log_budget_bytes: u64,
+    /// How long an export waits for memory before it is asked to come again.
+    pub append_wait: Duration,
+    /// The oldest that a fresh span gets before it is sealed.
+    pub seal_after: Duration,
+    /// The number of fresh spans that starts a sealing.
+    pub seal_rows: usize,
+    /// An identical export within this time is acknowledged and stored once.
+    pub retry_window: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            fresh_budget_bytes: 256 << 20,
+            log_budget_bytes: 4 << 30,
+            append_wait: Duration::from_secs(5),
+            seal_after: Duration::from_secs(60),
+            seal_rows: 500_000,
+            retry_window: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The smallest memory budget: below this, a single large export could not enter.
+const LEAST_FRESH_BUDGET_BYTES: usize = 8 << 20;
+/// The smallest log budget: two segments.
+const LEAST_LOG_BUDGET_BYTES: u64 = 128 << 20;
+
+impl StoreSettings {
+    /// Checks each value.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::BadInput`] that names the first setting that is out of range, and the range.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |name: &str, least: u64| Err(Error::bad_input(format!("{name} must be at least {least}")));
+        if self.fresh_budget_bytes < LEAST_FRESH_BUDGET_BYTES {
+            return wrong("fresh_budget_bytes", LEAST_FRESH_BUDGET_BYTES as u64);
+        }
+        if self.log_budget_bytes < LEAST_LOG_BUDGET_BYTES {
+            return wrong("log_budget_bytes", LEAST_LOG_BUDGET_BYTES);
+        }
+        if self.seal_rows == 0 {
+            return wrong("seal_rows", 1);
+        }
+        Ok(())
+    }
+
+    /// The bytes of fresh spans that start a sealing: early enough that ingest goes on in the rest of the budget meanwhile.
+    pub(crate) fn seal_bytes(&self) -> usize {
+        self.fresh_budget_bytes * 2 / 5
+    }
+}

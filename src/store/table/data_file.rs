@@ -1,0 +1,137 @@
+//! One Parquet file of the table: its name, its encodings, and writing it durably.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::schema::{self, physical_schema};
+use crate::store::disk::{Disk, DiskFile};
+use crate::store::failpoint;
+use crate::store::wal::Lsn;
+
+/// The name of a data file: who wrote it and up to which record, so that an orphan is known by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileName {
+    pub node: String,
+    pub mark: Lsn,
+    pub number: usize,
+}
+
+impl FileName {
+    /// A new name, which no other file has.
+    pub(crate) fn to_unique_text(&self) -> String {
+        let unique = uuid::Uuid::new_v4().simple();
+        format!("spans-{}-{:020}-{:04}-{unique}.parquet", self.node, self.mark.0, self.number)
+    }
+
+    /// Reads a name that [`Self::to_unique_text`] gave.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("spans-")?.strip_suffix(".parquet")?.split('-');
+        let name = Self {
+            node: parts.next()?.to_owned(),
+            mark: Lsn(parts.next()?.parse().ok()?),
+            number: parts.next()?.parse().ok()?,
+        };
+        (parts.next().is_some() && parts.next().is_none()).then_some(name)
+    }
+}
+
+/// A data file that is on disk and not yet in the table.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenFile {
+    /// Below the table's root.
+    pub location: String,
+    pub date: String,
+    pub size_bytes: u64,
+    pub rows: u64,
+    pub min_start_ns: i64,
+    pub max_start_ns: i64,
+}
+
+/// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
+pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// The rows of a page: what a read for one trace must decode.
+const PAGE_ROWS: usize = 8 * 1024;
+
+/// Writes batches in [`physical_schema`] to a new file and syncs it; gives its size in bytes. The directory is not synced yet.
+pub(crate) fn write_data_file(
+    disk: &dyn Disk,
+    path: &Path,
+    batches: impl IntoIterator<Item = Result<RecordBatch>>,
+) -> Result<u64> {
+    let file = disk.create_new(path).map_err(|error| Error::io(path.display(), error))?;
+    let failed = |error| parquet_error(path, error);
+    let mut writer =
+        ArrowWriter::try_new(Counted { file, bytes: 0 }, physical_schema(), Some(properties())).map_err(failed)?;
+    for batch in batches {
+        writer.write(&batch?).map_err(failed)?;
+    }
+    let mut file = writer.into_inner().map_err(failed)?;
+    failpoint::pass("before_file_sync");
+    file.file.sync_data().map_err(|error| Error::io(path.display(), error))?;
+    Ok(file.bytes)
+}
+
+fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> Error {
+    Error::new(Kind::Io, format!("cannot write {}: {error}", path.display())).with_source(error)
+}
+
+/// A file that counts what is written.
+struct Counted {
+    file: Box<dyn DiskFile>,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn properties() -> WriterProperties {
+    let zstd = ZstdLevel::try_new(1).map_or(Compression::UNCOMPRESSED, Compression::ZSTD);
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(zstd)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by(concat!("spanhouse ", env!("CARGO_PKG_VERSION")).to_owned());
+    for field in physical_schema().fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        if *field.data_type() == DataType::Int64 {
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
+        }
+        if *field.data_type() == schema::SPAN_ID_TYPE {
+            // Span ids are random and unique: neither a dictionary nor a compressor finds anything.
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_compression(column, Compression::UNCOMPRESSED);
+        }
+    }
+    properties.build()
+}
+
+/// Writes what a sealing needs into the directory of a date, created on demand.
+pub(crate) fn date_dir(root: &Path, disk: &Arc<dyn Disk>, date: &str) -> Result<std::path::PathBuf> {
+    let dir = root.join(format!("{}={date}", schema::DATE));
+    disk.create_dir_all(&dir).map_err(|error| Error::io(dir.display(), error))?;
+    Ok(dir)
+}

@@ -1,0 +1,223 @@
+//! The table's log: which files are in it, up to which record of the write-ahead log, and the commit that changes both at once.
+
+use std::collections::HashMap;
+use std::path::Path as FsPath;
+use std::sync::Arc;
+
+use datafusion::object_store::ObjectStore;
+use datafusion::object_store::path::Path;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
+use deltalake_core::kernel::{Action, Add, DataType, LogicalFileView, StructField, StructType, Transaction};
+use deltalake_core::logstore::{LogStore, LogStoreRef, StorageConfig, default_logstore};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::{DeltaTable, DeltaTableError, TableProperty};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::WrittenFile;
+use crate::error::{Error, Kind, Result};
+use crate::model::schema::{DATE, DURATION_NS, START_NS, physical_schema};
+use crate::store::DataFile;
+use crate::store::failpoint;
+use crate::store::wal::Lsn;
+
+/// Commits between two checkpoints of the log: a reader that opens the table reads at most this many commits one by one.
+const CHECKPOINT_INTERVAL_COMMITS: &str = "20";
+/// The root of the table's object store as the Delta library names it; only its path matters.
+const ROOT_URL: &str = "spanhouse:///";
+
+/// The table at one version.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableState {
+    /// `None` before the table exists.
+    pub version: Option<u64>,
+    pub files: Arc<[DataFile]>,
+    /// The last record of the node's log whose spans are in the files.
+    pub mark: Lsn,
+}
+
+/// The log of the table, as one node reads and writes it.
+pub(crate) struct DeltaLog {
+    /// For messages.
+    root: Box<FsPath>,
+    node: String,
+    log: LogStoreRef,
+    delta: Option<DeltaTableState>,
+    state: TableState,
+}
+
+impl DeltaLog {
+    /// Loads the table below `store`'s root, if there is one. Must run on a Tokio runtime.
+    pub(crate) async fn load(root: &FsPath, store: Arc<dyn ObjectStore>, node: &str) -> Result<Self> {
+        let url = Url::parse(ROOT_URL).map_err(|error| Error::internal(error.to_string()))?;
+        let log = default_logstore(store.clone(), store, &url, &StorageConfig::default());
+        let (root, node) = (root.into(), node.to_owned());
+        let mut table = Self { root, node, log, delta: None, state: TableState::default() };
+        table.refresh().await?;
+        Ok(table)
+    }
+
+    pub(crate) fn state(&self) -> &TableState {
+        &self.state
+    }
+
+    /// Brings the state to the table's newest version.
+    pub(crate) async fn refresh(&mut self) -> Result<()> {
+        match &mut self.delta {
+            Some(delta) => {
+                let before = delta.version();
+                delta.update(self.log.as_ref(), None).await.map_err(|error| failed(&self.root, "read", error))?;
+                if delta.version() == before {
+                    return Ok(());
+                }
+            }
+            None => {
+                let exists =
+                    self.log.is_delta_table_location().await.map_err(|error| failed(&self.root, "read", error))?;
+                if !exists {
+                    return Ok(());
+                }
+                let loaded = DeltaTableState::try_new(self.log.as_ref(), None).await;
+                self.delta = Some(loaded.map_err(|error| failed(&self.root, "read", error))?);
+            }
+        }
+        self.rebuild().await
+    }
+
+    /// Adds files and raises the low-water mark to `mark` in one commit; creates the table first when there is none.
+    ///
+    /// After an error the commit may be in the table all the same: [`Self::refresh`] tells by the mark.
+    pub(crate) async fn commit(&mut self, files: &[WrittenFile], mark: Lsn) -> Result<&TableState> {
+        if self.delta.is_none() {
+            self.create().await?;
+        }
+        let delta = self.delta.as_ref().ok_or_else(|| Error::internal("the table has no state"))?;
+        let transaction = Transaction::new(&self.node, mark.0 as i64);
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(vec![DATE.to_owned()]),
+            predicate: None,
+        };
+        let before = self.state.version;
+        failpoint::pass("before_commit");
+        let committed = CommitBuilder::from(CommitProperties::default().with_application_transaction(transaction))
+            .with_actions(files.iter().map(add_action).collect())
+            .build(Some(delta as &dyn TableReference), self.log.clone(), operation)
+            .await;
+        failpoint::pass("after_commit");
+        let committed = committed.map_err(|error| failed(&self.root, "commit to", error))?;
+        self.delta = Some(committed.snapshot());
+        if before.is_some_and(|before| committed.version() == before + 1) {
+            let new = files.iter().map(to_data_file).collect::<Result<Vec<_>>>()?;
+            let files = self.state.files.iter().cloned().chain(new).collect();
+            self.state = TableState { version: Some(committed.version()), files, mark };
+        } else {
+            self.rebuild().await?;
+        }
+        Ok(&self.state)
+    }
+
+    async fn create(&mut self) -> Result<()> {
+        let failed_here = |error| failed(&self.root, "create", error);
+        let columns = table_schema()?;
+        let created: DeltaTable = CreateBuilder::new()
+            .with_log_store(self.log.clone())
+            .with_table_name("spans")
+            .with_comment("OpenTelemetry spans, written by spanhouse")
+            .with_columns(columns.fields().cloned())
+            .with_partition_columns([DATE])
+            .with_configuration_property(TableProperty::CheckpointInterval, Some(CHECKPOINT_INTERVAL_COMMITS))
+            .with_save_mode(SaveMode::Ignore)
+            .await
+            .map_err(failed_here)?;
+        self.delta = created.state;
+        self.rebuild().await
+    }
+
+    async fn rebuild(&mut self) -> Result<()> {
+        let Some(delta) = &self.delta else { return Ok(()) };
+        let mark = delta
+            .transaction_version(self.log.as_ref(), &self.node)
+            .await
+            .map_err(|error| failed(&self.root, "read", error))?;
+        let log_data = delta.snapshot().try_log_data().map_err(|error| failed(&self.root, "read", error))?;
+        let files = log_data.iter().map(|view| from_view(&self.root, &view)).collect::<Result<Vec<_>>>()?;
+        let mark = Lsn(mark.map_or(0, |mark| mark.max(0) as u64));
+        self.state = TableState { version: Some(delta.version()), files: files.into(), mark };
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for DeltaLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeltaLog")
+            .field("root", &self.root)
+            .field("version", &self.state.version)
+            .finish_non_exhaustive()
+    }
+}
+
+fn failed(root: &FsPath, what: &str, error: DeltaTableError) -> Error {
+    Error::new(Kind::Io, format!("cannot {what} the table {}: {error}", root.display())).with_source(error)
+}
+
+/// The table's columns as Delta has them: ids are `binary`, nanoseconds are `long`.
+fn table_schema() -> Result<StructType> {
+    let schema: StructType = physical_schema()
+        .as_ref()
+        .try_into_kernel()
+        .map_err(|error| Error::internal(format!("the span schema has no form in Delta: {error}")))?;
+    let fields = schema.fields().cloned().chain([StructField::nullable(DATE, DataType::DATE)]);
+    StructType::try_new(fields).map_err(|error| Error::internal(error.to_string()))
+}
+
+fn add_action(file: &WrittenFile) -> Action {
+    let stats = json!({
+        "numRecords": file.rows,
+        "minValues": { START_NS: file.min_start_ns },
+        "maxValues": { START_NS: file.max_start_ns },
+        "nullCount": { START_NS: 0, DURATION_NS: 0 },
+    });
+    Action::Add(Add {
+        path: file.location.clone(),
+        partition_values: HashMap::from([(DATE.to_owned(), Some(file.date.clone()))]),
+        size: file.size_bytes as i64,
+        modification_time: chrono::Utc::now().timestamp_millis(),
+        data_change: true,
+        stats: Some(stats.to_string()),
+        ..Default::default()
+    })
+}
+
+fn to_data_file(file: &WrittenFile) -> Result<DataFile> {
+    Ok(DataFile {
+        location: Path::parse(&file.location).map_err(|error| Error::internal(error.to_string()))?,
+        size_bytes: file.size_bytes,
+        rows: file.rows,
+        date: file.date.clone(),
+        min_start_ns: file.min_start_ns,
+        max_start_ns: file.max_start_ns,
+    })
+}
+
+/// Reads an entry of the table's log. Bounds that another writer left out are the widest; a missing row count is an error, since
+/// counts are answered from it.
+fn from_view(root: &FsPath, view: &LogicalFileView) -> Result<DataFile> {
+    let location = view.object_store_path();
+    let stats: Value = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
+    let bound = |side: &str, open: i64| stats[side][START_NS].as_i64().unwrap_or(open);
+    let wrong =
+        |what: &str| Error::corrupt(format!("the table {} has a file {location} without {what}", root.display()));
+    let date = view.partition_values_map().remove(DATE).flatten();
+    Ok(DataFile {
+        size_bytes: u64::try_from(view.size()).map_err(|_| wrong("a size"))?,
+        rows: stats["numRecords"].as_u64().ok_or_else(|| wrong("a row count"))?,
+        date: date.ok_or_else(|| wrong("a date"))?,
+        min_start_ns: bound("minValues", i64::MIN),
+        max_start_ns: bound("maxValues", i64::MAX),
+        location,
+    })
+}

@@ -1,0 +1,13 @@
+//! The sealed table: a Delta Lake log over Parquet files, on an object store that syncs what it writes.
+//!
+//! Knows Delta, Parquet and the disk. Knows nothing of the write-ahead log but its sequence numbers.
+
+mod data_file;
+mod delta;
+mod local_store;
+mod orphans;
+
+pub(crate) use data_file::{FileName, ROW_GROUP_ROWS, WrittenFile, date_dir, write_data_file};
+pub(crate) use delta::DeltaLog;
+pub(crate) use local_store::LocalStore;
+pub(crate) use orphans::remove_orphans;

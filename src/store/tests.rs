@@ -1,0 +1,188 @@
+//! The store as a whole: what was acknowledged is there once, whatever happens in between.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::testing::{FaultyDisk, ManualClock, Op, components, decode, payload, quiet, span_ids, spans};
+use super::{SnapshotSource, Store, StoreSettings, open};
+use crate::error::{Error, Kind};
+
+async fn open_with(dir: &Path, settings: StoreSettings, disk: &FaultyDisk) -> Arc<Store> {
+    let clock = Arc::new(ManualClock::default());
+    // The threads of a store that was dropped, as a crash drops it, let go of the directory a moment later.
+    for _ in 0..100 {
+        match open::open(dir, settings.clone(), components(Arc::new(disk.clone()), clock.clone())).await {
+            Err(error) if error.kind == Kind::Denied => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => return other.expect("a store"),
+        }
+    }
+    panic!("the directory is still locked");
+}
+
+async fn open_quiet(dir: &Path) -> Arc<Store> {
+    open_with(dir, quiet(), &FaultyDisk::default()).await
+}
+
+async fn append(store: &Store, ids: std::ops::Range<u64>) -> Result<(), Error> {
+    let payload = payload(&spans(ids));
+    let batch = decode(&payload).expect("a batch");
+    store.append(payload, batch).await
+}
+
+async fn ids(store: &Store) -> Vec<u64> {
+    span_ids(&store.snapshot().await.expect("a snapshot")).await
+}
+
+#[tokio::test]
+async fn spans_are_seen_once_fresh_sealed_and_reopened() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open_quiet(dir.path()).await;
+    append(&store, 1..101).await.expect("kept");
+    assert_eq!(ids(&store).await, (1..101).collect::<Vec<_>>());
+    let report = store.seal().await.expect("sealed");
+    assert_eq!((report.rows, report.files), (100, 1));
+    assert_eq!(ids(&store).await, (1..101).collect::<Vec<_>>());
+    append(&store, 101..151).await.expect("kept");
+    assert_eq!(ids(&store).await, (1..151).collect::<Vec<_>>());
+    let snapshot = store.snapshot().await.expect("a snapshot");
+    assert_eq!((snapshot.files.len(), snapshot.fresh.len()), (1, 1));
+
+    drop((store, snapshot));
+    let store = open_quiet(dir.path()).await;
+    assert_eq!(ids(&store).await, (1..151).collect::<Vec<_>>());
+    assert_eq!(store.status().fresh_rows, 50);
+    store.close().await.expect("closed");
+    assert_eq!(append(&store, 200..201).await.expect_err("closed").kind, Kind::Closed);
+    drop(store);
+    let store = open_quiet(dir.path()).await;
+    let status = store.status();
+    assert_eq!((status.fresh_rows, status.table_rows, status.log_bytes), (0, 150, 0));
+    append(&store, 151..161).await.expect("kept");
+    assert_eq!(ids(&store).await, (1..161).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn row_16_an_identical_retry_is_stored_once_also_after_a_crash_and_at_the_same_time() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open_quiet(dir.path()).await;
+    let (a, b) = tokio::join!(append(&store, 1..11), append(&store, 1..11));
+    a.and(b).expect("both acknowledged");
+    append(&store, 1..11).await.expect("acknowledged");
+    assert_eq!(ids(&store).await, (1..11).collect::<Vec<_>>());
+    assert_eq!(store.status().retries, 2);
+    drop(store);
+    let store = open_quiet(dir.path()).await;
+    append(&store, 1..11).await.expect("acknowledged");
+    assert_eq!(ids(&store).await, (1..11).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn row_21_after_a_failed_sync_nothing_is_acknowledged_and_the_process_is_told() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let store = open_with(dir.path(), quiet(), &disk).await;
+    append(&store, 1..11).await.expect("kept");
+    disk.fail(Op::Sync, "/wal/", ErrorKind::Other);
+    let error = append(&store, 11..21).await.expect_err("not durable");
+    assert!(error.retryable() && error.message.contains("cannot sync log segment"), "{error}");
+    let told = tokio::time::timeout(Duration::from_secs(5), store.poisoned()).await.expect("told");
+    assert!(told.message.contains("cannot sync"), "{told}");
+    disk.heal();
+    let syncs = disk.count(Op::Sync);
+    assert_eq!(append(&store, 21..31).await.expect_err("poisoned").kind, Kind::Closed);
+    assert_eq!(disk.count(Op::Sync), syncs, "a failed sync is not tried again");
+    assert_eq!(ids(&store).await, (1..11).collect::<Vec<_>>());
+    drop(store);
+    let store = open_quiet(dir.path()).await;
+    let seen = ids(&store).await;
+    assert!(seen == (1..11).collect::<Vec<_>>() || seen == (1..21).collect::<Vec<_>>(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn row_22_a_full_disk_refuses_retryably_and_heals_by_itself() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let store = open_with(dir.path(), quiet(), &disk).await;
+    for (at, op) in [(100, Op::Create), (200, Op::Write)] {
+        disk.fail(op, "/wal/", ErrorKind::StorageFull);
+        let error = append(&store, at..at + 10).await.expect_err("no space");
+        assert!(matches!(error.kind, Kind::Overloaded { .. }), "{error}");
+        assert!(store.snapshot().await.is_ok());
+        disk.heal();
+        append(&store, at..at + 10).await.expect("space again");
+    }
+    let expected: Vec<u64> = (100..110).chain(200..210).collect();
+    assert_eq!(ids(&store).await, expected);
+    drop(store);
+    let store = open_quiet(dir.path()).await;
+    assert_eq!(store.status().cut_torn_bytes, 0, "the half-written record was taken back");
+    assert_eq!(ids(&store).await, expected);
+}
+
+#[tokio::test]
+async fn row_24_a_file_without_a_commit_is_invisible_and_later_removed() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let store = open_with(dir.path(), quiet(), &disk).await;
+    append(&store, 1..11).await.expect("kept");
+    store.seal().await.expect("sealed");
+    let partition =
+        std::fs::read_dir(dir.path().join("table")).expect("table").map(|entry| entry.expect("entry").path());
+    let partition = partition.filter(|path| path.to_string_lossy().contains("date=")).next().expect("a partition");
+    let file = std::fs::read_dir(&partition).expect("partition").next().expect("a file").expect("entry").path();
+    let name = file.file_name().expect("name").to_string_lossy().into_owned();
+    let orphan = partition.join(name.replacen("00000000000000000001", "00000000000000000002", 1));
+    let foreign = partition.join("part-of-another-writer.parquet");
+    std::fs::copy(&file, &orphan).expect("copied");
+    std::fs::copy(&file, &foreign).expect("copied");
+    assert_ne!(file, orphan);
+    drop(store);
+    let store = open_with(dir.path(), quiet(), &disk).await;
+    assert_eq!(ids(&store).await, (1..11).collect::<Vec<_>>());
+    assert!(!orphan.exists() && file.exists() && foreign.exists());
+}
+
+#[tokio::test]
+async fn a_sealing_that_fails_leaves_spans_fresh_and_the_next_one_takes_them() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let store = open_with(dir.path(), quiet(), &disk).await;
+    append(&store, 1..11).await.expect("kept");
+    for (op, path) in [
+        (Op::Write, "date="),
+        (Op::Sync, "date="),
+        (Op::SyncDir, "date="),
+        (Op::Write, "_delta_log"),
+        (Op::Link, "_delta_log"),
+    ] {
+        disk.fail(op, path, ErrorKind::Other);
+        store.seal().await.expect_err("cannot seal");
+        assert_eq!(ids(&store).await, (1..11).collect::<Vec<_>>(), "{op:?}");
+        disk.heal();
+    }
+    assert_eq!(store.seal().await.expect("sealed").rows, 10);
+    assert_eq!(ids(&store).await, (1..11).collect::<Vec<_>>());
+    assert_eq!(store.status().fresh_bytes, 0);
+}
+
+#[tokio::test]
+async fn row_26_a_commit_that_fails_but_is_in_the_table_is_not_repeated() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let store = open_with(dir.path(), quiet(), &disk).await;
+    append(&store, 1..11).await.expect("kept");
+    store.seal().await.expect("sealed");
+    append(&store, 11..21).await.expect("kept");
+    // The commit's entry has its name when the directory's sync fails.
+    disk.fail(Op::SyncDir, "_delta_log", ErrorKind::Other);
+    assert_eq!(store.seal().await.expect("found in the table").rows, 10);
+    assert_eq!(ids(&store).await, (1..21).collect::<Vec<_>>());
+    disk.heal();
+    append(&store, 21..31).await.expect("kept");
+    store.seal().await.expect("sealed");
+    drop(store);
+    let store = open_quiet(dir.path()).await;
+    assert_eq!(ids(&store).await, (1..31).collect::<Vec<_>>());
+}

@@ -1,0 +1,13 @@
+//! The write-ahead log: segments of checksummed records, one writer thread with group commit, and the reader for replay.
+//!
+//! Knows bytes, sequence numbers and the disk. Knows nothing of Arrow, spans or the table.
+
+mod reader;
+mod record;
+mod segment;
+mod writer;
+
+pub(crate) use reader::{LogEnd, ReplayStart, replay};
+pub(crate) use record::{Lsn, Record, RequestHash};
+pub(crate) use segment::SegmentList;
+pub(crate) use writer::{Appender, Entry, MAX_PAYLOAD_BYTES, Refusal, Sink, WriterSettings};
