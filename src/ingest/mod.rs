@@ -6,6 +6,7 @@
 mod admission;
 mod answer;
 mod body;
+mod client;
 mod connections;
 mod counters;
 mod front;
@@ -14,6 +15,7 @@ mod http;
 mod settings;
 mod status;
 
+pub use client::{ClientSettings, ExportClient, Receipt};
 pub use connections::CONNECTION_GRACE;
 pub use counters::{Counters, CountersSnapshot};
 pub use front::{ExportAnswer, Ingest};

@@ -1,0 +1,281 @@
+//! A client that sends encoded exports to an OTLP listener, ours or another's.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::grpc::EXPORT_PATH;
+use super::status::{RETRY_INFO_TYPE, RetryInfo, RpcStatus};
+use crate::error::{Error, Kind, Result};
+
+/// How a client sends.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Exports under way at once; further ones wait.
+    pub max_in_flight: usize,
+    /// How long one export is tried again while the answers are retryable.
+    pub retry_for: Duration,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self { max_in_flight: 8, retry_for: Duration::from_secs(60) }
+    }
+}
+
+/// What the server said to an export that it took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Spans that it refused by partial success.
+    pub rejected_spans: u64,
+    /// Why, in its words.
+    pub message: String,
+    /// Requests that this took; more than one when the server asked to come again.
+    pub attempts: u32,
+}
+
+/// Sends encoded exports to one endpoint.
+#[derive(Debug)]
+pub struct ExportClient {
+    transport: Transport,
+    in_flight: Semaphore,
+    retry_for: Duration,
+}
+
+type HttpClient = HyperClient<HttpConnector, Full<Bytes>>;
+
+#[derive(Debug)]
+enum Transport {
+    Grpc(Channel),
+    Http(Box<HttpClient>, Uri),
+}
+
+/// The first pause after a retryable answer without a delay of its own, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to open, and an export to be answered.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of an answer. An honest one is a few hundred.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// Why one attempt failed.
+struct Failure {
+    error: Box<Error>,
+    /// Whether to come again, and after which delay when the server named one.
+    retry: Option<Option<Duration>>,
+}
+
+impl ExportClient {
+    /// Prepares a client for `endpoint`; it connects with the first export.
+    ///
+    /// `http://host:4317` means OTLP/gRPC; a path that ends in `/v1/traces` means OTLP/HTTP with protobuf.
+    pub fn new(endpoint: &str, settings: &ClientSettings) -> Result<Self> {
+        let wrong = |why: String| Error::bad_input(format!("the endpoint {endpoint:?} cannot be used: {why}"));
+        let uri: Uri = endpoint.parse().map_err(|error| wrong(format!("{error}")))?;
+        if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+            return Err(wrong("it must look like http://127.0.0.1:4317 or http://127.0.0.1:4318/v1/traces".into()));
+        }
+        let transport = if uri.path().ends_with("/v1/traces") {
+            let mut connector = HttpConnector::new();
+            connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+            connector.set_nodelay(true);
+            Transport::Http(Box::new(HyperClient::builder(TokioExecutor::new()).build(connector)), uri)
+        } else {
+            let channel = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| wrong(error.to_string()))?;
+            let channel = channel.connect_timeout(CONNECT_TIMEOUT).timeout(EXPORT_TIMEOUT).tcp_nodelay(true);
+            Transport::Grpc(channel.connect_lazy())
+        };
+        let in_flight = Semaphore::new(settings.max_in_flight.max(1));
+        Ok(Self { transport, in_flight, retry_for: settings.retry_for })
+    }
+
+    /// Sends a protobuf `ExportTraceServiceRequest` until it is taken, refused for good, or the time for retries is over.
+    pub async fn export(&self, payload: Bytes) -> Result<Receipt> {
+        let _permit =
+            self.in_flight.acquire().await.map_err(|_| Error::new(Kind::Closed, "the export client is closed"))?;
+        let give_up = Instant::now() + self.retry_for;
+        let mut pause = FIRST_PAUSE;
+        let mut attempts = 1;
+        loop {
+            let failure = match self.attempt(payload.clone()).await {
+                Ok(mut receipt) => {
+                    receipt.attempts = attempts;
+                    return Ok(receipt);
+                }
+                Err(failure) => failure,
+            };
+            let Some(delay) = failure.retry else { return Err(*failure.error) };
+            // Spread, so that senders that were refused together do not come back together.
+            let wait = delay.unwrap_or(Duration::ZERO).max(pause.mul_f64(rand::random_range(0.5..1.0)));
+            if Instant::now() + wait > give_up {
+                return Err(*failure.error);
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            attempts += 1;
+        }
+    }
+
+    async fn attempt(&self, payload: Bytes) -> Result<Receipt, Failure> {
+        match &self.transport {
+            Transport::Grpc(channel) => attempt_grpc(channel.clone(), payload).await,
+            Transport::Http(client, uri) => {
+                match tokio::time::timeout(EXPORT_TIMEOUT, attempt_http(client, uri, payload)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(unreachable_server("no answer in time")),
+                }
+            }
+        }
+    }
+}
+
+async fn attempt_grpc(channel: Channel, payload: Bytes) -> Result<Receipt, Failure> {
+    let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+    client.ready().await.map_err(|error| unreachable_server(chain(&error)))?;
+    let path = PathAndQuery::from_static(EXPORT_PATH);
+    let answer = client.unary(tonic::Request::new(payload), path, RawCodec).await;
+    answer.map_err(|status| grpc_failure(&status)).and_then(|answer| receipt(&answer.into_inner()))
+}
+
+async fn attempt_http(client: &HttpClient, uri: &Uri, payload: Bytes) -> Result<Receipt, Failure> {
+    let request = Request::post(uri.clone())
+        .header(CONTENT_TYPE, "application/x-protobuf")
+        .body(Full::new(payload))
+        .map_err(|error| permanent(Error::internal(format!("cannot build a request: {error}"))))?;
+    let answer = client.request(request).await.map_err(|error| unreachable_server(chain(&error)))?;
+    let (parts, body) = answer.into_parts();
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+    let body = body.map_err(|error| unreachable_server(error.to_string()))?.to_bytes();
+    match parts.status {
+        StatusCode::OK => receipt(&body),
+        status => Err(http_failure(status, &parts.headers, &body)),
+    }
+}
+
+fn receipt(answer: &[u8]) -> Result<Receipt, Failure> {
+    let answer = ExportTraceServiceResponse::decode(answer).map_err(|error| {
+        permanent(Error::bad_input(format!("the server's answer is not an ExportTraceServiceResponse: {error}")))
+    })?;
+    let partial = answer.partial_success.unwrap_or_default();
+    let rejected_spans = u64::try_from(partial.rejected_spans).unwrap_or(0);
+    Ok(Receipt { rejected_spans, message: partial.error_message, attempts: 1 })
+}
+
+fn permanent(error: Error) -> Failure {
+    Failure { error: Box::new(error), retry: None }
+}
+
+fn unreachable_server(why: impl std::fmt::Display) -> Failure {
+    let error = Error::new(Kind::Io, format!("the server cannot be reached: {why}"));
+    Failure { error: Box::new(error), retry: Some(None) }
+}
+
+/// The texts of an error and its causes; the outermost alone often says nothing.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn grpc_failure(status: &Status) -> Failure {
+    let delay = retry_delay(status.details());
+    let retry = match status.code() {
+        Code::ResourceExhausted => delay.map(Some),
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => Some(delay),
+        _ => None,
+    };
+    let kind = match status.code() {
+        Code::InvalidArgument => Kind::BadInput,
+        Code::ResourceExhausted if retry.is_none() => Kind::TooLarge,
+        Code::Unauthenticated | Code::PermissionDenied => Kind::Denied,
+        Code::Unimplemented | Code::NotFound => Kind::NotFound,
+        _ if retry.is_some() => Kind::Overloaded { retry_after: delay.unwrap_or(LONGEST_PAUSE) },
+        _ => Kind::Internal,
+    };
+    let cause = std::error::Error::source(status).map_or(String::new(), |source| format!(": {}", chain(source)));
+    let error = Error::new(kind, format!("the server answers {}{cause}", status.message()));
+    Failure { error: Box::new(error), retry }
+}
+
+fn http_failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+    let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+    let delay = after.or_else(|| retry_delay(body));
+    let retry = matches!(status.as_u16(), 429 | 502 | 503 | 504).then_some(delay);
+    let kind = match status.as_u16() {
+        413 => Kind::TooLarge,
+        401 | 403 => Kind::Denied,
+        404 | 405 => Kind::NotFound,
+        _ if retry.is_some() => Kind::Overloaded { retry_after: delay.unwrap_or(LONGEST_PAUSE) },
+        400..500 => Kind::BadInput,
+        _ => Kind::Internal,
+    };
+    let message = RpcStatus::decode(body).map_or_else(|_| String::new(), |status| status.message);
+    let error = Error::new(kind, format!("the server answers {status}: {message}"));
+    Failure { error: Box::new(error), retry }
+}
+
+/// The delay of the `RetryInfo` in a `google.rpc.Status`.
+fn retry_delay(status: &[u8]) -> Option<Duration> {
+    let status = RpcStatus::decode(status).ok()?;
+    let info = status.details.iter().find(|detail| detail.type_url == RETRY_INFO_TYPE)?;
+    let delay = RetryInfo::decode(&*info.value).ok()?.retry_delay?;
+    Some(Duration::new(u64::try_from(delay.seconds).ok()?, u32::try_from(delay.nanos).ok()?))
+}
+
+/// Hands messages over as their bytes.
+#[derive(Debug, Clone, Copy)]
+struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
