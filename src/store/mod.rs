@@ -9,6 +9,7 @@ mod fresh;
 mod lock;
 mod open;
 mod publish;
+mod reader;
 mod retries;
 mod seal;
 mod sealer;
@@ -25,6 +26,7 @@ mod tests;
 mod wal;
 
 pub use lock::holder;
+pub use reader::StoreReader;
 pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
 pub use store::{SealReport, Store, StoreStatus};

@@ -28,12 +28,15 @@ use crate::error::{Error, Kind, Result};
 /// The file that holds the node's id.
 const NODE_FILE: &str = "node";
 
+/// How a logged payload becomes a batch.
+pub(crate) type Decode = fn(&Bytes) -> Result<RecordBatch>;
+
 /// What the store is built from; tests put others in.
 #[derive(Debug, Clone)]
 pub(crate) struct Components {
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
-    pub decode: fn(&Bytes) -> Result<RecordBatch>,
+    pub decode: Decode,
 }
 
 impl Default for Components {
@@ -107,7 +110,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
 }
 
 /// Makes what the log holds above the mark fresh again, and remembers requests against retries.
-fn replay_log(shared: &Shared, mark: Lsn, decode: fn(&Bytes) -> Result<RecordBatch>) -> Result<LogEnd> {
+fn replay_log(shared: &Shared, mark: Lsn, decode: Decode) -> Result<LogEnd> {
     let dir = log_dir(&shared.dir);
     let end = replay(&shared.disk, &dir, ReplayStart { mark }, |record| {
         shared.retries.stored(record.hash, record.received_unix_ms);
@@ -130,7 +133,7 @@ fn replay_log(shared: &Shared, mark: Lsn, decode: fn(&Bytes) -> Result<RecordBat
     Ok(end)
 }
 
-fn part_of(shared: &Shared, record: &Record, decode: fn(&Bytes) -> Result<RecordBatch>) -> Result<Part> {
+fn part_of(shared: &Shared, record: &Record, decode: Decode) -> Result<Part> {
     let batch = decode(&record.payload).map_err(|error| {
         Error::corrupt(format!("request {} of the log cannot be read again: {error}", record.lsn.0))
     })?;

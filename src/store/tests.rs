@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::testing::{FaultyDisk, ManualClock, Op, components, decode, payload, quiet, span_ids, spans};
-use super::{SnapshotSource, Store, StoreSettings, open};
+use super::{SnapshotSource, Store, StoreReader, StoreSettings, open};
 use crate::error::{Error, Kind};
 
 async fn open_with(dir: &Path, settings: StoreSettings, disk: &FaultyDisk) -> Arc<Store> {
@@ -185,4 +185,31 @@ async fn row_26_a_commit_that_fails_but_is_in_the_table_is_not_repeated() {
     drop(store);
     let store = open_quiet(dir.path()).await;
     assert_eq!(ids(&store).await, (1..31).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_reader_beside_the_writer_sees_what_the_writer_sees_at_every_step() {
+    let dir = tempfile::tempdir().expect("directory");
+    let missing = StoreReader::open_with(dir.path(), decode).await.expect_err("no data directory");
+    assert_eq!(missing.kind, Kind::NotFound);
+    let store = open_quiet(dir.path()).await;
+    let reader = StoreReader::open_with(dir.path(), decode).await.expect("a reader");
+    let mut next = 1;
+    for step in 0..60 {
+        if step % 7 == 3 {
+            store.seal().await.expect("sealed");
+        } else {
+            append(&store, next..next + 5).await.expect("kept");
+            next += 5;
+        }
+        if step % 3 != 1 {
+            let seen = span_ids(&reader.snapshot().await.expect("a snapshot")).await;
+            assert_eq!(seen, (1..next).collect::<Vec<_>>(), "step {step}");
+        }
+    }
+    let late = StoreReader::open_with(dir.path(), decode).await.expect("a late reader");
+    store.close().await.expect("closed");
+    for reader in [reader, late] {
+        assert_eq!(span_ids(&reader.snapshot().await.expect("a snapshot")).await, (1..next).collect::<Vec<_>>());
+    }
 }

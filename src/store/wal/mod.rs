@@ -5,9 +5,11 @@
 mod reader;
 mod record;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod writer;
 
-pub(crate) use reader::{LogEnd, ReplayStart, replay};
+pub(crate) use reader::{LogEnd, LogReader, ReplayStart, TornTail, replay};
 pub(crate) use record::{Lsn, Record, RequestHash};
 pub(crate) use segment::SegmentList;
 pub(crate) use writer::{Appender, Entry, MAX_PAYLOAD_BYTES, Refusal, Sink, WriterSettings};

@@ -15,7 +15,7 @@ use crate::store::disk::Disk;
 pub(crate) struct LogEnd {
     /// The LSN that the next record will have.
     pub next_lsn: Lsn,
-    /// The segments that were read, in order.
+    /// All segments, in order.
     pub segments: Vec<ClosedSegment>,
     /// Bytes at the end of the last segment that are no whole record.
     pub torn: Option<TornTail>,
@@ -37,7 +37,8 @@ pub(crate) struct ReplayStart {
     pub mark: Lsn,
 }
 
-/// Reads the whole log of a directory that no process writes, and cuts its torn tail.
+/// Reads the log of a directory that no process writes, from the segment on that holds the first record above the mark, and cuts its torn tail.
+/// `visit` also gets the records of that segment that lie at or below the mark.
 ///
 /// # Errors
 /// [`Kind::Corrupt`], naming file and offset, when anything but the tail is damaged or records above the mark are missing; and
@@ -48,10 +49,11 @@ pub(crate) fn replay(
     start: ReplayStart,
     visit: impl FnMut(Record) -> Result<()>,
 ) -> Result<LogEnd> {
-    let first = list_segments(disk.as_ref(), dir)?.first().map(|(first, _)| *first);
-    let wanted = start.mark.next();
-    let mut reader = LogReader::new(disk.clone(), dir, first.map_or(wanted, |first| first.min(wanted)));
-    let end = reader.read(visit)?;
+    let mut reader = LogReader::new(disk.clone(), dir, start.mark.next());
+    let end = reader.read(visit).map_err(|error| match error.kind {
+        Kind::NotFound => error.with_kind(Kind::Corrupt),
+        _ => error,
+    })?;
     if let Some(torn) = &end.torn {
         cut(disk.as_ref(), dir, torn).map_err(|error| Error::io(torn.path.display(), error))?;
     }
@@ -61,11 +63,7 @@ pub(crate) fn replay(
     for segment in empty {
         disk.remove_file(&segment.path).map_err(|error| Error::io(segment.path.display(), error))?;
     }
-    let end = LogEnd { segments, ..end };
-    if end.next_lsn < wanted && !end.segments.is_empty() {
-        return Err(missing_records(dir, end.next_lsn, start.mark));
-    }
-    Ok(LogEnd { next_lsn: end.next_lsn.max(wanted), ..end })
+    Ok(LogEnd { segments, ..end })
 }
 
 fn cut(disk: &dyn Disk, dir: &Path, torn: &TornTail) -> std::io::Result<()> {
@@ -85,8 +83,15 @@ pub(crate) struct LogReader {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     next_lsn: Lsn,
-    /// The segment read last, its head, and the offset behind its last whole record.
-    position: Option<(SegmentHead, u64)>,
+    /// Behind the last whole record that was read.
+    position: Option<Position>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    head: SegmentHead,
+    offset: u64,
+    next_lsn: Lsn,
 }
 
 impl LogReader {
@@ -95,7 +100,16 @@ impl LogReader {
         Self { disk, dir: dir.to_owned(), next_lsn: first_wanted, position: None }
     }
 
-    /// Gives every record that is new since the last call to `visit`.
+    /// Goes on at `lsn` when it lies ahead: the records before it are not wanted any more, and may be gone.
+    pub(crate) fn skip_to(&mut self, lsn: Lsn) {
+        if lsn > self.next_lsn {
+            self.next_lsn = lsn;
+            self.position = None;
+        }
+    }
+
+    /// Gives every record that is new since the last call to `visit`; the first call also gives those that lie before the first wanted one in
+    /// the same segment.
     ///
     /// # Errors
     /// [`Kind::NotFound`] when the wanted records were cut meanwhile, [`Kind::Corrupt`] when the log is damaged before its tail.
@@ -108,12 +122,23 @@ impl LogReader {
         let Some(start) = segments.iter().rposition(|(first, _)| *first <= self.next_lsn) else {
             return Err(missing_records(&self.dir, self.next_lsn, segments[0].0).with_kind(Kind::NotFound));
         };
+        let known = self.position.filter(|known| known.head.first_lsn == segments[start].0);
+        if known.is_some_and(|known| known.offset > segments[start].1) {
+            return Err(Error::new(Kind::NotFound, format!("the log {} was taken back", self.dir.display())));
+        }
+        for (segment, next) in segments.iter().zip(&segments[1..]).take(start) {
+            let path = segment_path(&self.dir, segment.0);
+            end.segments.push(ClosedSegment { path, last_lsn: Lsn(next.0.0 - 1), bytes: segment.1 });
+        }
         for (index, (first, _)) in segments.iter().enumerate().skip(start) {
+            if *first > self.next_lsn {
+                return Err(missing_records(&self.dir, self.next_lsn, *first));
+            }
             let path = segment_path(&self.dir, *first);
             let is_last = index + 1 == segments.len();
             end.torn = self.read_segment(&path, *first, is_last, &mut visit)?;
-            let bytes = self.position.map_or(0, |(_, offset)| offset);
-            let last_lsn = Lsn(self.next_lsn.0.saturating_sub(1));
+            let bytes = self.position.map_or(0, |position| position.offset);
+            let last_lsn = Lsn(self.position.map_or(first.0, |position| position.next_lsn.0) - 1);
             if end.torn.as_ref().is_none_or(|torn| torn.offset > SEGMENT_HEAD_BYTES as u64) {
                 end.segments.push(ClosedSegment { path, last_lsn, bytes });
             }
@@ -129,8 +154,8 @@ impl LogReader {
         is_last: bool,
         visit: &mut impl FnMut(Record) -> Result<()>,
     ) -> Result<Option<TornTail>> {
-        let known = self.position.filter(|(head, _)| head.first_lsn == first);
-        let start = known.map_or(0, |(_, offset)| offset);
+        let known = self.position.filter(|known| known.head.first_lsn == first);
+        let start = known.map_or(0, |known| known.offset);
         let bytes = match self.disk.read_from(path, start) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::new(Kind::NotFound, format!("log segment {} was cut meanwhile", path.display())));
@@ -139,34 +164,29 @@ impl LogReader {
         };
         let torn = |offset: u64, bytes: usize| Some(TornTail { path: path.to_owned(), offset, bytes: bytes as u64 });
         let (head, mut at) = match known {
-            Some((head, _)) => (head, 0),
+            Some(known) => (known.head, 0),
             None => match SegmentHead::decode(path, &bytes)? {
                 Some(head) if head.first_lsn == first => (head, SEGMENT_HEAD_BYTES),
                 None if is_last && bytes.len() <= SEGMENT_HEAD_BYTES => return Ok(torn(0, bytes.len())),
                 _ => return Err(damaged(path, 0)),
             },
         };
-        let mut lsn = if known.is_some() { self.next_lsn } else { first };
+        let mut lsn = known.map_or(first, |known| known.next_lsn);
         while at < bytes.len() {
             let rest = bytes.slice(at..);
             let Some(record) = Record::decode(head.segment_id, &rest).filter(|record| record.lsn == lsn) else {
                 if is_last && !holds_later_group(head.segment_id, &rest, lsn) {
-                    self.position = Some((head, start + at as u64));
+                    self.position = Some(Position { head, offset: start + at as u64, next_lsn: lsn });
                     return Ok(torn(start + at as u64, rest.len()));
                 }
                 return Err(damaged(path, start + at as u64));
             };
             at += record.encoded_len();
             lsn = lsn.next();
-            if record.lsn >= self.next_lsn {
-                self.next_lsn = lsn;
-                visit(record)?;
-            }
+            self.next_lsn = self.next_lsn.max(lsn);
+            visit(record)?;
         }
-        self.position = Some((head, start + at as u64));
-        if lsn < self.next_lsn {
-            return Err(missing_records(&self.dir, lsn, self.next_lsn));
-        }
+        self.position = Some(Position { head, offset: start + at as u64, next_lsn: lsn });
         Ok(None)
     }
 }

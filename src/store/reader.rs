@@ -1,0 +1,141 @@
+//! Reading a data directory that another process may be writing: never writes, takes no lock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use super::disk::{Disk, OsDisk};
+use super::fresh::Part;
+use super::open::{Decode, decode_payload, read_node_id};
+use super::state::Visible;
+use super::store::{log_dir, table_root};
+use super::table::{DeltaLog, LocalStore};
+use super::wal::{LogEnd, LogReader, Lsn, Record, TornTail};
+use super::{Snapshot, SnapshotSource};
+use crate::error::{Error, Kind, Result};
+
+/// How often a snapshot is begun anew because the writer sealed and cut its log meanwhile. A sealing takes far longer than a snapshot, so that
+/// the second try nearly always succeeds.
+const TRIES: usize = 10;
+const TRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Follows the table and the log of a data directory.
+///
+/// Sees every acknowledged span, and may see one a moment before it is acknowledged.
+#[derive(Debug)]
+pub struct StoreReader {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    decode: Decode,
+    object_store: LocalStore,
+    /// One snapshot is made at a time: they share what was read before.
+    followed: Mutex<Followed>,
+}
+
+/// What has been read so far.
+#[derive(Debug)]
+struct Followed {
+    table: DeltaLog,
+    log: LogFollower,
+}
+
+/// The part that is read on a blocking thread.
+#[derive(Debug, Default)]
+struct LogFollower {
+    reader: Option<LogReader>,
+    fresh: Visible,
+    torn: Option<TornTail>,
+}
+
+impl StoreReader {
+    /// Opens a data directory for reading.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when `dir` is no data directory.
+    pub async fn open(dir: &Path) -> Result<Arc<Self>> {
+        Self::open_with(dir, decode_payload).await
+    }
+
+    pub(super) async fn open_with(dir: &Path, decode: Decode) -> Result<Arc<Self>> {
+        let node = read_node_id(dir)?.ok_or_else(|| {
+            let text = format!("{} is no spanhouse data directory", dir.display());
+            Error::new(Kind::NotFound, text).with_hint("give the directory of a server, or import traces into it first")
+        })?;
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let root = table_root(dir);
+        let object_store = LocalStore::new(root.clone(), disk.clone())?;
+        let table = DeltaLog::load(&root, Arc::new(object_store.clone()), &node).await?;
+        let followed = Mutex::new(Followed { table, log: LogFollower::default() });
+        Ok(Arc::new(Self { dir: dir.to_owned(), disk, decode, object_store, followed }))
+    }
+
+    async fn try_snapshot(&self, followed: &mut Followed) -> Result<Snapshot> {
+        followed.table.refresh().await?;
+        let table = followed.table.state();
+        let (mut log, mark) = (std::mem::take(&mut followed.log), table.mark);
+        let (disk, dir, decode) = (self.disk.clone(), log_dir(&self.dir), self.decode);
+        let read = tokio::task::spawn_blocking(move || {
+            log.follow(&disk, &dir, mark, decode)?;
+            Ok(log)
+        });
+        followed.log =
+            read.await.map_err(|error| Error::internal(format!("reading the log ended badly: {error}")))??;
+        let fresh = followed.log.fresh.load().batches();
+        Snapshot::new(table.version, table.files.clone(), fresh, Arc::new(self.object_store.clone()))
+    }
+}
+
+#[async_trait]
+impl SnapshotSource for StoreReader {
+    async fn snapshot(&self) -> Result<Snapshot> {
+        let mut followed = self.followed.lock().await;
+        let mut tries = 1;
+        loop {
+            match self.try_snapshot(&mut followed).await {
+                Err(error) if error.kind == Kind::NotFound && tries < TRIES => tries += 1,
+                // What was read before may have been taken back and written over: what is read anew must be whole.
+                Err(error) if error.kind == Kind::Corrupt && tries == 1 => tries += 1,
+                done => return done,
+            }
+            tokio::time::sleep(TRY_PAUSE).await;
+        }
+    }
+}
+
+impl LogFollower {
+    /// Reads what is new above `mark`, and lets go of what the table holds by now.
+    fn follow(&mut self, disk: &Arc<dyn Disk>, dir: &Path, mark: Lsn, decode: Decode) -> Result<()> {
+        let straddles = self.fresh.load().parts.iter().any(|part| part.first <= mark && mark < part.last);
+        if straddles {
+            *self = Self::default();
+        }
+        self.fresh.finish_seal(None, Arc::from([]), mark);
+        let end = self.read_new(disk, dir, mark, decode)?;
+        // An unfinished write that did not move since the last look may have been taken back and written over.
+        let stuck = end.torn.is_some()
+            && end.torn.as_ref().map(|torn| torn.offset) == self.torn.as_ref().map(|torn| torn.offset);
+        if stuck {
+            *self = Self::default();
+            self.torn = self.read_new(disk, dir, mark, decode)?.torn;
+        } else {
+            self.torn = end.torn;
+        }
+        Ok(())
+    }
+
+    fn read_new(&mut self, disk: &Arc<dyn Disk>, dir: &Path, mark: Lsn, decode: Decode) -> Result<LogEnd> {
+        let Self { reader, fresh, .. } = self;
+        let reader = reader.get_or_insert_with(|| LogReader::new(disk.clone(), dir, mark.next()));
+        reader.skip_to(mark.next());
+        reader.read(|record: Record| {
+            if record.lsn > mark {
+                fresh.publish([Part::new(record.lsn, decode(&record.payload)?, 0, record.received_unix_ms)?]);
+                while fresh.merge_once()? {}
+            }
+            Ok(())
+        })
+    }
+}
