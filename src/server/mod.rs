@@ -1,1 +1,3 @@
-//! server
+//! The PostgreSQL wire.
+
+mod encode;

@@ -1,0 +1,16 @@
+//! Arrow values as PostgreSQL values: types and their OIDs, the text form, the binary form, and COPY's forms over them.
+//!
+//! Columns are looked at once a batch ([`values::Values`]); cells are then written straight into the output buffer.
+
+mod binary;
+mod json;
+mod numbers;
+mod row;
+mod text;
+mod times;
+mod types;
+mod values;
+
+pub(crate) use row::{BatchEncoder, Column, Format};
+pub(crate) use text::TextStyle;
+pub(crate) use types::{PgType, arrow_of_oid};
