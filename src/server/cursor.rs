@@ -7,7 +7,6 @@ use futures::StreamExt;
 use super::encode::{BatchEncoder, Column, Format, TextStyle};
 use super::wire::{FLUSH_BYTES, Halt, Stops, Wire};
 use crate::engine::Rows;
-use crate::error::Result;
 
 /// An open result with the place it has been read to.
 pub(super) struct Cursor {
@@ -36,13 +35,17 @@ impl Cursor {
     }
 
     /// Returns the batch with the next row and that row's place, or `None` after the last.
-    pub(super) async fn peek(&mut self, wire: &mut Wire, stops: &Stops) -> Result<Option<(&BatchEncoder, usize)>, Halt> {
+    pub(super) async fn peek(
+        &mut self,
+        wire: &mut Wire,
+        stops: &Stops,
+    ) -> Result<Option<(&BatchEncoder, usize)>, Halt> {
         while self.batch.as_ref().is_none_or(|batch| self.next_row >= batch.rows()) {
             self.batch = None;
             let Some(rows) = &mut self.rows else { return Ok(None) };
             match wire.attend(stops, rows.stream.next()).await? {
                 Some(batch) => {
-                    let batch = batch.map_err(crate::engine::stream_error)?;
+                    let batch = batch?;
                     self.batch = Some(BatchEncoder::new(&batch, &self.columns, self.style)?);
                     self.next_row = 0;
                 }
@@ -59,7 +62,13 @@ impl Cursor {
     }
 
     /// Sends up to `limit` rows and returns how many; fewer than `limit` were left when it is less.
-    pub(super) async fn send(&mut self, wire: &mut Wire, stops: &Stops, formats: &[Format], limit: u64) -> Result<u64, Halt> {
+    pub(super) async fn send(
+        &mut self,
+        wire: &mut Wire,
+        stops: &Stops,
+        formats: &[Format],
+        limit: u64,
+    ) -> Result<u64, Halt> {
         let mut sent = 0;
         while sent < limit {
             let Some((batch, first)) = self.peek(wire, stops).await? else { break };

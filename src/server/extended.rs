@@ -34,9 +34,9 @@ impl Connection {
                 self.wire.put(&CloseComplete::new());
                 Ok(())
             }
-            Frontend::Other(b'F') => {
-                Err(Error::bad_input("function calls of the wire are not supported; use SELECT").with_sqlstate("0A000").into())
-            }
+            Frontend::Other(b'F') => Err(Error::bad_input("function calls of the wire are not supported; use SELECT")
+                .with_sqlstate("0A000")
+                .into()),
             Frontend::Other(kind) => Err(Halt::Fatal(
                 Error::bad_input(format!("invalid frontend message type {kind}")).with_sqlstate("08P01"),
             )),
@@ -144,10 +144,14 @@ impl Connection {
             self.wire.put(&EmptyQueryResponse::new());
             return Ok(());
         }
+        if matches!(portal.state, PortalState::Done) {
+            return Err(Error::bad_input("portal cannot be run any more").with_sqlstate("55000").into());
+        }
         if matches!(portal.state, PortalState::New) {
             self.start_portal(portal, stops).await?;
         }
         match &mut portal.state {
+            // It had nothing to give but its tag, which is said.
             PortalState::New | PortalState::Done => {}
             PortalState::Open(cursor) => {
                 let formats = spread(&portal.formats, cursor.columns().len())?;
@@ -218,8 +222,6 @@ fn parameter_formats(bind: &Bind, prepared: &Prepared) -> Result<Vec<Format>, Er
         [] => Ok(vec![Format::Text; given]),
         [one] => Ok(vec![*one; given]),
         many if many.len() == given => Ok(formats),
-        many => {
-            Err(violation(format!("bind message has {} parameter formats but {given} parameters", many.len())))
-        }
+        many => Err(violation(format!("bind message has {} parameter formats but {given} parameters", many.len()))),
     }
 }

@@ -10,10 +10,17 @@ use crate::error::{Error, Result};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frontend {
     Query(String),
-    Parse { name: String, query: String, types: Vec<u32> },
+    Parse {
+        name: String,
+        query: String,
+        types: Vec<u32>,
+    },
     Bind(Bind),
     Describe(Target),
-    Execute { portal: String, max_rows: i32 },
+    Execute {
+        portal: String,
+        max_rows: i32,
+    },
     Close(Target),
     Flush,
     Sync,
@@ -109,9 +116,8 @@ impl Body {
     fn text(&mut self) -> Result<String> {
         let end = self.rest.iter().position(|byte| *byte == 0).ok_or_else(|| malformed("invalid string in message"))?;
         let bytes = self.take(end + 1)?;
-        String::from_utf8(bytes[..end].to_vec()).map_err(|_| {
-            Error::bad_input("invalid byte sequence for encoding \"UTF8\"").with_sqlstate("22021")
-        })
+        String::from_utf8(bytes[..end].to_vec())
+            .map_err(|_| Error::bad_input("invalid byte sequence for encoding \"UTF8\"").with_sqlstate("22021"))
     }
 
     fn formats(&mut self) -> Result<Vec<i16>> {
@@ -173,7 +179,13 @@ mod tests {
             Frontend::Parse { name: "s".into(), query: "select $1".into(), types: vec![23] }
         );
         assert_eq!(
-            decode(&extendedquery::Bind::new(None, Some("s".into()), vec![1], vec![Some("x".into()), None], vec![0, 1])),
+            decode(&extendedquery::Bind::new(
+                None,
+                Some("s".into()),
+                vec![1],
+                vec![Some("x".into()), None],
+                vec![0, 1]
+            )),
             Frontend::Bind(Bind {
                 portal: String::new(),
                 statement: "s".into(),

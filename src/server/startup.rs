@@ -47,8 +47,10 @@ pub(super) async fn open(wire: &mut Wire) -> Result<Opening, Halt> {
             version => {
                 let (major, minor) = (version >> 16, version & 0xffff);
                 return Err(Halt::Fatal(
-                    Error::bad_input(format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"))
-                        .with_sqlstate("0A000"),
+                    Error::bad_input(format!(
+                        "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"
+                    ))
+                    .with_sqlstate("0A000"),
                 ));
             }
         }

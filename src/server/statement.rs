@@ -55,7 +55,9 @@ pub(super) enum PortalState {
     New,
     Open(Cursor),
     /// A `FETCH` that still has this many rows to give.
-    Fetching { left: u64 },
+    Fetching {
+        left: u64,
+    },
     Done,
 }
 
@@ -70,11 +72,16 @@ impl Named {
     /// Keeps a prepared statement; the unnamed one is replaced, a named one is not.
     pub(super) fn add_prepared(&mut self, name: String, prepared: Arc<Prepared>) -> Result<()> {
         if !name.is_empty() && self.prepared.contains_key(&name) {
-            return Err(Error::bad_input(format!("prepared statement \"{name}\" already exists")).with_sqlstate("42P05"));
+            return Err(
+                Error::bad_input(format!("prepared statement \"{name}\" already exists")).with_sqlstate("42P05")
+            );
         }
         if self.prepared.len() >= MAX_PREPARED && !self.prepared.contains_key(&name) {
-            return Err(Error::new(Kind::TooLarge, format!("more than {MAX_PREPARED} prepared statements; deallocate some"))
-                .with_sqlstate("53400"));
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("more than {MAX_PREPARED} prepared statements; deallocate some"),
+            )
+            .with_sqlstate("53400"));
         }
         self.prepared.insert(name, prepared);
         Ok(())
@@ -84,7 +91,8 @@ impl Named {
     pub(super) fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
         self.prepared.get(name).cloned().ok_or_else(|| match name {
             "" => Error::new(Kind::NotFound, "unnamed prepared statement does not exist").with_sqlstate("26000"),
-            name => Error::new(Kind::NotFound, format!("prepared statement \"{name}\" does not exist")).with_sqlstate("26000"),
+            name => Error::new(Kind::NotFound, format!("prepared statement \"{name}\" does not exist"))
+                .with_sqlstate("26000"),
         })
     }
 
@@ -104,9 +112,8 @@ impl Named {
             return Err(Error::bad_input(format!("cursor \"{name}\" already exists")).with_sqlstate("42P03"));
         }
         if self.portals.len() >= MAX_PORTALS && !self.portals.contains_key(&name) {
-            return Err(
-                Error::new(Kind::TooLarge, format!("more than {MAX_PORTALS} open cursors; close some")).with_sqlstate("53400")
-            );
+            return Err(Error::new(Kind::TooLarge, format!("more than {MAX_PORTALS} open cursors; close some"))
+                .with_sqlstate("53400"));
         }
         self.portals.insert(name, portal);
         Ok(())

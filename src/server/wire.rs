@@ -105,8 +105,11 @@ impl Wire {
                 };
                 if length > MAX_MESSAGE_BYTES {
                     return Err(Halt::Fatal(
-                        Error::new(Kind::TooLarge, format!("a message of {length} bytes is over the limit of {MAX_MESSAGE_BYTES}"))
-                            .with_sqlstate("08P01"),
+                        Error::new(
+                            Kind::TooLarge,
+                            format!("a message of {length} bytes is over the limit of {MAX_MESSAGE_BYTES}"),
+                        )
+                        .with_sqlstate("08P01"),
                     ));
                 }
                 if self.input.len() > length {

@@ -11,6 +11,9 @@ mod times;
 mod types;
 mod values;
 
+#[cfg(test)]
+pub(crate) use numbers::put_numeric_binary;
 pub(crate) use row::{BatchEncoder, Column, Format};
 pub(crate) use text::TextStyle;
-pub(crate) use types::{PgType, arrow_of_oid};
+pub(crate) use times::{DAY_SECONDS, POSTGRES_EPOCH_DAYS};
+pub(crate) use types::{PgType, arrow_of_oid, oid_of_name};

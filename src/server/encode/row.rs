@@ -128,6 +128,15 @@ impl BatchEncoder {
         Ok(())
     }
 
+    /// Writes row `at` as a tuple of the binary copy format: a count of fields, and each behind its length.
+    pub(crate) fn put_binary_tuple(&self, out: &mut BytesMut, at: usize) -> Result<()> {
+        out.put_i16(self.columns.len() as i16);
+        for values in &self.columns {
+            put_sized(out, values.is_null(at), |out| put_binary(out, values, at))?;
+        }
+        Ok(())
+    }
+
     /// Whether the cell is NULL.
     pub(crate) fn is_null(&self, at: usize, column: usize) -> bool {
         self.columns[column].is_null(at)

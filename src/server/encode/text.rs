@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use bytes::{BufMut, BytesMut};
 use chrono::{Offset, TimeZone};
-use datafusion::arrow::array::{Array, timezone::Tz};
+use datafusion::arrow::array::timezone::Tz;
 
 use super::json::put_json;
 use super::numbers::{put_decimal, put_float4, put_float8, put_integer};

@@ -2,6 +2,8 @@
 
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
+use crate::error::{Error, Kind, Result};
+
 /// A PostgreSQL type that a result column can have. Never an OID that a client would not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PgType {
@@ -203,6 +205,36 @@ pub(crate) fn arrow_of_oid(oid: u32) -> Option<DataType> {
         1185 => list(DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))),
         1182 => list(DataType::Date32),
         _ => return None,
+    })
+}
+
+/// Returns the OID of a type as SQL names it, for the parameters of `PREPARE`.
+pub(crate) fn oid_of_name(name: &str) -> Result<u32> {
+    let lower = name.to_lowercase();
+    let plain = lower.split('(').next().unwrap_or_default().trim();
+    Ok(match plain {
+        "bool" | "boolean" => 16,
+        "bytea" => 17,
+        "int8" | "bigint" => 20,
+        "int2" | "smallint" => 21,
+        "int" | "int4" | "integer" => 23,
+        "text" | "varchar" | "char" | "character varying" | "character" | "bpchar" | "name" => 25,
+        "float4" | "real" => 700,
+        "float8" | "double precision" | "float" => 701,
+        "date" => 1082,
+        "time" | "time without time zone" => 1083,
+        "timestamp" | "timestamp without time zone" => 1114,
+        "timestamptz" | "timestamp with time zone" => 1184,
+        "interval" => 1186,
+        "numeric" | "decimal" => 1700,
+        "uuid" => 2950,
+        "json" => 114,
+        "jsonb" => 3802,
+        "text[]" => 1009,
+        "bigint[]" | "int8[]" => 1016,
+        "int[]" | "integer[]" | "int4[]" => 1007,
+        "unknown" => 0,
+        _ => return Err(Error::new(Kind::NotFound, format!("type \"{name}\" does not exist"))),
     })
 }
 

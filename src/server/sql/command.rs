@@ -13,18 +13,33 @@ pub(crate) enum Command {
     Engine,
     Transaction(Transaction),
     Declare(CursorDeclaration),
-    Fetch { cursor: String, count: FetchCount, rows_shown: bool },
+    Fetch {
+        cursor: String,
+        count: FetchCount,
+        rows_shown: bool,
+    },
     /// `CLOSE name`, or `CLOSE ALL`.
     Close(Option<String>),
-    Prepare { name: String, types: Vec<String>, query: String, query_offset_chars: usize },
-    Execute { name: String, arguments: Vec<String> },
+    Prepare {
+        name: String,
+        types: Vec<String>,
+        query: String,
+        query_offset_chars: usize,
+    },
+    Execute {
+        name: String,
+        arguments: Vec<String>,
+    },
     /// `DEALLOCATE name`, or `DEALLOCATE ALL`.
     Deallocate(Option<String>),
     /// `DISCARD` with its tag.
     Discard(&'static str),
     /// A command that has nothing to do here, with its tag.
     Nothing(&'static str),
-    CopyOut { source: CopySource, options: CopyOptions },
+    CopyOut {
+        source: CopySource,
+        options: CopyOptions,
+    },
 }
 
 /// A transaction command.
@@ -64,7 +79,8 @@ pub(crate) enum FetchCount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CopySource {
     pub(crate) query: String,
-    pub(crate) query_offset_chars: usize,
+    /// `None` when the query is not in the text as it stands.
+    pub(crate) query_offset_chars: Option<usize>,
 }
 
 impl Command {
@@ -182,7 +198,8 @@ impl<'a> Parser<'a> {
     fn end_of_transaction(&mut self, what: Transaction) -> Result<Command> {
         let _ = self.take("WORK") || self.take("TRANSACTION");
         if self.take("AND") && !self.take("NO") {
-            return Err(Error::bad_input("AND CHAIN is not supported; begin the next transaction yourself").with_sqlstate("0A000"));
+            return Err(Error::bad_input("AND CHAIN is not supported; begin the next transaction yourself")
+                .with_sqlstate("0A000"));
         }
         Ok(Command::Transaction(what))
     }
@@ -206,7 +223,9 @@ impl<'a> Parser<'a> {
                 Some(token) if token.is("INSENSITIVE") || token.is("ASENSITIVE") => {}
                 Some(token) if token.is("NO") => self.expect("SCROLL")?,
                 Some(token) if token.is("SCROLL") => {
-                    return Err(Error::bad_input("cursors only go forward; declare it without SCROLL").with_sqlstate("0A000"));
+                    return Err(
+                        Error::bad_input("cursors only go forward; declare it without SCROLL").with_sqlstate("0A000")
+                    );
                 }
                 other => return Err(self.unexpected(other)),
             }
@@ -230,7 +249,9 @@ impl<'a> Parser<'a> {
 
     fn fetch_count(&mut self) -> Result<FetchCount> {
         let backward = || {
-            Error::bad_input("cursor can only scan forward").with_sqlstate("55000").with_hint("Cursors of this server never go back; open a new one.")
+            Error::bad_input("cursor can only scan forward")
+                .with_sqlstate("55000")
+                .with_hint("Cursors of this server never go back; open a new one.")
         };
         let unsigned = |value: i64| u64::try_from(value).map_err(|_| backward());
         if self.take("NEXT") {
@@ -366,7 +387,10 @@ impl<'a> Parser<'a> {
             } else if token.is_symbol(")") {
                 if depth == 0 {
                     let query = self.text[first.start..token.start].to_owned();
-                    return Ok(CopySource { query, query_offset_chars: self.text[..first.start].chars().count() });
+                    return Ok(CopySource {
+                        query,
+                        query_offset_chars: Some(self.text[..first.start].chars().count()),
+                    });
                 }
                 depth -= 1;
             }
@@ -379,14 +403,14 @@ impl<'a> Parser<'a> {
         while self.take_symbol(".") {
             self.name("a relation")?;
         }
-        let (from, until) = (start.map_or(0, |token| token.start), self.peek().map_or(self.text.len(), |token| token.start));
+        let (from, until) =
+            (start.map_or(0, |token| token.start), self.peek().map_or(self.text.len(), |token| token.start));
         let relation = self.text[from..until].trim_end();
         let mut columns = "*".to_owned();
         if self.take_symbol("(") {
             columns = self.list_until_close()?.join(", ");
         }
-        // Positions in this query are not positions in what the user wrote: they are dropped by an offset that says so.
-        Ok(CopySource { query: format!("SELECT {columns} FROM {relation}"), query_offset_chars: usize::MAX })
+        Ok(CopySource { query: format!("SELECT {columns} FROM {relation}"), query_offset_chars: None })
     }
 
     /// Takes an option's value: a word, a number or a literal.
@@ -426,7 +450,9 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_goes_to_the_engine() {
-        for text in ["select 1", "SET x = 1", "with a as (select 1) table a", "(select 1)", "explain select 1", "values (1)"] {
+        for text in
+            ["select 1", "SET x = 1", "with a as (select 1) table a", "(select 1)", "explain select 1", "values (1)"]
+        {
             assert_eq!(parse(text), Command::Engine);
         }
     }
@@ -497,8 +523,13 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(query("copy (select ')' from (values (1)) t) to stdout"), "select ')' from (values (1)) t");
-        assert_eq!(query("COPY traces.spans (a, \"B\") TO STDOUT WITH (FORMAT csv)"), "SELECT a, \"B\" FROM traces.spans");
-        for text in ["copy t from stdin", "copy t to '/tmp/x'", "copy (select 1) to program 'sh'", "copy t from '/etc/passwd'"] {
+        assert_eq!(
+            query("COPY traces.spans (a, \"B\") TO STDOUT WITH (FORMAT csv)"),
+            "SELECT a, \"B\" FROM traces.spans"
+        );
+        for text in
+            ["copy t from stdin", "copy t to '/tmp/x'", "copy (select 1) to program 'sh'", "copy t from '/etc/passwd'"]
+        {
             assert_eq!(Command::parse(text).expect_err(text).sqlstate(), "42501", "{text}");
         }
     }

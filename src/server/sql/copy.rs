@@ -73,7 +73,11 @@ impl Given {
                     "text" => CopyFormat::Text,
                     "csv" => CopyFormat::Csv,
                     "binary" => CopyFormat::Binary,
-                    _ => return Err(invalid(format!("COPY format \"{value}\" not recognized; use text, csv or binary"))),
+                    _ => {
+                        return Err(invalid(format!(
+                            "COPY format \"{value}\" not recognized; use text, csv or binary"
+                        )));
+                    }
                 });
             }
             "header" => {
@@ -133,7 +137,11 @@ impl Given {
         };
         let bad_delimiter = match format {
             CopyFormat::Csv => options.delimiter == quote,
-            _ => options.delimiter.is_ascii_lowercase() || options.delimiter.is_ascii_digit() || b"\\.".contains(&options.delimiter),
+            _ => {
+                options.delimiter.is_ascii_lowercase()
+                    || options.delimiter.is_ascii_digit()
+                    || b"\\.".contains(&options.delimiter)
+            }
         };
         if bad_delimiter || b"\r\n".contains(&options.delimiter) {
             return Err(invalid(format!("COPY delimiter cannot be \"{}\"", char::from(options.delimiter))));

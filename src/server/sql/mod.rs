@@ -6,6 +6,6 @@ mod copy;
 mod lexer;
 mod script;
 
-pub(super) use command::{Command, CopySource, CursorDeclaration, FetchCount, Transaction};
+pub(super) use command::{Command, CursorDeclaration, FetchCount, Transaction};
 pub(super) use copy::{CopyFormat, CopyOptions};
 pub(super) use script::{Piece, split};

@@ -25,7 +25,10 @@ pub(crate) fn split(script: &str) -> Result<Vec<Piece<'_>>> {
         counted_bytes = start;
         pieces.push(Piece { text: &script[start..end], offset_chars: counted_chars });
         if pieces.len() > MAX_STATEMENTS {
-            return Err(Error::new(Kind::TooLarge, format!("more than {MAX_STATEMENTS} statements in one message; send fewer")));
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("more than {MAX_STATEMENTS} statements in one message; send fewer"),
+            ));
         }
         Ok(())
     };
