@@ -141,7 +141,7 @@ pub(super) fn put_decimal(out: &mut BytesMut, unscaled: &str, scale: i8) {
 /// ```text
 /// groups i16 | weight i16 | sign u16 | display scale u16 | group i16 …      (groups in base 10,000)
 /// ```
-pub(super) fn put_numeric_binary(out: &mut BytesMut, unscaled: &str, scale: i8) {
+pub(crate) fn put_numeric_binary(out: &mut BytesMut, unscaled: &str, scale: i8) {
     let (negative, digits) = match unscaled.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, unscaled),
