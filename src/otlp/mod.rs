@@ -5,7 +5,6 @@
 mod attributes;
 mod columns;
 mod decode;
-mod json;
 mod limits;
 mod lists;
 mod maps;
@@ -16,5 +15,4 @@ mod value;
 mod wire;
 
 pub use decode::{Decoded, decode_export};
-pub use json::json_to_protobuf;
 pub use refusals::{RefusalReason, Refusals};

@@ -1,6 +1,12 @@
-//! What several topics share: where the shared real traces are, and how a test says that it was skipped.
+//! What several topics share: real servers, real clients, where the shared traces are, and how a test says that it was skipped.
 
 use std::path::PathBuf;
+
+mod clients;
+mod server;
+
+pub use clients::{node, python};
+pub use server::Server;
 
 /// The folder of real traces with independently computed facts, when it is at hand.
 ///

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Measures the whole ingest path: a server process takes a file of real traces over OTLP/gRPC, every request acknowledged after its fsync.
+
+usage: benches/ingest.py [--binary target/release/spanhouse] [--runs 3] FILE.otlp.zst
+
+Prints, per run and for the median: spans a second by the clock, spans a second per core that the server used (spans divided by its CPU
+seconds, user and system), CPU seconds per million spans, and the server's peak resident memory. Needs Linux (/proc) and nothing but Python's
+standard library. The sender is `spanhouse import`, another process, whose CPU does not count.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def main():
+    options = arguments()
+    results = [run(options.binary, options.file) for _ in range(options.runs)]
+    row("run", "spans", "seconds", "spans/s", "spans/s per core", "CPU s per M spans", "peak MiB")
+    for number, result in enumerate(results, 1):
+        row(number, *shown(result))
+    median = {key: statistics.median(result[key] for result in results) for key in results[0]}
+    row("median", *shown(median))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    target = os.environ.get("CARGO_TARGET_DIR", "target")
+    parser.add_argument("--binary", default=os.path.join(target, "release", "spanhouse"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("file")
+    return parser.parse_args()
+
+
+def run(binary, file):
+    with tempfile.TemporaryDirectory(prefix="spanhouse-bench-") as folder:
+        listen = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0"]
+        log = open(os.path.join(folder, "server.log"), "w")
+        server = subprocess.Popen([binary, "serve", "--data-dir", os.path.join(folder, "data"), *listen], stdout=log, stderr=log)
+        try:
+            endpoint = "http://" + addresses(server, os.path.join(folder, "data"))["otlp_grpc"]
+            idle_cpu = cpu_seconds(server.pid)
+            started = time.monotonic()
+            sent = subprocess.run([binary, "import", "--to", endpoint, file], capture_output=True, text=True)
+            seconds = time.monotonic() - started
+            if sent.returncode != 0:
+                sys.exit(f"import failed:\n{sent.stdout}{sent.stderr}")
+            spans = int(re.search(r"([\d,]+) spans", sent.stdout + sent.stderr).group(1).replace(",", ""))
+            cpu = cpu_seconds(server.pid) - idle_cpu
+            memory = peak_bytes(server.pid)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(60)
+    return {"spans": spans, "seconds": seconds, "cpu": cpu, "memory": memory}
+
+
+def addresses(server, folder):
+    """Waits until the server says where it listens."""
+    for _ in range(600):
+        if server.poll() is not None:
+            sys.exit("the server ended at its start")
+        try:
+            with open(os.path.join(folder, "server.json")) as file:
+                return json.load(file)
+        except (FileNotFoundError, json.JSONDecodeError):
+            time.sleep(0.05)
+    sys.exit("the server did not start within 30 s")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_bytes(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+
+def shown(result):
+    spans, seconds, cpu = result["spans"], result["seconds"], result["cpu"]
+    return (
+        f"{spans:,.0f}",
+        f"{seconds:.1f}",
+        f"{spans / seconds:,.0f}",
+        f"{spans / cpu:,.0f}",
+        f"{cpu / spans * 1e6:.2f}",
+        f"{result['memory'] / 2**20:,.0f}",
+    )
+
+
+def row(*cells):
+    print(" | ".join(str(cell).rjust(18) for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+//! Runtimes of real clients, with their packages installed once into the target directory.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::skip;
+
+/// An interpreter with the packages that the scripts in `tests/clients` need.
+#[derive(Clone)]
+pub struct Runtime {
+    program: PathBuf,
+    scripts: PathBuf,
+}
+
+impl Runtime {
+    /// Runs a script of the runtime's folder to its end; returns what it printed.
+    ///
+    /// # Panics
+    /// When the script fails, with what it said.
+    pub fn run(&self, script: &str, arguments: &[&str]) -> String {
+        let output =
+            Command::new(&self.program).arg(self.scripts.join(script)).args(arguments).output().expect("it starts");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{script} failed:\n{stdout}{stderr}");
+        stdout.into_owned()
+    }
+}
+
+/// Python with `tests/clients/requirements.txt`, or `None` with a word when there is no Python.
+pub fn python(test: &str) -> Option<Runtime> {
+    static PYTHON: OnceLock<Option<Runtime>> = OnceLock::new();
+    let runtime = PYTHON.get_or_init(|| {
+        runs("python3", "--version").then(|| {
+            let scripts = clients_folder();
+            let requirements = scripts.join("requirements.txt");
+            let folder = install_once("python", &requirements, |folder| {
+                run(Command::new("python3").args(["-m", "venv"]).arg(folder));
+                let pip = folder.join("bin").join("pip");
+                run(Command::new(pip)
+                    .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+                    .arg(&requirements));
+            });
+            Runtime { program: folder.join("bin").join("python"), scripts }
+        })
+    });
+    found(runtime, test, "python3 is not installed")
+}
+
+/// Node with `tests/clients/node/package.json`, or `None` with a word when there is no Node.
+pub fn node(test: &str) -> Option<Runtime> {
+    static NODE: OnceLock<Option<Runtime>> = OnceLock::new();
+    let runtime = NODE.get_or_init(|| {
+        (runs("node", "--version") && runs("npm", "--version")).then(|| {
+            let package = clients_folder().join("node").join("package.json");
+            let folder = install_once("node", &package, |folder| {
+                std::fs::create_dir_all(folder).expect("a folder");
+                std::fs::copy(&package, folder.join("package.json")).expect("a copy");
+                run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(folder));
+            });
+            // Node looks for packages beside the script, so the scripts go where the packages are.
+            for entry in std::fs::read_dir(clients_folder().join("node")).expect("readable").flatten() {
+                std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("a copy");
+            }
+            Runtime { program: PathBuf::from("node"), scripts: folder }
+        })
+    });
+    found(runtime, test, "node or npm is not installed")
+}
+
+fn found(runtime: &Option<Runtime>, test: &str, why_not: &str) -> Option<Runtime> {
+    if runtime.is_none() {
+        skip(test, why_not);
+    }
+    runtime.clone()
+}
+
+/// Installs into a folder named after the manifest's content, so that a change of the manifest installs anew.
+fn install_once(runtime: &str, manifest: &Path, install: impl FnOnce(&Path)) -> PathBuf {
+    let content = xxh3_64(&std::fs::read(manifest).expect("a readable manifest"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{runtime}-{content:016x}"));
+    let done = folder.join("installed");
+    if !done.exists() {
+        let _ = std::fs::remove_dir_all(&folder);
+        install(&folder);
+        std::fs::write(done, "").expect("a writable folder");
+    }
+    folder
+}
+
+fn clients_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("clients")
+}
+
+fn runs(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+}
