@@ -1,6 +1,7 @@
 //! DataFusion's errors become ours: PostgreSQL's SQLSTATEs, and text for a person.
 
-use datafusion::common::SchemaError;
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
 use crate::error::{Error, Kind};
@@ -8,31 +9,222 @@ use crate::error::{Error, Kind};
 /// Turns an error of planning or running a statement into one for its user.
 pub(super) fn from_datafusion(error: DataFusionError) -> Error {
     match error {
-        DataFusionError::Context(_, inner) => from_datafusion(*inner),
-        DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
         DataFusionError::Collection(mut errors) if !errors.is_empty() => from_datafusion(errors.swap_remove(0)),
+        DataFusionError::Shared(inner) => shared(&inner),
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
-            Err(other) => Error::new(Kind::Io, other.to_string()),
+            Err(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(inner) => from_datafusion(*inner),
+                Err(other) => execution(&other.to_string()),
+            },
         },
         DataFusionError::SchemaError(inner, _) => schema_error(*inner),
-        DataFusionError::ResourcesExhausted(text) => Error::new(Kind::OutOfResources, text),
+        DataFusionError::ResourcesExhausted(text) => out_of_resources(&text),
         DataFusionError::ObjectStore(inner) => {
             Error::new(Kind::Io, format!("object store: {inner}")).with_source(*inner)
         }
+        DataFusionError::ParquetError(inner) => Error::corrupt(format!("a data file cannot be read: {inner}")),
         DataFusionError::IoError(inner) => Error::io("query", inner),
-        other => Error::bad_input(other.strip_backtrace()).with_sqlstate("XX000"),
+        DataFusionError::ArrowError(inner, _) => arrow_error(*inner),
+        DataFusionError::Plan(text) => planning(&text),
+        DataFusionError::Execution(text) => execution(&text),
+        DataFusionError::NotImplemented(text) => {
+            Error::bad_input(format!("not supported: {}", clean(&text))).with_sqlstate("0A000")
+        }
+        DataFusionError::Internal(text) => Error::internal(format!("the query engine failed: {}", clean(&text))),
+        other => planning(&other.strip_backtrace()),
+    }
+}
+
+/// An error that several readers of one stream share: what it says is all that can be taken from it.
+fn shared(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => shared(inner),
+        DataFusionError::Shared(inner) => shared(inner),
+        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+            Some(ours) => Error::new(ours.kind, ours.message.clone()).with_sqlstate(ours.sqlstate()),
+            None => Error::new(Kind::Io, inner.to_string()),
+        },
+        DataFusionError::ResourcesExhausted(text) => out_of_resources(text),
+        DataFusionError::Execution(text) => execution(text),
+        DataFusionError::ObjectStore(inner) => Error::new(Kind::Io, format!("object store: {inner}")),
+        DataFusionError::ParquetError(inner) => Error::corrupt(format!("a data file cannot be read: {inner}")),
+        DataFusionError::ArrowError(inner, _) => arrow_text(&inner.to_string()),
+        other => execution(&other.strip_backtrace()),
     }
 }
 
 fn schema_error(error: SchemaError) -> Error {
     match error {
-        SchemaError::FieldNotFound { field, .. } => {
-            Error::bad_input(format!("column \"{}\" does not exist", field.flat_name())).with_sqlstate("42703")
-        }
+        SchemaError::FieldNotFound { field, valid_fields } => unknown_column(&field, &valid_fields),
         SchemaError::AmbiguousReference { field } => {
             Error::bad_input(format!("column reference \"{}\" is ambiguous", field.flat_name())).with_sqlstate("42702")
         }
-        other => Error::bad_input(other.to_string()).with_sqlstate("42P10"),
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::bad_input(format!("column \"{name}\" is given more than once")).with_sqlstate("42701")
+        }
+    }
+}
+
+fn unknown_column(field: &Column, known: &[Column]) -> Error {
+    let error = Error::bad_input(format!("column \"{}\" does not exist", field.flat_name())).with_sqlstate("42703");
+    let wanted = field.name.to_lowercase();
+    let closest = known
+        .iter()
+        .map(|column| {
+            (
+                datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, &column.name.to_lowercase()),
+                &column.name,
+            )
+        })
+        .min();
+    match closest {
+        Some((distance, name)) if distance <= 2.max(wanted.len() / 3) => {
+            error.with_hint(format!("did you mean \"{name}\"?"))
+        }
+        _ => error,
+    }
+}
+
+fn planning(text: &str) -> Error {
+    let text = clean(text);
+    let lower = text.to_lowercase();
+    if let Some(name) = between(&text, "table '", "' not found") {
+        let name = name.strip_prefix("spanhouse.").unwrap_or(name);
+        let name = name.strip_prefix("traces.").unwrap_or(name);
+        return Error::bad_input(format!("relation \"{name}\" does not exist")).with_sqlstate("42P01");
+    }
+    if let Some(name) = between(&text, "Invalid function '", "'") {
+        let error = Error::bad_input(format!("function {name} does not exist")).with_sqlstate("42883");
+        return match between(&text, "Did you mean '", "'") {
+            Some(close) => error.with_hint(format!("did you mean \"{close}\"?")),
+            None => error,
+        };
+    }
+    let sqlstate = if lower.contains("user-defined coercion failed") || lower.contains("no function matches") {
+        "42883"
+    } else if lower.contains("wants levels between") {
+        "22003"
+    } else if lower.contains("placeholder") && lower.contains("type") {
+        "42P18"
+    } else if lower.contains("group by") || lower.contains("aggregate") {
+        "42803"
+    } else if lower.contains("cannot infer common argument type")
+        || lower.contains("cannot coerce")
+        || lower.contains("type coercion")
+        || lower.contains("incompatible")
+        || lower.contains("must be boolean")
+        || lower.contains("non-boolean")
+    {
+        "42804"
+    } else {
+        "42601"
+    };
+    // Of a function's own complaint, the part that a person needs stands in front.
+    let text = match between(&text, "user-defined coercion failed with: ", ". No function matches") {
+        Some(reason) => clean(reason),
+        None => text.split("\n\tCandidate functions:").next().unwrap_or(&text).to_string(),
+    };
+    Error::bad_input(lower_first(&text)).with_sqlstate(sqlstate)
+}
+
+fn execution(text: &str) -> Error {
+    let text = clean(text);
+    let lower = text.to_lowercase();
+    let sqlstate = if lower.contains("divide by zero") || lower.contains("division by zero") {
+        "22012"
+    } else if lower.contains("overflow") || lower.contains("out of range") {
+        "22003"
+    } else if lower.contains("regex") || lower.contains("regular expression") {
+        "2201B"
+    } else if lower.contains("cannot cast") || lower.contains("error parsing") || lower.contains("parse") {
+        "22P02"
+    } else if lower.contains("returned more than one row") {
+        "21000"
+    } else {
+        "22000"
+    };
+    Error::bad_input(lower_first(&text)).with_sqlstate(sqlstate)
+}
+
+fn arrow_error(error: ArrowError) -> Error {
+    match error {
+        ArrowError::DivideByZero => Error::bad_input("division by zero").with_sqlstate("22012"),
+        ArrowError::ArithmeticOverflow(text) => {
+            Error::bad_input(format!("number out of range: {}", lower_first(&clean(&text)))).with_sqlstate("22003")
+        }
+        ArrowError::CastError(text) => Error::bad_input(lower_first(&clean(&text))).with_sqlstate("22P02"),
+        ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(inner) => from_datafusion(*inner),
+            Err(other) => Error::new(Kind::Io, other.to_string()),
+        },
+        other => arrow_text(&other.to_string()),
+    }
+}
+
+fn arrow_text(text: &str) -> Error {
+    let lower = text.to_lowercase();
+    if lower.contains("offset overflow") || lower.contains("too large") {
+        return Error::new(Kind::TooLarge, "a value of the result is too large");
+    }
+    execution(text)
+}
+
+fn out_of_resources(text: &str) -> Error {
+    let lower = text.to_lowercase();
+    if lower.contains("disk") || lower.contains("temp") && lower.contains("director") {
+        return Error::new(Kind::OutOfResources, "the statement needs more temporary disk space than it may use")
+            .with_sqlstate("53100")
+            .with_hint("narrow it by time, or allow more spill space in the settings");
+    }
+    Error::new(Kind::OutOfResources, "the statement needs more memory than it may use")
+        .with_hint("narrow it by time or service, select fewer columns, or allow more query memory in the settings")
+}
+
+/// A message without the wrappings that DataFusion puts around it.
+fn clean(text: &str) -> String {
+    let mut text = text.trim();
+    loop {
+        let before = text;
+        for wrapping in [
+            "Error during planning: ",
+            "Execution error: ",
+            "Arrow error: ",
+            "SQL error: ",
+            "Schema error: ",
+            "Optimizer rule 'simplify_expressions' failed",
+            "caused by",
+            "External error: ",
+            "Cast error: ",
+            "Parser error: ",
+            "Compute error: ",
+            "Invalid argument error: ",
+            "This feature is not implemented: ",
+            "type_coercion",
+        ] {
+            text = text.strip_prefix(wrapping).unwrap_or(text).trim_start();
+        }
+        if text == before {
+            break;
+        }
+    }
+    let text = text.split("\n\nbacktrace:").next().unwrap_or(text);
+    text.split("This issue was likely caused by a bug").next().unwrap_or(text).trim().trim_end_matches('.').to_string()
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let start = text.find(before)? + before.len();
+    let end = text[start..].find(after)? + start;
+    Some(&text[start..end])
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        // A word in capitals stays one.
+        (Some(_), Some(second)) if second.is_uppercase() => text.to_string(),
+        (Some(first), _) => first.to_lowercase().chain(chars).collect(),
+        (None, _) => String::new(),
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
@@ -115,6 +115,25 @@ impl Stream for Rows {
         self.stop();
         Poll::Ready(item)
     }
+}
+
+/// The same rows with their columns named as `shown` has them.
+pub(super) fn renamed(schema: SchemaRef, rows: RowStream, shown: &SchemaRef) -> (SchemaRef, RowStream) {
+    let same = schema.fields().iter().map(|field| field.name()).eq(shown.fields().iter().map(|field| field.name()));
+    if same || schema.fields().len() != shown.fields().len() {
+        return (schema, rows);
+    }
+    let named =
+        schema.fields().iter().zip(shown.fields()).map(|(field, shown)| field.as_ref().clone().with_name(shown.name()));
+    let named = Arc::new(Schema::new(named.collect::<Vec<_>>()));
+    let out = named.clone();
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(named.clone(), batch.columns().to_vec(), &options)
+            .map_err(|e| Error::internal(e.to_string()))
+    });
+    (out, Box::pin(rows))
 }
 
 /// Rows that are already there.

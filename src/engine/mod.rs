@@ -5,12 +5,16 @@
 mod admit;
 mod catalog;
 mod commands;
+mod dialect;
 mod errors;
 mod execution;
 mod functions;
+mod grammar;
 mod limits;
+mod names;
 mod planner;
 mod provider;
+mod rules;
 mod runtime;
 mod script;
 mod session;

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
+};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::functions::attribute_of;
+use super::functions::{attribute_of, is_attribute};
+use super::rules::number_from_text;
 
 /// Our expression planner.
 #[derive(Debug)]
@@ -49,9 +52,57 @@ impl ExprPlanner for Dialect {
             BinaryOperator::Arrow | BinaryOperator::LongArrow if is_map(&raw.left, schema) => {
                 Ok(PlannerResult::Planned(attribute_of(raw.left, raw.right)))
             }
-            BinaryOperator::Divide => Ok(divide(raw, schema)),
+            BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo => {
+                let raw = numbers_from_text(raw, schema);
+                Ok(divide(raw, schema))
+            }
             _ => Ok(PlannerResult::Original(raw)),
         }
+    }
+
+    fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        if NUMERIC_AGGREGATES.contains(&raw.func.name()) {
+            raw.args =
+                raw.args.into_iter().map(|arg| if is_attribute(&arg) { number_from_text(arg) } else { arg }).collect();
+        }
+        Ok(PlannerResult::Original(raw))
+    }
+}
+
+/// Aggregates of numbers: an attribute inside them is read as one.
+const NUMERIC_AGGREGATES: &[&str] = &[
+    "sum",
+    "avg",
+    "mean",
+    "stddev",
+    "stddev_pop",
+    "var",
+    "var_pop",
+    "quantile",
+    "quantiles",
+    "quantileexact",
+    "median",
+    "percentile_cont",
+    "percentile_disc",
+];
+
+/// Arithmetic reads text as numbers: beside a number, or beside other text.
+fn numbers_from_text(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    let is_text = |expr: &Expr| {
+        !matches!(expr, Expr::Literal(..)) && expr.get_type(schema).is_ok_and(|data_type| data_type.is_string())
+    };
+    let is_number = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| data_type.is_numeric());
+    let (left, right) = (is_text(&raw.left), is_text(&raw.right));
+    let RawBinaryExpr { op, left: l, right: r } = raw;
+    match (left, right) {
+        (true, true) => RawBinaryExpr { op, left: number_from_text(l), right: number_from_text(r) },
+        (true, false) if is_number(&r) => RawBinaryExpr { op, left: number_from_text(l), right: r },
+        (false, true) if is_number(&l) => RawBinaryExpr { op, left: l, right: number_from_text(r) },
+        _ => RawBinaryExpr { op, left: l, right: r },
     }
 }
 
@@ -59,14 +110,43 @@ fn is_map(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Map(..)))
 }
 
-/// Division of integers gives a fraction, and NULL when the divisor is zero.
+/// A whole constant as the double that it is, so that later rules still see a constant.
+fn constant_as_double(expr: Expr) -> Expr {
+    match &expr {
+        Expr::Literal(value, _) if !value.is_null() => match value.cast_to(&DataType::Float64) {
+            Ok(value) => Expr::Literal(value, None),
+            Err(_) => Expr::Cast(Cast::new(Box::new(expr), DataType::Float64)),
+        },
+        _ => Expr::Cast(Cast::new(Box::new(expr), DataType::Float64)),
+    }
+}
+
+/// Division of integers gives a fraction; division by zero is NULL, for any numbers.
 fn divide(raw: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
-    let is_integer = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| data_type.is_integer());
-    if !is_integer(&raw.left) || !is_integer(&raw.right) {
+    let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+        return PlannerResult::Original(raw);
+    };
+    if !matches!(raw.op, BinaryOperator::Divide | BinaryOperator::Modulo) || !left.is_numeric() || !right.is_numeric() {
         return PlannerResult::Original(raw);
     }
-    let double = |expr: Expr| Expr::Cast(Cast::new(Box::new(expr), DataType::Float64));
-    let zero = datafusion::logical_expr::lit(0.0_f64);
-    let divisor = datafusion::functions::core::expr_fn::nullif(double(raw.right), zero);
-    PlannerResult::Planned(double(raw.left) / divisor)
+    let RawBinaryExpr { op, left: dividend, right: divisor } = raw;
+    let (dividend, divisor, zero) = match op {
+        BinaryOperator::Divide if left.is_integer() && right.is_integer() => {
+            (constant_as_double(dividend), constant_as_double(divisor), ScalarValue::Float64(Some(0.0)))
+        }
+        _ => match ScalarValue::new_zero(&right) {
+            Ok(zero) => (dividend, divisor, zero),
+            Err(_) => return PlannerResult::Original(RawBinaryExpr { op, left: dividend, right: divisor }),
+        },
+    };
+    // A constant that is not zero needs no guard, and hides less from the optimizer without one.
+    let divisor = match &divisor {
+        Expr::Literal(value, _)
+            if !value.is_null() && value.cast_to(&zero.data_type()).is_ok_and(|value| value != zero) =>
+        {
+            divisor
+        }
+        _ => datafusion::functions::core::expr_fn::nullif(divisor, Expr::Literal(zero, None)),
+    };
+    PlannerResult::Planned(if op == BinaryOperator::Divide { dividend / divisor } else { dividend % divisor })
 }

@@ -1,13 +1,16 @@
 //! A script becomes statements: tokens within limits, split at semicolons, each parsed.
 
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, PostgreSqlDialect};
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use super::admit;
 use super::commands::{self, Command};
+use super::dialect;
+use super::grammar::Grammar;
 use super::limits;
+use super::names;
 use crate::error::{Error, Result};
 
 /// A statement of a script.
@@ -22,7 +25,7 @@ pub(super) struct Parsed {
 #[derive(Debug)]
 pub(super) enum Body {
     /// A query, or something that the planner makes a query of.
-    Query(Box<ast::Statement>),
+    Query { ast: Box<ast::Statement>, names: Option<Vec<String>> },
     /// A command that the session itself carries out.
     Command(Command),
 }
@@ -34,10 +37,10 @@ const PARSER_DEPTH: usize = 2_000;
 pub(super) fn parse(script: &str) -> Result<Vec<Parsed>> {
     limits::check_text(script)?;
     let places = Places::new(script);
-    let generic = tokenize(&GenericDialect {}, script, &places)?;
-    limits::check_tokens(&generic)?;
+    let tokens = tokenize(&Grammar, script, &places)?;
+    limits::check_tokens(&tokens)?;
     let mut statements = Vec::new();
-    for tokens in split(generic) {
+    for tokens in split(tokens) {
         let text = places.text_of(script, &tokens);
         if text.is_empty() {
             continue;
@@ -54,7 +57,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
     }
     admit::check_first_word(&tokens)?;
     let start = tokens.first().map(|token| token.span.start).unwrap_or(Location::new(1, 1));
-    let statement = match parse_tokens(&GenericDialect {}, tokens) {
+    let mut statement = match parse_tokens(&Grammar, tokens) {
         Ok(statement) => statement,
         Err(first) => {
             // Some of PostgreSQL's forms are known to its own dialect only. The parse that came further knows better what is wrong.
@@ -76,7 +79,9 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         }
     };
     admit::check_statement(&statement)?;
-    Ok(Body::Query(Box::new(statement)))
+    let names = names::name_columns(&mut statement);
+    dialect::rewrite(&mut statement);
+    Ok(Body::Query { ast: Box::new(statement), names })
 }
 
 fn parse_tokens(dialect: &dyn Dialect, tokens: Vec<TokenWithSpan>) -> Result<ast::Statement, ParserError> {

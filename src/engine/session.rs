@@ -53,7 +53,12 @@ pub struct Statement {
 
 #[derive(Debug)]
 enum Work {
-    Plan { plan: LogicalPlan, tag: &'static str },
+    /// A query's plan, and what its columns are shown as.
+    Plan {
+        plan: LogicalPlan,
+        tag: &'static str,
+        schema: SchemaRef,
+    },
     Command(Command),
 }
 
@@ -98,9 +103,9 @@ impl Session {
 
     /// Runs a statement on a snapshot pinned now, or on the transaction's.
     pub async fn execute(&self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Outcome> {
-        let (plan, tag) = match &*statement.work {
+        let (plan, tag, shown) = match &*statement.work {
             Work::Command(command) => return self.command(command),
-            Work::Plan { plan, tag } => (plan.clone(), *tag),
+            Work::Plan { plan, tag, schema } => (plan.clone(), *tag, schema),
         };
         if parameters.len() < statement.parameter_types.len() {
             let message = format!(
@@ -120,6 +125,7 @@ impl Session {
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
         let timeout = self.inner().variables.statement_timeout();
         let (schema, stream) = execution::start(self.engine.runtime(), state, plan, timeout).await?;
+        let (schema, stream) = execution::renamed(schema, stream, shown);
         Ok(Outcome::Rows(Rows { schema, stream, tag }))
     }
 
@@ -238,7 +244,7 @@ async fn prepare_one(state: &SessionState, parsed: Parsed) -> Result<Statement> 
             let schema = show_schema(&command)?;
             Ok(Statement { text, parameter_types: Vec::new(), schema, work: Arc::new(Work::Command(command)) })
         }
-        Body::Query(ast) => {
+        Body::Query { ast, names } => {
             let tag = if text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain")) {
                 "EXPLAIN"
             } else {
@@ -247,9 +253,25 @@ async fn prepare_one(state: &SessionState, parsed: Parsed) -> Result<Statement> 
             let statement = datafusion::sql::parser::Statement::Statement(ast);
             let plan = state.statement_to_plan(statement).await.map_err(from_datafusion)?;
             let parameter_types = parameter_types(&plan)?;
-            let schema = Some(plan.schema().inner().clone());
-            Ok(Statement { text, parameter_types, schema, work: Arc::new(Work::Plan { plan, tag }) })
+            let schema = shown_schema(plan.schema().inner(), names);
+            let work = Work::Plan { plan, tag, schema: schema.clone() };
+            Ok(Statement { text, parameter_types, schema: Some(schema), work: Arc::new(work) })
         }
+    }
+}
+
+fn shown_schema(planned: &SchemaRef, names: Option<Vec<String>>) -> SchemaRef {
+    match names {
+        Some(names) if names.len() == planned.fields().len() => {
+            let fields: Vec<_> = planned
+                .fields()
+                .iter()
+                .zip(names)
+                .map(|(field, name)| field.as_ref().clone().with_name(name))
+                .collect();
+            Arc::new(Schema::new(fields))
+        }
+        _ => planned.clone(),
     }
 }
 

@@ -9,12 +9,14 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, memory_pool::MemoryPool};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::SessionConfig;
 
 use super::catalog::{self, Catalog};
 use super::errors::from_datafusion;
 use super::functions;
 use super::planner::Dialect;
+use super::rules::LenientText;
 use super::runtime::QueryRuntime;
 use super::script::{self, Body};
 use super::session::Session;
@@ -67,16 +69,27 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
         .with_config(config())
         .with_runtime_env(Arc::new(runtime_env(settings)?))
         .with_default_features()
+        .with_analyzer_rules(analyzer_rules())
         .with_expr_planners(Dialect::planners());
     let context = SessionContext::new_with_state(builder.build());
     context.register_catalog(catalog::CATALOG, catalog);
     for function in functions::scalar_functions() {
         context.register_udf(function);
     }
+    for function in functions::aggregate_functions() {
+        context.register_udaf(function);
+    }
     for (name, sql) in catalog::VIEWS {
         traces.insert_view(name, view(&context.state(), sql)?);
     }
     Ok(context.state())
+}
+
+/// Ours come first: they see types before DataFusion makes them agree.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(LenientText)];
+    rules.extend(Analyzer::new().rules);
+    rules
 }
 
 fn config() -> SessionConfig {
@@ -107,7 +120,7 @@ fn runtime_env(settings: &EngineSettings) -> Result<RuntimeEnv> {
 
 fn view(state: &SessionState, sql: &str) -> Result<ViewTable> {
     let mut statements = script::parse(sql)?;
-    let Some(Body::Query(ast)) = statements.pop().map(|statement| statement.body) else {
+    let Some(Body::Query { ast, .. }) = statements.pop().map(|statement| statement.body) else {
         return Err(Error::internal("a view that is not a query"));
     };
     let statement = datafusion::sql::parser::Statement::Statement(ast);

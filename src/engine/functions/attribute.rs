@@ -22,6 +22,15 @@ pub(in crate::engine) fn attribute_of(map: Expr, key: Expr) -> Expr {
     udf().call(vec![map, key])
 }
 
+/// Whether an expression reads an attribute.
+pub(in crate::engine) fn is_attribute(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarFunction(call) => call.func.name() == NAME,
+        Expr::Alias(alias) => is_attribute(&alias.expr),
+        _ => false,
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Attribute {
     signature: Signature,

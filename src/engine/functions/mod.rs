@@ -1,14 +1,24 @@
 //! SQL functions of ours, one file a family.
 
 mod attribute;
+mod exact;
 mod ids;
+mod levels;
 mod nested;
+mod quantile;
+mod session_info;
+mod sketch;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-pub(super) use attribute::attribute_of;
+pub(super) use attribute::{attribute_of, is_attribute};
 
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
-    vec![attribute::udf(), ids::udf(), nested::events_udf(), nested::links_udf()]
+    vec![session_info::version_udf(), attribute::udf(), ids::udf(), nested::events_udf(), nested::links_udf()]
+}
+
+/// The aggregate functions that every session has.
+pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
+    quantile::udafs().into_iter().chain(exact::udafs()).collect()
 }

@@ -1,0 +1,126 @@
+//! The names of a result's columns: those that PostgreSQL gives, or the expression as it was written where PostgreSQL says `?column?`.
+
+use std::collections::HashSet;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, BinaryOperator, Expr, Ident, Query, SelectItem, SetExpr, Statement, Subscript, Value,
+};
+
+/// The longest name, as PostgreSQL has it.
+const MAX_NAME_CHARS: usize = 63;
+
+/// Names the columns of a query's result; `None` where the planner's names stand, as with `*`.
+///
+/// Equal columns get a number, in the tree as well, because the planner takes no two columns of one name.
+pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
+    let Statement::Query(query) = statement else { return None };
+    let select = leftmost_select(query)?;
+    let mut used = HashSet::new();
+    let mut names = Vec::new();
+    for item in select.iter_mut() {
+        let (wanted, is_alias) = match item {
+            SelectItem::UnnamedExpr(expr) => (name_of(expr), false),
+            SelectItem::ExprWithAlias { alias, .. } => (folded(alias), true),
+            _ => return None,
+        };
+        let mut name = wanted.clone();
+        let mut number = 2;
+        while !used.insert(name.clone()) {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        if name != wanted {
+            let expr = match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr.clone(),
+                _ => return None,
+            };
+            if is_alias || is_plain(&expr) || names.contains(&wanted) {
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name.clone()) };
+            }
+        }
+        names.push(name);
+    }
+    Some(names)
+}
+
+fn leftmost_select(query: &mut Query) -> Option<&mut Vec<SelectItem>> {
+    let mut body = &mut *query.body;
+    loop {
+        match body {
+            SetExpr::Select(select) => return Some(&mut select.projection),
+            SetExpr::Query(query) => body = &mut query.body,
+            SetExpr::SetOperation { left, .. } => body = left,
+            _ => return None,
+        }
+    }
+}
+
+fn is_plain(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+fn name_of(expr: &Expr) -> String {
+    let name = match expr {
+        Expr::Identifier(ident) => folded(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded).unwrap_or_default(),
+        Expr::Nested(inner) => name_of(inner),
+        Expr::Function(function) => {
+            function.name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
+        }
+        Expr::Cast { expr, data_type, .. } => match &**expr {
+            Expr::Value(_) => data_type.to_string().to_lowercase(),
+            inner => name_of(inner),
+        },
+        Expr::Case { .. } => "case".into(),
+        Expr::Extract { .. } => "extract".into(),
+        Expr::Exists { .. } => "exists".into(),
+        Expr::Interval(_) => "interval".into(),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Subscript(Subscript::Index { index: Expr::Value(key) })) => match &key.value {
+                Value::SingleQuotedString(key) => key.clone(),
+                _ => name_of(root),
+            },
+            _ => expr.to_string(),
+        },
+        Expr::BinaryOp { op: BinaryOperator::Arrow | BinaryOperator::LongArrow, right, .. } => match &**right {
+            Expr::Value(key) => match &key.value {
+                Value::SingleQuotedString(key) => key.clone(),
+                _ => expr.to_string(),
+            },
+            _ => expr.to_string(),
+        },
+        other => other.to_string(),
+    };
+    name.chars().take(MAX_NAME_CHARS).collect()
+}
+
+/// An identifier's name: as written in quotes, else in lower case.
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    #[test]
+    fn columns_are_named_as_people_expect() {
+        for (sql, names) in [
+            ("SELECT count(*), max(a), a.b, \"C\"", vec!["count", "max", "b", "C"]),
+            (
+                "SELECT attributes['http.route'], attributes->>'k', a::int, '1'::int",
+                vec!["http.route", "k", "a", "int"],
+            ),
+            ("SELECT sum(a)/count(*), CASE WHEN a THEN 1 END", vec!["sum(a) / count(*)", "case"]),
+            ("SELECT a, a, count(*), count(b), x AS a", vec!["a", "a_2", "count", "count_2", "a_3"]),
+            ("SELECT a UNION ALL SELECT b", vec!["a"]),
+        ] {
+            let mut statement = Parser::parse_sql(&crate::engine::grammar::Grammar, sql).expect("parses").remove(0);
+            assert_eq!(name_columns(&mut statement).expect("names"), names, "{sql}");
+        }
+    }
+}
