@@ -5,9 +5,13 @@
 //! - `layering`: folders depend downwards only.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `support`: real servers and clients for the other topics.
+//! - `pg`: a PostgreSQL server in this process, for the topics below.
+//! - `pg_simple`: the simple protocol, through a client library.
 
 mod crash;
 mod facts;
 mod layering;
 mod sdk;
+mod pg;
+mod pg_simple;
 mod support;
