@@ -1,0 +1,231 @@
+//! `COPY … TO STDOUT`: rows as text, CSV or PostgreSQL's binary copy format.
+
+use bytes::{BufMut, BytesMut};
+use pgwire::messages::copy::{CopyDone, CopyOutResponse, MESSAGE_TYPE_BYTE_COPY_DATA};
+
+use super::connection::Connection;
+use super::cursor::Cursor;
+use super::encode::BatchEncoder;
+use super::sql::{CopyFormat, CopyOptions};
+use super::wire::{FLUSH_BYTES, Halt, Stops};
+use crate::error::{Error, Kind, Result};
+
+/// What a binary copy begins with: signature, flags, length of the header's extension.
+const BINARY_HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+impl Connection {
+    /// Copies a whole result out.
+    pub(super) async fn copy_out(
+        &mut self,
+        mut cursor: Cursor,
+        options: &CopyOptions,
+        stops: &Stops,
+    ) -> Result<(), Halt> {
+        let names: Vec<String> = cursor.columns().iter().map(|column| column.name.clone()).collect();
+        let writer = CopyWriter::new(options, &names)?;
+        let code = i16::from(options.format == CopyFormat::Binary);
+        self.wire.put(&CopyOutResponse::new(code as i8, names.len() as i16, vec![code; names.len()]));
+        match options.format {
+            CopyFormat::Binary => put_copy_data(&mut self.wire.output, |out| {
+                out.put_slice(BINARY_HEADER);
+                Ok(())
+            })?,
+            _ if options.header => put_copy_data(&mut self.wire.output, |out| writer.put_header(out, &names))?,
+            _ => {}
+        }
+        let mut rows = 0;
+        loop {
+            while self.wire.output.len() < FLUSH_BYTES {
+                let Some((batch, row)) = cursor.peek(&mut self.wire, stops).await? else {
+                    return self.end_copy(options, rows);
+                };
+                // The borrow of the cursor ends with the row, the wire's buffer is another field.
+                put_copy_data(&mut self.wire.output, |out| writer.put_row(out, batch, row))?;
+                cursor.pass();
+                rows += 1;
+            }
+            self.wire.flush_attended(stops).await?;
+        }
+    }
+
+    fn end_copy(&mut self, options: &CopyOptions, rows: u64) -> Result<(), Halt> {
+        if options.format == CopyFormat::Binary {
+            put_copy_data(&mut self.wire.output, |out| {
+                out.put_i16(-1);
+                Ok(())
+            })?;
+        }
+        self.wire.put(&CopyDone::new());
+        self.wire.put_complete(format!("COPY {rows}"));
+        Ok(())
+    }
+}
+
+/// Writes a `CopyData` message around what `write` gives; nothing stays when that fails.
+fn put_copy_data(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
+    let start = out.len();
+    out.put_u8(MESSAGE_TYPE_BYTE_COPY_DATA);
+    out.put_i32(0);
+    let written = write(out).and_then(|()| {
+        i32::try_from(out.len() - start - 1).map_err(|_| Error::new(Kind::TooLarge, "a row is larger than 2 GiB"))
+    });
+    match written {
+        Ok(length) => out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes()),
+        Err(error) => {
+            out.truncate(start);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Writes rows in a copy's format.
+struct CopyWriter<'a> {
+    options: &'a CopyOptions,
+    /// One a column: whether its values are always quoted.
+    quoted: Vec<bool>,
+}
+
+impl<'a> CopyWriter<'a> {
+    fn new(options: &'a CopyOptions, names: &[String]) -> Result<Self> {
+        let quoted = match &options.force_quote {
+            None => vec![false; names.len()],
+            Some(some) if some.is_empty() => vec![true; names.len()],
+            Some(some) => {
+                if let Some(missing) = some.iter().find(|name| !names.contains(name)) {
+                    let message = format!("column \"{missing}\" of FORCE_QUOTE is not copied");
+                    return Err(Error::bad_input(message).with_sqlstate("42703"));
+                }
+                names.iter().map(|name| some.contains(name)).collect()
+            }
+        };
+        Ok(Self { options, quoted })
+    }
+
+    fn put_header(&self, out: &mut BytesMut, names: &[String]) -> Result<()> {
+        for (index, name) in names.iter().enumerate() {
+            if index > 0 {
+                out.put_u8(self.options.delimiter);
+            }
+            self.put_value(out, name.as_bytes(), false);
+        }
+        out.put_u8(b'\n');
+        Ok(())
+    }
+
+    fn put_row(&self, out: &mut BytesMut, batch: &BatchEncoder, row: usize) -> Result<()> {
+        if self.options.format == CopyFormat::Binary {
+            return batch.put_binary_tuple(out, row);
+        }
+        let mut value = BytesMut::new();
+        for column in 0..batch.width() {
+            if column > 0 {
+                out.put_u8(self.options.delimiter);
+            }
+            if batch.is_null(row, column) {
+                out.put_slice(self.options.null.as_bytes());
+                continue;
+            }
+            value.clear();
+            batch.put_cell_text(&mut value, row, column)?;
+            self.put_value(out, &value, self.quoted[column]);
+        }
+        out.put_u8(b'\n');
+        Ok(())
+    }
+
+    fn put_value(&self, out: &mut BytesMut, value: &[u8], quoted: bool) {
+        match self.options.format {
+            CopyFormat::Csv => self.put_csv(out, value, quoted),
+            _ => self.put_escaped(out, value),
+        }
+    }
+
+    /// Writes a value of the text format: control characters, backslashes and delimiters escaped.
+    fn put_escaped(&self, out: &mut BytesMut, value: &[u8]) {
+        let mut copied = 0;
+        for (at, byte) in value.iter().enumerate() {
+            let escape = match byte {
+                b'\\' => b'\\',
+                b'\n' => b'n',
+                b'\r' => b'r',
+                b'\t' => b't',
+                0x08 => b'b',
+                0x0c => b'f',
+                0x0b => b'v',
+                byte if *byte == self.options.delimiter => *byte,
+                _ => continue,
+            };
+            out.put_slice(&value[copied..at]);
+            out.put_slice(&[b'\\', escape]);
+            copied = at + 1;
+        }
+        out.put_slice(&value[copied..]);
+    }
+
+    /// Writes a CSV value, quoted where a reader would else see another value.
+    fn put_csv(&self, out: &mut BytesMut, value: &[u8], quoted: bool) {
+        let CopyOptions { delimiter, quote, escape, null, .. } = self.options;
+        let needs = quoted
+            || value == null.as_bytes()
+            || value == b"\\."
+            || value.iter().any(|byte| byte == delimiter || byte == quote || matches!(byte, b'\n' | b'\r'));
+        if !needs {
+            out.put_slice(value);
+            return;
+        }
+        out.put_u8(*quote);
+        for byte in value {
+            if byte == quote || byte == escape {
+                out.put_u8(*escape);
+            }
+            out.put_u8(*byte);
+        }
+        out.put_u8(*quote);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(options: &CopyOptions, value: &str) -> String {
+        let writer = CopyWriter::new(options, &[]).expect("writer");
+        let mut out = BytesMut::new();
+        writer.put_value(&mut out, value.as_bytes(), false);
+        String::from_utf8(out.to_vec()).expect("text")
+    }
+
+    fn options(format: CopyFormat, delimiter: u8, null: &str) -> CopyOptions {
+        CopyOptions {
+            format,
+            delimiter,
+            null: null.into(),
+            header: false,
+            quote: b'"',
+            escape: b'"',
+            force_quote: None,
+        }
+    }
+
+    #[test]
+    fn csv_quotes_what_would_read_as_something_else() {
+        let csv = options(CopyFormat::Csv, b',', "");
+        for (given, written) in [
+            ("plain", "plain"),
+            ("", "\"\""),
+            ("a,b", "\"a,b\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("\\.", "\"\\.\""),
+        ] {
+            assert_eq!(value(&csv, given), written);
+        }
+    }
+
+    #[test]
+    fn text_escapes_what_would_end_a_field() {
+        let text = options(CopyFormat::Text, b'|', "\\N");
+        assert_eq!(value(&text, "a\tb\\c|d\ne"), "a\\tb\\\\c\\|d\\ne");
+    }
+}

@@ -1,0 +1,172 @@
+//! Accepts clients, within bounds, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwire::messages::response::TransactionStatus;
+use pgwire::messages::startup::{Authentication, BackendKeyData, SecretKey};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::Severity;
+use super::cancel::CancelRegistry;
+use super::connection::Connection;
+use super::settings::{REPORTED, ServerSettings, apply_startup, text_style};
+use super::startup::{Opening, open};
+use super::statement::Named;
+use super::wire::{Halt, Wire, shutting_down};
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+
+/// Sockets above the sessions' bound: clients that start, cancel requests, and those who are told that there is no room.
+const SPARE_SOCKETS: usize = 64;
+/// How long clients have to take the last message when the server stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Pause after a failed accept: the cause, most often a lack of file descriptors, does not go away at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all connections share.
+struct Shared {
+    engine: Arc<Engine>,
+    settings: ServerSettings,
+    registry: Arc<CancelRegistry>,
+    sessions: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+/// Serves PostgreSQL clients on `listener` until `shutdown`; returns when the last one is gone.
+///
+/// Clients of the loopback interface need no password; there are no users yet, so nobody else is let in.
+pub async fn serve(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    settings: ServerSettings,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let sockets = Arc::new(Semaphore::new(settings.max_connections + SPARE_SOCKETS));
+    let shared = Arc::new(Shared {
+        engine,
+        registry: Arc::default(),
+        sessions: Arc::new(Semaphore::new(settings.max_connections)),
+        settings,
+        shutdown: shutdown.clone(),
+    });
+    let mut clients = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(ended) = clients.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    tracing::error!(%error, "a connection panicked and was closed");
+                }
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            // Above the bound a socket is closed without a word: there may be no memory for more.
+            Ok((stream, peer)) => {
+                if let Ok(permit) = sockets.clone().try_acquire_owned() {
+                    let shared = shared.clone();
+                    clients.spawn(async move {
+                        client(stream, peer, &shared).await;
+                        drop(permit);
+                    });
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting a PostgreSQL client failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let farewell = async { while clients.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+        clients.shutdown().await;
+    }
+    Ok(())
+}
+
+async fn client(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
+    // Answers are written in whole; waiting for more would only delay them.
+    let _ = stream.set_nodelay(true);
+    let mut wire = Wire::new(stream);
+    let opened = tokio::select! {
+        () = shared.shutdown.cancelled() => Err(Halt::Fatal(shutting_down())),
+        opened = tokio::time::timeout(shared.settings.startup_timeout, open(&mut wire)) => opened.unwrap_or(Err(Halt::Gone)),
+    };
+    let parameters = match opened {
+        Ok(Opening::Session(parameters)) => parameters,
+        Ok(Opening::Cancel { process_id, secret }) => return shared.registry.cancel(process_id, secret),
+        Err(Halt::Gone) => return,
+        Err(Halt::Fatal(error) | Halt::Statement(error)) => return refuse(wire, &error).await,
+    };
+    let Ok(_permit) = shared.sessions.clone().try_acquire_owned() else {
+        let error = Error::new(Kind::TooLarge, "sorry, too many clients already").with_sqlstate("53300");
+        return refuse(wire, &error).await;
+    };
+    match connection(wire, peer, &parameters, shared) {
+        Ok(connection) => connection.serve().await,
+        Err((wire, error)) => refuse(wire, &error).await,
+    }
+}
+
+async fn refuse(mut wire: Wire, error: &Error) {
+    wire.put_error(error, Severity::Fatal);
+    let _ = tokio::time::timeout(FAREWELL, wire.flush()).await;
+}
+
+/// Lets a client in and says what it needs to know before its first statement.
+fn connection(
+    mut wire: Wire,
+    peer: SocketAddr,
+    parameters: &[(String, String)],
+    shared: &Shared,
+) -> Result<Connection, (Wire, Error)> {
+    let session = shared.engine.session();
+    let admitted =
+        admit(peer, parameters).and_then(|()| apply_startup(&session, parameters)).and_then(|()| text_style(&session));
+    let style = match admitted {
+        Ok(style) => style,
+        Err(error) => return Err((wire, error)),
+    };
+    let registration = shared.registry.register();
+    wire.put(&Authentication::Ok);
+    let mut connection = Connection {
+        wire,
+        session,
+        registration,
+        shutdown: shared.shutdown.clone(),
+        status: TransactionStatus::Idle,
+        savepoints: Vec::new(),
+        named: Named::default(),
+        style,
+        // No value is told yet, and none holds a NUL.
+        reported: vec!["\0".to_owned(); REPORTED.len()],
+    };
+    connection.report_settings();
+    let Connection { registration, wire, .. } = &mut connection;
+    wire.put(&BackendKeyData::new(registration.process_id, SecretKey::I32(registration.secret)));
+    Ok(connection)
+}
+
+fn admit(peer: SocketAddr, parameters: &[(String, String)]) -> Result<()> {
+    if !peer.ip().to_canonical().is_loopback() {
+        let message =
+            format!("no password is set up, so only clients of this machine are let in, and {} is not", peer.ip());
+        return Err(Error::new(Kind::Denied, message).with_sqlstate("28000"));
+    }
+    let value = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    if value("user").unwrap_or_default().is_empty() {
+        return Err(Error::bad_input("no PostgreSQL user name specified in startup packet").with_sqlstate("28000"));
+    }
+    if !matches!(value("replication").unwrap_or("off"), "off" | "false" | "no" | "0") {
+        return Err(Error::bad_input("replication connections are not supported").with_sqlstate("0A000"));
+    }
+    Ok(())
+}
