@@ -11,7 +11,7 @@
 mod crash;
 mod facts;
 mod layering;
-mod sdk;
 mod pg;
 mod pg_simple;
+mod sdk;
 mod support;

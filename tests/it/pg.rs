@@ -35,7 +35,8 @@ impl Server {
 
     /// Starts a server with settings of its own.
     pub fn with_settings(settings: ServerSettings) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
         let (address, serving, store) = runtime.block_on(async {
@@ -108,9 +109,8 @@ impl Drop for Server {
 
 /// Whether `psql` is installed; else the test is skipped by name.
 pub fn has_psql(test: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|paths| {
-        std::env::split_paths(&paths).any(|path: PathBuf| path.join("psql").is_file())
-    });
+    let found = std::env::var_os("PATH")
+        .is_some_and(|paths| std::env::split_paths(&paths).any(|path: PathBuf| path.join("psql").is_file()));
     if !found {
         crate::support::skip(test, "psql is not installed");
     }
