@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Mutex, atomic::Ordering};
 use std::thread;
 
 use bytes::Bytes;
@@ -89,7 +89,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         seal_wanted: Notify::new(),
         object_store,
         counters: Counters::default(),
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     };
     shared.budget.add_permits(shared.budget_units());
     shared.visible.finish_seal(table.state().version, table.state().files.clone(), mark);
@@ -105,7 +105,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         budget_bytes: shared.settings.log_budget_bytes,
     };
     let (appender, log_thread) = Appender::start(log, Publisher { shared: shared.clone(), merge })?;
-    let (sealer, _) = Sealer::start(shared.clone(), runtime, table)?;
+    let sealer = Sealer::start(shared.clone(), runtime, table)?;
     Ok(Arc::new(Store::new(shared, appender, sealer, log_thread)))
 }
 

@@ -1,6 +1,6 @@
 //! The sealer's thread: moves fresh spans into the table, when it is due and when it is asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -27,12 +27,18 @@ type Answer = oneshot::Sender<Result<SealReport>>;
 /// The store's end of the sealer.
 #[derive(Debug)]
 pub(crate) struct Sealer {
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
     commands: mpsc::Sender<Answer>,
+    thread: JoinHandle<()>,
 }
 
 impl Sealer {
-    /// Starts the thread; it ends when the sealer is dropped.
-    pub(crate) fn start(shared: Arc<Shared>, runtime: Runtime, table: DeltaLog) -> Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread; it ends when the sealer is stopped or dropped.
+    pub(crate) fn start(shared: Arc<Shared>, runtime: Runtime, table: DeltaLog) -> Result<Self> {
         let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
         let work = Work { shared, table, pending: None };
         let thread = thread::Builder::new()
@@ -42,15 +48,32 @@ impl Sealer {
                 runtime.shutdown_background();
             })
             .map_err(|error| Error::io("the sealer's thread", error))?;
-        Ok((Self { commands }, thread))
+        Ok(Self { running: Mutex::new(Some(Running { commands, thread })) })
     }
 
     /// Seals what is fresh now.
     pub(crate) async fn seal(&self) -> Result<SealReport> {
-        let (answer, done) = oneshot::channel();
         let closed = || Error::new(Kind::Closed, "the store is closed");
-        self.commands.send(answer).await.map_err(|_| closed())?;
+        let commands = self.lock().as_ref().map(|running| running.commands.clone()).ok_or_else(closed)?;
+        let (answer, done) = oneshot::channel();
+        commands.send(answer).await.map_err(|_| closed())?;
+        drop(commands);
         done.await.map_err(|_| closed())?
+    }
+
+    /// Ends the thread, after what it is at; blocks until then.
+    pub(crate) fn stop(&self) {
+        let running = self.lock().take();
+        if let Some(Running { commands, thread }) = running {
+            drop(commands);
+            if thread.join().is_err() {
+                tracing::error!("the sealer's thread ended badly");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

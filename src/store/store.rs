@@ -1,7 +1,7 @@
 //! The store of one process: owns the data directory and moves spans from log to table.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub struct Store {
     log_thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the store's threads share. The directory is locked for as long as one of them lives.
+/// What the store's threads share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub dir: PathBuf,
@@ -92,7 +92,8 @@ pub(crate) struct Shared {
     pub seal_wanted: Notify,
     pub object_store: LocalStore,
     pub counters: Counters,
-    pub _lock: DirectoryLock,
+    /// Held until the store is closed or all its threads are gone.
+    pub lock: Mutex<Option<DirectoryLock>>,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +105,6 @@ pub(crate) struct Counters {
     pub retries: AtomicU64,
     pub refused_for_memory: AtomicU64,
     pub cut_torn_bytes: AtomicU64,
-    pub closed: AtomicBool,
 }
 
 impl Shared {
@@ -251,20 +251,28 @@ impl Store {
         self.sealer.seal().await
     }
 
-    /// Refuses further appends, seals, and removes the log, which then holds nothing more.
-    pub async fn close(&self) -> Result<()> {
-        self.shared.counters.closed.store(true, Ordering::Relaxed);
+    /// Refuses further appends, seals, removes the log, which then holds nothing more, and lets go of the directory.
+    pub async fn close(self: &Arc<Self>) -> Result<()> {
         self.appender.store(None);
-        let log_thread = self.log_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = log_thread {
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                return Err(Error::internal("the log's thread ended badly"));
-            }
-        }
+        let store = self.clone();
+        on_blocking_thread(move || store.end_log()).await??;
         self.seal().await?;
-        let mark = Lsn(self.shared.counters.sealed_lsn.load(Ordering::Relaxed));
-        self.shared.segments.cut(self.shared.disk.as_ref(), mark)
+        let store = self.clone();
+        on_blocking_thread(move || {
+            store.sealer.stop();
+            let mark = Lsn(store.shared.counters.sealed_lsn.load(Ordering::Relaxed));
+            let cut = store.shared.segments.cut(store.shared.disk.as_ref(), mark);
+            store.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+            cut
+        })
+        .await?
+    }
+
+    /// Waits for the log's thread, which ends when nobody appends any more.
+    fn end_log(&self) -> Result<()> {
+        let thread = self.log_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let joined = thread.map_or(Ok(()), JoinHandle::join);
+        joined.map_err(|_| Error::internal("the log's thread ended badly"))
     }
 
     /// Waits until the log has failed for good, and tells why: from then on no export is acknowledged, and the process should end.
@@ -301,6 +309,11 @@ impl Store {
             cut_torn_bytes: count(&counters.cut_torn_bytes),
         }
     }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal(format!("closing the store ended badly: {error}")))
 }
 
 #[async_trait]

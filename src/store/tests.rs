@@ -213,3 +213,75 @@ async fn a_reader_beside_the_writer_sees_what_the_writer_sees_at_every_step() {
         assert_eq!(span_ids(&reader.snapshot().await.expect("a snapshot")).await, (1..next).collect::<Vec<_>>());
     }
 }
+
+/// A step in the life of a store.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(u64),
+    /// Seals while snapshots are taken.
+    Seal,
+    /// Drops the store as a crash does, and opens it again.
+    Reopen,
+    /// Closes and opens it again.
+    Close,
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    use proptest::prelude::*;
+    let step = prop_oneof![
+        6 => (1u64..300).prop_map(Step::Append),
+        2 => Just(Step::Seal),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Close),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 16, ..Default::default() })]
+
+    #[test]
+    fn any_life_of_a_store_shows_what_a_plain_list_would(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+        runtime.block_on(live(steps));
+    }
+}
+
+async fn live(steps: Vec<Step>) {
+    let dir = tempfile::tempdir().expect("directory");
+    let mut store = open_quiet(dir.path()).await;
+    let reader = StoreReader::open_with(dir.path(), decode).await.expect("a reader");
+    let mut next = 1;
+    for step in steps {
+        match step {
+            Step::Append(count) => {
+                append(&store, next..next + count).await.expect("kept");
+                next += count;
+            }
+            Step::Seal => {
+                let expected: Vec<u64> = (1..next).collect();
+                let mut sealing = std::pin::pin!(store.seal());
+                loop {
+                    let seen = tokio::select! {
+                        biased;
+                        seen = ids(&store) => seen,
+                        sealed = &mut sealing => { sealed.expect("sealed"); break }
+                    };
+                    assert_eq!(seen, expected, "while sealing");
+                    if futures::poll!(&mut sealing).is_ready() {
+                        break;
+                    }
+                }
+            }
+            Step::Reopen | Step::Close => {
+                if matches!(step, Step::Close) {
+                    store.close().await.expect("closed");
+                }
+                drop(store);
+                store = open_quiet(dir.path()).await;
+            }
+        }
+        assert_eq!(ids(&store).await, (1..next).collect::<Vec<_>>());
+    }
+    assert_eq!(span_ids(&reader.snapshot().await.expect("a snapshot")).await, (1..next).collect::<Vec<_>>());
+}

@@ -4,6 +4,9 @@
 //! - `facts`: real traces answer what a separate program computed.
 //! - `layering`: folders depend downwards only.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
+//! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
+//! - `store_foreign`: other programs read the table.
+//! - `store_support`: requests and span ids for the store's topics.
 //! - `support`: real servers and clients for the other topics.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
 //! - `pg_simple`: the simple protocol, through a client library.
@@ -14,4 +17,7 @@ mod layering;
 mod pg;
 mod pg_simple;
 mod sdk;
+mod store_crash;
+mod store_foreign;
+mod store_support;
 mod support;

@@ -1,0 +1,77 @@
+//! What the store's tests share: requests made from numbers, and the span ids of a snapshot.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use prost::Message;
+use spanhouse::error::{Kind, Result};
+use spanhouse::otlp::decode_export;
+use spanhouse::store::{Snapshot, SnapshotSource, Store, StoreSettings};
+
+/// Noon of a day, in nanoseconds.
+const NOON_NS: u64 = 1_767_268_800_000_000_000;
+const DAY_NS: u64 = 86_400_000_000_000;
+
+/// An export of the spans with these ids, a few traces, over two days.
+pub fn request(ids: std::ops::Range<u64>) -> Bytes {
+    let span = |id: u64| {
+        let start = NOON_NS + id % 2 * DAY_NS + id % 900 * 1_000_000_000;
+        Span {
+            trace_id: u128::from(1 + id % 11).to_be_bytes().to_vec(),
+            span_id: id.to_be_bytes().to_vec(),
+            name: format!("operation {}", id % 5),
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + id * 1000,
+            ..Default::default()
+        }
+    };
+    let scope_spans = vec![ScopeSpans { spans: ids.map(span).collect(), ..Default::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()
+}
+
+/// Appends an export as a listener does.
+pub async fn append(store: &Store, payload: Bytes) -> Result<()> {
+    let batch = decode_export(&payload)?.batch;
+    store.append(payload, batch).await
+}
+
+/// Opens a store that seals only when asked.
+pub async fn open(dir: &Path) -> Arc<Store> {
+    let settings = StoreSettings { seal_after: Duration::from_secs(3600), ..StoreSettings::default() };
+    // The threads of a store that was dropped without closing let go of the directory a moment later.
+    for _ in 0..250 {
+        match Store::open(dir, settings.clone()).await {
+            Err(error) if error.kind == Kind::Denied => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => return other.expect("a store"),
+        }
+    }
+    panic!("the directory is still locked");
+}
+
+/// The ids of all spans that a source shows, sorted, repeated ones repeated.
+pub async fn span_ids(source: &dyn SnapshotSource) -> Vec<u64> {
+    let snapshot: Snapshot = source.snapshot().await.expect("a snapshot");
+    let mut ids = Vec::new();
+    for batch in snapshot.fresh.iter() {
+        collect_ids(batch, &mut ids);
+    }
+    for file in snapshot.files.iter() {
+        let got = snapshot.object_store.get_opts(&file.location, Default::default()).await.expect("the file");
+        let reader = ParquetRecordBatchReader::try_new(got.bytes().await.expect("its bytes"), 8192).expect("parquet");
+        reader.for_each(|batch| collect_ids(&batch.expect("rows"), &mut ids));
+    }
+    ids.sort_unstable();
+    ids
+}
+
+fn collect_ids(batch: &RecordBatch, ids: &mut Vec<u64>) {
+    let column = batch.column_by_name("span_id").expect("span ids").as_fixed_size_binary();
+    ids.extend((0..column.len()).map(|row| u64::from_be_bytes(column.value(row).try_into().expect("eight bytes"))));
+}
