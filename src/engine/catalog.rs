@@ -22,6 +22,8 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     ("spans", include_str!("../../schema/spans.sql")),
     ("events", include_str!("../../schema/events.sql")),
     ("links", include_str!("../../schema/links.sql")),
+    ("traces", include_str!("../../schema/traces.sql")),
+    ("service_edges", include_str!("../../schema/service_edges.sql")),
 ];
 
 /// The one catalogue, shared by all sessions.

@@ -10,6 +10,7 @@ mod errors;
 mod execution;
 mod functions;
 mod grammar;
+mod library;
 mod limits;
 mod names;
 mod planner;
@@ -23,6 +24,7 @@ mod shared;
 mod variables;
 
 pub use execution::RowStream;
+pub use library::{LibraryParameter, LibraryQuery, ParameterKind, library};
 pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 pub use session::{Outcome, Rows, Session, Statement};
 pub use settings::EngineSettings;

@@ -5,6 +5,7 @@ mod exact;
 mod ids;
 mod levels;
 mod nested;
+mod orphans;
 mod quantile;
 mod session_info;
 mod sketch;
@@ -20,5 +21,5 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
 
 /// The aggregate functions that every session has.
 pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
-    quantile::udafs().into_iter().chain(exact::udafs()).collect()
+    quantile::udafs().into_iter().chain(exact::udafs()).chain([orphans::udaf()]).collect()
 }
