@@ -62,10 +62,8 @@ where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
 {
-    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(max_bytes).min(max_bytes);
-    reservation.grow(expected)?;
-    let mut reserved = expected;
-    let mut collected = BytesMut::with_capacity(expected);
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(max_bytes);
+    let mut collected = BytesMut::with_capacity(expected.min(STEP_BYTES));
     let mut body = pin!(body);
     while let Some(frame) = body.as_mut().frame().await {
         let frame = frame.map_err(|error| Error::bad_input(format!("the body broke off: {error}")))?;
@@ -73,9 +71,8 @@ where
         if collected.len() + data.len() > max_bytes {
             return Err(too_large(max_bytes));
         }
-        let needed = (collected.len() + data.len()).saturating_sub(reserved);
-        reservation.grow(needed)?;
-        reserved += needed;
+        // What has come counts, and not what was announced: announcing costs a sender nothing.
+        reservation.grow(data.len())?;
         collected.extend_from_slice(&data);
     }
     Ok(collected.freeze())
@@ -122,7 +119,7 @@ pub(super) fn decompress(
 /// 8 MiB: the largest window that RFC 9659 lets a sender of `zstd` use.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Bytes that decompression reserves and writes at a time.
+/// Bytes that a buffer starts with, and that decompression reserves and writes at a time.
 const STEP_BYTES: usize = 256 << 10;
 
 fn read_all(mut from: impl Read, name: &str, max_bytes: usize, reservation: &mut Reservation) -> Result<Bytes> {

@@ -2,7 +2,9 @@
 //!
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `facts`: real traces answer what a separate program computed.
+//! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `layering`: folders depend downwards only.
+//! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
 //! - `store_foreign`: other programs read the table.
@@ -13,7 +15,9 @@
 
 mod crash;
 mod facts;
+mod ingest_faults;
 mod layering;
+mod otlp_server;
 mod pg;
 mod pg_simple;
 mod sdk;
