@@ -10,7 +10,7 @@ use super::body::{Compression, decompress};
 use super::counters::{Counters, CountersSnapshot};
 use super::settings::IngestSettings;
 use crate::error::{Error, Result};
-use crate::otlp::{Decoded, Refusals, decode_export};
+use crate::otlp::{Decoded, Refusals, decode_export, json_to_protobuf};
 use crate::store::Store;
 
 /// Requests of up to this size are decoded where they arrive. At 250 MB/s that keeps the network runtime's thread for at most
@@ -142,7 +142,10 @@ fn prepare(received: Received, max_bytes: usize) -> Result<Prepared> {
     let body = decompress(body, compression, max_bytes, &mut reservation)?;
     let payload = match format {
         Format::Protobuf => body,
-        Format::Json => return Err(Error::bad_input("OTLP JSON is not taken yet; send application/x-protobuf")),
+        Format::Json => {
+            reservation.grow(body.len())?;
+            Bytes::from(json_to_protobuf(&body)?)
+        }
     };
     let decoded = decode_export(&payload)?;
     Ok(Prepared { payload, decoded, reservation })

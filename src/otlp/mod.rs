@@ -5,6 +5,7 @@
 mod attributes;
 mod columns;
 mod decode;
+mod json;
 mod limits;
 mod lists;
 mod maps;
@@ -15,4 +16,5 @@ mod value;
 mod wire;
 
 pub use decode::{Decoded, decode_export};
+pub use json::json_to_protobuf;
 pub use refusals::{RefusalReason, Refusals};

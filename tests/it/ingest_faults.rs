@@ -411,10 +411,10 @@ async fn fault_14_without_room_in_flight_senders_come_again_and_nothing_is_lost(
 async fn the_client_exports_over_both_protocols_and_tells_refusals_for_good() {
     let server = server().await;
     let http = format!("http://{}/v1/traces", server.http);
-    for endpoint in [format!("http://{}", server.grpc), http] {
+    for (endpoint, number) in [(format!("http://{}", server.grpc), 1), (http, 2)] {
         let client = ExportClient::new(&endpoint, &ClientSettings::default()).expect("a client");
-        let bad = Span { span_id: vec![1], ..span(2) };
-        let receipt = client.export(request(vec![span(1), bad]).into()).await.expect("taken");
+        let bad = Span { span_id: vec![1], ..span(9) };
+        let receipt = client.export(request(vec![span(number), bad]).into()).await.expect("taken");
         assert_eq!((receipt.rejected_spans, receipt.attempts), (1, 1));
         assert!(receipt.message.contains("span id"), "{}", receipt.message);
         let error = client.export(b"no protobuf".as_slice().into()).await.expect_err("refused");
