@@ -11,6 +11,7 @@ use super::dialect;
 use super::grammar::Grammar;
 use super::limits;
 use super::names;
+use super::pg_catalog;
 use crate::error::{Error, Result};
 
 /// A statement of a script.
@@ -56,6 +57,11 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         return Ok(Body::Command(command));
     }
     admit::check_first_word(&tokens)?;
+    if let Some(mut statement) = pg_catalog::parse(text, &tokens) {
+        admit::check_statement(&statement)?;
+        let names = names::name_columns(&mut statement);
+        return Ok(Body::Query { ast: Box::new(statement), names });
+    }
     let start = tokens.first().map(|token| token.span.start).unwrap_or(Location::new(1, 1));
     let mut statement = match parse_tokens(&Grammar, tokens) {
         Ok(statement) => statement,

@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use super::catalog::{self, Catalog};
 use super::errors::from_datafusion;
 use super::functions;
+use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::LenientText;
 use super::runtime::QueryRuntime;
@@ -82,6 +83,7 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
     for (name, sql) in catalog::VIEWS {
         traces.insert_view(name, view(&context.state(), sql)?);
     }
+    pg_catalog::install(&context)?;
     Ok(context.state())
 }
 

@@ -8,12 +8,12 @@ mod numbers;
 mod row;
 mod text;
 mod times;
-mod types;
+
 mod values;
 
+pub(crate) use crate::engine::{PgType, arrow_of_oid, oid_of_name};
 #[cfg(test)]
 pub(crate) use numbers::put_numeric_binary;
 pub(crate) use row::{BatchEncoder, Column, Format};
 pub(crate) use text::TextStyle;
 pub(crate) use times::{DAY_SECONDS, POSTGRES_EPOCH_DAYS};
-pub(crate) use types::{PgType, arrow_of_oid, oid_of_name};

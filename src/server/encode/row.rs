@@ -7,8 +7,8 @@ use pgwire::messages::data::{FORMAT_CODE_BINARY, FORMAT_CODE_TEXT, FieldDescript
 
 use super::binary::{put_binary, put_sized};
 use super::text::{TextStyle, put_text};
-use super::types::PgType;
 use super::values::Values;
+use crate::engine::PgType;
 use crate::error::{Error, Kind, Result};
 
 /// Whether a column goes out as text or in binary.

@@ -15,7 +15,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::types::{Element, PgType};
+use crate::engine::{Element, PgType};
 use crate::error::{Error, Result};
 
 /// A column's values in the shape that cells are written from.

@@ -1,4 +1,4 @@
-//! Which PostgreSQL type an Arrow type is, and the OIDs of both directions.
+//! Which PostgreSQL type an Arrow type is for clients, and the OIDs of both directions.
 
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 
 /// A PostgreSQL type that a result column can have. Never an OID that a client would not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PgType {
+pub enum PgType {
     Bool,
     Int2,
     Int4,
@@ -27,7 +27,7 @@ pub(crate) enum PgType {
 
 /// The element types that have an array type of their own; lists of anything else are JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Element {
+pub enum Element {
     Bool,
     Int2,
     Int4,
@@ -44,7 +44,7 @@ pub(crate) enum Element {
 
 impl PgType {
     /// Returns the type that a column of `data_type` is shown as.
-    pub(crate) fn of(data_type: &DataType) -> Self {
+    pub fn of(data_type: &DataType) -> Self {
         match data_type {
             DataType::Boolean => Self::Bool,
             DataType::Int8 | DataType::UInt8 | DataType::Int16 => Self::Int2,
@@ -97,7 +97,7 @@ impl PgType {
     }
 
     /// Returns the type's OID in every PostgreSQL.
-    pub(crate) fn oid(self) -> u32 {
+    pub fn oid(self) -> u32 {
         match self {
             Self::Bool => 16,
             Self::Bytea => 17,
@@ -132,7 +132,7 @@ impl PgType {
     }
 
     /// Returns the size in bytes, or −1 when it varies.
-    pub(crate) fn size_bytes(self) -> i16 {
+    pub fn size_bytes(self) -> i16 {
         match self {
             Self::Bool => 1,
             Self::Int2 => 2,
@@ -144,7 +144,7 @@ impl PgType {
     }
 
     /// Returns the type modifier of a column: a numeric's precision and scale as PostgreSQL packs them, else −1.
-    pub(crate) fn modifier(self) -> i32 {
+    pub fn modifier(self) -> i32 {
         match self {
             // A scale below zero and more digits than a client would expect are left open rather than misstated.
             Self::Numeric { precision, scale } if scale >= 0 && precision <= 38 => {
@@ -157,7 +157,7 @@ impl PgType {
 
 impl Element {
     /// Returns the OID of the element type.
-    pub(crate) fn oid(self) -> u32 {
+    pub fn oid(self) -> u32 {
         match self {
             Self::Bool => PgType::Bool.oid(),
             Self::Int2 => PgType::Int2.oid(),
@@ -176,7 +176,7 @@ impl Element {
 }
 
 /// Returns the Arrow type of a parameter that a client declares with `oid`; `None` for "unknown" and types that only have text.
-pub(crate) fn arrow_of_oid(oid: u32) -> Option<DataType> {
+pub fn arrow_of_oid(oid: u32) -> Option<DataType> {
     let list = |element: DataType| DataType::new_list(element, true);
     Some(match oid {
         16 => DataType::Boolean,
@@ -209,7 +209,7 @@ pub(crate) fn arrow_of_oid(oid: u32) -> Option<DataType> {
 }
 
 /// Returns the OID of a type as SQL names it, for the parameters of `PREPARE`.
-pub(crate) fn oid_of_name(name: &str) -> Result<u32> {
+pub fn oid_of_name(name: &str) -> Result<u32> {
     let lower = name.to_lowercase();
     let plain = lower.split('(').next().unwrap_or_default().trim();
     Ok(match plain {

@@ -1,0 +1,127 @@
+//! Functions that clients' catalogue queries call, and our own functions as `\df` lists them.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
+use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::datatypes::{DataType, Int32Type};
+use datafusion::error::Result;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+
+/// A function of ours as clients see it.
+struct Listed {
+    name: &'static str,
+    arguments: &'static str,
+    result: &'static str,
+    aggregate: bool,
+}
+
+const fn aggregate(name: &'static str, arguments: &'static str, result: &'static str) -> Listed {
+    Listed { name, arguments, result, aggregate: true }
+}
+
+const fn scalar(name: &'static str, arguments: &'static str, result: &'static str) -> Listed {
+    Listed { name, arguments, result, aggregate: false }
+}
+
+/// Our functions; their place here gives their OIDs.
+const OURS: &[Listed] = &[
+    aggregate("quantile", "value double precision, q double precision", "double precision"),
+    aggregate("quantiles", "value double precision, VARIADIC q double precision[]", "double precision[]"),
+    aggregate("quantileexact", "value double precision, q double precision", "double precision"),
+    aggregate("median", "value double precision", "double precision"),
+    aggregate("percentile_cont", "q double precision ORDER BY value double precision", "double precision"),
+    aggregate("percentile_disc", "q double precision ORDER BY value double precision", "double precision"),
+    scalar("date_bin", "stride interval, at timestamp with time zone", "timestamp with time zone"),
+    scalar("time_bucket", "stride interval, at timestamp with time zone", "timestamp with time zone"),
+];
+
+/// The first OID of our functions: above all of PostgreSQL's own, below all relations'.
+const FIRST_OID: i32 = 16_000;
+
+fn listed(oid: i32) -> Option<&'static Listed> {
+    OURS.get(usize::try_from(oid.checked_sub(FIRST_OID)?).ok()?)
+}
+
+/// Appends our functions to the rows of `pg_proc`.
+pub(super) fn add_ours(proc: &RecordBatch, namespace: i32) -> Result<RecordBatch> {
+    let count = OURS.len();
+    let ints = |value: &dyn Fn(usize) -> i32| Arc::new((0..count).map(value).collect::<Int32Array>()) as ArrayRef;
+    let texts = |value: &dyn Fn(usize) -> &'static str| {
+        Arc::new((0..count).map(|at| Some(value(at))).collect::<StringArray>()) as ArrayRef
+    };
+    let mut columns = Vec::new();
+    for field in proc.schema().fields() {
+        let values = match field.name().as_str() {
+            "oid" => ints(&|at| FIRST_OID + at as i32),
+            "proname" => texts(&|at| OURS[at].name),
+            "pronamespace" => ints(&|_| namespace),
+            "proowner" => ints(&|_| 10),
+            "prolang" => ints(&|_| 12),
+            "prokind" => texts(&|at| if OURS[at].aggregate { "a" } else { "f" }),
+            "provolatile" => texts(&|_| "i"),
+            "proparallel" => texts(&|_| "s"),
+            // PostgreSQL's OIDs of double precision.
+            "prorettype" => ints(&|_| 701),
+            "prosrc" => texts(&|at| OURS[at].name),
+            "pronargs" | "pronargdefaults" | "provariadic" => ints(&|_| 0),
+            "proisstrict" | "proretset" | "prosecdef" | "proleakproof" => ints(&|_| 0),
+            _ => new_null_array(field.data_type(), count),
+        };
+        columns.push(cast(&values, field.data_type())?);
+    }
+    // Where a column may not be NULL, the first row of PostgreSQL's own functions gives a value of the right kind.
+    let ours = RecordBatch::try_new(nullable(proc), columns)?;
+    let theirs = RecordBatch::try_new(ours.schema(), proc.columns().to_vec())?;
+    Ok(concat_batches(&ours.schema(), [&theirs, &ours])?)
+}
+
+fn nullable(batch: &RecordBatch) -> Arc<datafusion::arrow::datatypes::Schema> {
+    let fields: Vec<_> =
+        batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(datafusion::arrow::datatypes::Schema::new(fields))
+}
+
+/// The scalar functions that the crate does not have.
+pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
+    vec![
+        of_oid("pg_get_function_arguments", |oid| Some(listed(oid).map_or("", |function| function.arguments))),
+        of_oid("pg_get_function_identity_arguments", |oid| Some(listed(oid).map_or("", |function| function.arguments))),
+        of_oid("pg_get_function_result", |oid| listed(oid).map(|function| function.result)),
+        of_oid("pg_get_functiondef", |_| None),
+        of_oid("pg_get_viewdef", |_| None),
+        of_oid("pg_get_indexdef", |_| None),
+        of_oid("pg_get_triggerdef", |_| None),
+        of_oid("pg_get_ruledef", |_| None),
+        of_oid("pg_get_function_sqlbody", |_| None),
+        visible("pg_function_is_visible"),
+        visible("pg_type_is_visible"),
+        visible("pg_operator_is_visible"),
+        visible("pg_collation_is_visible"),
+        visible("pg_is_other_temp_schema"),
+    ]
+}
+
+/// A function of an object's OID that gives text.
+fn of_oid(name: &str, value: fn(i32) -> Option<&'static str>) -> ScalarUDF {
+    let implementation = move |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+        let oids = cast(&arrays[0], &DataType::Int32)?;
+        let oids = oids.as_primitive::<Int32Type>();
+        let texts: StringArray = oids.iter().map(|oid| oid.and_then(value)).collect();
+        Ok(ColumnarValue::Array(Arc::new(texts)))
+    };
+    create_udf(name, vec![DataType::Int32], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+}
+
+/// Whether an object is found without its schema: all are but temporary ones, of which there are none.
+fn visible(name: &str) -> ScalarUDF {
+    let answer = name != "pg_is_other_temp_schema";
+    let implementation = move |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+        let answers: datafusion::arrow::array::BooleanArray =
+            std::iter::repeat_n(Some(answer), arrays[0].len()).collect();
+        Ok(ColumnarValue::Array(Arc::new(answers)))
+    };
+    create_udf(name, vec![DataType::Int32], DataType::Boolean, Volatility::Immutable, Arc::new(implementation))
+}

@@ -1,0 +1,195 @@
+//! The tables of `pg_catalog`. Our relations are known when the engine starts, so what describes them is made once, with
+//! OIDs that do not depend on who asks first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{Int16Type, Int32Type, SchemaRef};
+use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::context::SessionContext;
+use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable};
+use futures::TryStreamExt;
+
+use super::functions;
+use crate::engine::catalog::{CATALOG, TRACES};
+use crate::engine::pg_types::PgType;
+
+/// The schema's name.
+const PG_CATALOG: &str = "pg_catalog";
+/// Tables made once, in the order that gives the OIDs.
+const FIXED: [&str; 5] = ["pg_namespace", "pg_class", "pg_attribute", "pg_database", "pg_tables"];
+
+/// `pg_catalog` as a schema.
+#[derive(Debug)]
+pub(super) struct PgCatalog {
+    inner: PgCatalogSchemaProvider<Listed, EmptyContextProvider>,
+    fixed: BTreeMap<String, Arc<dyn TableProvider>>,
+}
+
+impl PgCatalog {
+    /// Describes the relations that `context` has now.
+    pub(super) fn new(context: &SessionContext) -> Result<Self> {
+        let listed = Listed(context.state().catalog_list().clone());
+        let inner = PgCatalogSchemaProvider::try_new(
+            listed.clone(),
+            Arc::new(PgCatalogStaticTables::try_new()?),
+            EmptyContextProvider,
+        )?;
+        let mut batches = BTreeMap::new();
+        for name in FIXED {
+            batches.insert(name, rows(&inner, context, name)?);
+        }
+        let relations = OidsByName::new(&batches)?;
+        if let Some(attributes) = batches.get_mut("pg_attribute") {
+            *attributes = futures::executor::block_on(typed(attributes, &listed, &relations))?;
+        }
+        let proc = rows(&inner, context, "pg_proc")?;
+        batches.insert("pg_proc", functions::add_ours(&proc, relations.traces)?);
+        let mut fixed: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+        for (name, batch) in batches {
+            fixed.insert(name.to_owned(), Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
+        }
+        Ok(Self { inner, fixed })
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for PgCatalog {
+    fn table_names(&self) -> Vec<String> {
+        self.inner.table_names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.fixed.get(&name.to_ascii_lowercase()) {
+            Some(table) => Ok(Some(table.clone())),
+            None => self.inner.table(name).await,
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.inner.table_exist(name)
+    }
+}
+
+/// Returns all rows of a table of the crate.
+fn rows(
+    inner: &PgCatalogSchemaProvider<Listed, EmptyContextProvider>,
+    context: &SessionContext,
+    name: &str,
+) -> Result<RecordBatch> {
+    match inner.build_table_by_name(name)? {
+        Some(PgCatalogTable::Dynamic(stream)) => {
+            let batches = stream.execute(context.task_ctx()).try_collect::<Vec<_>>();
+            // Names resolve in memory, so this never waits.
+            Ok(concat_batches(stream.schema(), &futures::executor::block_on(batches)?)?)
+        }
+        Some(PgCatalogTable::Static(table)) => Ok(concat_batches(&table.schema(), table.data())?),
+        _ => Err(DataFusionError::Internal(format!("pg_catalog has no rows for {name}"))),
+    }
+}
+
+/// What the OIDs of schemas and relations stand for.
+struct OidsByName {
+    traces: i32,
+    /// OID of a relation → its schema and name.
+    relations: BTreeMap<i32, (String, String)>,
+}
+
+impl OidsByName {
+    fn new(batches: &BTreeMap<&str, RecordBatch>) -> Result<Self> {
+        let table =
+            |name: &str| batches.get(name).ok_or_else(|| DataFusionError::Internal(format!("{name} is missing")));
+        let (spaces, classes) = (table("pg_namespace")?, table("pg_class")?);
+        let names: BTreeMap<i32, String> =
+            ints(spaces, "oid")?.values().iter().copied().zip(texts(spaces, "nspname")?).collect();
+        let traces = names.iter().find(|(_, name)| *name == TRACES).map_or(0, |(oid, _)| *oid);
+        let mut relations = BTreeMap::new();
+        let (oids, spaces) = (ints(classes, "oid")?, ints(classes, "relnamespace")?);
+        for (row, name) in texts(classes, "relname")?.into_iter().enumerate() {
+            if let Some(schema) = names.get(&spaces.value(row)) {
+                relations.insert(oids.value(row), (schema.clone(), name));
+            }
+        }
+        Ok(Self { traces, relations })
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| DataFusionError::Internal(format!("pg_catalog has no column {name}")))
+}
+
+fn ints(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
+    Ok(column(batch, name)?.as_primitive::<Int32Type>().clone())
+}
+
+fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<String>> {
+    Ok(column(batch, name)?.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect())
+}
+
+/// Gives every attribute the type that the wire sends it as.
+async fn typed(attributes: &RecordBatch, listed: &Listed, oids: &OidsByName) -> Result<RecordBatch> {
+    let relations = ints(attributes, "attrelid")?;
+    let numbers = column(attributes, "attnum")?.as_primitive::<Int16Type>().clone();
+    let mut schemas: BTreeMap<i32, Option<SchemaRef>> = BTreeMap::new();
+    let (mut types, mut modifiers) = (Vec::new(), Vec::new());
+    for (relation, number) in relations.values().iter().zip(numbers.values()) {
+        if let (false, Some((schema, name))) = (schemas.contains_key(relation), oids.relations.get(relation)) {
+            schemas.insert(*relation, listed.table_schema(CATALOG, schema, name).await?);
+        }
+        let field = schemas
+            .get(relation)
+            .and_then(Option::as_ref)
+            .and_then(|schema| schema.fields().get(usize::try_from(*number - 1).ok()?).cloned());
+        let pg_type = field.map_or(PgType::Text, |field| PgType::of(field.data_type()));
+        types.push(pg_type.oid().cast_signed());
+        modifiers.push(pg_type.modifier());
+    }
+    replace(
+        attributes,
+        &[("atttypid", Arc::new(Int32Array::from(types))), ("atttypmod", Arc::new(Int32Array::from(modifiers)))],
+    )
+}
+
+/// Puts other values into columns.
+fn replace(batch: &RecordBatch, values: &[(&str, ArrayRef)]) -> Result<RecordBatch> {
+    let mut columns = batch.columns().to_vec();
+    for (name, array) in values {
+        let index = batch.schema().index_of(name)?;
+        columns[index] = array.clone();
+    }
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+/// The relations that clients see. All of ours are tables to them: what lists only tables lists them all.
+#[derive(Debug, Clone)]
+struct Listed(Arc<dyn CatalogProviderList>);
+
+#[async_trait]
+impl CatalogInfo for Listed {
+    async fn catalog_names(&self) -> Result<Vec<String>> {
+        Ok(vec![CATALOG.to_owned()])
+    }
+
+    async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
+        Ok((catalog == CATALOG).then(|| [TRACES, PG_CATALOG, "information_schema"].map(str::to_owned).to_vec()))
+    }
+
+    async fn table_names(&self, catalog: &str, schema: &str) -> Result<Option<Vec<String>>> {
+        self.0.table_names(catalog, schema).await
+    }
+
+    async fn table_schema(&self, catalog: &str, schema: &str, table: &str) -> Result<Option<SchemaRef>> {
+        self.0.table_schema(catalog, schema, table).await
+    }
+
+    async fn table_type(&self, _catalog: &str, schema: &str, _table: &str) -> Result<Option<TableType>> {
+        Ok(Some(if schema == TRACES { TableType::Base } else { TableType::View }))
+    }
+}
