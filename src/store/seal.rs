@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::Int64Type;
 
 use super::disk::Disk;
 use super::fresh::Part;
-use super::table::{FileName, ROW_GROUP_ROWS, WrittenFile, date_dir, write_data_file};
+use super::table::{FileName, WrittenFile, date_dir, write_data_file};
 use super::wal::Lsn;
 use crate::error::{Error, Result};
 use crate::model::schema::{START_NS, TRACE_ID};
@@ -43,6 +43,9 @@ const BUCKET_NS: i64 = 300 * 1_000_000_000;
 const DAY_NS: i64 = 86_400 * 1_000_000_000;
 /// The most rows of a file: what one reader holds as metadata stays small, and compaction has something to choose from.
 const FILE_ROWS: usize = 2 << 20;
+
+/// The rows that are put in order at a time: what sealing needs of memory beside the fresh spans and the writer's encoded pages.
+const GATHER_ROWS: usize = 16 * 1024;
 
 /// Where a row is, behind the key that rows are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +99,7 @@ fn write_file(
     let date = date_of(rows[0].start_ns)?;
     let dir = date_dir(table_root, disk, &date)?;
     let path: PathBuf = dir.join(name.to_unique_text());
-    let chunks = rows.chunks(ROW_GROUP_ROWS).map(|rows| gather(batches, rows));
+    let chunks = rows.chunks(GATHER_ROWS).map(|rows| gather(batches, rows));
     let size_bytes = write_data_file(disk.as_ref(), &path, chunks).inspect_err(|_| {
         // The file is half written and not in the table: what cannot be removed now is removed at the next start.
         let _ = disk.remove_file(&path);

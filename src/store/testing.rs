@@ -260,3 +260,125 @@ impl DiskFile for FaultyFile {
         self.inner.set_len(len_bytes)
     }
 }
+
+/// The real disk, as a power cut leaves it: what was not synced is gone.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct PowerDisk {
+    unsynced: Arc<Mutex<Unsynced>>,
+}
+
+#[derive(Debug, Default)]
+struct Unsynced {
+    /// Files with the length that is durable, where it is less than what was written.
+    short: BTreeMap<std::path::PathBuf, u64>,
+    /// Names that their directory does not hold durably yet.
+    names: std::collections::BTreeSet<std::path::PathBuf>,
+}
+
+impl PowerDisk {
+    /// Takes from the disk what was not synced. Nothing may write meanwhile.
+    pub(crate) fn lose_power(&self) {
+        let unsynced = std::mem::take(&mut *self.unsynced.lock().expect("unsynced"));
+        for (path, len) in &unsynced.short {
+            if let Ok(file) = std::fs::OpenOptions::new().write(true).open(path) {
+                file.set_len(*len).expect("cut");
+            }
+        }
+        for path in &unsynced.names {
+            // The name may have been taken away again already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn named(&self, path: &Path) {
+        self.unsynced.lock().expect("unsynced").names.insert(path.to_owned());
+    }
+}
+
+impl Disk for PowerDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.create_dir_all(dir)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let inner = OsDisk.create_new(path)?;
+        self.named(path);
+        self.unsynced.lock().expect("unsynced").short.insert(path.to_owned(), 0);
+        Ok(Box::new(PowerFile { disk: self.clone(), path: path.to_owned(), inner }))
+    }
+
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(PowerFile { disk: self.clone(), path: path.to_owned(), inner: OsDisk.open_write(path)? }))
+    }
+
+    fn read_from(&self, path: &Path, offset: u64) -> io::Result<Vec<u8>> {
+        OsDisk.read_from(path, offset)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        OsDisk.list(dir)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove_file(path)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.hard_link(from, to)?;
+        self.renamed(from, to);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)?;
+        self.renamed(from, to);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(dir)?;
+        self.unsynced.lock().expect("unsynced").names.retain(|path| path.parent() != Some(dir));
+        Ok(())
+    }
+}
+
+impl PowerDisk {
+    fn renamed(&self, from: &Path, to: &Path) {
+        self.named(to);
+        let mut unsynced = self.unsynced.lock().expect("unsynced");
+        if let Some(len) = unsynced.short.get(from).copied() {
+            unsynced.short.insert(to.to_owned(), len);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PowerFile {
+    disk: PowerDisk,
+    path: std::path::PathBuf,
+    inner: Box<dyn DiskFile>,
+}
+
+impl Write for PowerFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let before = std::fs::metadata(&self.path)?.len();
+        self.disk.unsynced.lock().expect("unsynced").short.entry(self.path.clone()).or_insert(before);
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl DiskFile for PowerFile {
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.inner.sync_data()?;
+        self.disk.unsynced.lock().expect("unsynced").short.remove(&self.path);
+        Ok(())
+    }
+
+    fn set_len(&mut self, len_bytes: u64) -> io::Result<()> {
+        self.inner.set_len(len_bytes)
+    }
+}

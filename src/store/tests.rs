@@ -5,15 +5,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::testing::{FaultyDisk, ManualClock, Op, components, decode, payload, quiet, span_ids, spans};
+use super::disk::Disk;
+use super::testing::{FaultyDisk, ManualClock, Op, PowerDisk, components, decode, payload, quiet, span_ids, spans};
 use super::{SnapshotSource, Store, StoreReader, StoreSettings, open};
 use crate::error::{Error, Kind};
 
 async fn open_with(dir: &Path, settings: StoreSettings, disk: &FaultyDisk) -> Arc<Store> {
+    open_fully(dir, settings, Arc::new(disk.clone())).await
+}
+
+async fn open_on(dir: &Path, disk: Arc<dyn Disk>) -> Arc<Store> {
+    open_fully(dir, quiet(), disk).await
+}
+
+async fn open_fully(dir: &Path, settings: StoreSettings, disk: Arc<dyn Disk>) -> Arc<Store> {
     let clock = Arc::new(ManualClock::default());
     // The threads of a store that was dropped, as a crash drops it, let go of the directory a moment later.
     for _ in 0..100 {
-        match open::open(dir, settings.clone(), components(Arc::new(disk.clone()), clock.clone())).await {
+        match open::open(dir, settings.clone(), components(disk.clone(), clock.clone())).await {
             Err(error) if error.kind == Kind::Denied => tokio::time::sleep(Duration::from_millis(20)).await,
             other => return other.expect("a store"),
         }
@@ -130,7 +139,8 @@ async fn row_24_a_file_without_a_commit_is_invisible_and_later_removed() {
     store.seal().await.expect("sealed");
     let partition =
         std::fs::read_dir(dir.path().join("table")).expect("table").map(|entry| entry.expect("entry").path());
-    let partition = partition.filter(|path| path.to_string_lossy().contains("date=")).next().expect("a partition");
+    let mut partition = partition;
+    let partition = partition.find(|path| path.to_string_lossy().contains("date=")).expect("a partition");
     let file = std::fs::read_dir(&partition).expect("partition").next().expect("a file").expect("entry").path();
     let name = file.file_name().expect("name").to_string_lossy().into_owned();
     let orphan = partition.join(name.replacen("00000000000000000001", "00000000000000000002", 1));
@@ -284,4 +294,44 @@ async fn live(steps: Vec<Step>) {
         assert_eq!(ids(&store).await, (1..next).collect::<Vec<_>>());
     }
     assert_eq!(span_ids(&reader.snapshot().await.expect("a snapshot")).await, (1..next).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_18_after_a_power_cut_acknowledged_spans_are_there_once() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = PowerDisk::default();
+    let (mut sent, mut acknowledged) = (0, std::collections::BTreeSet::new());
+    for round in 0..24 {
+        let store = open_on(dir.path(), Arc::new(disk.clone())).await;
+        let seen = ids(&store).await;
+        let requests: std::collections::BTreeSet<u64> = seen.iter().map(|id| id / 10).collect();
+        assert_eq!(
+            seen,
+            requests.iter().flat_map(|request| request * 10..request * 10 + 10).collect::<Vec<_>>(),
+            "round {round}"
+        );
+        assert!(requests.is_superset(&acknowledged), "round {round} lost {:?}", acknowledged.difference(&requests));
+        // The cut comes in the middle of appending and, every other round, of sealing.
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(3 * round);
+        let appending = async {
+            loop {
+                sent += 1;
+                append(&store, sent * 10..sent * 10 + 10).await.expect("kept");
+                acknowledged.insert(sent);
+            }
+        };
+        let sealing = async {
+            while round % 2 == 1 {
+                store.seal().await.expect("sealed");
+            }
+            std::future::pending::<()>().await;
+        };
+        let _ = tokio::time::timeout_at(deadline, async { tokio::join!(appending, sealing) }).await;
+        drop(store);
+        while super::holder(dir.path()).is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        disk.lose_power();
+    }
+    assert!(acknowledged.len() > 100, "only {} requests were acknowledged", acknowledged.len());
 }

@@ -1,6 +1,7 @@
 //! A process killed at any point keeps what it acknowledged, once. The killed process is this test binary, run again as a child.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -36,7 +37,7 @@ fn crash_child() {
         let begin = std::env::var("SPANHOUSE_TEST_CRASH_BEGIN").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
         for number in begin..begin + REQUESTS {
             append(&store, request_of(number)).await.expect("kept");
-            eprintln!("acknowledged {number}");
+            writeln!(std::io::stderr(), "acknowledged {number}").expect("a reader");
             if number % SEAL_EVERY == SEAL_EVERY - 1 {
                 store.seal().await.expect("sealed");
             }

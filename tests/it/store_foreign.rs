@@ -86,16 +86,21 @@ impl Expected {
 
 /// The messages of a length-delimited file, one after the other.
 fn requests(path: &Path) -> impl Iterator<Item = Bytes> {
-    let mut bytes = zstd::Decoder::new(BufReader::new(File::open(path).expect("the data"))).expect("zstd").bytes();
+    let mut file = BufReader::new(zstd::Decoder::new(File::open(path).expect("the data")).expect("zstd"));
     std::iter::from_fn(move || {
         let mut len = 0;
         for shift in (0..).step_by(7) {
-            let byte = bytes.next()?.expect("a byte");
-            len |= usize::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
+            let mut byte = [0];
+            if file.read(&mut byte).expect("a byte") == 0 {
+                return None;
+            }
+            len |= usize::from(byte[0] & 0x7f) << shift;
+            if byte[0] < 0x80 {
                 break;
             }
         }
-        Some(bytes.by_ref().take(len).map(|byte| byte.expect("a byte")).collect())
+        let mut message = vec![0; len];
+        file.read_exact(&mut message).expect("a message");
+        Some(message.into())
     })
 }

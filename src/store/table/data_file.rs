@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -57,7 +58,7 @@ pub(crate) struct WrittenFile {
 }
 
 /// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
-pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
+const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// The rows of a page: what a read for one trace must decode.
 const PAGE_ROWS: usize = 8 * 1024;
 
@@ -69,8 +70,10 @@ pub(crate) fn write_data_file(
 ) -> Result<u64> {
     let file = disk.create_new(path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
-    let mut writer =
-        ArrowWriter::try_new(Counted { file, bytes: 0 }, physical_schema(), Some(properties())).map_err(failed)?;
+    // The Arrow schema is not embedded: other programs would take its views and fixed-size binaries for the columns' types.
+    let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+    let sink = Counted { file, bytes: 0 };
+    let mut writer = ArrowWriter::try_new_with_options(sink, physical_schema(), options).map_err(failed)?;
     for batch in batches {
         writer.write(&batch?).map_err(failed)?;
     }
@@ -104,16 +107,20 @@ impl Write for Counted {
 
 fn properties() -> WriterProperties {
     let zstd = ZstdLevel::try_new(1).map_or(Compression::UNCOMPRESSED, Compression::ZSTD);
+    // Statistics are kept only where a query can prune by them: comparing every key and value of every map costs more than the rest.
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(zstd)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(EnabledStatistics::None)
         .set_created_by(concat!("spanhouse ", env!("CARGO_PKG_VERSION")).to_owned());
     for field in physical_schema().fields() {
         let column = ColumnPath::from(field.name().as_str());
+        if !field.data_type().is_nested() {
+            properties = properties.set_column_statistics_enabled(column.clone(), EnabledStatistics::Page);
+        }
         if *field.data_type() == DataType::Int64 {
             properties = properties
                 .set_column_dictionary_enabled(column.clone(), false)

@@ -7,7 +7,7 @@ mod delta;
 mod local_store;
 mod orphans;
 
-pub(crate) use data_file::{FileName, ROW_GROUP_ROWS, WrittenFile, date_dir, write_data_file};
+pub(crate) use data_file::{FileName, WrittenFile, date_dir, write_data_file};
 pub(crate) use delta::DeltaLog;
 pub(crate) use local_store::LocalStore;
 pub(crate) use orphans::remove_orphans;
