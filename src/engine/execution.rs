@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::execution::SessionState;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::{Stream, StreamExt};
@@ -15,7 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::errors::from_datafusion;
+use super::memory::statement_env;
 use super::runtime::{QueryRuntime, Task};
+use super::stop::{Stop, stoppable};
 use crate::error::{Error, Kind, Result};
 
 /// Batches that wait for a client: enough to keep both sides busy, few enough that a slow client holds little memory.
@@ -29,12 +32,15 @@ pub(super) async fn start(
     runtime: &QueryRuntime,
     state: SessionState,
     plan: LogicalPlan,
+    memory_bytes: usize,
     timeout: Option<Duration>,
 ) -> Result<(SchemaRef, RowStream)> {
     let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
     let (rows, batches) = mpsc::channel(BATCHES_AHEAD);
     let (started, ready) = oneshot::channel();
-    let task = runtime.spawn(run(state, plan, started, rows));
+    let stop = Stop::default();
+    let task =
+        Running { stop: stop.clone(), _task: runtime.spawn(run(state, plan, memory_bytes, stop, started, rows)) };
     let schema = match deadline {
         Some((at, timeout)) => tokio::time::timeout_at(at, ready).await.map_err(|_| timed_out(timeout))?,
         None => ready.await,
@@ -51,14 +57,12 @@ pub(super) async fn start(
 async fn run(
     state: SessionState,
     plan: LogicalPlan,
+    memory_bytes: usize,
+    stop: Stop,
     started: oneshot::Sender<Result<SchemaRef>>,
     rows: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
-    let stream = match state.create_physical_plan(&plan).await {
-        Ok(physical) => execute_stream(physical, state.task_ctx()),
-        Err(e) => Err(e),
-    };
-    let mut stream = match stream {
+    let mut stream = match open(&state, &plan, memory_bytes, &stop).await {
         Ok(stream) => stream,
         Err(e) => {
             // The receiver is gone only when the client is, and then nobody wants the error.
@@ -78,11 +82,34 @@ async fn run(
     let _ = rows.send(Ok(None)).await;
 }
 
+async fn open(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    memory_bytes: usize,
+    stop: &Stop,
+) -> DataFusionResult<SendableRecordBatchStream> {
+    let physical = stoppable(state.create_physical_plan(plan).await?, stop)?;
+    let context = TaskContext::from(state).with_runtime(statement_env(state.runtime_env(), memory_bytes));
+    execute_stream(physical, Arc::new(context))
+}
+
+/// A statement's task, which ends when this is dropped, wherever it is.
+struct Running {
+    stop: Stop,
+    _task: Task<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.set();
+    }
+}
+
 struct Rows {
     /// `Ok(None)` ends the rows; a channel that closes without it lost its sender.
     batches: mpsc::Receiver<Result<Option<RecordBatch>>>,
     deadline: Option<(Pin<Box<Sleep>>, Duration)>,
-    task: Option<Task<()>>,
+    task: Option<Running>,
 }
 
 impl Rows {

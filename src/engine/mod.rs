@@ -12,6 +12,7 @@ mod functions;
 mod grammar;
 mod library;
 mod limits;
+mod memory;
 mod names;
 mod pg_catalog;
 mod pg_types;
@@ -23,6 +24,7 @@ mod script;
 mod session;
 mod settings;
 mod shared;
+mod stop;
 mod variables;
 
 pub use execution::RowStream;

@@ -1,6 +1,8 @@
 //! The query runtime: threads of their own for planning and running statements, with stacks that deep statements fit in.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -18,6 +20,8 @@ const MAX_BLOCKING_THREADS: usize = 16;
 pub(super) struct QueryRuntime {
     handle: Handle,
     runtime: Option<Runtime>,
+    /// How many tasks have not ended, stopped ones included.
+    running: Arc<AtomicUsize>,
 }
 
 impl QueryRuntime {
@@ -34,7 +38,7 @@ impl QueryRuntime {
             .enable_all()
             .build()
             .map_err(|e| Error::io("query runtime", e))?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime), running: Arc::default() })
     }
 
     /// Runs `work` on a query thread and waits for it; dropping the returned future stops the work.
@@ -51,7 +55,16 @@ impl QueryRuntime {
 
     /// Starts `work` on a query thread; dropping the returned task stops it.
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        Task(self.handle.spawn(work))
+        let running = Running::new(&self.running);
+        Task(self.handle.spawn(async move {
+            let _running = running;
+            work.await
+        }))
+    }
+
+    /// How many statements hold a query thread or wait for one. One that was stopped counts until it has really ended.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
     }
 }
 
@@ -61,6 +74,22 @@ impl Drop for QueryRuntime {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Counts a task for as long as it lives.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -124,7 +124,14 @@ impl Session {
         state.mark_start_execution();
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
         let timeout = self.inner().variables.statement_timeout();
-        let (schema, stream) = execution::start(self.engine.runtime(), state, plan, timeout).await?;
+        let (schema, stream) = execution::start(
+            self.engine.runtime(),
+            state,
+            plan,
+            self.engine.settings().statement_memory_bytes,
+            timeout,
+        )
+        .await?;
         let (schema, stream) = execution::renamed(schema, stream, shown);
         Ok(Outcome::Rows(Rows { schema, stream, tag }))
     }

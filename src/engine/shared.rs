@@ -47,6 +47,11 @@ impl Engine {
         Session::new(self.clone())
     }
 
+    /// How many statements are running now. One that was stopped counts until it has really ended.
+    pub fn running_statements(&self) -> usize {
+        self.runtime.running()
+    }
+
     pub(super) fn source(&self) -> &Arc<dyn SnapshotSource> {
         &self.source
     }
@@ -75,6 +80,10 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
     let context = SessionContext::new_with_state(builder.build());
     context.register_catalog(catalog::CATALOG, catalog);
     for function in functions::scalar_functions() {
+        context.register_udf(function);
+    }
+    let known = context.state();
+    for function in functions::bounded_functions(&|name| known.scalar_functions().get(name).cloned()) {
         context.register_udf(function);
     }
     for function in functions::aggregate_functions() {

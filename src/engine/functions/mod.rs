@@ -1,6 +1,7 @@
 //! SQL functions of ours, one file a family.
 
 mod attribute;
+mod bounded;
 mod exact;
 mod ids;
 mod levels;
@@ -10,6 +11,8 @@ mod quantile;
 mod session_info;
 mod sketch;
 
+use std::sync::Arc;
+
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(super) use attribute::{attribute_of, is_attribute};
@@ -17,6 +20,11 @@ pub(super) use attribute::{attribute_of, is_attribute};
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     vec![session_info::version_udf(), attribute::udf(), ids::udf(), nested::events_udf(), nested::links_udf()]
+}
+
+/// DataFusion's own functions by name, where they need a bound.
+pub(super) fn bounded_functions(known: &dyn Fn(&str) -> Option<Arc<ScalarUDF>>) -> Vec<ScalarUDF> {
+    bounded::bound(known)
 }
 
 /// The aggregate functions that every session has.

@@ -1,0 +1,133 @@
+//! How a running statement stops: at its next row of output, or at the next batch that a join's condition looks at.
+//!
+//! Stopping a task takes effect where it yields. Joins yield neither while they make rows nor while their condition turns all of
+//! them away, so the finished plan gets two additions: joins yield now and then, and their conditions look at the statement's [`Stop`].
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DataFusionError, internal_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::joins::utils::JoinFilter;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
+
+use crate::error::{Error, Kind};
+
+/// A statement's flag: once set, the statement ends.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Tells the statement to end.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(DataFusionError::External(Box::new(Error::new(
+                Kind::Cancelled,
+                "canceling statement due to user request",
+            )))),
+        }
+    }
+}
+
+/// The plan with its joins made stoppable.
+pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|plan| {
+        if !plan.name().contains("Join") && plan.name() != "UnnestExec" {
+            return Ok(Transformed::no(plan));
+        }
+        let plan = with_watched_filter(plan, stop)?;
+        Ok(Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>))
+    })
+    .map(|plan| plan.data)
+}
+
+fn with_watched_filter(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>()
+        && let Some(filter) = join.filter()
+    {
+        return Ok(Arc::new(join.builder().with_filter(Some(watched(filter, stop))).build()?));
+    }
+    if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>()
+        && let Some(filter) = join.filter()
+    {
+        let builder = datafusion::physical_plan::joins::NestedLoopJoinExecBuilder::from(join);
+        return Ok(Arc::new(builder.with_filter(Some(watched(filter, stop))).build()?));
+    }
+    Ok(plan)
+}
+
+fn watched(filter: &JoinFilter, stop: &Stop) -> JoinFilter {
+    let expr = Arc::new(Watched { inner: filter.expression().clone(), stop: stop.clone() });
+    JoinFilter::new(expr, filter.column_indices().to_vec(), filter.schema().clone())
+}
+
+/// A condition that fails once its statement is told to stop.
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn PhysicalExpr>,
+    stop: Stop,
+}
+
+impl PhysicalExpr for Watched {
+    fn data_type(&self, schema: &Schema) -> Result<DataType> {
+        self.inner.data_type(schema)
+    }
+
+    fn nullable(&self, schema: &Schema) -> Result<bool> {
+        self.inner.nullable(schema)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
+        self.stop.check()?;
+        self.inner.evaluate(batch)
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.inner]
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
+        match children.pop() {
+            Some(inner) => Ok(Arc::new(Self { inner, stop: self.stop.clone() })),
+            None => internal_err!("a watched condition without a condition"),
+        }
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt_sql(f)
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl PartialEq for Watched {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.eq(&other.inner)
+    }
+}
+
+impl Eq for Watched {}
+
+impl Hash for Watched {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}
