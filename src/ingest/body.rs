@@ -179,7 +179,7 @@ mod tests {
             (zstd::encode_all(&*plain, 1).expect("encoded").into(), Compression::Zstd),
         ] {
             let admission = Admission::new(64 << 20);
-            let mut run = |max_bytes| decompress(body.clone(), compression, max_bytes, &mut admission.open());
+            let run = |max_bytes| decompress(body.clone(), compression, max_bytes, &mut admission.open());
             assert_eq!(run(1 << 20).expect("within the limit"), plain);
             assert_eq!(run((1 << 20) - 1).expect_err("too large").kind, Kind::TooLarge);
             let tight = Admission::new(512 << 10);

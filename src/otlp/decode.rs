@@ -261,7 +261,7 @@ mod tests {
     use crate::error::Kind;
     use crate::model::schema;
     use crate::otlp::limits;
-    use crate::otlp::merge::push_message;
+    use crate::otlp::write::push_bytes;
 
     fn attribute(key: &str, value: Value) -> KeyValue {
         KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
@@ -443,11 +443,11 @@ mod tests {
             Resource { attributes: vec![text(key, value)], ..Resource::default() }.encode_to_vec()
         };
         let mut message = Vec::new();
-        push_message(2, &scope_spans, &mut message);
-        push_message(1, &part("service.name", "late"), &mut message);
-        push_message(1, &part("k", "v"), &mut message);
+        push_bytes(2, &scope_spans, &mut message);
+        push_bytes(1, &part("service.name", "late"), &mut message);
+        push_bytes(1, &part("k", "v"), &mut message);
         let mut bytes = Vec::new();
-        push_message(1, &message, &mut bytes);
+        push_bytes(1, &message, &mut bytes);
         let batch = decode_export(&bytes).expect("decodable").batch;
         assert_eq!(string(&batch, schema::SERVICE_NAME, 0).as_deref(), Some("late"));
         assert_eq!(map(&batch, schema::RESOURCE_ATTRIBUTES, 0).len(), 2);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::limits::MAX_VALUE_LEVELS;
 use super::value::field;
 use super::wire::{Fields, WireError, WireFault};
+use super::write::push_bytes;
 
 /// Rewrites a request so that every message that may stand once does.
 pub(super) fn merge_repeated(payload: &[u8]) -> Result<Vec<u8>, WireError> {
@@ -70,7 +71,7 @@ fn merge(message: &[u8], shape: &Shape, levels_left: usize, out: &mut Vec<u8>) -
             Some((_, Occurs::Often, inner)) => {
                 let mut merged = Vec::new();
                 merge(read.bytes(&fields)?, inner, levels_left - 1, &mut merged)?;
-                push_message(read.number, &merged, out);
+                push_bytes(read.number, &merged, out);
             }
             Some((_, _, inner)) => {
                 let (_, parts) = once.entry(read.number).or_insert_with(|| (inner, Vec::new()));
@@ -82,7 +83,7 @@ fn merge(message: &[u8], shape: &Shape, levels_left: usize, out: &mut Vec<u8>) -
     for (number, (inner, parts)) in once {
         let mut merged = Vec::new();
         merge(&parts, inner, levels_left - 1, &mut merged)?;
-        push_message(number, &merged, out);
+        push_bytes(number, &merged, out);
     }
     Ok(())
 }
@@ -90,11 +91,4 @@ fn merge(message: &[u8], shape: &Shape, levels_left: usize, out: &mut Vec<u8>) -
 /// Whether a field of `AnyValue` is a value, of which only the last counts.
 fn is_value(number: u32) -> bool {
     (field::STRING..=field::STRING_INDEX).contains(&number)
-}
-
-/// Writes a field that holds a message.
-pub(super) fn push_message(number: u32, message: &[u8], out: &mut Vec<u8>) {
-    prost::encoding::encode_varint(u64::from(number) << 3 | 2, out);
-    prost::encoding::encode_varint(message.len() as u64, out);
-    out.extend_from_slice(message);
 }

@@ -1,20 +1,25 @@
-//! OTLP bytes to Arrow: a protobuf reader over the buffer, the decoder, and the transcoder from OTLP JSON.
+//! OTLP bytes to Arrow: a protobuf reader over the buffer, the decoder, the encoder back, and the transcoder from OTLP JSON.
 //!
 //! Knows the wire format and [`crate::model`]; does no input or output.
 
 mod attributes;
 mod columns;
 mod decode;
+mod encode;
 mod json;
 mod limits;
 mod lists;
 mod maps;
 mod merge;
 mod refusals;
+#[cfg(test)]
+mod roundtrip;
 mod span;
 mod value;
 mod wire;
+mod write;
 
 pub use decode::{Decoded, decode_export};
+pub use encode::encode_export;
 pub use json::json_to_protobuf;
 pub use refusals::{RefusalReason, Refusals};

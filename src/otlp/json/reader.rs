@@ -33,6 +33,14 @@ pub(super) enum Scalar<'a> {
     String(Cow<'a, str>),
 }
 
+/// What a value is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Object,
+    Array,
+    Scalar,
+}
+
 impl<'a> Reader<'a> {
     pub fn new(text: &'a str) -> Self {
         Self { text, at: 0, levels: 0, path: Vec::new() }
@@ -86,6 +94,15 @@ impl<'a> Reader<'a> {
                 return Ok(());
             }
             self.expect(b',', "a comma or the array's end was expected")?;
+        }
+    }
+
+    /// Looks at what the next value is made of.
+    pub fn shape(&mut self) -> Shape {
+        match self.peek() {
+            Some(b'{') => Shape::Object,
+            Some(b'[') => Shape::Array,
+            _ => Shape::Scalar,
         }
     }
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use super::reader::{Reader, Scalar, Step};
 use super::schema::{ANY_VALUE, Field, Kind, Message, REQUEST};
 use crate::error::{Error, Result};
+use crate::otlp::write::{push_bytes, push_fixed32, push_fixed64, push_message, push_varint};
 
 /// Turns an OTLP JSON `ExportTraceServiceRequest` into its protobuf bytes.
 ///
@@ -47,18 +48,10 @@ fn write_message(reader: &mut Reader<'_>, message: &'static Message, out: &mut V
 
 fn write_field(reader: &mut Reader<'_>, field: &'static Field, out: &mut Vec<u8>) -> Result<()> {
     match field.kind {
-        Kind::One(message) => write_delimited(reader, field.number, message, out),
-        Kind::Many(message) => {
-            reader.array(|reader| {
-                let before = out.len();
-                write_delimited(reader, field.number, message, out)?;
-                if out.len() == before {
-                    // A null in a list stands for an empty element.
-                    push_delimited(field.number, &[], out);
-                }
-                Ok(())
-            })
-        }
+        Kind::One(message) => push_message(field.number, out, |out| write_message(reader, message, out)),
+        // A null in a list stands for an empty element.
+        Kind::Many(message) => reader
+            .array(|reader| push_message(field.number, out, |out| write_message(reader, message, out).map(|_| true))),
         _ => match reader.scalar()? {
             Scalar::Null => Ok(()),
             scalar => write_scalar(reader, field, &scalar, out),
@@ -66,37 +59,19 @@ fn write_field(reader: &mut Reader<'_>, field: &'static Field, out: &mut Vec<u8>
     }
 }
 
-/// Writes a message with its length before it; nothing for `null`.
-fn write_delimited(reader: &mut Reader<'_>, number: u32, message: &'static Message, out: &mut Vec<u8>) -> Result<()> {
-    let field_start = out.len();
-    push_key(number, LENGTH_DELIMITED, out);
-    let start = out.len();
-    if !write_message(reader, message, out)? {
-        out.truncate(field_start);
-        return Ok(());
-    }
-    let len = (out.len() - start) as u64;
-    let prefix_len = prost::encoding::encoded_len_varint(len);
-    out.resize(out.len() + prefix_len, 0);
-    out[start..].rotate_right(prefix_len);
-    prost::encoding::encode_varint(len, &mut &mut out[start..start + prefix_len]);
-    Ok(())
-}
-
 fn write_scalar(reader: &Reader<'_>, field: &Field, scalar: &Scalar<'_>, out: &mut Vec<u8>) -> Result<()> {
     let number = field.number;
     match (field.kind, scalar) {
-        (Kind::String, Scalar::String(text)) => push_delimited(number, text.as_bytes(), out),
+        (Kind::String, Scalar::String(text)) => push_bytes(number, text.as_bytes(), out),
         (Kind::Bool, Scalar::Bool(value)) => push_varint(number, u64::from(*value), out),
-        (Kind::Id, Scalar::String(text)) => push_delimited(number, &read_hex(text).unwrap_or_else(|| vec![0]), out),
+        (Kind::Id, Scalar::String(text)) => push_bytes(number, &read_hex(text).unwrap_or_else(|| vec![0]), out),
         (Kind::Base64, Scalar::String(text)) => {
             let bytes = read_base64(text).ok_or_else(|| reader.error("this is not base64"))?;
-            push_delimited(number, &bytes, out);
+            push_bytes(number, &bytes, out);
         }
         (Kind::Double, scalar) => {
             let value = read_double(scalar).ok_or_else(|| reader.error("a number was expected here"))?;
-            push_key(number, FIXED_64, out);
-            out.extend_from_slice(&value.to_le_bytes());
+            push_fixed64(number, value.to_bits(), out);
         }
         (Kind::Int64, scalar) => {
             let value = read_integer(scalar, i64::MIN.into(), i64::MAX.into());
@@ -106,17 +81,13 @@ fn write_scalar(reader: &Reader<'_>, field: &Field, scalar: &Scalar<'_>, out: &m
         (Kind::Fixed64, scalar) => {
             let value = read_integer(scalar, 0, u64::MAX.into());
             let value = value.ok_or_else(|| reader.error("an unsigned 64-bit integer was expected here"))?;
-            push_key(number, FIXED_64, out);
-            out.extend_from_slice(&(value as u64).to_le_bytes());
+            push_fixed64(number, value as u64, out);
         }
         (Kind::Fixed32 | Kind::Uint32, scalar) => {
             let value = read_integer(scalar, 0, u32::MAX.into());
             let value = value.ok_or_else(|| reader.error("an unsigned 32-bit integer was expected here"))? as u32;
             match field.kind {
-                Kind::Fixed32 => {
-                    push_key(number, FIXED_32, out);
-                    out.extend_from_slice(&value.to_le_bytes());
-                }
+                Kind::Fixed32 => push_fixed32(number, value, out),
                 _ => push_varint(number, u64::from(value), out),
             }
         }
@@ -190,26 +161,6 @@ fn read_base64(text: &str) -> Option<Vec<u8>> {
     const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
     const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
     STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
-}
-
-const VARINT: u32 = 0;
-const FIXED_64: u32 = 1;
-const LENGTH_DELIMITED: u32 = 2;
-const FIXED_32: u32 = 5;
-
-fn push_key(number: u32, wire_type: u32, out: &mut Vec<u8>) {
-    prost::encoding::encode_varint(u64::from(number << 3 | wire_type), out);
-}
-
-fn push_varint(number: u32, value: u64, out: &mut Vec<u8>) {
-    push_key(number, VARINT, out);
-    prost::encoding::encode_varint(value, out);
-}
-
-fn push_delimited(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
-    push_key(number, LENGTH_DELIMITED, out);
-    prost::encoding::encode_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
