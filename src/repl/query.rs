@@ -8,12 +8,12 @@ use crate::engine::{Outcome, Session};
 use crate::error::{Error, Result};
 use crate::render::push_text;
 
-pub const COLUMNS: &str = include_str!("../../queries/shell/columns.sql");
-pub const FUNCTIONS: &str = include_str!("../../queries/shell/functions.sql");
-pub const RELATIONS: &str = include_str!("../../queries/shell/relations.sql");
-pub const SCHEMAS: &str = include_str!("../../queries/shell/schemas.sql");
-pub const TRACE: &str = include_str!("../../queries/shell/trace.sql");
-pub const TRACES_BY_PREFIX: &str = include_str!("../../queries/shell/traces_by_prefix.sql");
+pub const COLUMNS: &str = include_str!("queries/columns.sql");
+pub const FUNCTIONS: &str = include_str!("queries/functions.sql");
+pub const RELATIONS: &str = include_str!("queries/relations.sql");
+pub const SCHEMAS: &str = include_str!("queries/schemas.sql");
+pub const TRACE: &str = include_str!("queries/trace.sql");
+pub const TRACES_BY_PREFIX: &str = include_str!("queries/traces_by_prefix.sql");
 
 /// Runs one query of the shell's own, whose text bounds its result, and gives all its batches.
 pub async fn batches(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<RecordBatch>> {

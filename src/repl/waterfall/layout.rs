@@ -16,6 +16,8 @@ const OFFSET_FROM_WIDTH: usize = 64;
 /// The columns of the mark before a label.
 const MARK_COLUMNS: usize = 2;
 const MIN_BAR_COLUMNS: usize = 10;
+/// Of so many columns of the terminal one level of the tree is drawn, so that names keep their place in a deep trace.
+const LEVELS_PER_COLUMNS: usize = 10;
 /// A name is read this far; no terminal shows more.
 const MAX_NAME_CHARS: usize = 300;
 
@@ -62,6 +64,8 @@ struct Row {
 enum What {
     Span {
         span: usize,
+        /// Its service is not its parent's.
+        new_service: bool,
         cut_cycle: bool,
         before_parent: bool,
     },
@@ -113,7 +117,7 @@ fn summary(trace_id: &str, spans: &[TraceSpan], forest: &Forest, columns: usize)
         facts.push(if roots == 0 { "no root".to_owned() } else { count(roots, "root") });
     }
     if missing > 0 {
-        facts.push(format!("{} not arrived", count(missing, "parent")));
+        facts.push(count(missing, "missing parent"));
     }
     let start_ns = spans.iter().map(|span| span.start_ns).min().unwrap_or(0);
     let end_ns = spans.iter().map(TraceSpan::end_ns).max().unwrap_or(0);
@@ -130,7 +134,7 @@ fn summary(trace_id: &str, spans: &[TraceSpan], forest: &Forest, columns: usize)
 
 /// The tree's lines in drawing order.
 fn rows(spans: &[TraceSpan], forest: &Forest, shown: &[bool], glyphs: &Glyphs, columns: usize) -> Vec<Row> {
-    let max_levels = columns / 8;
+    let max_levels = columns / LEVELS_PER_COLUMNS;
     let hidden = hidden_below(spans, forest, shown);
     let mut rows = Vec::new();
     // What is still to be drawn, and for each ancestor of the row whether more follows below it.
@@ -174,7 +178,8 @@ fn what(spans: &[TraceSpan], forest: &Forest, node: &Node) -> What {
     };
     let parent = node.parent.and_then(|parent| forest.nodes[parent].span);
     let before_parent = parent.is_some_and(|parent| spans[span].start_ns < spans[parent].start_ns);
-    What::Span { span, cut_cycle: node.cut_cycle, before_parent }
+    let new_service = parent.is_none_or(|parent| spans[span].service != spans[parent].service);
+    What::Span { span, new_service, cut_cycle: node.cut_cycle, before_parent }
 }
 
 /// Spans and errors that are not drawn.
@@ -206,17 +211,19 @@ fn add(a: (usize, usize), b: (usize, usize)) -> (usize, usize) {
     (a.0 + b.0, a.1 + b.1)
 }
 
-/// The tree's lines before a label; levels beyond `max_levels` become their number.
+/// The tree's lines before a label; of a deeper tree than `max_levels` the depth and the nearest levels.
 fn guides(passes: &[bool], depth: usize, is_last: bool, max_levels: usize, glyphs: &Glyphs) -> String {
     if depth == 0 {
         return String::new();
     }
-    let mut guides = String::new();
     // The roots' level has no line of its own.
     let mut levels = &passes[1..];
+    let mut guides = String::new();
     if levels.len() > max_levels {
-        guides = format!("({depth}) ");
-        levels = &levels[levels.len() - max_levels / 2..];
+        let number = format!("({depth})");
+        let kept = max_levels.saturating_sub(number.len().div_ceil(2));
+        guides = fit(&number, 2 * (max_levels - kept), "");
+        levels = &levels[levels.len() - kept..];
     }
     levels.iter().for_each(|&pass| guides.push_str(if pass { glyphs.pass } else { glyphs.none }));
     guides.push_str(if is_last { glyphs.last } else { glyphs.branch });
@@ -296,16 +303,18 @@ impl<'a> Frame<'a> {
     fn label<'r>(&self, row: &'r Row, spans: &'r [TraceSpan]) -> Vec<(Style, String)> {
         let mut pieces = vec![(Style::Dim, row.guides.clone())];
         match &row.what {
-            What::Span { span, .. } => {
+            What::Span { span, new_service, .. } => {
                 let span = &spans[*span];
-                pieces.push((self.tint(&span.service), safe(&span.service)));
+                if *new_service {
+                    pieces.push((self.tint(&span.service), format!("{} ", safe(&span.service))));
+                }
                 let name = if span.name.is_empty() { "(no name)".to_owned() } else { safe(&span.name) };
-                pieces.push((Style::Plain, format!(" {name}")));
+                pieces.push((Style::Plain, name));
             }
             What::Missing { id } => pieces.push((Style::Dim, format!("(span {} has not arrived)", safe(id)))),
             What::Hidden { spans, errors } => {
                 let with = if *errors > 0 { format!(", {}", count(*errors, "error")) } else { String::new() };
-                pieces.push((Style::Dim, format!("{} {} more{with}", self.glyphs.ellipsis, count(*spans, "span"))));
+                pieces.push((Style::Dim, format!("{} {}{with}", self.glyphs.ellipsis, count(*spans, "more span"))));
             }
         }
         pieces
@@ -395,4 +404,92 @@ pub fn duration(ns: i64) -> String {
         0
     };
     format!("{value:.decimals$} {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::repl::waterfall::{Canvas, TraceSpan, draw};
+
+    const MS: i64 = 1_000_000;
+
+    /// A span from `id parent service/name start+duration`, times in ms, with `!` after an error.
+    fn span(text: &str) -> TraceSpan {
+        let words: Vec<&str> = text.split(' ').collect();
+        let (service, name) = words[2].split_once('/').expect("service/name");
+        let (start, took) = words[3].trim_end_matches('!').split_once('+').expect("start+duration");
+        TraceSpan {
+            span_id: words[0].to_owned(),
+            parent_span_id: (words[1] != "-").then(|| words[1].to_owned()),
+            service: service.to_owned(),
+            name: name.replace('_', " "),
+            start_ns: 1_700_000_000_000 * MS + start.parse::<i64>().expect("ms") * MS,
+            duration_ns: took.parse::<i64>().expect("ms") * MS,
+            is_error: words[3].ends_with('!'),
+        }
+    }
+
+    fn drawn(spans: &[&str], width: usize, max_spans: usize) -> Vec<String> {
+        let spans: Vec<TraceSpan> = spans.iter().map(|text| span(text)).collect();
+        draw("0af7", &spans, Canvas { width, max_spans, ascii: false }).iter().map(|line| line.paint(false)).collect()
+    }
+
+    const SHOP: &[&str] = &[
+        "a - web/GET_/cart 0+100",
+        "b a cart/load 10+40",
+        "c b cart/SELECT 20+20!",
+        "d a web/render 60+30",
+        "e d web/日本語\u{1b}[2J 55+1",
+    ];
+
+    /// Each drawing beside its file in `goldens`; `UPDATE_GOLDENS=1` writes the files anew, for a person to look at.
+    #[test]
+    fn drawings_are_as_they_were_approved() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repl/waterfall/goldens");
+        let broken = [
+            "b x shop/orphan 10+5",
+            "c x shop/its_sibling 20+5",
+            "r - web/root 0+30",
+            "s r web/too_early -20+10",
+            "t - web/second_root 40+0",
+            "u v queue/ring_one 50+1",
+            "v u queue/ring_two 51+1!",
+        ];
+        let chain: Vec<String> = (0..40)
+            .map(|i| match i {
+                0 => "0 - deep/call 0+100".to_owned(),
+                _ => format!("{i} {} deep/call_{i} {i}+{}", i - 1, 100 - 2 * i),
+            })
+            .collect();
+        let mut large: Vec<String> = (1..10_000).map(|i| format!("{i} 0 db/SELECT_{i} {i}+{}", i % 7)).collect();
+        large.push("0 - web/GET 0+10000".to_owned());
+        large.push("e 17 db/failed 17+1!".to_owned());
+        let owned = |spans: &[&str]| spans.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let (shop, broken) = (owned(SHOP), owned(&broken));
+        let cases = [
+            ("shop_80", &shop, 80, 100),
+            ("shop_40", &shop, 40, 100),
+            ("broken_100", &broken, 100, 100),
+            ("chain_60", &chain, 60, 100),
+            ("large_80", &large, 80, 8),
+        ];
+        for (name, spans, width, max_spans) in cases {
+            let spans: Vec<&str> = spans.iter().map(String::as_str).collect();
+            let text = drawn(&spans, width, max_spans).join("\n") + "\n";
+            let file = folder.join(format!("{name}.txt"));
+            if std::env::var_os("UPDATE_GOLDENS").is_some() {
+                std::fs::write(&file, &text).expect("written");
+            }
+            assert_eq!(text, std::fs::read_to_string(&file).unwrap_or_default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_line_fits_whatever_the_width() {
+        for width in [40, 47, 63, 64, 80, 200] {
+            for line in drawn(SHOP, width, 100).iter().skip(2).take(6) {
+                assert!(crate::repl::text::width(line) <= width, "{width}: {line}");
+                assert!(!line.contains('\u{1b}'), "{line}");
+            }
+        }
+    }
 }
