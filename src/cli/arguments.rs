@@ -1,0 +1,96 @@
+//! The commands, their help, and the way from `argv` to an exit code.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::exit::{self, Exit};
+use super::{config, generate, import, repl, serve, sql};
+use crate::error::{Error, Result};
+
+const EXAMPLES: &str = "\
+Start here:
+  spanhouse demo                          a server with made-up traces, and what one can ask
+  spanhouse serve                         a server; point an OTLP exporter at 127.0.0.1:4317
+  psql -h 127.0.0.1 -p 5433 spanhouse     ask it
+  spanhouse sql \"SELECT service_name, count(*) FROM spans GROUP BY 1\"
+";
+
+/// A warehouse for OpenTelemetry traces that answers SQL.
+#[derive(Debug, Parser)]
+#[command(name = "spanhouse", version, max_term_width = 110, after_help = EXAMPLES,
+    after_long_help = const_format(), subcommand_required = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn const_format() -> String {
+    format!("{EXAMPLES}\n{}", exit::HELP)
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+    Import(import::Arguments),
+    Generate(generate::Arguments),
+
+    Sql(sql::Arguments),
+    Repl(repl::Arguments),
+    Config(config::Arguments),
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Printing help to a closed pipe is no failure of ours.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
+        }
+    };
+    match run(arguments.command) {
+        Ok(exit) => exit.into(),
+        Err(error) if exit::is_closed_pipe(&error) => Exit::Success.into(),
+        Err(error) => {
+            exit::report(&error);
+            Exit::of(&error).into()
+        }
+    }
+}
+
+/// Runs a command on the network runtime; statements run on the engine's own.
+fn run(command: Command) -> Result<Exit> {
+    if let Command::Config(arguments) = command {
+        return config::run(&arguments);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("network").build();
+    let runtime = runtime.map_err(|error| Error::io("cannot start threads", error))?;
+    let exit = runtime.block_on(async {
+        match command {
+            Command::Serve(arguments) => serve::run(arguments).await,
+            Command::Import(arguments) => import::run(arguments).await,
+            Command::Generate(arguments) => generate::run(arguments).await,
+
+            Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Repl(arguments) => repl::run(arguments).await,
+            Command::Config(arguments) => config::run(&arguments),
+        }
+    });
+    // A blocking read of a terminal or pipe must not hold up the end.
+    runtime.shutdown_background();
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,113 @@
+//! A running server: store, engine and listeners, started and stopped together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::data::ServerFile;
+use super::exit::in_use;
+use super::settings::{Listen, Settings};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::ingest::{Ingest, serve_grpc, serve_http};
+use crate::server;
+use crate::store::Store;
+
+/// Everything that `serve` runs.
+pub(super) struct House {
+    settings: Settings,
+    pub(super) store: Arc<Store>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) addresses: ServerFile,
+    shutdown: CancellationToken,
+    listeners: JoinSet<Result<()>>,
+}
+
+/// A listener that has its port and serves nobody yet.
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl House {
+    /// Takes the ports, opens the data directory and serves.
+    ///
+    /// The ports come first: that one is taken is known at once, while a long log takes its time to replay.
+    pub(super) async fn start(settings: Settings) -> Result<Self> {
+        let grpc = bind(&settings.otlp_grpc, "otlp-grpc").await?;
+        let http = bind(&settings.otlp_http, "otlp-http").await?;
+        let postgres = bind(&settings.postgres, "postgres").await?;
+        let address = |bound: &Option<Bound>| bound.as_ref().map(|bound| bound.address);
+        let addresses = ServerFile {
+            pid: std::process::id(),
+            otlp_grpc: address(&grpc),
+            otlp_http: address(&http),
+            postgres: address(&postgres),
+        };
+        let store = Store::open(&settings.data_dir, settings.store()).await?;
+        let engine = Engine::new(store.clone(), settings.engine())?;
+        let ingest = Ingest::new(store.clone(), settings.ingest());
+        let shutdown = CancellationToken::new();
+        let mut listeners = JoinSet::new();
+        if let Some(grpc) = grpc {
+            listeners.spawn(serve_grpc(grpc.listener, ingest.clone(), shutdown.clone()));
+        }
+        if let Some(http) = http {
+            listeners.spawn(serve_http(http.listener, ingest, shutdown.clone()));
+        }
+        if let Some(postgres) = postgres {
+            let server_settings = server::ServerSettings::default();
+            listeners.spawn(server::serve(postgres.listener, engine.clone(), server_settings, shutdown.clone()));
+        }
+        addresses.write(&settings.data_dir)?;
+        Ok(Self { settings, store, engine, addresses, shutdown, listeners })
+    }
+
+    /// Waits until something goes wrong by itself: a listener ends, or the log fails.
+    pub(super) async fn failed(&mut self) -> Error {
+        tokio::select! {
+            poisoned = self.store.poisoned() => Error::corrupt(format!("the write-ahead log has failed, nothing more is accepted: {poisoned}")),
+            Some(ended) = self.listeners.join_next() => match ended {
+                Ok(Ok(())) => Error::internal("a listener ended by itself"),
+                Ok(Err(error)) => error,
+                Err(panic) => Error::internal(format!("a listener failed: {panic}")),
+            },
+        }
+    }
+
+    /// Stops accepting, finishes the requests under way, seals, and lets go of the data directory.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        self.shutdown.cancel();
+        let mut first_error = None;
+        while let Some(ended) = self.listeners.join_next().await {
+            let error = match ended {
+                Ok(ended) => ended.err(),
+                Err(panic) => Some(Error::internal(format!("a listener failed: {panic}"))),
+            };
+            first_error = first_error.or(error);
+        }
+        ServerFile::remove(&self.settings.data_dir);
+        self.store.close().await?;
+        first_error.map_or(Ok(()), Err)
+    }
+}
+
+async fn bind(listen: &Listen, flag: &str) -> Result<Option<Bound>> {
+    let Listen::At { host, port } = listen else { return Ok(None) };
+    match TcpListener::bind((host.as_str(), *port)).await {
+        Ok(listener) => {
+            let address = listener.local_addr().map_err(|error| Error::io(format!("--{flag}"), error))?;
+            Ok(Some(Bound { listener, address }))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let message = format!("port {port} on {host} (--{flag}) is in use by another program");
+            let hint =
+                format!("stop that program, or choose another port with --{flag} {host}:PORT; 0 takes a free one");
+            Err(in_use(message).with_hint(hint))
+        }
+        Err(error) => Err(Error::io(format!("cannot listen on {host}:{port} (--{flag})"), error)),
+    }
+}

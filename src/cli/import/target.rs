@@ -1,0 +1,213 @@
+//! Where an import goes: a data directory, or an OTLP endpoint.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::task::JoinSet;
+
+use super::describe;
+use super::ledger::{Ledger, Refusal};
+use super::records::Record;
+use super::spans::walk;
+use crate::cli::data::ServerFile;
+use crate::cli::settings::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::ingest::{ClientSettings, ExportClient, Ingest};
+use crate::otlp::json_to_protobuf;
+use crate::store::Store;
+
+/// Exports under way at once.
+const AT_ONCE: usize = 8;
+/// How often an export into the data directory is tried while memory is full; the sealer makes room meanwhile.
+const ATTEMPTS: u32 = 120;
+
+/// Where records go.
+pub(super) enum Target {
+    Endpoint(Arc<ExportClient>),
+    DataDir { store: Arc<Store>, ingest: Arc<Ingest> },
+}
+
+/// What became of a record.
+#[derive(Debug, Default)]
+struct Taken {
+    spans: u64,
+    refused_spans: u64,
+    message: String,
+    trace_ids: Vec<Bytes>,
+}
+
+impl Target {
+    pub(super) fn endpoint(url: &str) -> Result<Self> {
+        Ok(Self::Endpoint(Arc::new(ExportClient::new(url, &ClientSettings::default())?)))
+    }
+
+    /// Opens the data directory, or turns to the server that has it.
+    pub(super) async fn data_dir(settings: &Settings) -> Result<Self> {
+        let refused = match Store::open(&settings.data_dir, settings.store()).await {
+            Ok(store) => {
+                let ingest = Ingest::new(store.clone(), settings.ingest());
+                return Ok(Self::DataDir { store, ingest });
+            }
+            Err(error) => error,
+        };
+        let server = (refused.kind == Kind::Denied).then(|| ServerFile::read(&settings.data_dir)).flatten();
+        match server.as_ref().map(|server| (server.otlp_grpc, server.otlp_http)) {
+            Some((Some(address), _)) => Self::announce(&format!("http://{address}"), &refused),
+            Some((None, Some(address))) => Self::announce(&format!("http://{address}/v1/traces"), &refused),
+            _ => Err(refused),
+        }
+    }
+
+    fn announce(url: &str, refused: &Error) -> Result<Self> {
+        eprintln!("{refused}; sending to it at {url}");
+        Self::endpoint(url)
+    }
+
+    pub(super) fn exports(&self) -> Exports<'_> {
+        Exports { target: self, under_way: JoinSet::new() }
+    }
+
+    /// Seals what was imported into a data directory.
+    pub(super) async fn close(&self) -> Result<()> {
+        match self {
+            Self::Endpoint(_) => Ok(()),
+            Self::DataDir { store, .. } => store.close().await,
+        }
+    }
+
+    fn clone_handle(&self) -> Handle {
+        match self {
+            Self::Endpoint(client) => Handle::Endpoint(client.clone()),
+            Self::DataDir { ingest, .. } => Handle::DataDir(ingest.clone()),
+        }
+    }
+}
+
+enum Handle {
+    Endpoint(Arc<ExportClient>),
+    DataDir(Arc<Ingest>),
+}
+
+/// Exports under way, with the records that they belong to.
+pub(super) struct Exports<'a> {
+    target: &'a Target,
+    under_way: JoinSet<(Record, Result<Taken>)>,
+}
+
+impl Exports<'_> {
+    /// Starts the export of a record; first ends another when there is no room.
+    pub(super) async fn send(&mut self, record: Record, ledger: &mut Ledger) -> Result<()> {
+        while self.under_way.len() >= AT_ONCE {
+            self.end_one(ledger).await?;
+        }
+        let handle = self.target.clone_handle();
+        self.under_way.spawn(async move {
+            let taken = export(&handle, &record).await;
+            (record, taken)
+        });
+        Ok(())
+    }
+
+    pub(super) async fn finish(mut self, ledger: &mut Ledger) -> Result<()> {
+        while !self.under_way.is_empty() {
+            self.end_one(ledger).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_one(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let Some(ended) = self.under_way.join_next().await else { return Ok(()) };
+        let (record, taken) = ended.map_err(|panic| Error::internal(format!("an export failed: {panic}")))?;
+        let refusal = |spans, why| Refusal { file: record.file.clone(), place: record.place, spans, why };
+        match taken {
+            Ok(taken) => {
+                taken.trace_ids.iter().for_each(|id| ledger.traces.add(id));
+                ledger.take(taken.spans);
+                if taken.refused_spans > 0 {
+                    ledger.refuse(refusal(Some(taken.refused_spans), taken.message));
+                }
+                Ok(())
+            }
+            Err(error) if matches!(error.kind, Kind::BadInput | Kind::TooLarge) => {
+                ledger.refuse(refusal(None, error.message.into_owned()));
+                Ok(())
+            }
+            Err(error) => {
+                let message = format!("{}: {error}", describe(&record));
+                Err(Error::new(error.kind, message).with_hint("what came before this record may be imported already; a second import of it within the retry window is stored once"))
+            }
+        }
+    }
+}
+
+async fn export(handle: &Handle, record: &Record) -> Result<Taken> {
+    let payload = match record.json {
+        true => Bytes::from(json_to_protobuf(&record.payload)?),
+        false => record.payload.clone(),
+    };
+    let mut trace_ids: Vec<Bytes> = Vec::new();
+    let walked = walk(&payload, &mut |id| {
+        // Most spans follow one of their own trace.
+        if trace_ids.last().is_none_or(|last| last != id) {
+            trace_ids.push(payload.slice_ref(id));
+        }
+    });
+    if walked == 0 && record.json {
+        explain_no_spans(&record.payload)?;
+    }
+    let mut taken = match handle {
+        Handle::Endpoint(client) => {
+            let receipt = client.export(payload).await?;
+            let spans = walked.saturating_sub(receipt.rejected_spans);
+            Taken { spans, refused_spans: receipt.rejected_spans, message: receipt.message, trace_ids: Vec::new() }
+        }
+        Handle::DataDir(ingest) => keep(ingest, payload).await?,
+    };
+    if taken.spans > 0 {
+        taken.trace_ids = trace_ids;
+    }
+    Ok(taken)
+}
+
+/// Keeps a request, waiting for memory while the sealer makes room.
+async fn keep(ingest: &Ingest, payload: Bytes) -> Result<Taken> {
+    let mut attempt = 0;
+    let answer = loop {
+        attempt += 1;
+        match ingest.export(payload.clone()).await {
+            Err(Error { kind: Kind::Overloaded { retry_after }, .. }) if attempt < ATTEMPTS => {
+                tokio::time::sleep(retry_after.min(Duration::from_secs(1))).await;
+            }
+            answer => break answer?,
+        }
+    };
+    Ok(Taken {
+        spans: answer.accepted_spans,
+        refused_spans: answer.refusals.rejected_spans,
+        message: answer.refusals.message,
+        trace_ids: Vec::new(),
+    })
+}
+
+/// Refuses JSON that is not an OTLP trace request, and says what it looks like. An empty request is one.
+fn explain_no_spans(json: &[u8]) -> Result<()> {
+    let Ok(fields) = serde_json::from_slice::<Fields>(json) else { return Ok(()) };
+    let has = |name: &str| fields.0.contains_key(name);
+    let looks_like = match () {
+        () if fields.0.is_empty() || has("resourceSpans") || has("resource_spans") => return Ok(()),
+        () if has("resourceLogs") => "OTLP logs; only traces can be imported",
+        () if has("resourceMetrics") => "OTLP metrics; only traces can be imported",
+        () if has("data") || has("traceID") || has("operationName") => "Jaeger JSON; export it as OTLP",
+        () if has("localEndpoint") || has("traceId") => "Zipkin JSON or a single span; wrap spans in an OTLP request",
+        () => "some other JSON",
+    };
+    Err(Error::bad_input(format!("there is no resourceSpans in it: it looks like {looks_like}")))
+}
+
+/// The keys of a JSON object.
+#[derive(Deserialize)]
+struct Fields(BTreeMap<String, IgnoredAny>);

@@ -1,0 +1,203 @@
+//! Which value counts: a pure function from the sources to the settings, or to every mistake.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::file::FileText;
+use super::keys::{KEYS, Settings};
+
+/// Variables that begin like a setting's and are not one.
+const OTHER_VARIABLES: [&str; 3] = ["SPANHOUSE_CONFIG", "SPANHOUSE_SHARED_DATA", "SPANHOUSE_FAILPOINT"];
+
+/// What the user gave.
+#[derive(Debug, Clone, Default)]
+pub(in crate::cli) struct Sources {
+    pub(in crate::cli) flags: Vec<(&'static str, String)>,
+    /// The variables that begin with `SPANHOUSE_`.
+    pub(in crate::cli) environment: Vec<(String, String)>,
+    pub(in crate::cli) file: Option<FileText>,
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Place {
+    Flag(String),
+    Variable(String),
+    File { path: PathBuf, line: usize },
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "--{flag}"),
+            Self::Variable(name) => write!(f, "{name}"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Default => write!(f, "default"),
+        }
+    }
+}
+
+/// One mistake: where, which key, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Mistake {
+    pub(in crate::cli) place: Place,
+    pub(in crate::cli) key: Option<&'static str>,
+    pub(in crate::cli) why: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.place, self.key) {
+            (Place::File { .. } | Place::Default, Some(key)) => write!(f, "{}: {key}: {}", self.place, self.why),
+            _ => write!(f, "{}: {}", self.place, self.why),
+        }
+    }
+}
+
+/// The settings, with each value's text and place in the order of [`KEYS`].
+#[derive(Debug)]
+pub(in crate::cli) struct Effective {
+    pub(in crate::cli) settings: Settings,
+    pub(in crate::cli) values: Vec<(&'static str, String, Place)>,
+}
+
+/// Picks each setting's value by flag, environment, file, default, and checks all of them.
+pub(in crate::cli) fn resolve(sources: &Sources) -> Result<Effective, Vec<Mistake>> {
+    let (file_values, mut mistakes) = sources.file.as_ref().map(FileText::values).unwrap_or_default();
+    mistakes.extend(sources.environment.iter().filter_map(|(name, _)| misspelt_variable(name)));
+    let mut settings = Settings::default();
+    let mut values = Vec::new();
+    for key in &KEYS {
+        // Values that a stronger source hides are checked too: they will count one day.
+        let flag = sources.flags.iter().find(|(name, _)| *name == key.name);
+        let variable = sources.environment.iter().find(|(name, _)| *name == key.variable());
+        let in_file = file_values.iter().find(|(name, ..)| *name == key.name);
+        let candidates = [
+            flag.map(|(_, text)| (text.clone(), Place::Flag(key.flag.to_owned()))),
+            variable.map(|(name, text)| (text.clone(), Place::Variable(name.clone()))),
+            in_file.map(|(_, text, place)| (text.clone(), place.clone())),
+            Some((key.default.to_owned(), Place::Default)),
+        ];
+        let candidates: Vec<_> = candidates.into_iter().flatten().collect();
+        for (text, place) in candidates.iter().rev() {
+            if let Err(why) = (key.set)(&mut settings, text) {
+                mistakes.push(Mistake { place: place.clone(), key: Some(key.name), why });
+            }
+        }
+        if let Some((text, place)) = candidates.into_iter().next() {
+            values.push((key.name, text, place));
+        }
+    }
+    if mistakes.is_empty() {
+        let place_of =
+            |name| values.iter().find(|(key, ..)| *key == name).map_or(Place::Default, |value| value.2.clone());
+        let wrong = settings.validate().into_iter();
+        mistakes.extend(wrong.map(|(key, why)| Mistake { place: place_of(key), key: Some(key), why }));
+    }
+    if mistakes.is_empty() { Ok(Effective { settings, values }) } else { Err(mistakes) }
+}
+
+/// A variable that is nearly a setting's; one that is nothing like it is left to others.
+fn misspelt_variable(name: &str) -> Option<Mistake> {
+    let known: Vec<String> = KEYS.iter().map(super::Key::variable).collect();
+    if known.iter().any(|variable| variable == name) || OTHER_VARIABLES.contains(&name) {
+        return None;
+    }
+    let near = nearest(name, known.iter().map(String::as_str))?;
+    let why = format!("there is no such setting: did you mean {near}?");
+    Some(Mistake { place: Place::Variable(name.to_owned()), key: None, why })
+}
+
+/// The known name that is at most a third of its length in edits away.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, near) = known.map(|known| (edits(name, known), known)).min()?;
+    (distance * 3 <= near.len()).then_some(near)
+}
+
+/// How many letters must be added, removed or changed.
+fn edits(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in right.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::Listen;
+
+    fn file(text: &str) -> Option<FileText> {
+        Some(FileText { path: "spanhouse.toml".into(), text: text.to_owned() })
+    }
+
+    fn mistakes(sources: &Sources) -> Vec<String> {
+        resolve(sources).expect_err("mistakes").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_strongest_source_wins_and_is_named() {
+        let sources = Sources {
+            flags: vec![("postgres", "127.0.0.1:1".into())],
+            environment: vec![
+                ("SPANHOUSE_POSTGRES".into(), "127.0.0.1:2".into()),
+                ("SPANHOUSE_LOG".into(), "warn".into()),
+            ],
+            file: file("postgres = \"127.0.0.1:3\"\nlog = \"debug\"\nlog_format = \"json\"\n"),
+        };
+        let effective = resolve(&sources).expect("right");
+        assert_eq!(effective.settings.postgres, Listen::At { host: "127.0.0.1".into(), port: 1 });
+        let shown = |name| {
+            let (_, text, place) = effective.values.iter().find(|value| value.0 == name).expect("a setting");
+            format!("{text} {place}")
+        };
+        assert_eq!(shown("postgres"), "127.0.0.1:1 --postgres");
+        assert_eq!(shown("log"), "warn SPANHOUSE_LOG");
+        assert_eq!(shown("log_format"), "json spanhouse.toml:3");
+        assert_eq!(shown("data_dir"), "./spanhouse-data default");
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_place() {
+        let sources = Sources {
+            flags: vec![],
+            environment: vec![
+                ("SPANHOUSE_POSTGRESS".into(), "x".into()),
+                ("SPANHOUSE_OTLP_HTTP".into(), "nowhere".into()),
+            ],
+            file: file("postgras = \"127.0.0.1:3\"\n\nseal_after = 60\nquery_memory = [1]\n"),
+        };
+        let told = mistakes(&sources);
+        assert_eq!(told.len(), 5, "{told:?}");
+        assert_eq!(told[0], "spanhouse.toml:1: there is no setting postgras: did you mean postgres?");
+        assert!(told[1].starts_with("spanhouse.toml:4: query_memory: its value must be text"), "{told:?}");
+        assert_eq!(told[2], "SPANHOUSE_POSTGRESS: there is no such setting: did you mean SPANHOUSE_POSTGRES?");
+        assert!(told[3].starts_with("SPANHOUSE_OTLP_HTTP: \"nowhere\" is not an address"), "{told:?}");
+        assert!(told[4].starts_with("spanhouse.toml:3: seal_after: \"60\" is not a duration"), "{told:?}");
+    }
+
+    #[test]
+    fn values_are_checked_together_too() {
+        let sources = Sources {
+            flags: vec![("postgres", "0.0.0.0:5433".into()), ("otlp_http", "127.0.0.1:4317".into())],
+            ..Sources::default()
+        };
+        let told = mistakes(&sources);
+        assert!(told[0].starts_with("--postgres: there are no passwords yet"), "{told:?}");
+        assert_eq!(told[1], "--otlp-http: it has the same address as otlp_grpc");
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_told_by_line() {
+        let told = mistakes(&Sources { file: file("log = \"info\"\npostgres = 127.0.0.1:5\n"), ..Sources::default() });
+        assert!(told[0].starts_with("spanhouse.toml:2: this is not TOML"), "{told:?}");
+    }
+}

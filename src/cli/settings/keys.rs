@@ -1,0 +1,243 @@
+//! The table of settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::values::{Listen, LogFormat, parse_duration, parse_listen, parse_log_format, parse_size, parse_timeout};
+use crate::engine::EngineSettings;
+use crate::ingest::IngestSettings;
+use crate::store::StoreSettings;
+
+/// One setting: `name` in the file, `--flag` on the command line, `SPANHOUSE_NAME` in the environment.
+pub(in crate::cli) struct Key {
+    pub(in crate::cli) name: &'static str,
+    pub(in crate::cli) flag: &'static str,
+    pub(in crate::cli) value_name: &'static str,
+    pub(in crate::cli) default: &'static str,
+    pub(in crate::cli) help: &'static str,
+    pub(in crate::cli) heading: &'static str,
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Key {
+    /// The environment variable.
+    pub(in crate::cli) fn variable(&self) -> String {
+        format!("SPANHOUSE_{}", self.name.to_ascii_uppercase())
+    }
+}
+
+/// Every setting's value.
+#[derive(Debug, Clone, Default)]
+pub(in crate::cli) struct Settings {
+    pub(in crate::cli) data_dir: PathBuf,
+    pub(in crate::cli) otlp_grpc: Listen,
+    pub(in crate::cli) otlp_http: Listen,
+    pub(in crate::cli) postgres: Listen,
+    pub(in crate::cli) log: String,
+    pub(in crate::cli) log_format: LogFormat,
+    fresh_memory_bytes: u64,
+    log_size_bytes: u64,
+    seal_after: Duration,
+    max_request_bytes: u64,
+    query_memory_bytes: u64,
+    spill_size_bytes: u64,
+    statement_timeout: Option<Duration>,
+}
+
+const LISTENERS: &str = "Listeners";
+const STORAGE: &str = "Storage";
+const QUERIES: &str = "Queries";
+const LOGGING: &str = "Logging";
+
+/// All settings, in the order in which help and `config show` list them.
+pub(in crate::cli) static KEYS: [Key; 13] = [
+    Key {
+        name: "data_dir",
+        flag: "data-dir",
+        value_name: "DIR",
+        default: "./spanhouse-data",
+        help: "Where spans are kept; made when it is missing",
+        heading: STORAGE,
+        set: |settings, text| match text {
+            "" => Err("a data directory needs a name".to_owned()),
+            path => {
+                settings.data_dir = path.into();
+                Ok(())
+            }
+        },
+    },
+    Key {
+        name: "otlp_grpc",
+        flag: "otlp-grpc",
+        value_name: "ADDRESS",
+        default: "127.0.0.1:4317",
+        help: "Where to take OTLP over gRPC, or off; port 0 takes a free one",
+        heading: LISTENERS,
+        set: |settings, text| parse_listen(text).map(|listen| settings.otlp_grpc = listen),
+    },
+    Key {
+        name: "otlp_http",
+        flag: "otlp-http",
+        value_name: "ADDRESS",
+        default: "127.0.0.1:4318",
+        help: "Where to take OTLP over HTTP, or off",
+        heading: LISTENERS,
+        set: |settings, text| parse_listen(text).map(|listen| settings.otlp_http = listen),
+    },
+    Key {
+        name: "postgres",
+        flag: "postgres",
+        value_name: "ADDRESS",
+        default: "127.0.0.1:5433",
+        help: "Where to answer psql and other PostgreSQL clients, or off; a loopback address, as there are no passwords",
+        heading: LISTENERS,
+        set: |settings, text| parse_listen(text).map(|listen| settings.postgres = listen),
+    },
+    Key {
+        name: "max_request_size",
+        flag: "max-request-size",
+        value_name: "SIZE",
+        default: "64MiB",
+        help: "The largest OTLP request, as sent and decompressed",
+        heading: LISTENERS,
+        set: |settings, text| parse_size(text).map(|bytes| settings.max_request_bytes = bytes),
+    },
+    Key {
+        name: "fresh_memory",
+        flag: "fresh-memory",
+        value_name: "SIZE",
+        default: "256MiB",
+        help: "Memory for spans that are not in the table yet; past it senders are asked to wait",
+        heading: STORAGE,
+        set: |settings, text| parse_size(text).map(|bytes| settings.fresh_memory_bytes = bytes),
+    },
+    Key {
+        name: "log_size",
+        flag: "log-size",
+        value_name: "SIZE",
+        default: "4GiB",
+        help: "Disk for the write-ahead log; past it senders are asked to wait",
+        heading: STORAGE,
+        set: |settings, text| parse_size(text).map(|bytes| settings.log_size_bytes = bytes),
+    },
+    Key {
+        name: "seal_after",
+        flag: "seal-after",
+        value_name: "DURATION",
+        default: "60s",
+        help: "How long a span waits at most before it is moved into the table",
+        heading: STORAGE,
+        set: |settings, text| parse_duration(text).map(|duration| settings.seal_after = duration),
+    },
+    Key {
+        name: "query_memory",
+        flag: "query-memory",
+        value_name: "SIZE",
+        default: "512MiB",
+        help: "Memory that all running statements share; one may hold three quarters of it",
+        heading: QUERIES,
+        set: |settings, text| parse_size(text).map(|bytes| settings.query_memory_bytes = bytes),
+    },
+    Key {
+        name: "spill_size",
+        flag: "spill-size",
+        value_name: "SIZE",
+        default: "16GiB",
+        help: "Temporary disk that all running statements share",
+        heading: QUERIES,
+        set: |settings, text| parse_size(text).map(|bytes| settings.spill_size_bytes = bytes),
+    },
+    Key {
+        name: "statement_timeout",
+        flag: "statement-timeout",
+        value_name: "DURATION",
+        default: "off",
+        help: "How long a statement may run, unless its session sets another limit; or off",
+        heading: QUERIES,
+        set: |settings, text| parse_timeout(text).map(|timeout| settings.statement_timeout = timeout),
+    },
+    Key {
+        name: "log",
+        flag: "log",
+        value_name: "FILTER",
+        default: "info",
+        help: "What to log on stderr: error, warn, info, debug, trace, or by module as in warn,spanhouse::store=debug",
+        heading: LOGGING,
+        set: |settings, text| {
+            text.parse::<tracing_subscriber::EnvFilter>()
+                .map_err(|why| format!("\"{text}\" is not a log filter: {why}"))?;
+            settings.log = text.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "log_format",
+        flag: "log-format",
+        value_name: "FORMAT",
+        default: "text",
+        help: "How to log: text or json",
+        heading: LOGGING,
+        set: |settings, text| parse_log_format(text).map(|format| settings.log_format = format),
+    },
+];
+
+impl Settings {
+    /// What is wrong with values that are right one by one: the key at fault and why.
+    pub(super) fn validate(&self) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        if !self.postgres.is_local() {
+            let why =
+                "there are no passwords yet, so only a loopback address is served; reach it through an SSH tunnel";
+            wrong.push(("postgres", why.to_owned()));
+        }
+        for (name, bytes, least) in [
+            ("fresh_memory", self.fresh_memory_bytes, 16 << 20),
+            ("log_size", self.log_size_bytes, 128 << 20),
+            ("query_memory", self.query_memory_bytes, 16 << 20),
+            ("max_request_size", self.max_request_bytes, 1 << 10),
+        ] {
+            if bytes < least {
+                wrong.push((name, format!("{bytes} bytes are too few: give at least {least}")));
+            }
+        }
+        if self.seal_after.is_zero() {
+            wrong.push(("seal_after", "it must be longer than nothing".to_owned()));
+        }
+        let listeners = [("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http), ("postgres", &self.postgres)];
+        for (place, (name, listen)) in listeners.iter().enumerate() {
+            let twin = listeners[..place].iter().find(|(_, other)| *other == *listen);
+            if let (Some((twin, _)), Listen::At { port: 1.., .. }) = (twin, listen) {
+                wrong.push((name, format!("it has the same address as {twin}")));
+            }
+        }
+        wrong
+    }
+
+    pub(in crate::cli) fn store(&self) -> StoreSettings {
+        StoreSettings {
+            fresh_budget_bytes: usize::try_from(self.fresh_memory_bytes).unwrap_or(usize::MAX),
+            log_budget_bytes: self.log_size_bytes,
+            seal_after: self.seal_after,
+            ..StoreSettings::default()
+        }
+    }
+
+    pub(in crate::cli) fn engine(&self) -> EngineSettings {
+        let memory_bytes = usize::try_from(self.query_memory_bytes).unwrap_or(usize::MAX);
+        EngineSettings {
+            memory_bytes,
+            statement_memory_bytes: memory_bytes / 4 * 3,
+            spill_bytes: self.spill_size_bytes,
+            statement_timeout: self.statement_timeout,
+            ..EngineSettings::default()
+        }
+    }
+
+    pub(in crate::cli) fn ingest(&self) -> IngestSettings {
+        let max_request_bytes = usize::try_from(self.max_request_bytes).unwrap_or(usize::MAX);
+        let default = IngestSettings::default();
+        // Less than one whole request in flight would refuse the largest one for ever.
+        let max_in_flight_bytes = default.max_in_flight_bytes.max(max_request_bytes.saturating_mul(2));
+        IngestSettings { max_request_bytes, max_in_flight_bytes, ..default }
+    }
+}
