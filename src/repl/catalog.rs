@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::query;
-use crate::engine::Session;
+use crate::engine::{LibraryQuery, Session, library};
 use crate::error::Result;
 
 /// Everything that has a name.
@@ -33,6 +33,13 @@ pub struct Question {
     pub parameters: Vec<String>,
 }
 
+impl Question {
+    fn of(query: &LibraryQuery) -> Self {
+        let parameters = query.parameters.iter().map(|parameter| parameter.name.clone()).collect();
+        Self { name: query.name.to_owned(), parameters }
+    }
+}
+
 /// The schema that statements search without being told.
 pub const SEARCH_PATH: &str = "traces";
 
@@ -49,7 +56,7 @@ impl Catalog {
 
 /// Reads all names and puts them into `catalog` as they come; completion offers fewer where a query fails.
 pub async fn load(session: Session, catalog: Arc<ArcSwap<Catalog>>) {
-    let mut names = Catalog::default();
+    let mut names = Catalog { questions: library().iter().map(Question::of).collect(), ..Catalog::default() };
     if let Ok(relations) = relations(&session).await {
         names.relations = relations;
     }

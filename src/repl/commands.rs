@@ -20,6 +20,10 @@ pub enum Command {
     Expanded(Option<Expanded>),
     /// `\format`; `None` asks which it is.
     Format(Option<Format>),
+    /// `\queries`
+    Questions,
+    /// `\run NAME parameter=value …`
+    Run { name: String, arguments: Vec<(String, String)> },
     /// `\trace ID [all]`; the id may be cut short.
     Trace { id: String, all: bool },
     /// `\p`: the statement in the making.
@@ -40,6 +44,8 @@ pub const HELP: &[(&str, &str, &str)] = &[
     ("\\dt", "", "list relations"),
     ("\\dn", "", "list schemas"),
     ("\\df", "[PATTERN]", "list functions; * stands for anything"),
+    ("\\queries", "", "list the shipped questions and their parameters"),
+    ("\\run", "NAME [PARAMETER=VALUE …]", "ask a shipped question"),
     ("\\trace", "ID [all]", "draw a trace; the first digits of its id do"),
     ("\\format", "[NAME]", "set the output: table, csv, json, ndjson, markdown"),
     ("\\x", "[on|off|auto]", "show a record a block; auto: when a row is too wide"),
@@ -79,6 +85,16 @@ pub fn parse(text: &str) -> Result<Command> {
         ("\\x", [value]) => Command::Expanded(Some(if on_off(value, "\\x")? { Expanded::On } else { Expanded::Off })),
         ("\\format", []) => Command::Format(None),
         ("\\format", [format]) => Command::Format(Some(shown_format(format)?)),
+        ("\\queries", []) => Command::Questions,
+        ("\\run", []) => {
+            return Err(
+                Error::bad_input("\\run needs the name of a shipped question").with_hint("\\queries lists them")
+            );
+        }
+        ("\\run", [name, arguments @ ..]) => {
+            let arguments = arguments.iter().map(|argument| assignment(argument)).collect::<Result<_>>()?;
+            Command::Run { name: (*name).to_owned(), arguments }
+        }
         ("\\trace", [id]) => Command::Trace { id: (*id).to_owned(), all: false },
         ("\\trace", [id, "all"]) => Command::Trace { id: (*id).to_owned(), all: true },
         ("\\trace", []) => return Err(Error::bad_input("\\trace needs a trace id, or the first digits of one")),
@@ -116,6 +132,14 @@ fn shown_format(name: &str) -> Result<Format> {
     }
 }
 
+fn assignment(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        Error::bad_input(format!("\"{text}\" is not parameter=value"))
+            .with_hint("\\queries shows what each question takes")
+    })?;
+    Ok((name.trim_start_matches(':').to_owned(), value.to_owned()))
+}
+
 /// Cuts at spaces; single quotes keep spaces in a word, and two of them inside quotes are one.
 fn words(text: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
@@ -149,6 +173,10 @@ mod tests {
 
     #[test]
     fn commands_are_read() {
+        let run = |arguments: &[(&str, &str)]| Command::Run {
+            name: "slow".to_owned(),
+            arguments: arguments.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        };
         let cases = [
             ("\\d", Command::Relations),
             ("\\dt+ ;", Command::Relations),
@@ -159,6 +187,8 @@ mod tests {
             ("\\x auto", Command::Expanded(Some(Expanded::Auto))),
             ("\\format ndjson", Command::Format(Some(Format::Ndjson))),
             ("\\trace 5B8E all", Command::Trace { id: "5B8E".to_owned(), all: true }),
+            ("\\run slow", run(&[])),
+            ("\\run slow since='2 hours' :who='it''s' x=", run(&[("since", "2 hours"), ("who", "it's"), ("x", "")])),
             ("\\q;", Command::Quit),
         ];
         for (text, expected) in cases {
@@ -174,6 +204,8 @@ mod tests {
             ("\\timing maybe", "\\timing takes on or off, not \"maybe\""),
             ("\\p all", "\\p does not take \"all\""),
             ("\\format parquet", "parquet is bytes that no terminal shows"),
+            ("\\run", "\\run needs the name of a shipped question"),
+            ("\\run x y", "\"y\" is not parameter=value"),
             ("\\trace", "\\trace needs a trace id, or the first digits of one"),
             ("\\d 'x", "a quote is not closed"),
         ];

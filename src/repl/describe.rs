@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use crate::engine::Session;
 use crate::error::{Error, Result};
@@ -42,14 +42,29 @@ fn quoted(relation: &str) -> Result<String> {
 }
 
 fn rows(schema: &Schema) -> Result<RecordBatch> {
-    let fields = schema.fields();
-    let names: StringArray = fields.iter().map(|field| Some(field.name().as_str())).collect();
-    let types: StringArray = fields.iter().map(|field| Some(type_name(field.data_type()))).collect();
-    let nulls: StringArray =
-        fields.iter().map(|field| Some(if field.is_nullable() { "" } else { "not null" })).collect();
+    let mut rows: Vec<(String, String, bool)> = Vec::new();
+    for field in schema.fields() {
+        rows.push((field.name().clone(), type_name(field.data_type()), field.is_nullable()));
+        rows.extend(parts(field.name(), field.data_type()));
+    }
+    let names: StringArray = rows.iter().map(|(name, ..)| Some(name)).collect();
+    let types: StringArray = rows.iter().map(|(_, name, _)| Some(name)).collect();
+    let nulls: StringArray = rows.iter().map(|(.., nullable)| Some(if *nullable { "" } else { "not null" })).collect();
     let columns = [("Column", names), ("Type", types), ("Nullable", nulls)];
     RecordBatch::try_from_iter(columns.map(|(name, column)| (name, Arc::new(column) as ArrayRef)))
         .map_err(|error| Error::internal(error.to_string()))
+}
+
+/// The parts of a column that is a row or a list of rows, as `events[].name`.
+fn parts(column: &str, data_type: &DataType) -> Vec<(String, String, bool)> {
+    let (prefix, data_type) = match data_type {
+        DataType::List(item) | DataType::LargeList(item) => (format!("{column}[]"), item.data_type()),
+        other => (column.to_owned(), other),
+    };
+    let DataType::Struct(parts) = data_type else { return Vec::new() };
+    let part =
+        |part: &Arc<Field>| (format!("{prefix}.{}", part.name()), type_name(part.data_type()), part.is_nullable());
+    parts.iter().map(part).collect()
 }
 
 /// The type as PostgreSQL names it, where PostgreSQL has it.
@@ -88,12 +103,7 @@ fn type_name(data_type: &DataType) -> String {
         List(item) | LargeList(item) | FixedSizeList(item, _) | ListView(item) | LargeListView(item) => {
             format!("{}[]", type_name(item.data_type()))
         }
-        Struct(parts) => {
-            let part = |part: &Arc<datafusion::arrow::datatypes::Field>| {
-                format!("{} {}", part.name(), type_name(part.data_type()))
-            };
-            format!("row({})", parts.iter().map(part).collect::<Vec<_>>().join(", "))
-        }
+        Struct(_) => "row".to_owned(),
         other => other.to_string().to_lowercase(),
     }
 }
@@ -101,7 +111,7 @@ fn type_name(data_type: &DataType) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::schema::{attribute_map_type, physical_schema};
+    use crate::model::schema::{attribute_map_type, event_fields, link_fields, physical_schema};
 
     #[test]
     fn a_name_can_only_be_a_name() {
@@ -118,6 +128,7 @@ mod tests {
         assert_eq!(type_name(&attribute_map_type()), "map(text, text)");
         assert_eq!(type_name(&DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))), "timestamptz(9)");
         let batch = rows(&physical_schema()).expect("rows");
-        assert_eq!(batch.num_rows(), physical_schema().fields().len());
+        let parts = event_fields().len() + link_fields().len();
+        assert_eq!(batch.num_rows(), physical_schema().fields().len() + parts);
     }
 }

@@ -14,9 +14,9 @@ use super::commands::{self, Command, HELP};
 use super::editor::{Editor, Read};
 use super::output::{Terminal, Visible, error_lines, is_closed_pipe};
 use super::splitter::{Item, Script, Splitter};
-use super::text::{Line, Style, fit};
+use super::text::{Line, Style, fit, width};
 use super::{describe, query, trace, waterfall};
-use crate::engine::{Engine, Outcome, Session};
+use crate::engine::{Engine, LibraryQuery, Outcome, Session, library};
 use crate::error::{Error, Kind, Result};
 use crate::render::{self, Expanded, Format, RenderOptions};
 
@@ -215,10 +215,19 @@ impl Shell {
                 Next::GoOn
             }
         };
-        if self.timing && matches!(item, Item::Statement(_)) {
-            self.say(&[Line::of(Style::Plain, format!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3))])?;
+        if matches!(item, Item::Statement(_)) {
+            self.say_time(started)?;
         }
         Ok(next)
+    }
+
+    fn say_time(&self, started: Instant) -> Result<()> {
+        match self.timing {
+            true => {
+                self.say(&[Line::of(Style::Plain, format!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3))])
+            }
+            false => Ok(()),
+        }
     }
 
     async fn statement(&self, script: &Script) -> Result<()> {
@@ -259,11 +268,26 @@ impl Shell {
                 self.format = value.unwrap_or(self.format);
                 self.say_setting("Output format", self.format.name())?;
             }
+            Command::Questions => self.say(&questions())?,
+            Command::Run { name, arguments } => self.question(&name, &arguments).await?,
             Command::Trace { id, all } => self.trace(&id, all).await?,
             Command::SqlHelp => self.say(&[Line::of(Style::Plain, include_str!("sql_help.txt").trim_end())])?,
             Command::Help => self.say(&help())?,
         }
         Ok(Next::GoOn)
+    }
+
+    async fn question(&self, name: &str, arguments: &[(String, String)]) -> Result<()> {
+        let arguments: Vec<(&str, &str)> = arguments.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let started = Instant::now();
+        let text = LibraryQuery::find(name)?.bind(&arguments)?;
+        let asked = self.statement(&Script { text, line: 1, expanded: false }).await;
+        asked.map_err(|mut error| {
+            // The position is in a text that the user did not write.
+            error.position = None;
+            error
+        })?;
+        self.say_time(started)
     }
 
     async fn trace(&self, typed: &str, all: bool) -> Result<()> {
@@ -396,6 +420,29 @@ fn help() -> Vec<Line> {
         line
     };
     HELP.iter().map(line).collect()
+}
+
+/// The shipped questions, each with its purpose and what it takes.
+fn questions() -> Vec<Line> {
+    let mut lines = Vec::new();
+    for question in library() {
+        let mut head = Line::of(Style::Bold, question.name);
+        head.push(Style::Plain, format!("  {}", question.title));
+        lines.push(head);
+        lines.push(Line::of(Style::Plain, format!("    {}", question.purpose)));
+        for parameter in &question.parameters {
+            let value = match parameter.default.contains(char::is_whitespace) || parameter.default.is_empty() {
+                true => format!("'{}'", parameter.default),
+                false => parameter.default.clone(),
+            };
+            let assignment = format!("    {}={value}", parameter.name);
+            let mut line = Line::of(Style::Number, fit(&assignment, width(&assignment).max(28), ""));
+            line.push(Style::Dim, format!("  {}", parameter.purpose));
+            lines.push(line);
+        }
+    }
+    lines.push(Line::of(Style::Dim, "\\run NAME asks one; \\run NAME PARAMETER=VALUE changes what is shown above"));
+    lines
 }
 
 #[cfg(test)]
