@@ -4,6 +4,7 @@
 //! - `facts`: real traces answer what a separate program computed.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `layering`: folders depend downwards only.
+//! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
@@ -17,6 +18,7 @@ mod crash;
 mod facts;
 mod ingest_faults;
 mod layering;
+mod otlp_fixtures;
 mod otlp_server;
 mod pg;
 mod pg_simple;
