@@ -7,6 +7,7 @@
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
+//! - `slt`: the SQL scripts, in four states of the store that must agree.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
 //! - `store_foreign`: other programs read the table.
 //! - `store_support`: requests and span ids for the store's topics.
@@ -23,6 +24,7 @@ mod otlp_server;
 mod pg;
 mod pg_simple;
 mod sdk;
+mod slt;
 mod store_crash;
 mod store_foreign;
 mod store_support;

@@ -132,6 +132,12 @@ impl Sketch {
             return None;
         }
         let rank = nearest_rank(level, self.count);
+        if !self.retracted && rank == 1 {
+            return Some(self.min);
+        }
+        if !self.retracted && rank == self.count {
+            return Some(self.max);
+        }
         let mut seen = 0;
         let mut found = None;
         self.for_each(|key, count| {

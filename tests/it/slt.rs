@@ -1,0 +1,179 @@
+//! The SQL scripts of `tests/slt`, in four states of the store that must agree.
+//!
+//! A folder is a data set: `shop` is the fixture beside the tests, `trainticket` the shared sample of real traces.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::StreamExt;
+use spanhouse::engine::{Engine, EngineSettings, Outcome, Session};
+use spanhouse::error::Error;
+use spanhouse::otlp::{decode_export, json_to_protobuf};
+use spanhouse::store::{Store, StoreSettings};
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+use tempfile::TempDir;
+
+use crate::support::shared_data;
+
+/// Where the spans are when the scripts run.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Fresh,
+    Sealed,
+    Half,
+    /// Half sealed, then the process died and another opened what it left on disk.
+    Reopened,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shop_scripts_agree_in_all_states() {
+    let data = manifest().join("tests/fixtures/shop.jsonl");
+    run_folder("shop", &data).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trainticket_scripts_agree_in_all_states() {
+    let Some(shared) = shared_data("trainticket_scripts_agree_in_all_states") else { return };
+    run_folder("trainticket", &shared.join("trainticket.sample.jsonl")).await;
+}
+
+#[test]
+fn no_script_is_forgotten() {
+    for entry in fs::read_dir(manifest().join("tests/slt")).expect("scripts") {
+        let path = entry.expect("entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(path.is_dir() && ["shop", "trainticket"].contains(&name.as_str()), "nothing runs tests/slt/{name}");
+        assert!(!scripts(&name).is_empty(), "tests/slt/{name} has no scripts");
+    }
+}
+
+fn manifest() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn scripts(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(manifest().join("tests/slt").join(folder)).expect("folder");
+    let mut scripts: Vec<_> = entries.map(|entry| entry.expect("entry").path()).collect();
+    scripts.sort();
+    for script in &scripts {
+        assert!(script.extension().is_some_and(|extension| extension == "slt"), "{} is no script", script.display());
+    }
+    scripts
+}
+
+async fn run_folder(folder: &str, data: &Path) {
+    for state in [State::Fresh, State::Sealed, State::Half, State::Reopened] {
+        let loaded = load(data, state).await;
+        let engine = Engine::new(loaded.store.clone(), EngineSettings::default()).expect("engine");
+        for script in scripts(folder) {
+            let engine = engine.clone();
+            let mut runner = Runner::new(move || {
+                let session = engine.session();
+                async move { Ok(Connection(session)) }
+            });
+            if let Err(e) = runner.run_file_async(&script).await {
+                panic!("{state:?}: {}", e.display(false));
+            }
+        }
+    }
+}
+
+struct Loaded {
+    store: Arc<Store>,
+    _folders: Vec<TempDir>,
+}
+
+async fn load(data: &Path, state: State) -> Loaded {
+    let folder = TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let text = fs::read_to_string(data).expect("data");
+    let requests: Vec<&str> = text.lines().collect();
+    let half = match state {
+        State::Fresh => 0,
+        State::Sealed => requests.len(),
+        State::Half | State::Reopened => requests.len() / 2,
+    };
+    append(&store, &requests[..half]).await;
+    if half > 0 {
+        store.seal().await.expect("sealed");
+    }
+    append(&store, &requests[half..]).await;
+    if !matches!(state, State::Reopened) {
+        return Loaded { store, _folders: vec![folder] };
+    }
+    // What a killed process leaves is what is on disk now.
+    let left = TempDir::new().expect("folder");
+    copy(folder.path(), left.path());
+    let store = Store::open(left.path(), StoreSettings::default()).await.expect("reopened");
+    Loaded { store, _folders: vec![folder, left] }
+}
+
+async fn append(store: &Store, requests: &[&str]) {
+    for request in requests {
+        let payload = json_to_protobuf(request.as_bytes()).expect("OTLP JSON");
+        let decoded = decode_export(&payload).expect("OTLP");
+        assert_eq!(decoded.refusals.rejected_spans, 0);
+        store.append(payload.into(), decoded.batch).await.expect("appended");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("folder") {
+        let entry = entry.expect("entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("type").is_dir() {
+            fs::create_dir_all(&target).expect("made");
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+struct Connection(Session);
+
+/// An error as scripts match it: SQLSTATE, text, hint.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {}{}", .0.sqlstate(), .0, .0.hint.as_ref().map(|hint| format!(" [{hint}]")).unwrap_or_default())]
+struct Shown(Error);
+
+#[async_trait::async_trait]
+impl AsyncDB for Connection {
+    type Error = Shown;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Shown> {
+        let mut output = DBOutput::StatementComplete(0);
+        for statement in self.0.prepare(sql).await.map_err(Shown)? {
+            output = match self.0.execute(&statement, &[]).await.map_err(Shown)? {
+                Outcome::Command(_) => DBOutput::StatementComplete(0),
+                Outcome::Rows(mut rows) => {
+                    let mut shown = Vec::new();
+                    while let Some(batch) = rows.stream.next().await {
+                        shown.extend(show(&batch.map_err(Shown)?));
+                    }
+                    DBOutput::Rows { types: vec![DefaultColumnType::Any; rows.schema.fields().len()], rows: shown }
+                }
+            };
+        }
+        Ok(output)
+    }
+
+    async fn shutdown(&mut self) {}
+}
+
+fn show(batch: &datafusion::arrow::array::RecordBatch) -> Vec<Vec<String>> {
+    let options = FormatOptions::default().with_null("NULL");
+    let columns: Vec<_> = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).expect("a format"))
+        .collect();
+    let cell = |column: &ArrayFormatter<'_>, row| match column.value(row).to_string() {
+        text if text.is_empty() => "(empty)".to_string(),
+        text => text,
+    };
+    (0..batch.num_rows()).map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect()
+}
