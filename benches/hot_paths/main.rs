@@ -1,7 +1,8 @@
 //! What ingest and queries spend their time on, one module a folder of the source.
 
+mod decode;
 mod requests;
 mod store;
 
-criterion::criterion_group!(benches, store::wal_append, store::seal);
+criterion::criterion_group!(benches, decode::decode, store::wal_append, store::seal);
 criterion::criterion_main!(benches);
