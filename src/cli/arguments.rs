@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{self, Exit};
-use super::{config, generate, import, repl, serve, sql};
+use super::{config, demo, generate, import, repl, serve, sql};
 use crate::error::{Error, Result};
 
 const EXAMPLES: &str = "\
@@ -19,13 +19,13 @@ Start here:
 /// A warehouse for OpenTelemetry traces that answers SQL.
 #[derive(Debug, Parser)]
 #[command(name = "spanhouse", version, max_term_width = 110, after_help = EXAMPLES,
-    after_long_help = const_format(), subcommand_required = true, arg_required_else_help = true)]
+    after_long_help = long_after_help(), subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-fn const_format() -> String {
+fn long_after_help() -> String {
     format!("{EXAMPLES}\n{}", exit::HELP)
 }
 
@@ -34,7 +34,7 @@ enum Command {
     Serve(serve::Arguments),
     Import(import::Arguments),
     Generate(generate::Arguments),
-
+    Demo(demo::Arguments),
     Sql(sql::Arguments),
     Repl(repl::Arguments),
     Config(config::Arguments),
@@ -73,6 +73,7 @@ fn run(command: Command) -> Result<Exit> {
             Command::Import(arguments) => import::run(arguments).await,
             Command::Generate(arguments) => generate::run(arguments).await,
 
+            Command::Demo(arguments) => demo::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Repl(arguments) => repl::run(arguments).await,
             Command::Config(arguments) => config::run(&arguments),

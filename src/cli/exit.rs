@@ -4,11 +4,12 @@ use std::error::Error as _;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use super::settings::INVALID_SETTING;
 use super::terminal;
 use crate::error::{Error, Kind};
 
 /// The SQLSTATE of something that another process holds.
-const OBJECT_IN_USE: &str = "55006";
+pub(super) const OBJECT_IN_USE: &str = "55006";
 
 /// Exit codes, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl Exit {
     pub(super) fn of(error: &Error) -> Self {
         match error.kind {
             _ if error.sqlstate() == OBJECT_IN_USE => Self::InUse,
+            _ if error.sqlstate() == INVALID_SETTING => Self::Usage,
             Kind::Corrupt => Self::Damaged,
             _ => Self::Failure,
         }

@@ -11,8 +11,11 @@ use crate::error::{Error, Result};
 
 /// Starts the log.
 pub(super) fn start(filter: &str, format: LogFormat) -> Result<()> {
-    let filter: EnvFilter =
-        filter.parse().map_err(|why| Error::bad_input(format!("\"{filter}\" is not a log filter: {why}")))?;
+    // Says of files that lack a column's statistics that they lack them, file by file and statement by statement.
+    let quiet = if filter.contains("datafusion") { "" } else { ",datafusion_common::pruning=error" };
+    let filter: EnvFilter = format!("{filter}{quiet}")
+        .parse()
+        .map_err(|why| Error::bad_input(format!("\"{filter}\" is not a log filter: {why}")))?;
     let builder = SubscriberBuilder::default()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -8,6 +8,7 @@
 mod arguments;
 mod config;
 mod data;
+mod demo;
 
 mod exit;
 mod generate;

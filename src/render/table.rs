@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use unicode_width::UnicodeWidthStr;
 
@@ -89,7 +89,12 @@ impl TableRows {
             return Ok(None);
         }
         let mut raw = String::new();
-        push_text(column, row, &mut raw)?;
+        match (self.options.decimals, column.data_type()) {
+            (Some(decimals), DataType::Float64) => {
+                raw = format!("{:.decimals$}", column.as_primitive::<Float64Type>().value(row));
+            }
+            _ => push_text(column, row, &mut raw)?,
+        }
         let mut text = match sanitize(&raw) {
             std::borrow::Cow::Borrowed(_) => raw,
             std::borrow::Cow::Owned(safe) => safe,

@@ -35,13 +35,23 @@ pub struct RenderOptions {
     pub null: Option<String>,
     /// Where a table cuts a long value.
     pub max_cell_chars: Option<usize>,
+    /// To how many decimals a table rounds floating-point numbers; not at all when not set.
+    pub decimals: Option<usize>,
     /// Whether a table ends with its row count.
     pub footer: bool,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { expanded: Expanded::Off, width: None, color: false, null: None, max_cell_chars: None, footer: true }
+        Self {
+            expanded: Expanded::Off,
+            width: None,
+            color: false,
+            null: None,
+            max_cell_chars: None,
+            decimals: None,
+            footer: true,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one integration binary: each module is a topic.
 //!
+//! - `cli`: the built program's commands, as a shell runs them.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `facts`: real traces answer what a separate program computed.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
@@ -15,6 +16,7 @@
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
 //! - `pg_simple`: the simple protocol, through a client library.
 
+mod cli;
 mod crash;
 mod facts;
 mod ingest_faults;

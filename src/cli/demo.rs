@@ -1,0 +1,187 @@
+//! `demo`: a server with made-up traces, the shipped questions answered, and how to go on.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::Utc;
+use clap::Args;
+use tempfile::TempDir;
+
+use super::exit::{Exit, OBJECT_IN_USE};
+use super::house::House;
+use super::import::Senders;
+use super::serve::{StopSignals, print_addresses, wait_and_stop};
+use super::settings::{SettingFlags, Settings};
+use super::{logging, sql, terminal};
+use crate::engine::{Engine, LibraryQuery, Outcome, Rows, library};
+use crate::error::{Error, Result};
+use crate::generate::{Generator, Limit, Parameters};
+use crate::ingest::{ClientSettings, ExportClient};
+use crate::render::{Expanded, Format, RenderOptions, write_all};
+
+const EXAMPLES: &str = "\
+Examples:
+  spanhouse demo
+  spanhouse demo --spans 1000000 --dir ./demo-data
+  spanhouse demo --exit
+
+The traces end now and come over real OTLP/gRPC. Ports are serve's defaults; when one is taken, a free one is used instead.
+Without --dir the data goes when the demo ends.";
+
+/// See it work: a server, made-up traces, and answers to the shipped questions
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// How many spans to make
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    spans: u64,
+    /// What decides the traces
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Keep the data in this directory
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Stop after the answers
+    #[arg(long)]
+    exit: bool,
+}
+
+/// Rows that are shown of an answer.
+const SHOWN_ROWS: &str = "5";
+/// Letters that are shown of a value.
+const SHOWN_CHARS: usize = 48;
+/// Decimals that are shown of a number.
+const SHOWN_DECIMALS: usize = 2;
+/// How many spans a visit to the shop has on average, to have the traces end about now.
+const SPANS_PER_VISIT: u64 = 33;
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
+    logging::start("warn", Default::default())?;
+    let mut stop = StopSignals::listen()?;
+    let (own_dir, dir) = match &arguments.dir {
+        Some(dir) => (None, dir.clone()),
+        None => {
+            let own = TempDir::with_prefix("spanhouse-demo-")
+                .map_err(|error| Error::io("cannot make a temporary folder", error))?;
+            let path = own.path().to_owned();
+            (Some(own), path)
+        }
+    };
+    let house = start(&dir).await?;
+    println!("spanhouse {} serves a demo; data in {}", env!("CARGO_PKG_VERSION"), dir.display());
+    print_addresses(&house.addresses);
+    let shown = tokio::select! {
+        shown = show(&house, &arguments) => shown,
+        () = stop.next() => {
+            house.stop().await?;
+            return Ok(Exit::Success);
+        }
+    };
+    if let Err(error) = shown {
+        house.stop().await?;
+        return Err(error);
+    }
+    if arguments.exit {
+        house.stop().await?;
+        return Ok(Exit::Success);
+    }
+    print_next_steps(&house);
+    let exit = wait_and_stop(house, stop).await;
+    drop(own_dir);
+    exit
+}
+
+/// Starts a server on serve's ports, or on free ones where those are taken.
+async fn start(dir: &std::path::Path) -> Result<House> {
+    match House::start(settings(dir, false)?).await {
+        Err(error) if error.sqlstate() == OBJECT_IN_USE && error.message.starts_with("port") => {
+            println!("{error}; taking free ports instead");
+            House::start(settings(dir, true)?).await
+        }
+        started => started,
+    }
+}
+
+fn settings(dir: &std::path::Path, free_ports: bool) -> Result<Settings> {
+    let mut given = vec![("data_dir", dir.to_string_lossy().into_owned())];
+    if free_ports {
+        given.extend(["otlp_grpc", "otlp_http", "postgres"].map(|name| (name, "127.0.0.1:0".to_owned())));
+    }
+    SettingFlags { given, config: None }.settings()
+}
+
+/// Sends the traces and answers every shipped question.
+async fn show(house: &House, arguments: &Arguments) -> Result<()> {
+    let Some(address) = house.addresses.otlp_grpc else {
+        return Err(Error::bad_input("the demo needs the OTLP/gRPC listener: do not set otlp_grpc to off"));
+    };
+    let started = Instant::now();
+    let traces = send(&format!("http://{address}"), arguments).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "\nSent {} spans in {traces} traces over OTLP/gRPC in {seconds:.1} s; all of them are on disk and can be asked about.",
+        arguments.spans
+    );
+    for question in library() {
+        answer(&house.engine, question).await?;
+    }
+    Ok(())
+}
+
+async fn send(endpoint: &str, arguments: &Arguments) -> Result<u64> {
+    let visits_per_second = Parameters::default().visits_per_second;
+    let lasting = Duration::from_secs(arguments.spans / (SPANS_PER_VISIT * u64::from(visits_per_second)) + 1);
+    let now_ns = Utc::now().timestamp_nanos_opt().and_then(|now| u64::try_from(now).ok()).unwrap_or(0);
+    let start_ns = now_ns.saturating_sub(u64::try_from(lasting.as_nanos()).unwrap_or(0));
+    let limit = Limit::Spans(arguments.spans);
+    let mut generator = Generator::new(Parameters { seed: arguments.seed, start_ns, limit, ..Parameters::default() });
+    let mut senders = Senders::new(ExportClient::new(endpoint, &ClientSettings::default())?);
+    let bar = terminal::bar(arguments.spans, "{bar:40} {human_pos}/{human_len} spans  {per_sec}");
+    // Not a `for` loop: the facts are asked of the generator afterwards.
+    while let Some(request) = generator.next() {
+        senders.send(Bytes::from(request.payload), |_| Ok(())).await?;
+        bar.inc(request.spans as u64);
+    }
+    senders.finish(|_| Ok(())).await?;
+    bar.finish_and_clear();
+    Ok(generator.facts().traces)
+}
+
+/// Runs one shipped question and shows the first rows of its answer.
+async fn answer(engine: &Arc<Engine>, question: &LibraryQuery) -> Result<()> {
+    let limited = question.parameters.iter().any(|parameter| parameter.name == "limit");
+    let values: &[(&str, &str)] = if limited { &[("limit", SHOWN_ROWS)] } else { &[] };
+    let text = question.bind(values)?;
+    let (bold, plain) = match terminal::color(io::IsTerminal::is_terminal(&io::stdout())) {
+        true => ("\x1b[1m", "\x1b[0m"),
+        false => ("", ""),
+    };
+    println!("\n{bold}{}{plain}  ({})\n{}\n", question.title, question.name, question.purpose.trim());
+    let (session, started) = (engine.session(), Instant::now());
+    let options = RenderOptions {
+        expanded: Expanded::Off,
+        max_cell_chars: Some(SHOWN_CHARS),
+        decimals: Some(SHOWN_DECIMALS),
+        footer: false,
+        ..sql::render_options(true)
+    };
+    for statement in session.prepare(&text).await? {
+        if let Outcome::Rows(Rows { schema, stream, .. }) = session.execute(&statement, &[]).await? {
+            write_all(Format::Table, schema, stream, &options, io::stdout()).await?;
+        }
+    }
+    println!("({:.0} ms)", started.elapsed().as_secs_f64() * 1000.0);
+    io::stdout().flush().map_err(|error| Error::io("cannot write the result", error))
+}
+
+fn print_next_steps(house: &House) {
+    println!("\nThe server stays up. Ask it yourself:\n");
+    print_addresses(&house.addresses);
+    println!(
+        "\n  SELECT service_name, quantile(0.95)(duration_ms) AS p95_ms, count(*) AS spans\n  \
+         FROM spans WHERE span_kind = 'SERVER' GROUP BY 1 ORDER BY 2 DESC;\n\nStop with Ctrl-C."
+    );
+}

@@ -1,0 +1,278 @@
+//! The built program's commands, as a shell runs them: output, files and exit codes.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Exit codes that `--help` promises.
+const SUCCESS: i32 = 0;
+const FAILURE: i32 = 1;
+const USAGE: i32 = 2;
+const IN_USE: i32 = 3;
+
+/// What a command said and how it ended.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs `spanhouse` in `folder`, without settings from this process's environment.
+fn spanhouse(folder: &Path, arguments: &[&str]) -> Ran {
+    ran(command(folder, arguments).output().expect("spanhouse starts"))
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spanhouse"));
+    command.current_dir(folder).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SPANHOUSE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// One request with one span, as OTLP JSON.
+fn request(trace_id: &str) -> Value {
+    let span = json!({"traceId": trace_id, "spanId": "b7ad6b7169203331", "name": "GET /",
+        "startTimeUnixNano": "1700000000123456789", "endTimeUnixNano": "1700000001000000000", "kind": 2});
+    json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+}
+
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+
+#[test]
+fn help_teaches_every_command_and_the_exit_codes() {
+    let folder = folder();
+    let help = spanhouse(folder.path(), &["--help"]);
+    assert_eq!(help.code, SUCCESS);
+    for name in ["serve", "import", "generate", "demo", "sql", "repl", "config"] {
+        assert!(help.out.contains(&format!("\n  {name} ")), "{name} is in {}", help.out);
+        let help = spanhouse(folder.path(), &[name, "--help"]);
+        assert_eq!(help.code, SUCCESS, "{name}");
+        assert!(name == "config" || help.out.contains("Examples:"), "{name} shows examples");
+    }
+    assert!(help.out.contains("Exit codes:"));
+    assert!(!help.out.contains('\x1b'), "no colour without a terminal");
+    let wrong = spanhouse(folder.path(), &["serv"]);
+    assert_eq!(wrong.code, USAGE);
+    assert!(wrong.err.contains("serve"), "the near command is named: {}", wrong.err);
+}
+
+#[test]
+fn config_check_tells_all_mistakes_and_show_tells_origins() {
+    let folder = folder();
+    fs::write(folder.path().join("spanhouse.toml"), "postgras = \"x\"\nseal_after = \"soon\"\n").expect("written");
+    let checked = spanhouse(folder.path(), &["config", "check"]);
+    assert_eq!(checked.code, USAGE);
+    assert!(
+        checked.err.contains("spanhouse.toml:1: there is no setting postgras: did you mean postgres?"),
+        "{}",
+        checked.err
+    );
+    assert!(checked.err.contains("spanhouse.toml:2: seal_after: \"soon\" is not a duration"), "{}", checked.err);
+    assert!(checked.err.contains("2 mistakes."), "{}", checked.err);
+    let served = spanhouse(folder.path(), &["serve"]);
+    assert_eq!(served.code, USAGE, "{}", served.err);
+
+    fs::write(folder.path().join("other.toml"), "seal_after = \"5m\"\n").expect("written");
+    assert_eq!(spanhouse(folder.path(), &["config", "check", "other.toml"]).code, SUCCESS);
+    let mut show = command(folder.path(), &["config", "show", "--config", "other.toml", "--log", "warn"]);
+    let shown = ran(show.env("SPANHOUSE_POSTGRES", "127.0.0.1:6000").output().expect("spanhouse starts"));
+    let line = |name: &str| shown.out.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(line("seal_after").ends_with("# other.toml:1"), "{}", shown.out);
+    assert!(line("postgres").contains("\"127.0.0.1:6000\"") && line("postgres").ends_with("# SPANHOUSE_POSTGRES"));
+    assert!(line("log =").ends_with("# --log"), "{}", shown.out);
+    assert!(line("data_dir").ends_with("# default"));
+    // What is shown is a settings file that gives the same.
+    fs::write(folder.path().join("again.toml"), &shown.out).expect("written");
+    assert_eq!(spanhouse(folder.path(), &["config", "check", "again.toml"]).code, SUCCESS);
+}
+
+#[test]
+fn generate_repeats_itself_and_its_facts_hold_after_import() {
+    let folder = folder();
+    let made = |name: &str, seed: &str| {
+        let arguments = ["generate", "--spans", "5000", "--seed", seed, "--out", name, "--facts", "facts.json"];
+        let ran = spanhouse(folder.path(), &arguments);
+        assert_eq!(ran.code, SUCCESS, "{}", ran.err);
+        fs::read(folder.path().join(name)).expect("made")
+    };
+    assert_eq!(made("a.otlp.zst", "3"), made("b.otlp.zst", "3"));
+    assert_ne!(made("c.otlp", "3"), made("d.otlp", "4"));
+    made("e.jsonl.gz", "3");
+    let facts: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("facts.json")).expect("facts")).expect("JSON");
+
+    let imported = spanhouse(folder.path(), &["import", "a.otlp.zst", "--data-dir", "data"]);
+    assert_eq!(imported.code, SUCCESS, "{}{}", imported.out, imported.err);
+    assert!(imported.out.starts_with(&format!("5000 spans in {} traces", facts["traces"])), "{}", imported.out);
+    let sql = "SELECT count(*) AS spans, count(DISTINCT trace_id) AS traces, \
+               count(*) FILTER (WHERE status_code = 'ERROR') AS errors, \
+               count(*) FILTER (WHERE parent_span_id IS NULL) AS roots FROM spans";
+    let asked = spanhouse(folder.path(), &["sql", "--data-dir", "data", "--format", "ndjson", sql]);
+    let row: Value = serde_json::from_str(&asked.out).unwrap_or_else(|_| panic!("{}{}", asked.out, asked.err));
+    for name in ["spans", "traces", "errors", "roots"] {
+        assert_eq!(row[name], facts[name], "{name}");
+    }
+    // The same traces as gzipped JSON lines are the same spans.
+    let imported = spanhouse(folder.path(), &["import", "e.jsonl.gz", "--data-dir", "data2"]);
+    assert_eq!(imported.code, SUCCESS, "{}{}", imported.out, imported.err);
+    assert!(imported.out.starts_with(&format!("5000 spans in {} traces", facts["traces"])), "{}", imported.out);
+}
+
+#[test]
+fn import_names_what_it_refuses_with_its_place() {
+    let folder = folder();
+    let lines = [
+        request(TRACE_ID).to_string(),
+        "{\"resourceSpans\": [{]}".to_owned(),
+        request("00000000000000000000000000000000").to_string(),
+        json!({"data": [{"traceID": "1"}]}).to_string(),
+    ];
+    fs::write(folder.path().join("mixed.jsonl"), lines.join("\n")).expect("written");
+    fs::write(folder.path().join("text.txt"), "hello\n").expect("written");
+    fs::write(folder.path().join("torn.otlp"), [9, 0x0a, 7, 0x12]).expect("written");
+    let ran = spanhouse(folder.path(), &["import", "mixed.jsonl", "text.txt", "torn.otlp", "--data-dir", "data"]);
+    assert_eq!(ran.code, FAILURE, "{}{}", ran.out, ran.err);
+    assert!(ran.out.starts_with("1 spans in 1 traces"), "{}", ran.out);
+    for wanted in [
+        "mixed.jsonl: line 2, record 2: refused: ",
+        "mixed.jsonl: line 3, record 3: 1 span refused: ",
+        "mixed.jsonl: line 4, record 4: refused: there is no resourceSpans in it: it looks like Jaeger JSON",
+        "text.txt: byte 0: refused: it is neither OTLP protobuf nor JSON",
+        "torn.otlp: byte 0, record 1: refused: the file ends 3 bytes into a record of 9",
+    ] {
+        assert!(ran.err.contains(wanted), "{wanted:?} is in {}", ran.err);
+    }
+    let missing = spanhouse(folder.path(), &["import", "nowhere.otlp", "--data-dir", "data"]);
+    assert_eq!(missing.code, FAILURE);
+    assert!(missing.err.contains("nowhere.otlp"), "{}", missing.err);
+}
+
+#[test]
+fn sql_writes_every_format() {
+    let folder = folder();
+    fs::write(folder.path().join("one.json"), request(TRACE_ID).to_string()).expect("written");
+    assert_eq!(spanhouse(folder.path(), &["import", "one.json", "--data-dir", "data"]).code, SUCCESS);
+    let sql = "SELECT trace_id, timestamp, span_kind, trace_state, duration_ns FROM spans";
+    let asked = |format: &str| {
+        let ran = spanhouse(folder.path(), &["sql", "--data-dir", "data", "--format", format, sql]);
+        assert_eq!(ran.code, SUCCESS, "{}", ran.err);
+        ran.out
+    };
+    assert_eq!(
+        asked("csv"),
+        format!(
+            "trace_id,timestamp,span_kind,trace_state,duration_ns\n{TRACE_ID},2023-11-14 22:13:20.123456789+00,SERVER,,876543211\n"
+        )
+    );
+    let rows: Value = serde_json::from_str(&asked("json")).expect("JSON");
+    assert_eq!(rows[0]["timestamp"], "2023-11-14T22:13:20.123456789Z");
+    assert_eq!(rows[0]["trace_state"], Value::Null);
+    assert!(asked("table").ends_with("(1 row)\n"));
+    assert!(asked("markdown").starts_with("| trace_id | timestamp |"));
+    let written = ["sql", "--data-dir", "data", "--format", "parquet", "--output", "out.parquet", sql];
+    assert_eq!(spanhouse(folder.path(), &written).code, SUCCESS);
+    assert!(fs::read(folder.path().join("out.parquet")).expect("written").starts_with(b"PAR1"));
+
+    let wrong = spanhouse(folder.path(), &["sql", "--data-dir", "data", "SELECT nope FROM spans"]);
+    assert_eq!(wrong.code, FAILURE);
+    assert!(wrong.err.contains("nope"), "{}", wrong.err);
+    let nowhere = spanhouse(folder.path(), &["sql", "--data-dir", "nowhere", "SELECT 1"]);
+    assert_eq!(nowhere.code, FAILURE);
+    assert!(nowhere.err.contains("there is no data directory nowhere"), "{}", nowhere.err);
+}
+
+/// Starts `serve` on free ports and gives its addresses.
+fn serve(folder: &Path) -> (std::process::Child, Value) {
+    let ports = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0"];
+    let arguments = [&["serve", "--data-dir", "data", "--seal-after", "1h"][..], &ports].concat();
+    let mut child = command(folder, &arguments).spawn().expect("spanhouse starts");
+    let give_up = Instant::now() + Duration::from_secs(120);
+    loop {
+        let text = fs::read(folder.join("data/server.json")).unwrap_or_default();
+        if let Ok(addresses) = serde_json::from_slice(&text) {
+            return (child, addresses);
+        }
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            let mut said = String::new();
+            if let Some(mut err) = child.stderr.take() {
+                std::io::Read::read_to_string(&mut err, &mut said).expect("readable");
+            }
+            panic!("the server ended at its start with {status}: {said}");
+        }
+        assert!(Instant::now() < give_up, "the server does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn terminate(child: &std::process::Child) {
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(killed.success());
+}
+
+#[test]
+fn a_server_keeps_others_out_and_sealed_data_behind() {
+    let folder = folder();
+    let (child, addresses) = serve(folder.path());
+    let second = spanhouse(
+        folder.path(),
+        &["serve", "--data-dir", "data", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "off", "--postgres", "off"],
+    );
+    assert_eq!(second.code, IN_USE, "{}", second.err);
+    assert!(second.err.contains(&format!("is in use by process {}", child.id())), "{}", second.err);
+    let taken = addresses["otlp_grpc"].as_str().expect("an address");
+    let port = spanhouse(
+        folder.path(),
+        &["serve", "--data-dir", "other", "--otlp-grpc", taken, "--otlp-http", "off", "--postgres", "off"],
+    );
+    assert_eq!(port.code, IN_USE, "{}", port.err);
+    assert!(port.err.contains("(--otlp-grpc) is in use"), "{}", port.err);
+
+    // An import into the directory goes to its server; a reader sees what the server acknowledged.
+    fs::write(folder.path().join("one.json"), request(TRACE_ID).to_string()).expect("written");
+    let imported = spanhouse(folder.path(), &["import", "one.json", "--data-dir", "data"]);
+    assert_eq!(imported.code, SUCCESS, "{}{}", imported.out, imported.err);
+    assert!(imported.err.contains(&format!("sending to it at http://{taken}")), "{}", imported.err);
+    let count = ["sql", "--data-dir", "data", "--format", "csv", "SELECT count(*) AS n FROM spans"];
+    assert_eq!(spanhouse(folder.path(), &count).out, "n\n1\n");
+
+    terminate(&child);
+    let ended = ran(child.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, SUCCESS, "{}", ended.err);
+    assert!(ended.out.contains(&format!("OTLP/gRPC   http://{taken}")), "{}", ended.out);
+    assert!(!folder.path().join("data/server.json").exists());
+    assert_eq!(spanhouse(folder.path(), &count).out, "n\n1\n");
+    let table = fs::read_dir(folder.path().join("data/table")).expect("a table");
+    let partitions =
+        table.filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().starts_with("date="));
+    assert_eq!(partitions.count(), 1, "the span was sealed");
+}
+
+#[test]
+fn the_demo_answers_the_shipped_questions_and_exits() {
+    let folder = folder();
+    let ran = spanhouse(folder.path(), &["demo", "--spans", "3000", "--dir", "demo", "--exit"]);
+    assert_eq!(ran.code, SUCCESS, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("Sent 3000 spans"), "{}", ran.out);
+    for question in spanhouse::engine::library() {
+        assert!(ran.out.contains(&format!("({})", question.name)), "{} is answered", question.name);
+    }
+    let count = ["sql", "--data-dir", "demo", "--format", "csv", "SELECT count(*) AS n FROM spans"];
+    assert_eq!(spanhouse(folder.path(), &count).out, "n\n3000\n");
+}
