@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
 use datafusion::arrow::compute::{cast, concat_batches};
-use datafusion::arrow::datatypes::{DataType, Int32Type};
+use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
+use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
@@ -94,6 +95,14 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         of_oid("pg_get_triggerdef", |_| None),
         of_oid("pg_get_ruledef", |_| None),
         of_oid("pg_get_function_sqlbody", |_| None),
+        of_oid("pg_tablespace_location", |_| None),
+        described("obj_description", DataType::Utf8),
+        described("shobj_description", DataType::Utf8),
+        described("col_description", DataType::Int32),
+        no_bytes("pg_table_size"),
+        no_bytes("pg_tablespace_size"),
+        no_bytes("pg_database_size"),
+        size_pretty(),
         visible("pg_function_is_visible"),
         visible("pg_type_is_visible"),
         visible("pg_operator_is_visible"),
@@ -114,6 +123,39 @@ fn of_oid(name: &str, value: fn(i32) -> Option<&'static str>) -> ScalarUDF {
     create_udf(name, vec![DataType::Int32], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
 }
 
+/// A comment on an object: there are none.
+fn described(name: &str, second: DataType) -> ScalarUDF {
+    let implementation = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None)));
+    create_udf(name, vec![DataType::Int32, second], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+}
+
+/// An object's size on disk: not known here, as the table belongs to the store.
+fn no_bytes(name: &str) -> ScalarUDF {
+    let implementation = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Int64(None)));
+    create_udf(name, vec![DataType::Int32], DataType::Int64, Volatility::Immutable, Arc::new(implementation))
+}
+
+/// Bytes as PostgreSQL shows them to people: in the largest unit that leaves at most five digits.
+fn size_pretty() -> ScalarUDF {
+    let implementation = |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+        let sizes: StringArray = arrays[0].as_primitive::<Int64Type>().iter().map(|bytes| bytes.map(pretty)).collect();
+        Ok(ColumnarValue::Array(Arc::new(sizes)))
+    };
+    create_udf("pg_size_pretty", vec![DataType::Int64], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+}
+
+fn pretty(bytes: i64) -> String {
+    let mut value = bytes;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        if value.unsigned_abs() < 10 * 1024 {
+            return format!("{value} {unit}");
+        }
+        value = (value + 512 * value.signum()) / 1024;
+    }
+    format!("{value} PB")
+}
+
 /// Whether an object is found without its schema: all are but temporary ones, of which there are none.
 fn visible(name: &str) -> ScalarUDF {
     let answer = name != "pg_is_other_temp_schema";
@@ -124,4 +166,18 @@ fn visible(name: &str) -> ScalarUDF {
         Ok(ColumnarValue::Array(Arc::new(answers)))
     };
     create_udf(name, vec![DataType::Int32], DataType::Boolean, Volatility::Immutable, Arc::new(implementation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_postgresql_writes_them() {
+        for (bytes, text) in
+            [(0, "0 bytes"), (10_239, "10239 bytes"), (10_240, "10 kB"), (-20_480, "-20 kB"), (5 << 30, "5120 MB")]
+        {
+            assert_eq!(pretty(bytes), text);
+        }
+    }
 }

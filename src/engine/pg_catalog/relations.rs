@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{Int16Type, Int32Type, SchemaRef};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, new_null_array};
+use datafusion::arrow::compute::{concat_batches, filter_record_batch};
+use datafusion::arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result};
@@ -49,6 +49,12 @@ impl PgCatalog {
         let relations = OidsByName::new(&batches)?;
         if let Some(attributes) = batches.get_mut("pg_attribute") {
             *attributes = futures::executor::block_on(typed(attributes, &listed, &relations))?;
+        }
+        if let Some(classes) = batches.get_mut("pg_class") {
+            *classes = with_nulls(classes, &["relacl", "reloptions"])?;
+        }
+        if let Some(databases) = batches.get_mut("pg_database") {
+            *databases = only_ours(databases)?;
         }
         let proc = rows(&inner, context, "pg_proc")?;
         batches.insert("pg_proc", functions::add_ours(&proc, relations.traces)?);
@@ -155,6 +161,24 @@ async fn typed(attributes: &RecordBatch, listed: &Listed, oids: &OidsByName) -> 
         attributes,
         &[("atttypid", Arc::new(Int32Array::from(types))), ("atttypmod", Arc::new(Int32Array::from(modifiers)))],
     )
+}
+
+/// Adds columns of text arrays, all NULL, that clients name and the crate lacks.
+fn with_nulls(batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch> {
+    let data_type = DataType::new_list(DataType::Utf8, true);
+    let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let mut columns = batch.columns().to_vec();
+    for name in names {
+        fields.push(Field::new(*name, data_type.clone(), true));
+        columns.push(new_null_array(&data_type, batch.num_rows()));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Leaves the one database that there is.
+fn only_ours(databases: &RecordBatch) -> Result<RecordBatch> {
+    let ours: BooleanArray = texts(databases, "datname")?.iter().map(|name| Some(name == CATALOG)).collect();
+    Ok(filter_record_batch(databases, &ours)?)
 }
 
 /// Puts other values into columns.

@@ -1,8 +1,11 @@
 //! Clients' catalogue queries, brought into what DataFusion plans.
 
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Array, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, Statement, visit_expressions_mut,
+};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
@@ -19,9 +22,32 @@ pub(in crate::engine) fn parse(text: &str, tokens: &[TokenWithSpan]) -> Option<S
     }
     let mut statements = PARSER.parse(text).ok()?;
     match (statements.pop(), statements.is_empty()) {
-        (Some(statement), true) => Some(statement),
+        (Some(mut statement), true) => {
+            empty_arrays(&mut statement);
+            Some(statement)
+        }
         _ => None,
     }
+}
+
+/// Puts empty arrays for `ARRAY(SELECT …)`, which DataFusion does not plan: what catalogue queries collect that way (members of
+/// roles, options, policies) does not exist here.
+fn empty_arrays(statement: &mut Statement) {
+    let _ = visit_expressions_mut(statement, |expr| {
+        if let Expr::Function(function) = expr
+            && matches!(function.args, FunctionArguments::Subquery(_))
+            && function.name.to_string().eq_ignore_ascii_case("array")
+        {
+            *expr = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(Expr::Array(Array { elem: Vec::new(), named: true })),
+                data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)),
+                array: false,
+                format: None,
+            };
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 fn is_catalog_word(token: &Token) -> bool {
