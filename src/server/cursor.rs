@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::encode::{BatchEncoder, Column, Format, TextStyle};
+use super::settings::ALL_SECOND_DIGITS;
 use super::wire::{FLUSH_BYTES, Halt, Stops, Wire};
 use crate::engine::Rows;
 
@@ -27,6 +28,11 @@ impl Cursor {
     pub(super) fn new(rows: Rows, described: Option<Arc<[Column]>>, style: TextStyle) -> Self {
         let columns = described.unwrap_or_else(|| Column::of_schema(&rows.schema).into());
         Self { tag: rows.tag, rows: Some(rows), columns, style, batch: None, next_row: 0, position_rows: 0 }
+    }
+
+    /// Shows times in full, whatever the session's style.
+    pub(super) fn show_all_second_digits(&mut self) {
+        self.style.second_digits = ALL_SECOND_DIGITS;
     }
 
     /// Returns the result's columns.

@@ -120,7 +120,8 @@ impl Connection {
             Command::Discard(tag) => self.discard(tag, stops).await,
             Command::Nothing(tag) => Ok(Started::Done((*tag).to_owned())),
             Command::CopyOut { options, .. } => {
-                let cursor = self.open(prepared, values, stops).await?;
+                let mut cursor = self.open(prepared, values, stops).await?;
+                cursor.show_all_second_digits();
                 Ok(Started::Copy(cursor, options.clone()))
             }
         }

@@ -38,12 +38,16 @@ pub(super) const REPORTED: [&str; 11] = [
     "standard_conforming_strings",
 ];
 
-/// Most decimals of a second in text, as PostgreSQL's clients expect them.
-const SECOND_DIGITS: u8 = 9;
+/// Decimals of a second in text for programs: PostgreSQL has microseconds, and clients such as psycopg refuse more.
+const PROGRAM_SECOND_DIGITS: u8 = 6;
+/// Decimals of a second where a person reads them, and in copies.
+pub(super) const ALL_SECOND_DIGITS: u8 = 9;
 
-/// Returns how a session wants text to look.
+/// Returns how a session wants text to look: psql only shows text and so gets every nanosecond.
 pub(super) fn text_style(session: &Session) -> Result<TextStyle> {
-    TextStyle::in_zone(&session.setting("TimeZone")?, SECOND_DIGITS)
+    let person = session.setting("application_name")? == "psql";
+    let digits = if person { ALL_SECOND_DIGITS } else { PROGRAM_SECOND_DIGITS };
+    TextStyle::in_zone(&session.setting("TimeZone")?, digits)
 }
 
 /// Takes the settings that a client sends as it starts.
