@@ -14,6 +14,7 @@ mod library;
 mod limits;
 mod memory;
 mod names;
+mod parameters;
 mod pg_catalog;
 mod pg_types;
 mod planner;

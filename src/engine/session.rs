@@ -11,6 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::commands::Command;
 use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
+use super::parameters;
 use super::provider::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
 use super::shared::Engine;
@@ -298,6 +299,7 @@ fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
         }
         types[number - 1] = data_type;
     }
+    parameters::infer_lists(plan, &mut types).map_err(from_datafusion)?;
     Ok(types)
 }
 

@@ -326,7 +326,9 @@ impl Portal {
     pub(super) fn columns(&self) -> Option<Arc<[Column]>> {
         match &self.state {
             PortalState::Open(cursor) => Some(cursor.columns().clone()),
-            _ => self.prepared.columns.clone(),
+            _ if self.prepared.command == Command::Engine => self.prepared.columns.clone(),
+            // A DECLARE or COPY knows its query's columns, and gives no rows itself.
+            _ => None,
         }
     }
 }

@@ -14,6 +14,9 @@
 //! - `store_support`: requests and span ids for the store's topics.
 //! - `support`: real servers and clients for the other topics.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
+//! - `pg_clients`: drivers of other languages.
+//! - `pg_faults`: hostile bytes and statements on the PostgreSQL wire.
+//! - `pg_psql`: what a person sees in `psql`.
 //! - `pg_simple`: the simple protocol, through a client library.
 
 mod cli;
@@ -24,6 +27,9 @@ mod layering;
 mod otlp_fixtures;
 mod otlp_server;
 mod pg;
+mod pg_clients;
+mod pg_faults;
+mod pg_psql;
 mod pg_simple;
 mod sdk;
 mod slt;

@@ -26,6 +26,12 @@ const PG_CATALOG: &str = "pg_catalog";
 /// Tables made once, in the order that gives the OIDs.
 const FIXED: [&str; 5] = ["pg_namespace", "pg_class", "pg_attribute", "pg_database", "pg_tables"];
 
+/// Tables of what belongs to a session. The wire keeps that, so they are empty here; drivers only look before they clean up.
+const SESSION_TABLES: [(&str, &[&str]); 2] = [
+    ("pg_cursors", &["name", "statement", "is_holdable", "is_binary", "is_scrollable", "creation_time"]),
+    ("pg_prepared_statements", &["name", "statement", "prepare_time", "parameter_types", "from_sql"]),
+];
+
 /// `pg_catalog` as a schema.
 #[derive(Debug)]
 pub(super) struct PgCatalog {
@@ -58,6 +64,10 @@ impl PgCatalog {
         }
         let proc = rows(&inner, context, "pg_proc")?;
         batches.insert("pg_proc", functions::add_ours(&proc, relations.traces)?);
+        for (name, columns) in SESSION_TABLES {
+            let fields: Vec<_> = columns.iter().map(|column| Field::new(*column, DataType::Utf8, true)).collect();
+            batches.insert(name, RecordBatch::new_empty(Arc::new(Schema::new(fields))));
+        }
         let mut fixed: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
         for (name, batch) in batches {
             fixed.insert(name.to_owned(), Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
@@ -80,7 +90,7 @@ impl SchemaProvider for PgCatalog {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.inner.table_exist(name)
+        self.fixed.contains_key(&name.to_ascii_lowercase()) || self.inner.table_exist(name)
     }
 }
 

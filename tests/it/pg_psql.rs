@@ -1,0 +1,57 @@
+//! What a person sees in the real `psql`.
+
+use crate::pg::{Server, has_psql};
+
+#[test]
+fn relations_and_columns_are_described() {
+    if !has_psql("relations_and_columns_are_described") {
+        return;
+    }
+    let server = Server::start();
+    let tables = server.psql_text(&["\\dt"]);
+    for relation in ["spans", "events", "links", "traces", "service_edges"] {
+        assert!(tables.contains(&format!(" traces | {relation:<13} | table")), "{tables}");
+    }
+    assert!(!tables.contains("internal"), "{tables}");
+    let spans = server.psql_text(&["\\d traces.spans"]);
+    for column in
+        ["timestamp | timestamp with time zone", "trace_id | text", "duration_ns | bigint", "attributes | jsonb"]
+    {
+        let squeezed = spans.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert!(squeezed.into_iter().any(|line| line.starts_with(column)), "{column} in\n{spans}");
+    }
+    assert!(server.psql_text(&["\\d+ spans"]).contains("span_name"));
+    assert!(server.psql_text(&["\\df"]).contains("quantile"));
+    assert!(server.psql_text(&["\\dn"]).contains("traces"));
+    assert!(server.psql_text(&["\\l"]).contains("spanhouse"));
+    for command in ["\\d", "\\dv", "\\du", "\\dt+", "\\dp", "\\di", "\\dx", "\\db", "\\conninfo"] {
+        let output = server.psql_output(&[command]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !errors.contains("ERROR"), "{command}: {errors}");
+    }
+}
+
+#[test]
+fn copies_cursors_and_errors() {
+    if !has_psql("copies_cursors_and_errors") {
+        return;
+    }
+    let server = Server::start();
+    let copied = server.psql_text(&["\\copy (SELECT span_name, attributes['note'] AS note FROM spans ORDER BY 1) TO STDOUT WITH (FORMAT csv, HEADER)"]);
+    assert_eq!(
+        copied,
+        "span_name,note\nGET /,\nGET /cart,\nSELECT cart,\"quote \"\" comma , back\\slash\nnew line\"\nrender,\n"
+    );
+    let timed = server.psql_text(&["\\timing on", "\\x", "SELECT timestamp FROM spans WHERE span_name = 'GET /cart'"]);
+    assert!(timed.contains("timestamp | 2023-11-14 22:13:20.123456789+00") && timed.contains("Time: "), "{timed}");
+    let fetched = server.psql_text(&["\\set FETCH_COUNT 100", "SELECT value FROM generate_series(1, 250)"]);
+    assert!(fetched.contains("(250 rows)") || fetched.contains(" 250\n"), "{fetched}");
+    let wrong = server.psql_output(&["SELECT 1 AS a, FROM spans"]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        said.starts_with("ERROR:  syntax error")
+            && said.contains("LINE 1: SELECT 1 AS a, FROM spans")
+            && said.contains('^'),
+        "{said}"
+    );
+}
