@@ -57,6 +57,11 @@ pub(super) fn apply_startup(session: &Session, parameters: &[(String, String)]) 
             "user" | "database" | "replication" => {}
             "options" => apply_options(session, value)?,
             extension if extension.starts_with("_pq_.") => {}
+            // PostgreSQL looks only at letters and digits of an encoding's name; asyncpg sends it in quotes.
+            "client_encoding" => {
+                let name: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+                session.set("client_encoding", &name)?;
+            }
             name => session.set(name, value)?,
         }
     }
