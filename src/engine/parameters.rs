@@ -5,12 +5,17 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
-/// Finds the list type of each `$n` in `x = ANY($n)`: a list of what `x` is.
-pub(super) fn infer_lists(plan: &LogicalPlan, types: &mut [Option<DataType>]) -> Result<()> {
+/// Finds the type of each `$n` in `$n::type`, and in `x = ANY($n)`: a list of what `x` is.
+pub(super) fn infer(plan: &LogicalPlan, types: &mut [Option<DataType>]) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let inputs = node.inputs();
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
+                if let Some((number, target)) = cast_of_parameter(expr)
+                    && let Some(unknown @ None) = types.get_mut(number - 1)
+                {
+                    *unknown = Some(target);
+                }
                 if let Some((number, needle)) = any_of_parameter(expr)
                     && let Some(unknown @ None) = types.get_mut(number - 1)
                 {
@@ -30,10 +35,21 @@ pub(super) fn infer_lists(plan: &LogicalPlan, types: &mut [Option<DataType>]) ->
 fn any_of_parameter(expr: &Expr) -> Option<(usize, &Expr)> {
     let Expr::ScalarFunction(function) = expr else { return None };
     match (function.func.name(), function.args.as_slice()) {
-        ("array_has", [Expr::Placeholder(parameter), needle]) => {
-            let number = parameter.id.strip_prefix('$')?.parse().ok().filter(|number| *number > 0)?;
-            Some((number, needle))
-        }
+        ("array_has", [parameter, needle]) => Some((number_of(parameter)?, needle)),
         _ => None,
     }
+}
+
+/// Returns the parameter's number and the type it is cast to.
+fn cast_of_parameter(expr: &Expr) -> Option<(usize, DataType)> {
+    match expr {
+        Expr::Cast(cast) => Some((number_of(&cast.expr)?, cast.field.data_type().clone())),
+        Expr::TryCast(cast) => Some((number_of(&cast.expr)?, cast.field.data_type().clone())),
+        _ => None,
+    }
+}
+
+fn number_of(expr: &Expr) -> Option<usize> {
+    let Expr::Placeholder(parameter) = expr else { return None };
+    parameter.id.strip_prefix('$')?.parse().ok().filter(|number| *number > 0)
 }

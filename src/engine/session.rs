@@ -299,7 +299,7 @@ fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
         }
         types[number - 1] = data_type;
     }
-    parameters::infer_lists(plan, &mut types).map_err(from_datafusion)?;
+    parameters::infer(plan, &mut types).map_err(from_datafusion)?;
     Ok(types)
 }
 
