@@ -3,10 +3,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 
 const LOCK_FILE: &str = "lock";
+/// How often the lock is tried: [`holder`] holds it for a moment, and a process that just ended may do so too.
+const TRIES: usize = 10;
+const TRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The hold on a data directory; dropping it lets go.
 #[derive(Debug)]
@@ -24,10 +28,15 @@ impl DirectoryLock {
         let io = |error| Error::io(path.display(), error);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held_by_another(dir, &mut file)),
-            Err(TryLockError::Error(error)) => return Err(io(error)),
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < TRIES => tries += 1,
+                Err(TryLockError::WouldBlock) => return Err(held_by_another(dir, &mut file)),
+                Err(TryLockError::Error(error)) => return Err(io(error)),
+            }
+            std::thread::sleep(TRY_PAUSE);
         }
         file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)).map(|_| ())).map_err(io)?;
         writeln!(file, "{}", std::process::id()).map_err(io)?;

@@ -80,6 +80,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         dir: dir.to_owned(),
         node,
         budget: Arc::new(Semaphore::new(0)),
+        waiting: Default::default(),
         retries: Retries::new(settings.retry_window),
         settings,
         disk: disk.clone(),

@@ -22,6 +22,8 @@ pub(crate) struct Fresh {
     pub rows: usize,
     pub bytes: u64,
     pub age: Duration,
+    /// Whether an export waits for memory.
+    pub wanted: bool,
 }
 
 /// The limits that start a sealing.
@@ -34,7 +36,8 @@ pub(crate) struct SealLimits {
 
 /// Whether to seal now.
 pub(crate) fn is_due(fresh: Fresh, limits: SealLimits) -> bool {
-    fresh.rows > 0 && (fresh.rows >= limits.rows || fresh.bytes >= limits.bytes || fresh.age >= limits.age)
+    let full = fresh.rows >= limits.rows || fresh.bytes >= limits.bytes;
+    fresh.rows > 0 && (full || fresh.wanted || fresh.age >= limits.age)
 }
 
 /// The width of the time buckets within which rows lie trace by trace: most traces fit into one, and a query over minutes
@@ -159,18 +162,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sealing_is_due_by_rows_bytes_or_age_and_never_for_nothing() {
+    fn sealing_is_due_by_rows_bytes_age_or_want_and_never_for_nothing() {
         let limits = SealLimits { rows: 100, bytes: 1000, age: Duration::from_secs(60) };
         let cases = [
-            (0, 0, 3600, false),
-            (1, 1, 59, false),
-            (99, 999, 59, false),
-            (100, 0, 0, true),
-            (1, 1000, 0, true),
-            (1, 1, 60, true),
+            (0, 0, 3600, true, false),
+            (1, 1, 59, false, false),
+            (99, 999, 59, false, false),
+            (100, 0, 0, false, true),
+            (1, 1000, 0, false, true),
+            (1, 1, 60, false, true),
+            (1, 1, 0, true, true),
         ];
-        for (rows, bytes, age_s, due) in cases {
-            let fresh = Fresh { rows, bytes, age: Duration::from_secs(age_s) };
+        for (rows, bytes, age_s, wanted, due) in cases {
+            let fresh = Fresh { rows, bytes, age: Duration::from_secs(age_s), wanted };
             assert_eq!(is_due(fresh, limits), due, "{fresh:?}");
         }
     }

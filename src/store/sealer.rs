@@ -1,5 +1,6 @@
 //! The sealer's thread: moves fresh spans into the table, when it is due and when it is asked.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -97,11 +98,15 @@ impl Work {
             let shared = self.shared.clone();
             let wake: &Notify = &shared.seal_wanted;
             tokio::select! {
-                command = queue.recv() => match command {
+                command = queue.recv() => {
+                    let Some(answer) = command else { return };
+                    let sealed = self.seal().await;
+                    if sealed.is_ok() {
+                        pause = Duration::ZERO;
+                    }
                     // The asker may have gone away; the sealing is done all the same.
-                    Some(answer) => { let _ = answer.send(self.seal().await); }
-                    None => return,
-                },
+                    let _ = answer.send(sealed);
+                }
                 () = wake.notified(), if pause.is_zero() => {}
                 () = tokio::time::sleep(pause.max(LOOK_EVERY)) => {}
             }
@@ -127,6 +132,7 @@ impl Work {
             rows: state.fresh_rows(),
             bytes: state.fresh_charged() * CHARGE_UNIT_BYTES as u64,
             age: Duration::from_millis(age_ms as u64),
+            wanted: self.shared.waiting.load(Ordering::Relaxed) > 0,
         };
         let settings = &self.shared.settings;
         is_due(

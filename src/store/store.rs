@@ -1,7 +1,7 @@
 //! The store of one process: owns the data directory and moves spans from log to table.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub visible: Visible,
     /// Free memory for fresh spans, in units of [`CHARGE_UNIT_BYTES`].
     pub budget: Arc<Semaphore>,
+    /// Exports that wait for the budget.
+    pub waiting: AtomicUsize,
     pub retries: Retries,
     pub segments: Arc<SegmentList>,
     pub seal_wanted: Notify,
@@ -235,7 +237,7 @@ impl Store {
         if let Ok(permit) = budget.clone().try_acquire_many_owned(units) {
             return Ok(permit);
         }
-        self.shared.seal_wanted.notify_one();
+        let _waiting = Waiting::enter(&self.shared);
         match tokio::time::timeout(self.shared.settings.append_wait, budget.acquire_many_owned(units)).await {
             Ok(permit) => permit.map_err(|_| Error::new(Kind::Closed, "the store is closed")),
             Err(_) => {
@@ -314,6 +316,23 @@ impl Store {
 async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::internal(format!("closing the store ended badly: {error}")))
+}
+
+/// An export that waits for memory, counted for as long as it does.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn enter(shared: &'a Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        shared.seal_wanted.notify_one();
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[async_trait]
