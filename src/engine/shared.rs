@@ -9,7 +9,7 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, memory_pool::MemoryPool};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use super::catalog::{self, Catalog};
@@ -17,7 +17,7 @@ use super::errors::from_datafusion;
 use super::functions;
 use super::pg_catalog;
 use super::planner::Dialect;
-use super::rules::LenientText;
+use super::rules::{IdsAsBytes, LenientText};
 use super::runtime::QueryRuntime;
 use super::script::{self, Body};
 use super::session::Session;
@@ -76,6 +76,7 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
         .with_runtime_env(Arc::new(runtime_env(settings)?))
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
+        .with_optimizer_rules(optimizer_rules())
         .with_expr_planners(Dialect::planners());
     let context = SessionContext::new_with_state(builder.build());
     context.register_catalog(catalog::CATALOG, catalog);
@@ -94,6 +95,14 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
     }
     pg_catalog::install(&context)?;
     Ok(context.state())
+}
+
+/// Ours comes where subqueries are joins, filters are below projections, and a lone DISTINCT is a GROUP BY.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let after = rules.iter().position(|rule| rule.name() == "single_distinct_aggregation_to_group_by");
+    rules.insert(after.map_or(rules.len(), |at| at + 1), Arc::new(IdsAsBytes));
+    rules
 }
 
 /// Ours come first: they see types before DataFusion makes them agree.

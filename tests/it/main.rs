@@ -2,6 +2,7 @@
 //!
 //! - `cli`: the built program's commands, as a shell runs them.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
+//! - `engine_limits`: what no statement may do to the process.
 //! - `facts`: real traces answer what a separate program computed.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `layering`: folders depend downwards only.
@@ -21,6 +22,7 @@
 
 mod cli;
 mod crash;
+mod engine_limits;
 mod facts;
 mod ingest_faults;
 mod layering;

@@ -8,7 +8,9 @@ use datafusion::arrow::buffer::{Buffer, ScalarBuffer};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 /// The function's name.
 pub(super) const NAME: &str = "id_text";
@@ -16,6 +18,19 @@ pub(super) const NAME: &str = "id_text";
 /// The function.
 pub(super) fn udf() -> ScalarUDF {
     ScalarUDF::from(IdText { signature: Signature::user_defined(Volatility::Immutable) })
+}
+
+/// The expression `id_text(bytes)`.
+pub(in crate::engine) fn id_text(bytes: Expr) -> Expr {
+    udf().call(vec![bytes])
+}
+
+/// The bytes behind `id_text(bytes)`.
+pub(in crate::engine) fn id_text_argument(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.name() == NAME && call.args.len() == 1 => call.args.first(),
+        _ => None,
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(super) use attribute::{attribute_of, is_attribute};
+pub(super) use ids::{id_text, id_text_argument};
 
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {

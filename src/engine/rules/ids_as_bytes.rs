@@ -1,0 +1,278 @@
+//! Ids compare, join and group as the bytes that they are stored as.
+//!
+//! The views show an id as `id_text(bytes)`. Since equal bytes are equal text and the other way round:
+//!
+//! | written | becomes |
+//! |---|---|
+//! | `id_text(a) = 'hex'`, `IN ('hex', …)`, `IS NULL` | `a = bytes`, …, which prunes by Parquet statistics |
+//! | `id_text(a) = id_text(b)` | `a = b` |
+//! | a join on ids | a join on their bytes |
+//! | `GROUP BY` an id | by its bytes, with the text made once a group |
+//!
+//! A literal that is no lower-case hex of the right length equals no id, as text would have it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::alias::AliasGenerator;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{BinaryExpr, InList};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, SubqueryAlias, lit,
+};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use crate::engine::functions::{id_text, id_text_argument};
+
+/// The rule; it runs once filters are pushed down and subqueries are joins.
+#[derive(Debug)]
+pub(in crate::engine) struct IdsAsBytes;
+
+impl OptimizerRule for IdsAsBytes {
+    fn name(&self) -> &str {
+        "ids_as_bytes"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        rewrite_expressions(plan)?.transform_data(|plan| match plan {
+            LogicalPlan::Join(join) => join_on_bytes(join, config.alias_generator()),
+            LogicalPlan::Aggregate(aggregate) => group_by_bytes(aggregate, config.alias_generator()),
+            other => Ok(Transformed::no(other)),
+        })
+    }
+}
+
+fn rewrite_expressions(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+    }
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let expr = expr.transform_up(|expr| Ok(compare_bytes(expr, &schema)))?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })
+}
+
+fn compare_bytes(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let changed = match &expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => compare(left, *op, right, schema),
+        Expr::InList(InList { expr, list, negated }) => in_list(expr, list, *negated, schema),
+        Expr::IsNull(inner) => id_text_argument(inner).map(|bytes| Expr::IsNull(Box::new(bytes.clone()))),
+        Expr::IsNotNull(inner) => id_text_argument(inner).map(|bytes| Expr::IsNotNull(Box::new(bytes.clone()))),
+        _ => None,
+    };
+    match changed {
+        Some(changed) => Transformed::yes(changed),
+        None => Transformed::no(expr),
+    }
+}
+
+fn compare(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    use Operator::*;
+    if !matches!(op, Eq | NotEq | IsDistinctFrom | IsNotDistinctFrom) {
+        return None;
+    }
+    let binary = |left: Expr, right: Expr| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    match (id_text_argument(left), id_text_argument(right)) {
+        (Some(a), Some(b)) if width(a, schema)? == width(b, schema)? => Some(binary(a.clone(), b.clone())),
+        (Some(id), None) => against_literal(id, op, right, schema),
+        (None, Some(id)) => against_literal(id, op, left, schema),
+        _ => None,
+    }
+}
+
+fn against_literal(id: &Expr, op: Operator, literal: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let text = literal_text(literal)?;
+    match (literal_bytes(text, width(id, schema)?), op) {
+        (Some(bytes), _) => Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(id.clone()), op, Box::new(bytes)))),
+        (None, Operator::Eq) => Some(equals_nothing(id)),
+        (None, Operator::NotEq) => Some(Expr::Not(Box::new(equals_nothing(id)))),
+        (None, _) => None,
+    }
+}
+
+fn in_list(id: &Expr, list: &[Expr], negated: bool, schema: &DFSchema) -> Option<Expr> {
+    let id = id_text_argument(id)?;
+    let width = width(id, schema)?;
+    let texts = list.iter().map(literal_text).collect::<Option<Vec<_>>>()?;
+    let bytes: Vec<Expr> = texts.into_iter().filter_map(|text| literal_bytes(text, width)).collect();
+    Some(match bytes.is_empty() {
+        false => Expr::InList(InList::new(Box::new(id.clone()), bytes, negated)),
+        true if negated => Expr::Not(Box::new(equals_nothing(id))),
+        true => equals_nothing(id),
+    })
+}
+
+/// False for any id, and NULL for NULL.
+fn equals_nothing(id: &Expr) -> Expr {
+    Expr::IsNull(Box::new(id.clone())).and(lit(ScalarValue::Boolean(None)))
+}
+
+fn literal_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text), _) => {
+            text.as_deref()
+        }
+        _ => None,
+    }
+}
+
+/// The bytes of lower-case hex of `width` bytes.
+fn literal_bytes(text: &str, width: i32) -> Option<Expr> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = match text.len() == 2 * width as usize {
+        true => text.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect(),
+        false => None,
+    };
+    Some(lit(ScalarValue::FixedSizeBinary(width, Some(bytes?))))
+}
+
+fn width(id: &Expr, schema: &DFSchema) -> Option<i32> {
+    match id.get_type(schema) {
+        Ok(DataType::FixedSizeBinary(width)) => Some(width),
+        _ => None,
+    }
+}
+
+fn join_on_bytes(join: Join, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
+    let shown = join.schema.clone();
+    let (mut left, mut right) = (join.left.clone(), join.right.clone());
+    let mut on = Vec::with_capacity(join.on.len());
+    let mut changed = false;
+    for (l, r) in &join.on {
+        let exposed = match (exposed(l, &left, aliases)?, exposed(r, &right, aliases)?) {
+            (Some(l), Some(r)) if l.width == r.width => Some((l, r)),
+            _ => None,
+        };
+        match exposed {
+            Some((l, r)) => {
+                (left, right) = (l.plan, r.plan);
+                on.push((l.bytes, r.bytes));
+                changed = true;
+            }
+            None => on.push((l.clone(), r.clone())),
+        }
+    }
+    if !changed {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
+    let join = LogicalPlan::Join(Join { left, right, on, ..join }).recompute_schema()?;
+    // Whoever reads the join sees the columns that it had.
+    let columns = shown.iter().map(|field| Expr::Column(Column::from(field))).collect();
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(join))?)))
+}
+
+fn group_by_bytes(aggregate: Aggregate, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
+    let mut input = aggregate.input.clone();
+    let mut groups = Vec::with_capacity(aggregate.group_expr.len());
+    let mut as_bytes = vec![false; aggregate.group_expr.len()];
+    for (at, group) in aggregate.group_expr.iter().enumerate() {
+        let bare = match group {
+            Expr::Alias(alias) => &alias.expr,
+            other => other,
+        };
+        match exposed(bare, &input, aliases)? {
+            Some(exposed) => {
+                input = exposed.plan;
+                groups.push(exposed.bytes);
+                as_bytes[at] = true;
+            }
+            None => groups.push(group.clone()),
+        }
+    }
+    if !as_bytes.contains(&true) {
+        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+    }
+    let inner = Aggregate::try_new(input, groups, aggregate.aggr_expr)?;
+    let columns =
+        aggregate.schema.iter().zip(inner.schema.iter()).enumerate().map(|(at, ((qualifier, field), made))| {
+            let made = Expr::Column(Column::from(made));
+            match as_bytes.get(at) {
+                Some(true) => id_text(made).alias_qualified(qualifier.cloned(), field.name()),
+                _ => made,
+            }
+        });
+    let columns = columns.collect();
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+        columns,
+        Arc::new(LogicalPlan::Aggregate(inner)),
+    )?)))
+}
+
+/// A plan that also gives the bytes behind an id.
+struct Exposed {
+    plan: Arc<LogicalPlan>,
+    bytes: Expr,
+    width: i32,
+}
+
+/// Makes `plan` give the bytes behind the id that `expr` reads from it; `None` when it reads no id that can be followed to its bytes.
+fn exposed(expr: &Expr, plan: &Arc<LogicalPlan>, aliases: &AliasGenerator) -> Result<Option<Exposed>> {
+    if let Some(bytes) = id_text_argument(expr) {
+        let bytes = bytes.clone();
+        return Ok(width(&bytes, plan.schema()).map(|width| Exposed { plan: plan.clone(), bytes, width }));
+    }
+    let Expr::Column(column) = expr else { return Ok(None) };
+    let Some(at) = plan.schema().maybe_index_of_column(column) else { return Ok(None) };
+    let Some((plan, column)) = expose(plan, at, aliases)? else { return Ok(None) };
+    let bytes = Expr::Column(column);
+    let width = width(&bytes, plan.schema());
+    Ok(width.map(|width| Exposed { plan: Arc::new(plan), bytes, width }))
+}
+
+/// Follows column `at` of `plan` down to the projection that makes it with `id_text`, and carries the bytes up beside it.
+fn expose(plan: &LogicalPlan, at: usize, aliases: &AliasGenerator) -> Result<Option<(LogicalPlan, Column)>> {
+    match plan {
+        LogicalPlan::Projection(projection) => expose_projection(projection, at, aliases),
+        LogicalPlan::SubqueryAlias(alias) => {
+            let Some((input, column)) = expose(&alias.input, at, aliases)? else { return Ok(None) };
+            let column = Column::new(Some(alias.alias.clone()), column.name);
+            let alias = SubqueryAlias::try_new(Arc::new(input), alias.alias.clone())?;
+            Ok(Some((LogicalPlan::SubqueryAlias(alias), column)))
+        }
+        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
+            let Some((input, column)) = expose(plan.inputs()[0], at, aliases)? else { return Ok(None) };
+            Ok(Some((plan.with_new_exprs(plan.expressions(), vec![input])?, column)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn expose_projection(
+    projection: &Projection,
+    at: usize,
+    aliases: &AliasGenerator,
+) -> Result<Option<(LogicalPlan, Column)>> {
+    let Some(expr) = projection.expr.get(at) else { return Ok(None) };
+    let expr = match expr {
+        Expr::Alias(alias) => &alias.expr,
+        other => other,
+    };
+    let (input, bytes) = match (id_text_argument(expr), expr) {
+        (Some(bytes), _) => (projection.input.clone(), bytes.clone()),
+        (None, Expr::Column(column)) => {
+            let Some(at) = projection.input.schema().maybe_index_of_column(column) else { return Ok(None) };
+            let Some((input, column)) = expose(&projection.input, at, aliases)? else { return Ok(None) };
+            (Arc::new(input), Expr::Column(column))
+        }
+        _ => return Ok(None),
+    };
+    let name = aliases.next("__id");
+    let exprs = projection.expr.iter().cloned().chain([bytes.alias(&name)]).collect();
+    let projection = Projection::try_new(exprs, input)?;
+    Ok(Some((LogicalPlan::Projection(projection), Column::new_unqualified(name))))
+}

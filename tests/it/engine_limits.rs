@@ -1,0 +1,115 @@
+//! What no statement may do to the process, numbered as the list of faults has them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use spanhouse::engine::{Engine, EngineSettings, Outcome, Rows};
+use spanhouse::error::Error;
+use spanhouse::store::{Store, StoreSettings};
+use tempfile::TempDir;
+
+async fn engine(folder: &TempDir) -> Arc<Engine> {
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    Engine::new(store, EngineSettings::default()).expect("engine")
+}
+
+async fn start(engine: &Arc<Engine>, sql: &str) -> Result<Rows, Error> {
+    let session = engine.session();
+    let statements = session.prepare(sql).await?;
+    let statement = statements.last().expect("a statement");
+    for earlier in &statements[..statements.len() - 1] {
+        session.execute(earlier, &[]).await?;
+    }
+    match session.execute(statement, &[]).await? {
+        Outcome::Rows(rows) => Ok(rows),
+        Outcome::Command(tag) => panic!("{tag} gives no rows"),
+    }
+}
+
+async fn run(engine: &Arc<Engine>, sql: &str) -> Result<usize, Error> {
+    let mut rows = start(engine, sql).await?;
+    let mut count = 0;
+    while let Some(batch) = rows.stream.next().await {
+        count += batch?.num_rows();
+    }
+    Ok(count)
+}
+
+async fn idle_within(engine: &Arc<Engine>, limit: Duration, sql: &str) {
+    let begun = Instant::now();
+    while engine.running_statements() > 0 {
+        assert!(begun.elapsed() < limit, "still running after {limit:?}: {sql}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_32_deep_statements_are_refused_and_long_ones_run() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    for deep in [
+        format!("SELECT count(*) FROM spans WHERE {}", vec!["flags = 1"; 2_000].join(" OR ")),
+        vec!["SELECT 1"; 3_000].join(" UNION ALL "),
+        format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+    ] {
+        let error = run(&engine, &deep).await.expect_err("too deep");
+        assert_eq!(error.sqlstate(), "54001", "{error}");
+    }
+    let list = (0..10_000).map(|n| format!("'{n:016x}'")).collect::<Vec<_>>().join(", ");
+    assert_eq!(run(&engine, &format!("SELECT count(*) FROM spans WHERE span_id IN ({list})")).await.expect("runs"), 1);
+    let chain = (0..400).map(|n| format!("flags = {n}")).collect::<Vec<_>>().join(" OR ");
+    assert_eq!(run(&engine, &format!("SELECT count(*) FROM spans WHERE {chain}")).await.expect("runs"), 1);
+    let sum = format!("SELECT {}", vec!["flags"; 450].join(" + ")) + " FROM spans";
+    assert_eq!(run(&engine, &sum).await.expect("runs"), 0);
+    let union = vec!["SELECT flags FROM spans"; 200].join(" UNION ALL ");
+    assert_eq!(run(&engine, &union).await.expect("runs"), 0);
+}
+
+/// Statements that would run for hours, of the kinds that are hard to stop.
+const ENDLESS: &[&str] = &[
+    "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value * b.value = -1",
+    "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b",
+    "SELECT a.value FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b ON a.value % 2 = b.value % 2 WHERE a.value + b.value < 0",
+    "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+    "SELECT sum(value) FROM generate_series(1, 1000000000000)",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_a_dropped_or_timed_out_statement_frees_its_threads() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    // A debug build on a loaded machine gets more than the second that is promised.
+    let limit = Duration::from_secs(5);
+    for sql in ENDLESS {
+        let mut rows = start(&engine, sql).await.expect("starts");
+        let waited = tokio::time::timeout(Duration::from_millis(300), rows.stream.next()).await;
+        assert!(waited.is_err(), "it should be running: {sql}");
+        assert!(engine.running_statements() > 0);
+        drop(rows);
+        idle_within(&engine, limit, sql).await;
+
+        let error = run(&engine, &format!("SET statement_timeout = '300ms'; {sql}")).await.expect_err("times out");
+        assert_eq!(error.sqlstate(), "57014", "{error}");
+        idle_within(&engine, limit, sql).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_giant_values_are_refused_and_memory_is_bounded() {
+    let folder = TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let settings = EngineSettings { statement_memory_bytes: 16 << 20, ..EngineSettings::default() };
+    let engine = Engine::new(store, settings).expect("engine");
+    for (sql, state) in [
+        ("SELECT rpad('x', 1000000000)", "54000"),
+        ("SELECT repeat(repeat('x', 100000), 100000)", "54000"),
+        ("SELECT array_repeat(array_repeat(1, 10000000), 100000000)", "54000"),
+        ("SELECT range(0, 1000000000)", "54000"),
+        ("SELECT array_agg(value) FROM generate_series(1, 50000000)", "53200"),
+    ] {
+        let error = run(&engine, sql).await.expect_err(sql);
+        assert_eq!(error.sqlstate(), state, "{sql}: {error}");
+    }
+    assert_eq!(run(&engine, "SELECT 1").await.expect("lives"), 1);
+}
