@@ -17,6 +17,17 @@ use crate::error::{Error, Kind, Result};
 use crate::model::schema::{UNKNOWN_SERVICE, physical_schema};
 use crate::model::{SpanId, TraceId};
 
+/// Bytes of a block of long texts in columns that mostly repeat or lack them. Arrow's own default of 8 KiB a column would be most
+/// of a small request's batch.
+const TEXT_BLOCK_BYTES: u32 = 1 << 10;
+
+/// Bytes of the largest block of span names; a larger one would mostly stand empty at a request's end.
+const MAX_TEXT_BLOCK_BYTES: u32 = 64 << 10;
+
+/// What is reserved for the attributes and the name of a span before they are read; columns grow past it by doubling.
+const EXPECTED_ATTRIBUTES: usize = 3;
+const EXPECTED_NAME_BYTES: usize = 24;
+
 /// What all spans of a scope share.
 #[derive(Debug)]
 pub(super) struct Surroundings<'r, 'a> {
@@ -86,7 +97,7 @@ impl AttributeColumns {
     fn with_capacity(rows: usize, entries: usize, bytes: usize) -> Self {
         Self {
             maps: MapColumn::with_capacity(rows, entries, bytes),
-            types: StringViewBuilder::with_capacity(rows),
+            types: StringViewBuilder::with_capacity(rows).with_fixed_block_size(TEXT_BLOCK_BYTES),
             dropped: Vec::with_capacity(rows),
         }
     }
@@ -108,9 +119,9 @@ impl SpanColumns {
     const FIXED_ROW_BYTES: usize = 320;
 
     pub fn with_capacity(rows: usize, bytes: usize) -> Self {
-        let view = || StringViewBuilder::with_capacity(rows);
-        // Measured on two real systems: about half of a request's bytes are attributes, keys and values alike.
-        const ENTRIES_PER_SPAN: usize = 8;
+        let view = || StringViewBuilder::with_capacity(rows).with_fixed_block_size(TEXT_BLOCK_BYTES);
+        let names_bytes = u32::try_from(rows * EXPECTED_NAME_BYTES).unwrap_or(u32::MAX);
+        let names_block_bytes = names_bytes.clamp(TEXT_BLOCK_BYTES, MAX_TEXT_BLOCK_BYTES);
         Self {
             bytes: 0,
             start_ns: Vec::with_capacity(rows),
@@ -121,14 +132,14 @@ impl SpanColumns {
             has_parent: NullBufferBuilder::new(rows),
             trace_state: view(),
             flags: Vec::with_capacity(rows),
-            span_name: view(),
+            span_name: StringViewBuilder::with_capacity(rows).with_fixed_block_size(names_block_bytes),
             service_name: view(),
             span_kind: view(),
             status_code: view(),
             status_message: view(),
             exception_message: view(),
-            attributes: AttributeColumns::with_capacity(rows, rows * ENTRIES_PER_SPAN, bytes / 4),
-            resource: AttributeColumns::with_capacity(rows, rows * ENTRIES_PER_SPAN, bytes / 4),
+            attributes: AttributeColumns::with_capacity(rows, rows * EXPECTED_ATTRIBUTES, bytes / 8),
+            resource: AttributeColumns::with_capacity(rows, 0, 0),
             resource_schema_url: view(),
             scope_name: view(),
             scope_version: view(),

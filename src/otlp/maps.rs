@@ -69,6 +69,12 @@ impl MapColumn {
             self.ends.resize(self.ends.len() + rows, self.keys.len() as i32);
             return Ok(());
         }
+        if self.keys.is_empty() {
+            // Most requests hold one resource: then this is exactly what it takes.
+            let entries = rows * map.keys.len();
+            self.keys = StringBuilder::with_capacity(entries, rows * map.keys.values().len());
+            self.values = StringBuilder::with_capacity(entries, rows * map.values.values().len());
+        }
         for _ in 0..rows {
             self.keys.append_array(&map.keys).map_err(internal)?;
             self.values.append_array(&map.values).map_err(internal)?;
