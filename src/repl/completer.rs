@@ -52,7 +52,13 @@ fn complete_command(catalog: &Catalog, text: &str, at: usize) -> Completion {
     let prefix = &text[prefix_start..];
     let words: Vec<&str> = text[..prefix_start].split_whitespace().collect();
     let offered: Vec<String> = match words.as_slice() {
-        [] => HELP.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+        [] => {
+            let name = |(name, arguments, _): &(&str, &str, &str)| match arguments.is_empty() {
+                true => (*name).to_owned(),
+                false => format!("{name} "),
+            };
+            HELP.iter().map(name).collect()
+        }
         ["\\d" | "\\d+" | "\\dt" | "\\dt+"] => relation_names(catalog),
         ["\\df"] => catalog.functions.clone(),
         ["\\format"] => commands::formats().map(|format| format.name().to_owned()).collect(),
@@ -304,7 +310,7 @@ mod tests {
             ("select attributes->>'d^", "db.name'"),
             ("select 'sel^", ""),
             ("select 1 -- sel^", ""),
-            ("\\t^", "\\timing \\trace"),
+            ("\\t^", "\\timing  \\trace "),
             ("\\d sp^", "spans"),
             ("\\format n^", "ndjson"),
             ("\\run s^", "slow_queries"),

@@ -119,12 +119,9 @@ fn failed(error: ReadlineError) -> Error {
     Error::new(crate::error::Kind::Io, format!("the terminal: {error}")).with_source(error)
 }
 
-/// `$SPANHOUSE_HISTORY`, else `spanhouse/history` in the user's state folder; `None` when the variable is empty.
+/// `spanhouse/history` in the user's state folder; `None` when there is no such folder.
 fn history_file() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(file) = std::env::var_os("SPANHOUSE_HISTORY") {
-        return (!file.is_empty()).then(|| PathBuf::from(file));
-    }
     let state = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")))?;
     let folder = state.join("spanhouse");
     std::fs::create_dir_all(&folder).ok()?;

@@ -33,7 +33,7 @@ pub struct Options {
 /// How a shell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// Statements and commands that failed.
+    /// Statements and commands of a script that failed; in a terminal each was shown, and none counts.
     pub failed: usize,
 }
 
@@ -64,10 +64,10 @@ pub async fn run(engine: &Arc<Engine>, options: Options) -> Result<Summary> {
         true => shell.interactive(engine, &options).await,
         false => shell.script(&options).await,
     };
+    let failed = if terminal.interactive { 0 } else { shell.failed };
     match ended {
-        Err(error) if is_closed_pipe(&error) => Ok(Summary { failed: shell.failed }),
-        Err(error) => Err(error),
-        Ok(()) => Ok(Summary { failed: shell.failed }),
+        Err(error) if !is_closed_pipe(&error) => Err(error),
+        _ => Ok(Summary { failed }),
     }
 }
 
@@ -152,6 +152,8 @@ impl Shell {
             next = self.item(item, None) => return next,
         };
         cancelled?;
+        // The terminal has echoed `^C`, perhaps in the middle of a line of output.
+        self.say(&[Line::default()])?;
         self.report(&Error::new(Kind::Cancelled, "canceling statement due to user request"), None, None);
         Ok(Next::GoOn)
     }

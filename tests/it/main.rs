@@ -8,6 +8,7 @@
 //! - `layering`: folders depend downwards only.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
+//! - `repl`: the shell on a pipe and in a terminal.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
@@ -33,6 +34,7 @@ mod pg_clients;
 mod pg_faults;
 mod pg_psql;
 mod pg_simple;
+mod repl;
 mod sdk;
 mod slt;
 mod store_crash;
