@@ -140,8 +140,7 @@ async fn send(endpoint: &str, arguments: &Arguments) -> Result<u64> {
     let mut generator = Generator::new(Parameters { seed: arguments.seed, start_ns, limit, ..Parameters::default() });
     let mut senders = Senders::new(ExportClient::new(endpoint, &ClientSettings::default())?);
     let bar = terminal::bar(arguments.spans, "{bar:40} {human_pos}/{human_len} spans  {per_sec}");
-    // Not a `for` loop: the facts are asked of the generator afterwards.
-    while let Some(request) = generator.next() {
+    for request in generator.by_ref() {
         senders.send(Bytes::from(request.payload), |_| Ok(())).await?;
         bar.inc(request.spans as u64);
     }

@@ -140,8 +140,7 @@ async fn send(mut generator: Generator, endpoint: &str, rate: u64, bar: &Progres
     let mut senders = Senders::new(client);
     let started = Instant::now();
     let mut sent: u64 = 0;
-    // Not a `for` loop: the facts are asked of the generator afterwards.
-    while let Some(Request { spans, payload, .. }) = generator.next() {
+    for Request { spans, payload, .. } in generator.by_ref() {
         senders.send(Bytes::from(payload), |receipt| refused_none(receipt.rejected_spans, &receipt.message)).await?;
         sent += spans as u64;
         bar.inc(spans as u64);

@@ -74,7 +74,7 @@ fn pod_resource(service: &'static Service, replica: u8, random: &mut Random) -> 
     resource.push("container.id", format!("{:016x}{:016x}", random.bits(), random.bits()));
     resource.push("container.image.name", format!("registry.shop.example/{}", service.name));
     resource.push("host.name", format!("node-{node:02}"));
-    resource.push("host.arch", if node % 3 == 0 { "arm64" } else { "amd64" });
+    resource.push("host.arch", if node.is_multiple_of(3) { "arm64" } else { "amd64" });
     resource.push("os.type", "linux");
     resource.push("process.pid", 1 + u32::from(replica) * 7);
     resource.push("cloud.provider", "aws");

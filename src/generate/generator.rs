@@ -159,8 +159,8 @@ impl Generator {
         } else {
             let root = walk.pick_root(&ROOTS);
             match root.from_browser {
-                true => walk.from_browser(root.operation, self.now_ns),
-                false => walk.without_caller(root.operation, self.now_ns),
+                true => walk.visit_by_browser(root.operation, self.now_ns),
+                false => walk.visit_without_caller(root.operation, self.now_ns),
             }
             self.visits += 1;
         }

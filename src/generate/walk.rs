@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A visit that starts in a browser.
-    pub(super) fn from_browser(&mut self, operation: &'static Operation, start_ns: u64) {
+    pub(super) fn visit_by_browser(&mut self, operation: &'static Operation, start_ns: u64) {
         let instance = self.fleet.pick(&STOREFRONT, self.random);
         let root = self.open(None, instance, APPLICATION, Kind::Internal, "page view".into(), start_ns);
         let caller = Caller { instance, span_id: self.spans[root].span_id };
@@ -100,7 +100,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A request or job without a caller that sends spans.
-    pub(super) fn without_caller(&mut self, operation: &'static Operation, start_ns: u64) {
+    pub(super) fn visit_without_caller(&mut self, operation: &'static Operation, start_ns: u64) {
         self.serve(operation, None, start_ns);
     }
 
