@@ -135,7 +135,7 @@ fn properties() -> WriterProperties {
     properties.build()
 }
 
-/// Writes what a sealing needs into the directory of a date, created on demand.
+/// The directory of a date's files, created on demand.
 pub(crate) fn date_dir(root: &Path, disk: &Arc<dyn Disk>, date: &str) -> Result<std::path::PathBuf> {
     let dir = root.join(format!("{}={date}", schema::DATE));
     disk.create_dir_all(&dir).map_err(|error| Error::io(dir.display(), error))?;
