@@ -1,8 +1,16 @@
 //! What ingest and queries spend their time on, one module a folder of the source.
 
 mod decode;
+mod queries;
 mod requests;
 mod store;
 
-criterion::criterion_group!(benches, decode::decode, store::wal_append, store::seal);
+criterion::criterion_group!(
+    benches,
+    decode::decode,
+    store::wal_append,
+    store::seal,
+    queries::queries,
+    queries::quantile
+);
 criterion::criterion_main!(benches);
