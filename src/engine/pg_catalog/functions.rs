@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::oid_of_name;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
 use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
@@ -103,6 +104,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         no_bytes("pg_tablespace_size"),
         no_bytes("pg_database_size"),
         size_pretty(),
+        to_regtype(),
         visible("pg_function_is_visible"),
         visible("pg_type_is_visible"),
         visible("pg_operator_is_visible"),
@@ -121,6 +123,18 @@ fn of_oid(name: &str, value: fn(i32) -> Option<&'static str>) -> ScalarUDF {
         Ok(ColumnarValue::Array(Arc::new(texts)))
     };
     create_udf(name, vec![DataType::Int32], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+}
+
+/// The OID of a type by its name; NULL when there is none, as drivers ask for types of extensions.
+fn to_regtype() -> ScalarUDF {
+    let implementation = |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+        let names = arrays[0].as_string::<i32>();
+        let oids: Int32Array =
+            names.iter().map(|name| name.and_then(|name| oid_of_name(name).ok()).map(u32::cast_signed)).collect();
+        Ok(ColumnarValue::Array(Arc::new(oids)))
+    };
+    create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Immutable, Arc::new(implementation))
 }
 
 /// A comment on an object: there are none.

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use datafusion::sql::sqlparser::ast::{
     Array, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, Statement, visit_expressions_mut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
@@ -24,6 +26,7 @@ pub(in crate::engine) fn parse(text: &str, tokens: &[TokenWithSpan]) -> Option<S
     match (statements.pop(), statements.is_empty()) {
         (Some(mut statement), true) => {
             empty_arrays(&mut statement);
+            backslash_escapes(&mut statement);
             Some(statement)
         }
         _ => None,
@@ -45,6 +48,23 @@ fn empty_arrays(statement: &mut Statement) {
                 array: false,
                 format: None,
             };
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Turns `LIKE … ESCAPE '/'` into the backslash that DataFusion knows alone.
+fn backslash_escapes(statement: &mut Statement) {
+    let _ = visit_expressions_mut(statement, |expr| {
+        if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } = expr
+            && let Some(escape) = escape_char.as_ref().map(|value| value.to_string()).filter(|text| text.len() == 3)
+        {
+            let replaced = format!(r"replace({pattern}, {escape}, '\')");
+            let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&replaced).and_then(|mut p| p.parse_expr());
+            if let Ok(parsed) = parsed {
+                **pattern = parsed;
+                *escape_char = None;
+            }
         }
         ControlFlow::<()>::Continue(())
     });
