@@ -17,7 +17,8 @@ use crate::model::schema::{self, physical_schema};
 
 /// Encodes a batch in [`physical_schema`] as a protobuf `ExportTraceServiceRequest`.
 ///
-/// Spans keep their order; neighbours of one resource or scope share it.
+/// Spans keep their order; neighbours of one resource or scope share it. Entity references of a resource, which OTLP still develops,
+/// and unknown fields are not kept and so not given back.
 ///
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] when a stored text is not what its type letter says.
