@@ -12,6 +12,7 @@
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
+//! - `store_damage`: a missing or damaged data file is named.
 //! - `store_foreign`: other programs read the table.
 //! - `store_support`: requests and span ids for the store's topics.
 //! - `support`: real servers and clients for the other topics.
@@ -38,6 +39,7 @@ mod repl;
 mod sdk;
 mod slt;
 mod store_crash;
+mod store_damage;
 mod store_foreign;
 mod store_support;
 mod support;
