@@ -126,6 +126,11 @@ fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
     statements
 }
 
+/// The position, in characters from 1, of a line and column of the script.
+pub(super) fn position(script: &str, line: u64, column: u64) -> Option<usize> {
+    Places::new(script).position(Location::new(line, column))
+}
+
 /// Where the lines of a script begin, to turn the tokenizer's lines and columns into positions.
 struct Places {
     /// For each line: its first character's place in characters and in bytes, from 0.

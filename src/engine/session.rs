@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
@@ -95,7 +96,7 @@ impl Session {
         let work = async move {
             let mut statements = Vec::new();
             for parsed in script::parse(&script)? {
-                statements.push(prepare_one(&state, parsed).await?);
+                statements.push(prepare_one(&state, parsed, &script).await?);
             }
             Ok(statements)
         };
@@ -245,7 +246,7 @@ impl Inner {
     }
 }
 
-async fn prepare_one(state: &SessionState, parsed: Parsed) -> Result<Statement> {
+async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Result<Statement> {
     let Parsed { text, body } = parsed;
     match body {
         Body::Command(command) => {
@@ -259,12 +260,25 @@ async fn prepare_one(state: &SessionState, parsed: Parsed) -> Result<Statement> 
                 "SELECT"
             };
             let statement = datafusion::sql::parser::Statement::Statement(ast);
-            let plan = state.statement_to_plan(statement).await.map_err(from_datafusion)?;
+            let plan = state.statement_to_plan(statement).await.map_err(|e| placed(e, script))?;
             let parameter_types = parameter_types(&plan)?;
             let schema = shown_schema(plan.schema().inner(), names);
             let work = Work::Plan { plan, tag, schema: schema.clone() };
             Ok(Statement { text, parameter_types, schema: Some(schema), work: Arc::new(work) })
         }
+    }
+}
+
+/// The planner's error with the place in the script that it is about, where it tells.
+fn placed(error: DataFusionError, script: &str) -> Error {
+    let place = error
+        .diagnostic()
+        .and_then(|about| about.span)
+        .and_then(|span| script::position(script, span.start.line, span.start.column));
+    let error = from_datafusion(error);
+    match place {
+        Some(position) => error.with_position(position),
+        None => error,
     }
 }
 

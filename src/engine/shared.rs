@@ -121,6 +121,8 @@ fn config() -> SessionConfig {
     options.execution.time_zone = Some("UTC".into());
     // Two cores and small files: statistics come from the table's log, not from listing.
     options.execution.collect_statistics = false;
+    // Errors tell where a name stands.
+    options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = true;
     // PostgreSQL sorts NULL as the largest value.
     options.sql_parser.default_null_ordering = "nulls_max".into();
