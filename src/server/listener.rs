@@ -112,7 +112,7 @@ async fn client(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
     };
     match connection(wire, peer, &parameters, shared) {
         Ok(connection) => connection.serve().await,
-        Err((wire, error)) => refuse(wire, &error).await,
+        Err(refused) => refuse(refused.0, &refused.1).await,
     }
 }
 
@@ -127,13 +127,13 @@ fn connection(
     peer: SocketAddr,
     parameters: &[(String, String)],
     shared: &Shared,
-) -> Result<Connection, (Wire, Error)> {
+) -> Result<Connection, Box<(Wire, Error)>> {
     let session = shared.engine.session();
     let admitted =
         admit(peer, parameters).and_then(|()| apply_startup(&session, parameters)).and_then(|()| text_style(&session));
     let style = match admitted {
         Ok(style) => style,
-        Err(error) => return Err((wire, error)),
+        Err(error) => return Err(Box::new((wire, error))),
     };
     let registration = shared.registry.register();
     wire.put(&Authentication::Ok);
