@@ -4,7 +4,7 @@
 
 import { SpanKind, SpanStatusCode, context, trace } from '@opentelemetry/api';
 import { resourceFromAttributes } from '@opentelemetry/resources';
-import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 
 const exporters = {
   grpc: () => import('@opentelemetry/exporter-trace-otlp-grpc'),
@@ -16,9 +16,9 @@ const [protocol, endpoint, service, spans] = process.argv.slice(2);
 const { OTLPTraceExporter } = await exporters[protocol]();
 const url = protocol === 'grpc' ? endpoint : `${endpoint}/v1/traces`;
 const exporter = new OTLPTraceExporter({ url, compression: protocol === 'proto' ? 'gzip' : 'none' });
-const provider = new BasicTracerProvider({
+const provider = new TracerProvider({
   resource: resourceFromAttributes({ 'service.name': service, 'host.cpus': 2 }),
-  spanProcessors: [new BatchSpanProcessor(exporter, { maxExportBatchSize: 64 })],
+  spanProcessors: [new BatchSpanProcessor({ exporter, maxExportBatchSize: 64 })],
 });
 const tracer = provider.getTracer('checkout', '1.2.3');
 
