@@ -11,9 +11,7 @@ use crate::error::{Error, Result};
 
 /// Starts the log.
 pub(super) fn start(filter: &str, format: LogFormat) -> Result<()> {
-    // Says of files that lack a column's statistics that they lack them, file by file and statement by statement.
-    let quiet = if filter.contains("datafusion") { "" } else { ",datafusion_common::pruning=error" };
-    let filter: EnvFilter = format!("{filter}{quiet}")
+    let filter: EnvFilter = with_quiet_libraries(filter)
         .parse()
         .map_err(|why| Error::bad_input(format!("\"{filter}\" is not a log filter: {why}")))?;
     let builder = SubscriberBuilder::default()
@@ -25,4 +23,13 @@ pub(super) fn start(filter: &str, format: LogFormat) -> Result<()> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     started.map_err(|why| Error::internal(format!("the log cannot be started: {why}")))
+}
+
+/// A bare level is about this program; the libraries then say what goes wrong and no more. A filter that names targets is left as it is.
+fn with_quiet_libraries(filter: &str) -> String {
+    if filter.contains([',', '=']) {
+        return filter.to_owned();
+    }
+    // DataFusion warns of each file that lacks a column's statistics, statement by statement.
+    format!("warn,datafusion_common::pruning=error,spanhouse={filter}")
 }

@@ -150,3 +150,23 @@ fn view(state: &SessionState, sql: &str) -> Result<ViewTable> {
     let plan = futures::executor::block_on(state.statement_to_plan(statement)).map_err(from_datafusion)?;
     Ok(ViewTable::new(plan, Some(sql.trim().to_string())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session's state is a copy that registers every function anew, in no order, under its name and its aliases: one of DataFusion's that
+    /// is left under an alias would take the name of ours back now and then.
+    #[test]
+    fn what_ours_replace_is_gone_under_its_aliases_too() {
+        let state = state(&EngineSettings::default()).expect("a state");
+        for (key, function) in state.aggregate_functions() {
+            let owner = &state.aggregate_functions()[function.name()];
+            assert!(Arc::ptr_eq(owner, function), "{key} is another {}", function.name());
+        }
+        for (key, function) in state.scalar_functions() {
+            let owner = &state.scalar_functions()[function.name()];
+            assert!(Arc::ptr_eq(owner, function), "{key} is another {}", function.name());
+        }
+    }
+}

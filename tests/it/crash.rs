@@ -52,7 +52,7 @@ async fn fault_17_kill_9_in_a_loop_under_load_loses_and_repeats_nothing() {
 }
 
 /// Settings under which most rounds are killed somewhere in a sealing.
-const SEAL_OFTEN: [(&str, &str); 1] = [("SPANHOUSE_SEAL_ROWS", "2000")];
+const SEAL_OFTEN: [(&str, &str); 1] = [("SPANHOUSE_SEAL_AFTER", "100ms")];
 
 /// Sends requests of never repeated span ids and notes those whose answer was a success.
 async fn export(

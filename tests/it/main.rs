@@ -22,6 +22,9 @@
 //! - `pg_psql`: what a person sees in `psql`.
 //! - `pg_simple`: the simple protocol, through a client library.
 
+// Tests say what they skip and with which seed they run.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod crash;
 mod engine_limits;

@@ -25,7 +25,13 @@ pub(super) fn udafs() -> Vec<AggregateUDF> {
         ("median", Kind::Interpolated),
     ]
     .map(|(name, kind)| {
-        AggregateUDF::from(Exact { name, kind, signature: Signature::user_defined(Volatility::Immutable) })
+        let aliases: &[&'static str] = match name {
+            "percentile_cont" => &["quantile_cont"],
+            "percentile_disc" => &["quantile_disc"],
+            _ => &[],
+        };
+        let signature = Signature::user_defined(Volatility::Immutable);
+        AggregateUDF::from(Exact { name, kind, signature }).with_aliases(aliases.iter().copied())
     })
     .into()
 }
