@@ -3,12 +3,13 @@
 SELECT
     caller,
     callee,
-    count(*) AS call_count,
-    count(*) FILTER (WHERE status_code = 'ERROR') AS error_count,
+    count(*) AS calls,
+    count(*) FILTER (WHERE status_code = 'ERROR') AS errors,
     count(*) FILTER (WHERE status_code = 'ERROR') / count(*) AS error_rate,
     avg(duration_ms) AS avg_ms,
     quantile(duration_ms, 0.5) AS p50_ms,
-    quantile(duration_ms, 0.95) AS p95_ms
+    quantile(duration_ms, 0.95) AS p95_ms,
+    quantile(duration_ms, 0.99) AS p99_ms
 FROM (
     SELECT
         parent.service_name AS caller,

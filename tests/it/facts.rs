@@ -207,7 +207,7 @@ async fn edges(sql: &Client, facts: &Value) {
         close(row.get(4), &fact["callee_duration_p95"], ROUNDING, callee);
     }
     let row =
-        one(sql, "SELECT count(*), sum(call_count)::bigint FROM traces.service_edges WHERE caller <> callee").await;
+        one(sql, "SELECT count(*), sum(calls)::bigint FROM traces.service_edges WHERE caller <> callee").await;
     assert_eq!(row.get::<_, i64>(0), expected.len() as i64);
     assert_eq!(row.get::<_, i64>(1), int(&facts["edges_cross_service_total"]));
 }
