@@ -14,12 +14,17 @@ use datafusion::common::cast::as_fixed_size_list_array;
 use super::json::push_json_string;
 use crate::error::{Error, Result};
 
+/// Whether a cell is NULL; a column of type Null has no bits that say so.
+pub(super) fn is_null(array: &dyn Array, row: usize) -> bool {
+    array.data_type().is_null() || array.is_null(row)
+}
+
 /// Nanoseconds in a second.
 const NANOS: i64 = 1_000_000_000;
 
 /// Appends the value at `row` as text; appends nothing for NULL.
 pub fn push_text(array: &dyn Array, row: usize, out: &mut String) -> Result<()> {
-    if array.is_null(row) {
+    if is_null(array, row) {
         return Ok(());
     }
     match array.data_type() {
@@ -38,7 +43,7 @@ pub fn push_text(array: &dyn Array, row: usize, out: &mut String) -> Result<()> 
 
 /// Appends the value at `row` as JSON; a non-finite number is a string, as JSON has none.
 pub fn push_json(array: &dyn Array, row: usize, out: &mut String) -> Result<()> {
-    if array.is_null(row) {
+    if is_null(array, row) {
         out.push_str("null");
         return Ok(());
     }

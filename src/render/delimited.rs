@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::cell::push_text;
+use super::cell::{is_null, push_text};
 use super::writer::write_failed;
 use crate::error::Result;
 
@@ -37,7 +36,7 @@ impl CsvRows {
                 if position > 0 {
                     self.line.push(',');
                 }
-                if column.is_null(row) {
+                if is_null(column, row) {
                     continue;
                 }
                 self.cell.clear();

@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::cell::{is_number, push_text};
+use super::cell::{is_null, is_number, push_text};
 use super::sanitize::push_sanitized;
 use super::writer::write_failed;
 use crate::error::Result;
@@ -41,7 +40,7 @@ impl MarkdownRows {
             self.line.push('|');
             for column in batch.columns() {
                 self.line.push(' ');
-                match column.is_null(row) {
+                match is_null(column, row) {
                     true => self.line.push_str(&self.null),
                     false => {
                         self.cell.clear();

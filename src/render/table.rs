@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Float64Type, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use unicode_width::UnicodeWidthStr;
 
-use super::cell::{is_number, push_text};
+use super::cell::{is_null, is_number, push_text};
 use super::sanitize::sanitize;
 use super::writer::{Expanded, RenderOptions, write_failed};
 use crate::error::Result;
@@ -85,7 +85,7 @@ impl TableRows {
 
     /// The value as text that is safe to show, cut where the options say.
     fn cell(&self, column: &dyn Array, row: usize) -> Result<Option<String>> {
-        if column.is_null(row) {
+        if is_null(column, row) {
             return Ok(None);
         }
         let mut raw = String::new();

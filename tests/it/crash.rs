@@ -32,7 +32,8 @@ async fn fault_17_kill_9_in_a_loop_under_load_loses_and_repeats_nothing() {
 
     for round in 0..rounds {
         let server = Arc::new(Server::start_in(folder.path(), &SEAL_OFTEN));
-        check(&server, &acknowledged.lock().expect("not poisoned"), sent.load(Ordering::SeqCst), round).await;
+        let before = acknowledged.lock().expect("not poisoned").clone();
+        check(&server, &before, sent.load(Ordering::SeqCst), round).await;
         let stop = Arc::new(AtomicBool::new(false));
         let exporters: Vec<_> = (0..EXPORTERS)
             .map(|_| tokio::spawn(export(server.clone(), sent.clone(), acknowledged.clone(), stop.clone())))

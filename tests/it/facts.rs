@@ -206,8 +206,7 @@ async fn edges(sql: &Client, facts: &Value) {
         assert_eq!(row.get::<_, i64>(3), int(&fact["callee_errors"]), "{caller} → {callee}");
         close(row.get(4), &fact["callee_duration_p95"], ROUNDING, callee);
     }
-    let row =
-        one(sql, "SELECT count(*), sum(calls)::bigint FROM traces.service_edges WHERE caller <> callee").await;
+    let row = one(sql, "SELECT count(*), sum(calls)::bigint FROM traces.service_edges WHERE caller <> callee").await;
     assert_eq!(row.get::<_, i64>(0), expected.len() as i64);
     assert_eq!(row.get::<_, i64>(1), int(&facts["edges_cross_service_total"]));
 }

@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn any_trace_gets_a_tree() {
-        let cases: &[(&[(&str, &str, i64)], &str)] = &[
+        type Case = (&'static [(&'static str, &'static str, i64)], &'static str);
+        let cases: &[Case] = &[
             (&[], ""),
             (&[("a", "", 0), ("c", "a", 9), ("b", "a", 5)], "a(b,c)"),
             (&[("b", "a", 5), ("a", "", 0)], "a(b)"),
