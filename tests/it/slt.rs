@@ -15,7 +15,7 @@ use spanhouse::store::{Store, StoreSettings};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use tempfile::TempDir;
 
-use crate::support::shared_data;
+use crate::support::{Server, shared_data};
 
 /// Where the spans are when the scripts run.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ enum State {
     Fresh,
     Sealed,
     Half,
-    /// Half sealed, then the process died and another opened what it left on disk.
+    /// Half sealed, half taken by a server that was killed with `kill -9`, and opened again.
     Reopened,
 }
 
@@ -82,7 +82,7 @@ async fn run_folder(folder: &str, data: &Path) {
 
 struct Loaded {
     store: Arc<Store>,
-    _folders: Vec<TempDir>,
+    _folder: TempDir,
 }
 
 async fn load(data: &Path, state: State) -> Loaded {
@@ -99,15 +99,19 @@ async fn load(data: &Path, state: State) -> Loaded {
     if half > 0 {
         store.seal().await.expect("sealed");
     }
-    append(&store, &requests[half..]).await;
     if !matches!(state, State::Reopened) {
-        return Loaded { store, _folders: vec![folder] };
+        append(&store, &requests[half..]).await;
+        return Loaded { store, _folder: folder };
     }
-    // What a killed process leaves is what is on disk now.
-    let left = TempDir::new().expect("folder");
-    copy(folder.path(), left.path());
-    let store = Store::open(left.path(), StoreSettings::default()).await.expect("reopened");
-    Loaded { store, _folders: vec![folder, left] }
+    store.close().await.expect("closed");
+    drop(store);
+    let server = Server::start_in(folder.path(), &[]);
+    for request in &requests[half..] {
+        server.post_traces(json_to_protobuf(request.as_bytes()).expect("OTLP JSON")).await;
+    }
+    server.kill_9();
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("reopened");
+    Loaded { store, _folder: folder }
 }
 
 async fn append(store: &Store, requests: &[&str]) {
@@ -116,19 +120,6 @@ async fn append(store: &Store, requests: &[&str]) {
         let decoded = decode_export(&payload).expect("OTLP");
         assert_eq!(decoded.refusals.rejected_spans, 0);
         store.append(payload.into(), decoded.batch).await.expect("appended");
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).expect("folder") {
-        let entry = entry.expect("entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("type").is_dir() {
-            fs::create_dir_all(&target).expect("made");
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("copied");
-        }
     }
 }
 
