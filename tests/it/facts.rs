@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::path::Path;
 use tokio_postgres::Client;
 
-use crate::support::{Server, shared_data};
+use crate::support::{Server, shared_data, skip};
 
 /// The bound on the sketch's relative error, as `docs/sql.md` states it.
 const SKETCH_RELATIVE_ERROR: f64 = 0.01;
@@ -36,6 +36,7 @@ async fn trainticket_over_grpc_answers_its_facts() {
     minutes(&sql, &facts).await;
     attributes(&sql, &facts).await;
     events(&sql, &facts).await;
+    psql_says_the_same(&server, &facts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,6 +337,20 @@ async fn events(sql: &Client, facts: &Value) {
             .expect("exceptions");
         assert_eq!(row.get::<_, i64>(0), int(count), "{kind}");
     }
+}
+
+/// The same edges as a person at psql reads them.
+fn psql_says_the_same(server: &Server, facts: &Value) {
+    let statement = "SELECT caller, callee, calls, errors FROM service_edges ORDER BY caller, callee";
+    let Some(shown) = server.psql(statement) else { return skip("psql_says_the_same", "psql is not installed") };
+    let mut expected: Vec<_> = list(&facts["edges_cross_service"])
+        .iter()
+        .map(|fact| (text(&fact["caller"]), text(&fact["callee"]), int(&fact["count"]), int(&fact["callee_errors"])))
+        .collect();
+    expected.sort();
+    let expected: Vec<_> =
+        expected.iter().map(|(from, to, calls, errors)| format!("{from}|{to}|{calls}|{errors}")).collect();
+    assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
 }
 
 async fn one(sql: &Client, statement: &str) -> tokio_postgres::Row {

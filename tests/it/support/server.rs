@@ -76,6 +76,16 @@ impl Server {
         client
     }
 
+    /// Asks with the real psql: unaligned rows without a header, fields parted by `|`. `None` without a psql.
+    pub fn psql(&self, statement: &str) -> Option<String> {
+        let (host, port) = self.address("postgres").rsplit_once(':').expect("host and port");
+        let arguments =
+            ["-h", host, "-p", port, "-U", "test", "-d", "spanhouse", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-c"];
+        let output = Command::new("psql").args(arguments).arg(statement).output().ok()?;
+        assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        Some(String::from_utf8(output.stdout).expect("UTF-8"))
+    }
+
     /// Imports a file over OTLP/gRPC with the product's own command.
     pub fn import_grpc(&self, file: &Path) {
         let done = Command::new(env!("CARGO_BIN_EXE_spanhouse"))
