@@ -45,7 +45,6 @@ pub(super) struct Owner<'a> {
     pub name: &'a str,
     /// Of a scope only.
     pub version: &'a str,
-    pub bad_utf8: bool,
 }
 
 impl Owner<'_> {

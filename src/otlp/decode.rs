@@ -2,10 +2,9 @@
 
 use datafusion::arrow::array::RecordBatch;
 
-use super::attributes::{AttributeSet, TextPool};
 use super::columns::{Owner, SpanColumns, Surroundings};
-use super::maps::EncodedMap;
 use super::merge::merge_repeated;
+use super::owner::{RESOURCE, RawOwner, SCOPE};
 use super::refusals::{Position, RefusalReason, Refusals, Tally};
 use super::span::Span;
 use super::value::ValueFault;
@@ -88,6 +87,10 @@ impl From<Error> for Fault {
 /// Walks a request and gathers its spans.
 struct Decoder<'a> {
     columns: SpanColumns,
+    resource: RawOwner<'a>,
+    /// The resource as the columns take it, from the first kept span on: a request may hold millions of resources without one.
+    encoded_resource: Option<Owner<'a>>,
+    scope: RawOwner<'a>,
     span: Span<'a>,
     tally: Tally,
     position: Position,
@@ -101,6 +104,9 @@ impl<'a> Decoder<'a> {
         let rows = count_spans(payload)?.min(payload.len() / Self::SMALLEST_SPAN_BYTES);
         let mut decoder = Self {
             columns: SpanColumns::with_capacity(rows, payload.len()),
+            resource: RawOwner::default(),
+            encoded_resource: None,
+            scope: RawOwner::default(),
             span: Span::default(),
             tally: Tally::default(),
             position: Position::default(),
@@ -129,19 +135,20 @@ impl<'a> Decoder<'a> {
                 _ => {}
             }
         }
-        let resource = read_owner(resource.unwrap_or_default(), &RESOURCE, schema_url)?;
+        self.resource.read(resource.unwrap_or_default(), &RESOURCE, schema_url)?;
+        self.encoded_resource = None;
         self.position.scope = 0;
         let mut fields = Fields::of(message);
         while let Some(field) = fields.next()? {
             if field.number == 2 {
-                self.scope_spans(field.bytes(&fields)?, &resource)?;
+                self.scope_spans(field.bytes(&fields)?)?;
                 self.position.scope += 1;
             }
         }
         Ok(())
     }
 
-    fn scope_spans(&mut self, message: &'a [u8], resource: &Owner<'a>) -> Result<(), Fault> {
+    fn scope_spans(&mut self, message: &'a [u8]) -> Result<(), Fault> {
         let mut scope: Option<&[u8]> = None;
         let mut schema_url: &[u8] = &[];
         let mut fields = Fields::of(message);
@@ -154,8 +161,8 @@ impl<'a> Decoder<'a> {
                 _ => {}
             }
         }
-        let scope = read_owner(scope.unwrap_or_default(), &SCOPE, schema_url)?;
-        let owners_are_text = !resource.bad_utf8 && !scope.bad_utf8;
+        self.scope.read(scope.unwrap_or_default(), &SCOPE, schema_url)?;
+        let owners_are_text = self.resource.is_text() && self.scope.is_text();
         let rows_before = self.columns.rows();
         self.position.span = 0;
         let mut fields = Fields::of(message);
@@ -166,7 +173,11 @@ impl<'a> Decoder<'a> {
             }
         }
         let rows = self.columns.rows() - rows_before;
-        Ok(self.columns.append_surroundings(&Surroundings { resource, scope: &scope }, rows)?)
+        if rows == 0 {
+            return Ok(());
+        }
+        let resource = &*self.encoded_resource.get_or_insert_with(|| self.resource.encode());
+        Ok(self.columns.append_surroundings(&Surroundings { resource, scope: &self.scope.encode() }, rows)?)
     }
 
     #[inline]
@@ -199,59 +210,13 @@ fn count_spans(payload: &[u8]) -> Result<usize, WireError> {
     count(payload, &[1, 2, 2])
 }
 
-/// Field numbers of `Resource` or `InstrumentationScope`; 0 where it has no such field.
-struct OwnerFields {
-    attributes: u32,
-    dropped_attributes: u32,
-    name: u32,
-    version: u32,
-    entity_refs: u32,
-}
-
-const RESOURCE: OwnerFields = OwnerFields { attributes: 1, dropped_attributes: 2, name: 0, version: 0, entity_refs: 3 };
-const SCOPE: OwnerFields = OwnerFields { attributes: 3, dropped_attributes: 4, name: 1, version: 2, entity_refs: 0 };
-
-fn read_owner<'a>(message: &'a [u8], numbers: &OwnerFields, schema_url: &'a [u8]) -> Result<Owner<'a>, Fault> {
-    let mut attributes = AttributeSet::default();
-    let mut pool = TextPool::default();
-    let (mut name, mut version): (&[u8], &[u8]) = (&[], &[]);
-    let mut dropped = 0u32;
-    let mut fields = Fields::of(message);
-    while let Some(field) = fields.next()? {
-        match field.number {
-            number if number == numbers.attributes => attributes.read(field.bytes(&fields)?, &mut pool)?,
-            number if number == numbers.dropped_attributes => dropped = field.varint(&fields)? as u32,
-            number if number == numbers.name => name = field.bytes(&fields)?,
-            number if number == numbers.version => version = field.bytes(&fields)?,
-            number if number == numbers.entity_refs => drop(field.bytes(&fields)?),
-            _ => {}
-        }
-    }
-    let mut bad_utf8 = attributes.bad_utf8;
-    let mut text = |bytes: &'a [u8]| {
-        std::str::from_utf8(bytes).unwrap_or_else(|_| {
-            bad_utf8 = true;
-            ""
-        })
-    };
-    let (schema_url, name, version) = (text(schema_url), text(name), text(version));
-    Ok(Owner {
-        attributes: EncodedMap::new(&attributes.kept, &pool),
-        dropped_attributes: dropped.saturating_add(attributes.dropped),
-        schema_url,
-        name,
-        version,
-        bad_utf8,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::{Array, AsArray};
     use datafusion::arrow::datatypes::Int64Type;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::span::Event;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -451,6 +416,44 @@ mod tests {
         let batch = decode_export(&bytes).expect("decodable").batch;
         assert_eq!(string(&batch, schema::SERVICE_NAME, 0).as_deref(), Some("late"));
         assert_eq!(map(&batch, schema::RESOURCE_ATTRIBUTES, 0).len(), 2);
+    }
+
+    #[test]
+    fn owners_without_spans_are_no_rows_and_still_checked() {
+        let counts = |bytes: &[u8]| {
+            let decoded = decode_export(bytes).expect("decodable");
+            (decoded.batch.num_rows(), decoded.refusals.rejected_spans)
+        };
+        assert_eq!(counts(&[0x0a, 0].repeat(100_000)), (0, 0));
+        assert_eq!(counts(&[0x0a, 2, 0x12, 0].repeat(100_000)), (0, 0));
+        assert_eq!(counts(&[0x0a, 4, 0x12, 2, 0x12, 0].repeat(100_000)), (0, 100_000));
+        // A resource with an attribute that runs past its end, then a scope with one.
+        for bytes in [&[0x0a_u8, 4, 0x0a, 2, 0x0a, 9] as &[u8], &[0x0a, 6, 0x12, 4, 0x0a, 2, 0x1a, 9]] {
+            let error = decode_export(bytes).expect_err("malformed");
+            assert_eq!(error.kind, Kind::BadInput, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_scratch_that_held_a_rich_owner_gives_the_next_one_nothing() {
+        let mut rich = request(vec![span()]);
+        let resource = &mut rich.resource_spans[0];
+        resource.schema_url = "https://schema".into();
+        resource.resource.as_mut().expect("a resource").dropped_attributes_count = 7;
+        let scope = InstrumentationScope { name: "lib".into(), version: "1".into(), ..InstrumentationScope::default() };
+        resource.scope_spans[0].scope = Some(scope);
+        rich.resource_spans[0].scope_spans.push(ScopeSpans { spans: vec![span()], ..ScopeSpans::default() });
+        rich.resource_spans.push(ResourceSpans {
+            scope_spans: vec![ScopeSpans { spans: vec![span()], ..ScopeSpans::default() }],
+            ..ResourceSpans::default()
+        });
+        let batch = decode_export(&rich.encode_to_vec()).expect("decodable").batch;
+        let column = |name: &str| (0..3).map(|row| string(&batch, name, row)).collect::<Vec<_>>();
+        let (some, shop) = (|text: &str| Some(text.to_owned()), Some("shop".to_owned()));
+        assert_eq!(column(schema::SERVICE_NAME), [shop.clone(), shop, some(schema::UNKNOWN_SERVICE)]);
+        assert_eq!(column(schema::SCOPE_NAME), [some("lib"), None, None]);
+        assert_eq!(column(schema::RESOURCE_SCHEMA_URL), [some("https://schema"), some("https://schema"), None]);
+        assert!(map(&batch, schema::RESOURCE_ATTRIBUTES, 2).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod limits;
 mod lists;
 mod maps;
 mod merge;
+mod owner;
 mod refusals;
 #[cfg(test)]
 mod roundtrip;
