@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
+use crate::store::RefusalWatch;
 
 /// When senders shall come again. A group commit takes milliseconds, a sealing about a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -14,6 +15,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Admission {
     in_flight_bytes: AtomicUsize,
     max_in_flight_bytes: usize,
+    refusals: RefusalWatch,
 }
 
 /// A request's share of the budget, given back on drop.
@@ -25,7 +27,11 @@ pub(super) struct Reservation {
 
 impl Admission {
     pub fn new(max_in_flight_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { in_flight_bytes: AtomicUsize::new(0), max_in_flight_bytes })
+        Arc::new(Self {
+            in_flight_bytes: AtomicUsize::new(0),
+            max_in_flight_bytes,
+            refusals: RefusalWatch::new("the memory for requests in flight"),
+        })
     }
 
     /// Opens an empty reservation.
@@ -49,11 +55,11 @@ impl Reservation {
             in_flight.checked_add(bytes).filter(|grown| *grown <= budget)
         });
         if grown.is_err() {
-            return Err(Error::new(
-                Kind::Overloaded { retry_after: RETRY_AFTER },
-                format!("the {} MiB for requests in flight are in use; send again later", budget >> 20),
-            ));
+            let message = format!("the {} MiB for requests in flight are in use; send again later", budget >> 20);
+            self.admission.refusals.refused(1, &message);
+            return Err(Error::new(Kind::Overloaded { retry_after: RETRY_AFTER }, message));
         }
+        self.admission.refusals.taken();
         self.bytes += bytes;
         Ok(())
     }

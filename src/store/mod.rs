@@ -10,6 +10,7 @@ mod lock;
 mod open;
 mod publish;
 mod reader;
+mod refusing;
 mod retries;
 mod seal;
 mod sealer;
@@ -27,6 +28,7 @@ mod wal;
 
 pub use lock::holder;
 pub use reader::StoreReader;
+pub(crate) use refusing::RefusalWatch;
 pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
 pub use store::{SealReport, Store, StoreStatus};

@@ -1,16 +1,18 @@
-//! Opening a data directory: lock, table, replay, orphans, threads.
+//! Opening a data directory: lock, table, replay, leftovers, threads.
 
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, atomic::Ordering};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore};
 
+use super::RefusalWatch;
 use super::clock::{Clock, OsClock};
 use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
@@ -21,7 +23,7 @@ use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::Visible;
 use super::store::{Counters, Shared, Store, log_dir, table_root};
-use super::table::{DeltaLog, LocalStore, remove_orphans};
+use super::table::{DeltaLog, Leftovers, LocalStore, remove_leftovers};
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
 use crate::error::{Error, Kind, Result};
 
@@ -60,6 +62,7 @@ pub(crate) async fn open(dir: &Path, settings: StoreSettings, components: Compon
 }
 
 fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) -> Result<Arc<Store>> {
+    let begun = Instant::now();
     let Components { disk, clock, decode } = components;
     let (log_dir, table_root) = (log_dir(dir), table_root(dir));
     for dir in [&log_dir, &table_root] {
@@ -71,11 +74,6 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     let object_store = LocalStore::new(table_root.clone(), disk.clone())?;
     let table = runtime.block_on(DeltaLog::load(&table_root, Arc::new(object_store.clone()), &node))?;
     let mark = table.state().mark;
-    let orphans = remove_orphans(&table_root, &node, mark)?;
-    if orphans > 0 {
-        tracing::info!(orphans, "removed data files that a crash had left out of the table");
-    }
-
     let shared = Shared {
         dir: dir.to_owned(),
         node,
@@ -90,11 +88,15 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         seal_wanted: Notify::new(),
         object_store,
         counters: Counters::default(),
+        refusals: RefusalWatch::new("the memory for fresh spans"),
         lock: Mutex::new(Some(lock)),
     };
     shared.budget.add_permits(shared.budget_units());
     shared.visible.finish_seal(table.state().version, table.state().files.clone(), mark);
     let end = replay_log(&shared, mark, decode)?;
+    // Only now: a directory whose log is damaged is left as it is.
+    tidy_table(&shared, mark)?;
+    log_opening(&shared, &end, begun);
     let shared = Arc::new(shared);
     let (merge, merge_wanted) = mpsc::sync_channel(1);
     start_merger(shared.clone(), merge_wanted)?;
@@ -132,6 +134,26 @@ fn replay_log(shared: &Shared, mark: Lsn, decode: Decode) -> Result<LogEnd> {
         shared.counters.cut_torn_bytes.store(torn.bytes, Ordering::Relaxed);
     }
     Ok(end)
+}
+
+/// Removes from the table's directory what a crash left there.
+fn tidy_table(shared: &Shared, mark: Lsn) -> Result<()> {
+    let Leftovers { orphans, temporary } = remove_leftovers(&shared.table_root(), &shared.node, mark)?;
+    if orphans + temporary > 0 {
+        tracing::info!(orphans, temporary, "removed files that a crash had left out of the table");
+    }
+    Ok(())
+}
+
+fn log_opening(shared: &Shared, end: &LogEnd, begun: Instant) {
+    let state = shared.visible.load();
+    tracing::info!(
+        table_rows = state.files.iter().map(|file| file.rows).sum::<u64>(),
+        replayed_rows = state.fresh_rows(),
+        cut_bytes = end.torn.as_ref().map_or(0, |torn| torn.bytes),
+        ms = begun.elapsed().as_millis() as u64,
+        "opened the store"
+    );
 }
 
 fn part_of(shared: &Shared, record: &Record, decode: Decode) -> Result<Part> {

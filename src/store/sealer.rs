@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -89,6 +89,7 @@ struct Work {
 struct Pending {
     files: Vec<WrittenFile>,
     mark: Lsn,
+    begun: Instant,
 }
 
 impl Work {
@@ -145,11 +146,12 @@ impl Work {
         self.settle().await?;
         let Some(parts) = self.shared.visible.begin_seal() else { return Ok(SealReport::default()) };
         let Some(mark) = parts.last().map(|part| part.last) else { return Ok(SealReport::default()) };
+        let begun = Instant::now();
         let name = name_of(&self.shared.node, mark);
         let written = write_sorted(&self.shared.disk, &self.shared.table_root(), &parts, &name);
         let files = written.inspect_err(|_| self.shared.visible.abandon_seal())?;
         drop(parts);
-        let pending = Pending { files, mark };
+        let pending = Pending { files, mark, begun };
         match self.table.commit(&pending.files, mark).await {
             Ok(_) => Ok(self.finish(&pending)),
             Err(error) => {
@@ -189,7 +191,7 @@ impl Work {
             files: sealed.files.len(),
             bytes: sealed.files.iter().map(|file| file.size_bytes).sum(),
         };
-        self.shared.sealed(&report, sealed.mark);
+        self.shared.sealed(&report, sealed.mark, sealed.begun.elapsed());
         report
     }
 

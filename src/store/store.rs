@@ -22,7 +22,7 @@ use super::settings::StoreSettings;
 use super::state::Visible;
 use super::table::LocalStore;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
-use super::{Snapshot, SnapshotSource, open};
+use super::{RefusalWatch, Snapshot, SnapshotSource, open};
 use crate::error::{Error, Kind, Result};
 use crate::model::schema::physical_schema;
 
@@ -30,6 +30,7 @@ use crate::model::schema::physical_schema;
 pub(crate) const CHARGE_UNIT_BYTES: usize = 1024;
 /// What a client is told to wait when memory stayed full for as long as its export waited.
 const FRESH_RETRY_AFTER: Duration = Duration::from_secs(2);
+const FRESH_FULL: &str = "the memory for fresh spans is full; they are being moved to the table";
 
 /// What one sealing did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub(crate) struct Shared {
     pub seal_wanted: Notify,
     pub object_store: LocalStore,
     pub counters: Counters,
+    /// For the memory budget.
+    pub refusals: RefusalWatch,
     /// Held until the store is closed or all its threads are gone.
     pub lock: Mutex<Option<DirectoryLock>>,
 }
@@ -114,17 +117,13 @@ impl Shared {
         table_root(&self.dir)
     }
 
-    pub(crate) fn sealed(&self, report: &SealReport, mark: Lsn) {
+    /// Counts and logs a sealing that took `took`.
+    pub(crate) fn sealed(&self, report: &SealReport, mark: Lsn, took: Duration) {
         self.counters.sealed_lsn.store(mark.0, Ordering::Relaxed);
         self.counters.sealings.fetch_add(1, Ordering::Relaxed);
         self.counters.sealed_rows.fetch_add(report.rows, Ordering::Relaxed);
-        tracing::debug!(
-            rows = report.rows,
-            files = report.files,
-            bytes = report.bytes,
-            lsn = mark.0,
-            "sealed fresh spans"
-        );
+        let SealReport { rows, files, bytes } = *report;
+        tracing::info!(rows, files, bytes, ms = took.as_millis() as u64, "sealed fresh spans");
     }
 
     /// The units that a batch takes of the budget. A batch larger than the whole budget takes all of it.
@@ -235,15 +234,19 @@ impl Store {
         let units = self.shared.charge(batch);
         let budget = self.shared.budget.clone();
         if let Ok(permit) = budget.clone().try_acquire_many_owned(units) {
+            self.shared.refusals.taken();
             return Ok(permit);
         }
         let _waiting = Waiting::enter(&self.shared);
         match tokio::time::timeout(self.shared.settings.append_wait, budget.acquire_many_owned(units)).await {
-            Ok(permit) => permit.map_err(|_| Error::new(Kind::Closed, "the store is closed")),
+            Ok(permit) => {
+                self.shared.refusals.taken();
+                permit.map_err(|_| Error::new(Kind::Closed, "the store is closed"))
+            }
             Err(_) => {
                 self.shared.counters.refused_for_memory.fetch_add(1, Ordering::Relaxed);
-                let kind = Kind::Overloaded { retry_after: FRESH_RETRY_AFTER };
-                Err(Error::new(kind, "the memory for fresh spans is full; they are being moved to the table"))
+                self.shared.refusals.refused(1, FRESH_FULL);
+                Err(Error::new(Kind::Overloaded { retry_after: FRESH_RETRY_AFTER }, FRESH_FULL))
             }
         }
     }

@@ -145,6 +145,10 @@ async fn row_24_a_file_without_a_commit_is_invisible_and_later_removed() {
     let name = file.file_name().expect("name").to_string_lossy().into_owned();
     let orphan = partition.join(name.replacen("00000000000000000001", "00000000000000000002", 1));
     let foreign = partition.join("part-of-another-writer.parquet");
+    let temporary = dir.path().join("table/_delta_log/.0f8fad5b-d9cb-469f-a165-70867728950e.tmp");
+    let not_ours = dir.path().join("table/_delta_log/.unfinished.tmp");
+    std::fs::write(&temporary, "half a commit").expect("written");
+    std::fs::write(&not_ours, "of another program").expect("written");
     std::fs::copy(&file, &orphan).expect("copied");
     std::fs::copy(&file, &foreign).expect("copied");
     assert_ne!(file, orphan);
@@ -152,6 +156,55 @@ async fn row_24_a_file_without_a_commit_is_invisible_and_later_removed() {
     let store = open_with(dir.path(), quiet(), &disk).await;
     assert_eq!(ids(&store).await, (1..11).collect::<Vec<_>>());
     assert!(!orphan.exists() && file.exists() && foreign.exists());
+    assert!(!temporary.exists() && not_ours.exists());
+}
+
+#[tokio::test]
+async fn an_opening_that_finds_the_log_damaged_changes_nothing() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open_quiet(dir.path()).await;
+    append(&store, 1..11).await.expect("kept");
+    store.seal().await.expect("sealed");
+    append(&store, 11..21).await.expect("kept");
+    append(&store, 21..31).await.expect("kept");
+    drop(store);
+    drop(open_quiet(dir.path()).await);
+    let log = std::fs::read_dir(dir.path().join("wal")).expect("log").map(|entry| entry.expect("entry").path());
+    let log = log.max().expect("a segment");
+    let mut bytes = std::fs::read(&log).expect("bytes");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&log, bytes).expect("damaged");
+    let node = std::fs::read_to_string(dir.path().join("node")).expect("node");
+    let orphan = dir.path().join(format!("table/date=2023-11-14/spans-{node}-{:020}-0000-x.parquet", 99));
+    std::fs::create_dir_all(orphan.parent().expect("a partition")).expect("created");
+    std::fs::write(&orphan, "").expect("written");
+    let before = files_below(dir.path());
+    let parts = || components(Arc::new(super::disk::OsDisk), Arc::new(ManualClock::default()));
+    let mut opened = open::open(dir.path(), quiet(), parts()).await;
+    for _ in 0..100 {
+        if !opened.as_ref().is_err_and(|error| error.kind == Kind::Denied) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        opened = open::open(dir.path(), quiet(), parts()).await;
+    }
+    assert_eq!(opened.expect_err("damaged").kind, Kind::Corrupt);
+    assert_eq!(files_below(dir.path()), before);
+}
+
+/// Path and length of every file below `dir`, but for the lock, which says who had it last.
+fn files_below(dir: &Path) -> std::collections::BTreeMap<std::path::PathBuf, u64> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(dir).expect("directory") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if path.file_name().is_some_and(|name| name != "lock") {
+            files.insert(path.clone(), path.metadata().expect("file").len());
+        }
+    }
+    files
 }
 
 #[tokio::test]

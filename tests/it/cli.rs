@@ -256,6 +256,9 @@ fn a_server_keeps_others_out_and_sealed_data_behind() {
     let ended = ran(child.wait_with_output().expect("ended"));
     assert_eq!(ended.code, SUCCESS, "{}", ended.err);
     assert!(ended.out.contains(&format!("OTLP/gRPC   http://{taken}")), "{}", ended.out);
+    for line in ["opened the store", "sealed fresh spans"] {
+        assert_eq!(ended.err.matches(line).count(), 1, "{line} in {}", ended.err);
+    }
     assert!(!folder.path().join("data/server.json").exists());
     assert_eq!(spanhouse(folder.path(), &count).out, "n\n1\n");
     let table = fs::read_dir(folder.path().join("data/table")).expect("a table");

@@ -43,7 +43,7 @@ impl LocalStore {
         let generic = |source: std::io::Error| StoreError::Generic { store: "LocalStore", source: Box::new(source) };
         let dir = path.parent().unwrap_or(&self.root);
         self.disk.create_dir_all(dir).map_err(generic)?;
-        let temporary = dir.join(format!(".{}.tmp", uuid::Uuid::new_v4()));
+        let temporary = dir.join(temporary_name());
         let written = self.disk.create_new(&temporary).and_then(|mut file| {
             bytes.iter().try_for_each(|bytes| file.write_all(bytes))?;
             file.sync_data()
@@ -66,6 +66,17 @@ impl LocalStore {
         self.disk.sync_dir(dir).map_err(generic)?;
         Ok(PutResult { e_tag: None, version: None })
     }
+}
+
+/// A new name for a file until it is whole.
+fn temporary_name() -> String {
+    format!(".{}.tmp", uuid::Uuid::new_v4().hyphenated())
+}
+
+/// Whether [`temporary_name`] may have given this name.
+pub(super) fn is_temporary_name(name: &str) -> bool {
+    let unique = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+    unique.is_some_and(|unique| unique.len() == uuid::fmt::Hyphenated::LENGTH && uuid::Uuid::try_parse(unique).is_ok())
 }
 
 impl fmt::Display for LocalStore {

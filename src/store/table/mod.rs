@@ -4,10 +4,10 @@
 
 mod data_file;
 mod delta;
+mod leftovers;
 mod local_store;
-mod orphans;
 
 pub(crate) use data_file::{FileName, WrittenFile, date_dir, write_data_file};
 pub(crate) use delta::DeltaLog;
+pub(crate) use leftovers::{Leftovers, remove_leftovers};
 pub(crate) use local_store::LocalStore;
-pub(crate) use orphans::remove_orphans;

@@ -14,7 +14,7 @@ use super::record::{Lsn, Record, RequestHash};
 use super::segment::{ClosedSegment, SEGMENT_HEAD_BYTES, SegmentHead, SegmentList, segment_path};
 use crate::error::{Error, Kind, Result};
 use crate::store::disk::{Disk, DiskFile};
-use crate::store::failpoint;
+use crate::store::{RefusalWatch, failpoint};
 
 /// The largest request that the log takes: twice what OTLP receivers accept by default, far below the length field's range.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 128 << 20;
@@ -97,6 +97,7 @@ impl<T: Send + 'static> Appender<T> {
             current_bytes: current_bytes.clone(),
             buffer: Vec::new(),
             poison,
+            refusals: RefusalWatch::new("the log"),
         };
         let thread = thread::Builder::new()
             .name("spanhouse-wal".into())
@@ -131,6 +132,8 @@ struct Writer {
     current_bytes: Arc<AtomicU64>,
     buffer: Vec<u8>,
     poison: watch::Sender<Option<Refusal>>,
+    /// For a full disk and a full log.
+    refusals: RefusalWatch,
 }
 
 struct OpenSegment {
@@ -160,6 +163,7 @@ impl Writer {
             }
             match self.append(&group) {
                 Ok(()) => {
+                    self.refusals.taken();
                     let first = self.next_lsn.0;
                     self.next_lsn = Lsn(first + group.len() as u64);
                     sink.durable(
@@ -167,6 +171,7 @@ impl Writer {
                     );
                 }
                 Err(Failure::Full(message)) => {
+                    self.refusals.refused(group.len(), &message);
                     sink.refused(group, Refusal { kind: Kind::Overloaded { retry_after: FULL_RETRY_AFTER }, message });
                 }
                 Err(Failure::Fatal(message)) => {
