@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::file::FileText;
-use super::keys::{KEYS, Settings};
+use super::keys::{KEYS, Settings, Wrong};
 
 /// Variables that begin like a setting's and are not one.
 const OTHER_VARIABLES: [&str; 3] = ["SPANHOUSE_CONFIG", "SPANHOUSE_SHARED_DATA", "SPANHOUSE_FAILPOINT"];
@@ -89,13 +89,21 @@ pub(in crate::cli) fn resolve(sources: &Sources) -> Result<Effective, Vec<Mistak
             values.push((key.name, text, place));
         }
     }
-    if mistakes.is_empty() {
-        let place_of =
-            |name| values.iter().find(|(key, ..)| *key == name).map_or(Place::Default, |value| value.2.clone());
-        let wrong = settings.validate().into_iter();
-        mistakes.extend(wrong.map(|(key, why)| Mistake { place: place_of(key), key: Some(key), why }));
-    }
+    let unread: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.key).collect();
+    let is_read = |wrong: &Wrong| !unread.contains(&wrong.key) && wrong.with.is_none_or(|with| !unread.contains(&with));
+    let wrong: Vec<Wrong> = settings.validate().into_iter().filter(is_read).collect();
+    mistakes.extend(wrong.into_iter().map(|wrong| misplaced(wrong, &values)));
     if mistakes.is_empty() { Ok(Effective { settings, values }) } else { Err(mistakes) }
+}
+
+/// The mistake with its place; of two keys the one that the user gave is at fault.
+fn misplaced(wrong: Wrong, values: &[(&'static str, String, Place)]) -> Mistake {
+    let place_of = |name| values.iter().find(|(key, ..)| *key == name).map_or(Place::Default, |value| value.2.clone());
+    let key = match wrong.with {
+        Some(with) if place_of(wrong.key) == Place::Default => with,
+        _ => wrong.key,
+    };
+    Mistake { place: place_of(key), key: Some(key), why: wrong.why }
 }
 
 /// A variable that is nearly a setting's; one that is nothing like it is left to others.
@@ -192,7 +200,37 @@ mod tests {
         };
         let told = mistakes(&sources);
         assert!(told[0].starts_with("--postgres: there are no passwords yet"), "{told:?}");
-        assert_eq!(told[1], "--otlp-http: it has the same address as otlp_grpc");
+        assert_eq!(told[1], "--otlp-http: otlp_http has the same address as otlp_grpc");
+    }
+
+    #[test]
+    fn one_mistake_hides_no_other() {
+        let flags = [
+            ("data_dir", ""),
+            ("fresh_memory", "1KiB"),
+            ("log_size", "1B"),
+            ("otlp_http", "127.0.0.1:9"),
+            ("postgres", "127.0.0.1:9"),
+        ];
+        let flags = flags.map(|(name, text)| (name, text.to_owned())).to_vec();
+        let told = mistakes(&Sources { flags, ..Sources::default() });
+        let wanted = [
+            "--data-dir: a data directory needs a name",
+            "--fresh-memory: 1KiB is too little: give at least 16MiB",
+            "--log-size: 1B is too little: give at least 128MiB",
+            "--postgres: postgres has the same address as otlp_http",
+            "--fresh-memory: max_request_size (64MiB) is more than fresh_memory (1KiB), so the largest requests would never be taken",
+        ];
+        assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_not_compared() {
+        let flags = vec![("otlp_http", "127.0.0.1:4317".to_owned()), ("otlp_grpc", "nowhere".to_owned())];
+        assert_eq!(mistakes(&Sources { flags, ..Sources::default() }).len(), 1);
+        let file = file("max_request_size = \"1GiB\"\n");
+        let told = mistakes(&Sources { file, ..Sources::default() });
+        assert!(told[0].starts_with("spanhouse.toml:1: max_request_size: max_request_size (1GiB) is more"), "{told:?}");
     }
 
     #[test]

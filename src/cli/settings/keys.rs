@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::values::{Listen, LogFormat, parse_duration, parse_listen, parse_log_format, parse_size, parse_timeout};
+use super::values::{
+    Listen, LogFormat, parse_duration, parse_listen, parse_log_format, parse_size, parse_timeout, size_text,
+};
 use crate::engine::EngineSettings;
 use crate::ingest::IngestSettings;
 use crate::store::StoreSettings;
@@ -181,14 +183,42 @@ pub(in crate::cli) static KEYS: [Key; 13] = [
     },
 ];
 
+/// Something wrong with values that can be read.
+pub(super) struct Wrong {
+    pub(super) key: &'static str,
+    /// The other key that it cannot go with.
+    pub(super) with: Option<&'static str>,
+    pub(super) why: String,
+}
+
 impl Settings {
-    /// What is wrong with values that are right one by one: the key at fault and why.
-    pub(super) fn validate(&self) -> Vec<(&'static str, String)> {
+    /// What is wrong with values that can be read, alone or together.
+    pub(super) fn validate(&self) -> Vec<Wrong> {
+        let mut wrong = self.out_of_range();
+        let listeners = [("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http), ("postgres", &self.postgres)];
+        for (place, (key, listen)) in listeners.into_iter().enumerate() {
+            let twin = listeners[..place].iter().find(|(_, other)| *other == listen);
+            if let (Some((twin, _)), Listen::At { port: 1.., .. }) = (twin, listen) {
+                wrong.push(Wrong { key, with: Some(twin), why: format!("{key} has the same address as {twin}") });
+            }
+        }
+        if self.max_request_bytes > self.fresh_memory_bytes {
+            let (request, memory) = (size_text(self.max_request_bytes), size_text(self.fresh_memory_bytes));
+            let why = format!(
+                "max_request_size ({request}) is more than fresh_memory ({memory}), so the largest requests would never be taken"
+            );
+            wrong.push(Wrong { key: "max_request_size", with: Some("fresh_memory"), why });
+        }
+        wrong
+    }
+
+    fn out_of_range(&self) -> Vec<Wrong> {
         let mut wrong = Vec::new();
+        let mut alone = |key, why: String| wrong.push(Wrong { key, with: None, why });
         if !self.postgres.is_local() {
             let why =
                 "there are no passwords yet, so only a loopback address is served; reach it through an SSH tunnel";
-            wrong.push(("postgres", why.to_owned()));
+            alone("postgres", why.to_owned());
         }
         for (name, bytes, least) in [
             ("fresh_memory", self.fresh_memory_bytes, 16 << 20),
@@ -197,18 +227,11 @@ impl Settings {
             ("max_request_size", self.max_request_bytes, 1 << 10),
         ] {
             if bytes < least {
-                wrong.push((name, format!("{bytes} bytes are too few: give at least {least}")));
+                alone(name, format!("{} is too little: give at least {}", size_text(bytes), size_text(least)));
             }
         }
         if self.seal_after.is_zero() {
-            wrong.push(("seal_after", "it must be longer than nothing".to_owned()));
-        }
-        let listeners = [("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http), ("postgres", &self.postgres)];
-        for (place, (name, listen)) in listeners.iter().enumerate() {
-            let twin = listeners[..place].iter().find(|(_, other)| *other == *listen);
-            if let (Some((twin, _)), Listen::At { port: 1.., .. }) = (twin, listen) {
-                wrong.push((name, format!("it has the same address as {twin}")));
-            }
+            alone("seal_after", "it must be longer than nothing".to_owned());
         }
         wrong
     }

@@ -66,6 +66,15 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
+/// Writes a number of bytes in the largest unit that divides it: `16MiB`.
+pub(super) fn size_text(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.iter().find(|(shift, _)| bytes >> shift << shift == bytes && bytes > 0) {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => format!("{bytes}B"),
+    }
+}
+
 /// Reads a time span: `500ms`, `60s`, `5m`, `2h`, `7d`.
 pub(in crate::cli) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not a duration: write a number with ms, s, m, h or d, such as 60s");
@@ -104,6 +113,9 @@ mod tests {
         assert_eq!(parse_size("256MiB"), Ok(256 << 20));
         assert_eq!(parse_size("1 GiB"), Ok(1 << 30));
         assert_eq!(parse_size("12"), Ok(12));
+        for text in ["0B", "1023B", "1KiB", "1025B", "16MiB", "3GiB", "1025GiB", "2TiB"] {
+            assert_eq!(parse_size(text).map(size_text).as_deref(), Ok(text));
+        }
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_timeout("off"), Ok(None));
         for bad in ["", "MiB", "-1", "1.5GiB", "5 parsecs", "99999999999TiB"] {
