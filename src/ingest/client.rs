@@ -1,5 +1,6 @@
 //! A client that sends encoded exports to an OTLP listener, ours or another's.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -12,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -51,9 +53,14 @@ pub struct Receipt {
 /// Sends encoded exports to one endpoint.
 #[derive(Debug)]
 pub struct ExportClient {
+    endpoint: String,
+    /// Host and port.
+    authority: String,
     transport: Transport,
     in_flight: Semaphore,
     retry_for: Duration,
+    /// When a retry was last told of.
+    told: Mutex<Instant>,
 }
 
 type HttpClient = HyperClient<HttpConnector, Full<Bytes>>;
@@ -67,6 +74,9 @@ enum Transport {
 /// The first pause after a retryable answer without a delay of its own, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often retries are told of, at most; those that succeed sooner are not worth a word.
+const TELL_EVERY: Duration = Duration::from_secs(3);
 
 /// How long a connection may take to open, and an export to be answered.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,6 +102,7 @@ impl ExportClient {
         if uri.scheme_str() != Some("http") || uri.authority().is_none() {
             return Err(wrong("it must look like http://127.0.0.1:4317 or http://127.0.0.1:4318/v1/traces".into()));
         }
+        let authority = format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
         let transport = if uri.path().ends_with("/v1/traces") {
             let mut connector = HttpConnector::new();
             connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -103,14 +114,30 @@ impl ExportClient {
             Transport::Grpc(channel.connect_lazy())
         };
         let in_flight = Semaphore::new(settings.max_in_flight.max(1));
-        Ok(Self { transport, in_flight, retry_for: settings.retry_for })
+        let (endpoint, told) = (endpoint.to_owned(), Mutex::new(Instant::now()));
+        Ok(Self { endpoint, authority, transport, in_flight, retry_for: settings.retry_for, told })
+    }
+
+    /// Opens a connection and closes it again: a wrong endpoint is told at once and not after all retries.
+    pub async fn reach(&self) -> Result<()> {
+        let why = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                "nothing listens there (connection refused)".to_owned()
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+        };
+        Err(Error::new(Kind::Io, format!("{} cannot be reached: {why}", self.endpoint))
+            .with_hint("start `spanhouse serve`, or check the host and the port"))
     }
 
     /// Sends a protobuf `ExportTraceServiceRequest` until it is taken, refused for good, or the time for retries is over.
     pub async fn export(&self, payload: Bytes) -> Result<Receipt> {
         let _permit =
             self.in_flight.acquire().await.map_err(|_| Error::new(Kind::Closed, "the export client is closed"))?;
-        let give_up = Instant::now() + self.retry_for;
+        let started = Instant::now();
+        let give_up = started + self.retry_for;
         let mut pause = FIRST_PAUSE;
         let mut attempts = 1;
         loop {
@@ -127,9 +154,21 @@ impl ExportClient {
             if Instant::now() + wait > give_up {
                 return Err(*failure.error);
             }
+            if started.elapsed() >= TELL_EVERY {
+                self.tell_of_retry(&failure.error);
+            }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             attempts += 1;
+        }
+    }
+
+    /// Says that an export is tried again, unless that was said a moment ago.
+    fn tell_of_retry(&self, error: &Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= TELL_EVERY {
+            *told = Instant::now();
+            tracing::warn!("trying again to send to {}: {error}", self.endpoint);
         }
     }
 
@@ -187,9 +226,16 @@ fn unreachable_server(why: impl std::fmt::Display) -> Failure {
     Failure { error: Box::new(error), retry: Some(None) }
 }
 
-/// The texts of an error and its causes; the outermost alone often says nothing.
+/// The texts of an error and its causes, each once; the outermost alone often says nothing.
 fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let texts = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut told: Vec<String> = Vec::new();
+    for text in texts {
+        if !told.iter().any(|earlier| earlier.contains(&text)) {
+            told.push(text);
+        }
+    }
+    told.join(": ")
 }
 
 fn grpc_failure(status: &Status) -> Failure {
@@ -212,8 +258,12 @@ fn grpc_failure(status: &Status) -> Failure {
         _ if retry.is_some() => Kind::Overloaded { retry_after: delay.unwrap_or(LONGEST_PAUSE) },
         _ => Kind::Internal,
     };
-    let cause = std::error::Error::source(status).map_or(String::new(), |source| format!(": {}", chain(source)));
-    let error = Error::new(kind, format!("the server answers {}{cause}", status.message()));
+    // A status with a cause was made here and is no answer.
+    let text = match std::error::Error::source(status) {
+        Some(cause) => format!("the server cannot be reached: {}", chain(cause)),
+        None => format!("the server answers {}", status.message()),
+    };
+    let error = Error::new(kind, text);
     Failure { error: Box::new(error), retry }
 }
 
@@ -277,5 +327,23 @@ impl Decoder for RawCodec {
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Cause(&'static str, #[source] Option<Box<Cause>>);
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = ["refused (os error 111)", "tcp connect error", "transport error", "tcp connect error"]
+            .into_iter()
+            .fold(None, |cause, text| Some(Box::new(Cause(text, cause))));
+        let text = cause.map(|cause| chain(&*cause)).unwrap_or_default();
+        assert_eq!(text, "tcp connect error: transport error: refused (os error 111)");
     }
 }
