@@ -42,6 +42,7 @@ pub(super) fn detect(start: &[u8]) -> Result<Form> {
     let text = text.trim_ascii_start();
     match text.first() {
         None => Ok(if start.is_empty() { Form::Protobuf } else { Form::Json }),
+        Some(_) if later_line_is_request(text) => Ok(Form::JsonLines),
         Some(b'{' | b'[') => Ok(if first_line_is_whole(text) { Form::JsonLines } else { Form::Json }),
         Some(_) if is_single_request(start) => Ok(Form::Protobuf),
         Some(_) if is_delimited(start) => Ok(Form::Delimited),
@@ -55,8 +56,38 @@ fn first_line_is_whole(text: &[u8]) -> bool {
         // A line longer than the peeked bytes is one record a line; anything shorter is the whole file.
         return text[0] == b'{';
     };
-    let line = text[..end].trim_ascii_end();
+    is_whole_object(&text[..end])
+}
+
+fn is_whole_object(line: &[u8]) -> bool {
+    let line = line.trim_ascii_end();
     line.first() == Some(&b'{') && line.last() == Some(&b'}') && super::records::closes_at(line) == Some(line.len())
+}
+
+/// A line that goes past the peeked bytes and has more of them than this is no opening of a document on several lines.
+const LONG_LINE_BYTES: usize = 1 << 10;
+
+/// Whether this is text whose second line or a later one is a request by itself: then the lines before it are bad ones.
+fn later_line_is_request(text: &[u8]) -> bool {
+    // Nothing but lines has text before its first request. Protobuf has bytes there that no text has.
+    let is_text = |line: &[u8]| !line.iter().any(|byte| *byte < b' ' && !b"\t\r".contains(byte));
+    let begins = |line: &[u8]| {
+        line.strip_prefix(b"{").is_some_and(|rest| {
+            let key = rest.trim_ascii_start();
+            key.starts_with(b"\"resourceSpans\"") || key.starts_with(b"\"resource_spans\"")
+        })
+    };
+    let mut lines = text.split(|byte| *byte == b'\n').peekable();
+    if text[0] == b'[' || lines.next().is_none_or(|first| !is_text(first)) {
+        return false;
+    }
+    while let Some(line) = lines.next() {
+        let is_cut = lines.peek().is_none() && line.len() > LONG_LINE_BYTES;
+        if !is_text(line) || begins(line) && (is_cut || is_whole_object(line)) {
+            return is_text(line);
+        }
+    }
+    false
 }
 
 /// Whether the bytes begin as a request does: field 1 with a `ResourceSpans`, whose fields are 1 to 3 with lengths.
@@ -95,6 +126,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bad_first_line_does_not_hide_the_lines_after_it() {
+        let form = |text: &str| detect(text.as_bytes()).ok();
+        let line = "{\"resourceSpans\":[]}\n";
+        for bad in ["x", "# a comment", "{\"resourceSpans\":[{", "}", "nonsense\n\nmore"] {
+            assert_eq!(form(&format!("{bad}\n{line}")), Some(Form::JsonLines), "{bad}");
+        }
+        let long = format!("{{\"resourceSpans\":[{}", " ".repeat(2 << 10));
+        assert_eq!(form(&format!("x\n{long}")), Some(Form::JsonLines), "a line that is longer than what was peeked at");
+        // Documents one after the other, and a list, are no lines.
+        let document = "{\"resourceSpans\": [\n{}\n]}\n";
+        assert_eq!(form(&document.repeat(3)), Some(Form::Json));
+        assert_eq!(form(&format!("[\n{line}]")), Some(Form::Json));
+        // A record of 0x78 bytes begins as a line with an x does.
+        assert_eq!(form("x\n\u{12}\u{1}\n{\"resourceSpans\":[]}\n"), Some(Form::Delimited));
+    }
+
+    #[test]
     fn the_first_bytes_tell_the_form() {
         let form = |bytes: &[u8]| detect(bytes).ok();
         assert_eq!(form(b""), Some(Form::Protobuf));
@@ -108,6 +156,7 @@ mod tests {
         // A record of ten bytes: its length looks like the key of field 1, and what follows it does not.
         assert_eq!(form(&[0x0a, 0x0a, 8, 0x0a, 6, 0, 0, 0, 0, 0, 0]), Some(Form::Delimited));
         assert_eq!(form(b"hello"), None);
+        assert_eq!(form(b"hello\nworld\n"), None);
         assert_eq!(form(&[0xff; 20]), None);
     }
 }
