@@ -72,7 +72,6 @@ fn run(command: Command) -> Result<Exit> {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Import(arguments) => import::run(arguments).await,
             Command::Generate(arguments) => generate::run(arguments).await,
-
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Repl(arguments) => repl::run(arguments).await,

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::exit::Exit;
+use super::output::{count, say, tell};
 use super::settings::{Effective, KEYS, Mistake, SettingFlags};
 use crate::error::Result;
 
 /// Check or show the settings
 ///
-/// A setting comes from its flag, else its environment variable, else the settings file, else its default. The file is
-/// spanhouse.toml in the working directory unless --config or SPANHOUSE_CONFIG names another; it is TOML with one key a setting:
+/// A setting comes from its flag, else its environment variable, else the
+/// settings file, else its default. The file is spanhouse.toml in the working
+/// directory unless --config or SPANHOUSE_CONFIG names another; it is TOML with
+/// one key a setting:
 ///
 ///   data_dir = "/var/lib/spanhouse"
 ///   otlp_grpc = "127.0.0.1:4317"
@@ -54,8 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit> {
         }
         Ok(effective) => {
             match show {
-                true => print(&effective),
-                false => println!("The settings are right."),
+                true => print(&effective)?,
+                false => say!("The settings are right.")?,
             }
             Ok(Exit::Success)
         }
@@ -64,18 +67,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit> {
 
 fn report(mistakes: &[Mistake]) {
     for mistake in mistakes {
-        eprintln!("{mistake}");
+        tell!("{mistake}");
     }
-    let plural = if mistakes.len() == 1 { "" } else { "s" };
-    eprintln!("{} mistake{plural}.", mistakes.len());
+    tell!("{}.", count(mistakes.len() as u64, "mistake"));
 }
 
 /// Prints the settings as a file that would give them, each line with its origin.
-fn print(effective: &Effective) {
+fn print(effective: &Effective) -> Result<()> {
     let line = |(name, text, _): &(&str, String, _)| format!("{name} = \"{}\"", text.escape_default());
     let width = effective.values.iter().map(|value| line(value).len()).max().unwrap_or(0);
     for value in &effective.values {
-        println!("{:width$}  # {}", line(value), value.2);
+        say!("{:width$}  # {}", line(value), value.2)?;
     }
     debug_assert_eq!(effective.values.len(), KEYS.len(), "each setting has a value");
+    Ok(())
 }

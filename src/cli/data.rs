@@ -68,6 +68,8 @@ pub(super) fn must_exist(data_dir: &Path) -> Result<()> {
         return Ok(());
     }
     let message = format!("there is no data directory {}", data_dir.display());
-    let hint = "start `spanhouse serve`, import into it, or name another with --data-dir";
-    Err(Error::new(Kind::NotFound, message).with_hint(hint))
+    Err(Error::new(Kind::NotFound, message).with_hint(OTHER_DIRECTORY))
 }
+
+/// What to do when a data directory is not there or holds no store.
+pub(super) const OTHER_DIRECTORY: &str = "start `spanhouse serve`, import into it, or name another with --data-dir";

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use super::output::tell;
 use super::settings::INVALID_SETTING;
 use super::terminal;
 use crate::error::{Error, Kind};
@@ -60,6 +61,11 @@ pub(super) fn in_use(message: String) -> Error {
     Error::new(Kind::Denied, message).with_sqlstate(OBJECT_IN_USE)
 }
 
+/// Marks an error as one of the command line.
+pub(super) fn usage(error: Error) -> Error {
+    error.with_sqlstate(INVALID_SETTING)
+}
+
 /// Whether the reader of our output has gone, as `head` does; that is an end and not a failure.
 pub(super) fn is_closed_pipe(error: &Error) -> bool {
     let mut cause = error.source();
@@ -78,8 +84,8 @@ pub(super) fn report(error: &Error) {
         true => ("\x1b[1;31m", "\x1b[0m"),
         false => ("", ""),
     };
-    eprintln!("{red}error:{plain} {error}");
+    tell!("{red}error:{plain} {error}");
     if let Some(hint) = &error.hint {
-        eprintln!("hint: {hint}");
+        tell!("hint: {hint}");
     }
 }

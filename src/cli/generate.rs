@@ -10,10 +10,11 @@ use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 
-use super::exit::Exit;
+use super::exit::{self, Exit};
 use super::import::Senders;
+use super::output::{count, say};
 use super::settings::parse_duration;
-use super::terminal;
+use super::{logging, terminal};
 use crate::error::{Error, Result};
 use crate::generate::{Facts, Generator, Limit, Parameters, Request};
 use crate::ingest::{ClientSettings, ExportClient};
@@ -24,9 +25,12 @@ Examples:
   spanhouse generate --traces 500 --out shop.jsonl --facts shop.facts.json
   spanhouse generate --to http://127.0.0.1:4317 --duration 10m --rate 5000 --start now
 
-A shop of 21 services: lognormal latencies, fan-out, retries, N+1 queries, bursts of errors that climb from service to service,
-consumers with links, spans that arrive late or never, clocks that disagree. The same seed and settings give the same bytes.
-Files: .otlp is requests with their length before each, .jsonl one OTLP JSON request a line; add .zst or .gz to compress.";
+A shop of 21 services: lognormal latencies, fan-out, retries, N+1 queries, bursts of errors that climb from \
+service to service, consumers with links, spans that arrive late or never, clocks that disagree. The same \
+seed and settings give the same bytes.
+
+Files: .otlp is requests with their length before each, .jsonl one OTLP JSON request a line; add .zst or .gz \
+to compress.";
 
 /// Make realistic traces, to a file or an OTLP endpoint
 #[derive(Debug, Args)]
@@ -68,6 +72,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
+    logging::start("warn", Default::default())?;
     let parameters = arguments.parameters()?;
     let bar = progress(parameters.limit);
     let started = Instant::now();
@@ -82,15 +87,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         std::fs::write(path, text + "\n").map_err(|error| cannot_write(path, error))?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "{} spans in {} traces ({} errors, {} orphans, {} late) in {seconds:.1} s: {:.0} spans/s",
-        facts.spans,
-        facts.traces,
-        facts.errors,
-        facts.orphans,
+    say!(
+        "{} in {} ({}, {}, {} late) in {seconds:.1} s: {:.0} spans/s",
+        count(facts.spans, "span"),
+        count(facts.traces, "trace"),
+        count(facts.errors, "error"),
+        count(facts.orphans, "orphan"),
         facts.late,
         facts.spans as f64 / seconds.max(1e-9)
-    );
+    )?;
     Ok(Exit::Success)
 }
 
@@ -123,7 +128,8 @@ fn start_ns(text: &str, now: DateTime<Utc>) -> Result<u64> {
     };
     let nanos = time.and_then(|time| time.timestamp_nanos_opt()).and_then(|nanos| u64::try_from(nanos).ok());
     nanos.ok_or_else(|| {
-        Error::bad_input(format!("\"{text}\" is not a start time: write 2026-01-05T09:00:00Z, now, or -2h"))
+        let why = format!("\"{text}\" is not a start time: write 2026-01-05T09:00:00Z, now, or -2h");
+        exit::usage(Error::bad_input(why))
     })
 }
 
@@ -136,7 +142,8 @@ fn progress(limit: Limit) -> ProgressBar {
 
 /// Sends requests, several at a time, no faster than `rate` spans a second unless that is 0.
 async fn send(mut generator: Generator, endpoint: &str, rate: u64, bar: &ProgressBar) -> Result<Facts> {
-    let client = ExportClient::new(endpoint, &ClientSettings::default())?;
+    let client = ExportClient::new(endpoint, &ClientSettings::default()).map_err(exit::usage)?;
+    client.reach().await?;
     let mut senders = Senders::new(client);
     let started = Instant::now();
     let mut sent: u64 = 0;
@@ -187,8 +194,9 @@ impl FileForm {
             Some((_, "otlp")) => false,
             Some((_, "jsonl")) => true,
             _ => {
-                return Err(Error::bad_input(format!("{}: the name must end in .otlp or .jsonl", path.display()))
-                    .with_hint("add .zst or .gz to compress, as in shop.otlp.zst"));
+                let why = format!("{}: the name must end in .otlp or .jsonl", path.display());
+                let hint = "add .zst or .gz to compress, as in shop.otlp.zst";
+                return Err(exit::usage(Error::bad_input(why).with_hint(hint)));
             }
         };
         Ok(Self { json, compression })

@@ -17,6 +17,8 @@ pub(super) fn start(filter: &str, format: LogFormat) -> Result<()> {
     let builder = SubscriberBuilder::default()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // The complaint about a line that cannot be written would panic where nobody reads stderr.
+        .log_internal_errors(false)
         .with_ansi(terminal::color(io::stderr().is_terminal()));
     let started = match format {
         LogFormat::Text => builder.try_init(),

@@ -2,19 +2,16 @@
 //!
 //! The only place that knows every other folder. Commands return an [`Exit`]; nothing below ends the process.
 
-// A command line talks to its user on stdout and stderr.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 mod arguments;
 mod config;
 mod data;
 mod demo;
-
 mod exit;
 mod generate;
 mod house;
 mod import;
 mod logging;
+mod output;
 mod repl;
 mod serve;
 mod settings;

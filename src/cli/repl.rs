@@ -15,8 +15,8 @@ Examples:
   spanhouse repl --data-dir /var/lib/spanhouse
   echo 'SELECT count(*) FROM spans;' | spanhouse repl
 
-Reads the data directory only, so a server may run on it at the same time. Inside, \\? lists the commands and \\q leaves.
-On a pipe it is a script: every statement runs, and the exit code is 1 when one of them failed.";
+Reads the data directory only, so a server may run on it at the same time. Inside, \\? lists the commands and \
+\\q leaves. On a pipe it is a script: every statement runs, and the exit code is 1 when one of them failed.";
 
 /// Ask questions interactively, with history and completion
 #[derive(Debug, Args)]

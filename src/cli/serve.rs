@@ -1,5 +1,7 @@
 //! `serve`: run until told to stop.
 
+use std::net::SocketAddr;
+
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -7,6 +9,7 @@ use super::data::ServerFile;
 use super::exit::Exit;
 use super::house::House;
 use super::logging;
+use super::output::say;
 use super::settings::SettingFlags;
 use crate::error::{Error, Result};
 
@@ -18,8 +21,11 @@ Examples:
   SPANHOUSE_SEAL_AFTER=5m spanhouse serve
 
 Every setting can be given as a flag, as an environment variable or in a file; see `spanhouse config --help`.
-The first SIGTERM or Ctrl-C stops accepting, finishes requests under way, moves all spans into the table and exits 0. A second
-one exits at once with 130: what was acknowledged is in the log and will be read at the next start.
+
+The first SIGTERM or Ctrl-C stops accepting, finishes requests under way, moves all spans into the table \
+and exits 0. A second one exits at once with 130: what was acknowledged is in the log and will be read at \
+the next start.
+
 While it runs, server.json in the data directory tells its process id and addresses.";
 
 /// Take traces over OTLP and answer SQL about them
@@ -40,23 +46,26 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         // Nothing was accepted yet.
         () = stop.next() => return Ok(Exit::Success),
     };
-    println!("spanhouse {} is ready; data in {}", env!("CARGO_PKG_VERSION"), data_dir.display());
-    print_addresses(&house.addresses);
-    println!("Stop with Ctrl-C.");
+    let version = env!("CARGO_PKG_VERSION");
+    let (data_dir, addresses) = (data_dir.display(), addresses(&house.addresses));
+    // A server serves, whether or not anybody reads what it says.
+    let _ = say!("spanhouse {version} is ready; data in {data_dir}\n{addresses}Stop with Ctrl-C.");
     wait_and_stop(house, stop).await
 }
 
-/// Says how to reach the server.
-pub(super) fn print_addresses(addresses: &ServerFile) {
-    if let Some(address) = addresses.otlp_grpc {
-        println!("  OTLP/gRPC   http://{address}");
-    }
-    if let Some(address) = addresses.otlp_http {
-        println!("  OTLP/HTTP   http://{address}/v1/traces");
-    }
-    if let Some(address) = addresses.postgres {
-        println!("  PostgreSQL  psql -h {} -p {} spanhouse", address.ip(), address.port());
-    }
+/// How to reach the server, a line a listener.
+pub(super) fn addresses(addresses: &ServerFile) -> String {
+    let lines = [
+        addresses.otlp_grpc.map(|address| format!("  OTLP/gRPC   http://{address}\n")),
+        addresses.otlp_http.map(|address| format!("  OTLP/HTTP   http://{address}/v1/traces\n")),
+        addresses.postgres.map(|address| format!("  PostgreSQL  {}\n", psql(address))),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+/// The command that connects to the PostgreSQL listener.
+pub(super) fn psql(address: SocketAddr) -> String {
+    format!("psql -h {} -p {} spanhouse", address.ip(), address.port())
 }
 
 /// Serves until a signal or a failure, then stops in order.

@@ -9,11 +9,11 @@ use clap::{ArgGroup, Args};
 use tempfile::NamedTempFile;
 
 use super::data::{self, DataDir};
-use super::exit::Exit;
+use super::exit::{self, Exit};
 use super::settings::Settings;
 use super::terminal;
 use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::render::{Expanded, Format, RenderOptions, write_all};
 use crate::store::StoreReader;
 
@@ -24,9 +24,12 @@ Examples:
   echo 'SELECT * FROM traces.traces LIMIT 5' | spanhouse sql -
   spanhouse sql --format parquet --output errors.parquet \"SELECT * FROM spans WHERE status_code = 'ERROR'\"
 
-Reads the data directory only, so a server may run on it at the same time; what it acknowledged before is seen.
-Formats: table (aligned, for people), csv, json (one array), ndjson (a row a line), markdown, parquet (the result's own types).
-Values in csv and table are written as PostgreSQL writes them, nanoseconds kept; maps and lists are JSON.";
+Reads the data directory only, so a server may run on it at the same time; what it acknowledged before is \
+seen.
+
+Formats: table (aligned, for people), csv, json (one array), ndjson (a row a line), markdown, parquet (the \
+result's own types). Values in csv and table are written as PostgreSQL writes them, nanoseconds kept; maps \
+and lists are JSON.";
 
 /// Run SQL on a data directory and print the result
 #[derive(Debug, Args)]
@@ -51,8 +54,8 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let script = script(&arguments)?;
     if arguments.format.is_binary() && arguments.output.is_none() && io::stdout().is_terminal() {
-        return Err(Error::bad_input(format!("{} is not for a terminal", arguments.format))
-            .with_hint("give --output FILE, or send the output to a file or pipe"));
+        let wrong = Error::bad_input(format!("{} is not for a terminal", arguments.format));
+        return Err(exit::usage(wrong.with_hint("give --output FILE, or send the output to a file or pipe")));
     }
     let settings = arguments.data_dir.flags().settings()?;
     data::must_exist(&settings.data_dir)?;
@@ -69,7 +72,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 
 /// An engine that reads the data directory and takes no lock.
 pub(super) async fn open_engine(settings: &Settings) -> Result<Arc<Engine>> {
-    let source = StoreReader::open(&settings.data_dir).await?;
+    let source = StoreReader::open(&settings.data_dir).await.map_err(|error| match error.kind {
+        Kind::NotFound => error.with_hint(data::OTHER_DIRECTORY),
+        _ => error,
+    })?;
     Engine::new(source, settings.engine())
 }
 
@@ -163,7 +169,6 @@ const MAX_SHOWN_CHARS: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     #[test]
     fn an_error_shows_its_line_and_place() {

@@ -1,6 +1,7 @@
 //! The built program's commands, as a shell runs them: output, files and exit codes.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ fn help_teaches_every_command_and_the_exit_codes() {
         assert!(help.out.contains(&format!("\n  {name} ")), "{name} is in {}", help.out);
         let help = spanhouse(folder.path(), &[name, "--help"]);
         assert_eq!(help.code, SUCCESS, "{name}");
+        let longest = help.out.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(100), "{name} is wrapped at 100 columns: {}", help.out);
         assert!(name == "config" || help.out.contains("Examples:"), "{name} shows examples");
     }
     assert!(help.out.contains("Exit codes:"));
@@ -149,7 +152,7 @@ fn import_names_what_it_refuses_with_its_place() {
     fs::write(folder.path().join("torn.otlp"), [9, 0x0a, 7, 0x12]).expect("written");
     let ran = spanhouse(folder.path(), &["import", "mixed.jsonl", "text.txt", "torn.otlp", "--data-dir", "data"]);
     assert_eq!(ran.code, FAILURE, "{}{}", ran.out, ran.err);
-    assert!(ran.out.starts_with("1 spans in 1 traces"), "{}", ran.out);
+    assert!(ran.out.starts_with("1 span in 1 trace from 2 records"), "{}", ran.out);
     for wanted in [
         "mixed.jsonl: line 2, record 2: refused: ",
         "mixed.jsonl: line 3, record 3: 1 span refused: ",
@@ -162,6 +165,150 @@ fn import_names_what_it_refuses_with_its_place() {
     let missing = spanhouse(folder.path(), &["import", "nowhere.otlp", "--data-dir", "data"]);
     assert_eq!(missing.code, FAILURE);
     assert!(missing.err.contains("nowhere.otlp"), "{}", missing.err);
+}
+
+#[test]
+fn import_looks_at_all_files_before_it_takes_any() {
+    let folder = folder();
+    fs::write(folder.path().join("good.json"), request(TRACE_ID).to_string()).expect("written");
+    let ran = spanhouse(folder.path(), &["import", "good.json", "missing.json", ".", "--data-dir", "data"]);
+    assert_eq!(ran.code, FAILURE);
+    for wanted in ["cannot read 2 files; nothing was imported", "missing.json: No such file", ".: it is a directory"] {
+        assert!(ran.err.contains(wanted), "{wanted:?} is in {}", ran.err);
+    }
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn import_goes_on_after_a_bad_first_line() {
+    let folder = folder();
+    fs::write(folder.path().join("bad.jsonl"), format!("{{\"oops\n{}\n", request(TRACE_ID))).expect("written");
+    let ran = spanhouse(folder.path(), &["import", "bad.jsonl", "--data-dir", "data"]);
+    assert_eq!(ran.code, FAILURE, "{}{}", ran.out, ran.err);
+    assert!(ran.out.starts_with("1 span in 1 trace from 1 record in "), "{}", ran.out);
+    assert!(ran.err.contains("bad.jsonl: line 1, record 1: refused: "), "{}", ran.err);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_at_once() {
+    let folder = folder();
+    fs::write(folder.path().join("one.json"), request(TRACE_ID).to_string()).expect("written");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let started = Instant::now();
+    for arguments in [["import", "one.json", "--to", &endpoint], ["generate", "--spans=10", "--to", &endpoint]] {
+        let ran = spanhouse(folder.path(), &arguments);
+        assert_eq!(ran.code, FAILURE);
+        let wanted = format!("error: {endpoint} cannot be reached: nothing listens there (connection refused)");
+        assert!(ran.err.contains(&wanted), "{}", ran.err);
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "nothing is tried again");
+}
+
+/// An OTLP/HTTP endpoint that answers what `status` says to a request's body; gives its URL.
+fn otlp_http(status: impl Fn(&[u8]) -> &'static str + Send + Clone + 'static) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/v1/traces", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        while let Ok((connection, _)) = listener.accept() {
+            let status = status.clone();
+            std::thread::spawn(move || answer_one(connection, status));
+        }
+    });
+    url
+}
+
+/// Reads one request and answers it with the status for its body.
+fn answer_one(mut connection: std::net::TcpStream, status: impl Fn(&[u8]) -> &'static str) -> Option<()> {
+    let mut request = Vec::new();
+    loop {
+        let mut chunk = [0; 4096];
+        let length = connection.read(&mut chunk).ok().filter(|length| *length > 0)?;
+        request.extend(&chunk[..length]);
+        let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+        let body = &request[end + 4..];
+        let length: usize = head.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+        if body.len() >= length {
+            let answer = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", status(body));
+            return connection.write_all(answer.as_bytes()).ok();
+        }
+    }
+}
+
+#[test]
+fn an_import_that_fails_names_the_first_record_lost() {
+    let folder = folder();
+    let lines: Vec<String> = (1..=20).map(|id| request(&format!("{id:032x}")).to_string()).collect();
+    fs::write(folder.path().join("many.jsonl"), lines.join("\n")).expect("written");
+    let endpoint = otlp_http(|body| {
+        // The first record's answer is the last one to come.
+        if body.windows(16).any(|id| id == [&[0; 15][..], &[1]].concat()) {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        "500 Internal Server Error"
+    });
+    let ran = spanhouse(folder.path(), &["import", "many.jsonl", "--to", &endpoint]);
+    assert_eq!(ran.code, FAILURE, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("error: many.jsonl: line 1, record 1: the server answers 500"), "{}", ran.err);
+}
+
+#[test]
+fn an_import_that_is_tried_again_says_so() {
+    let folder = folder();
+    let lines: Vec<String> = (1..=20).map(|id| request(&format!("{id:032x}")).to_string()).collect();
+    fs::write(folder.path().join("many.jsonl"), lines.join("\n")).expect("written");
+    let started = Instant::now();
+    let endpoint = otlp_http(move |_| match started.elapsed().as_secs() {
+        0..6 => "503 Service Unavailable",
+        _ => "200 OK",
+    });
+    let ran = spanhouse(folder.path(), &["import", "many.jsonl", "--to", &endpoint]);
+    assert_eq!(ran.code, SUCCESS, "{}{}", ran.out, ran.err);
+    assert!(ran.out.starts_with("20 spans in 20 traces from 20 records"), "{}", ran.out);
+    let told = ran.err.matches(&format!("trying again to send to {endpoint}: the server answers 503")).count();
+    let seconds = usize::try_from(started.elapsed().as_secs()).expect("a short time");
+    assert!((1..=seconds / 3).contains(&told), "{told} in {seconds} s: {}", ran.err);
+}
+
+#[test]
+fn a_reader_that_goes_is_no_failure() {
+    let folder = folder();
+    fs::write(folder.path().join("one.json"), request(TRACE_ID).to_string()).expect("written");
+    let commands: [&[&str]; 4] = [
+        &["config", "check"],
+        &["config", "show"],
+        &["import", "one.json", "--data-dir", "data"],
+        &["generate", "--spans", "100", "--out", "made.otlp"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let closed = command(folder.path(), arguments).stdout(writer).output().expect("spanhouse starts");
+        let ran = ran(closed);
+        assert_eq!((ran.code, ran.err.as_str()), (SUCCESS, ""), "{arguments:?}");
+    }
+    // Mistakes are told to nobody and keep their exit code.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let wrong = command(folder.path(), &["config", "check", "--log-size", "1B"]).stderr(writer).output();
+    assert_eq!(ran(wrong.expect("spanhouse starts")).code, USAGE);
+}
+
+#[test]
+fn a_wrong_command_line_has_its_own_exit_code() {
+    let folder = folder();
+    fs::write(folder.path().join("one.json"), request(TRACE_ID).to_string()).expect("written");
+    let commands: [&[&str]; 4] = [
+        &["generate", "--out", "z.foo"],
+        &["generate", "--out", "z.otlp", "--start", "yesterday"],
+        &["generate", "--to", "ftp://x"],
+        &["import", "one.json", "--to", "ftp://x"],
+    ];
+    for arguments in commands {
+        let ran = spanhouse(folder.path(), arguments);
+        assert_eq!(ran.code, USAGE, "{arguments:?}: {}", ran.err);
+    }
 }
 
 #[test]
@@ -192,10 +339,18 @@ fn sql_writes_every_format() {
 
     let wrong = spanhouse(folder.path(), &["sql", "--data-dir", "data", "SELECT nope FROM spans"]);
     assert_eq!(wrong.code, FAILURE);
-    assert!(wrong.err.contains("nope"), "{}", wrong.err);
+    let marked = "line 1: SELECT nope FROM spans\n               ^\n";
+    assert!(wrong.err.contains(marked), "{}", wrong.err);
     let nowhere = spanhouse(folder.path(), &["sql", "--data-dir", "nowhere", "SELECT 1"]);
     assert_eq!(nowhere.code, FAILURE);
     assert!(nowhere.err.contains("there is no data directory nowhere"), "{}", nowhere.err);
+    fs::create_dir(folder.path().join("empty")).expect("made");
+    let empty = spanhouse(folder.path(), &["repl", "--data-dir", "empty"]);
+    assert_eq!(empty.code, FAILURE);
+    assert!(empty.err.contains("empty is no spanhouse data directory"), "{}", empty.err);
+    for told in [nowhere.err, empty.err] {
+        assert!(told.contains("hint: ") && told.contains("--data-dir"), "{told}");
+    }
 }
 
 /// Starts `serve` on free ports and gives its addresses.
@@ -212,7 +367,7 @@ fn serve(folder: &Path) -> (std::process::Child, Value) {
         if let Some(status) = child.try_wait().expect("a child of ours") {
             let mut said = String::new();
             if let Some(mut err) = child.stderr.take() {
-                std::io::Read::read_to_string(&mut err, &mut said).expect("readable");
+                err.read_to_string(&mut said).expect("readable");
             }
             panic!("the server ended at its start with {status}: {said}");
         }
@@ -276,6 +431,12 @@ fn the_demo_answers_the_shipped_questions_and_exits() {
     for question in spanhouse::engine::library() {
         assert!(ran.out.contains(&format!("({})", question.name)), "{} is answered", question.name);
     }
+    let slowest = ran.out.split("(slowest_traces)").nth(1).expect("an answer");
+    let rows = slowest.lines().skip_while(|line| !line.starts_with("--")).skip(1);
+    assert_eq!(rows.take_while(|line| !line.starts_with('…')).count(), 8, "{slowest}");
+    let traces: u64 =
+        ran.out.split("3000 spans in ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a count");
+    assert!(slowest.contains(&format!("… and {} more rows", traces - 8)), "{slowest}");
     let count = ["sql", "--data-dir", "demo", "--format", "csv", "SELECT count(*) AS n FROM spans"];
     assert_eq!(spanhouse(folder.path(), &count).out, "n\n3000\n");
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::records::Place;
 use super::spans::TraceCount;
+use crate::cli::output::{count, say, tell};
+use crate::error::Result;
 use crate::render::sanitize;
 
 /// Refusals that are listed; the rest is counted.
@@ -54,29 +56,30 @@ impl Ledger {
         self.listed.is_empty()
     }
 
-    pub(super) fn print(&self, elapsed: Duration) {
+    pub(super) fn print(&self, elapsed: Duration) -> Result<()> {
         for refusal in &self.listed {
             let what = match refusal.spans {
-                Some(1) => "1 span refused".to_owned(),
-                Some(spans) => format!("{spans} spans refused"),
+                Some(spans) => format!("{} refused", count(spans, "span")),
                 None => "refused".to_owned(),
             };
-            eprintln!("{}: {}: {what}: {}", refusal.file.display(), refusal.place, sanitize(&refusal.why));
+            tell!("{}: {}: {what}: {}", refusal.file.display(), refusal.place, sanitize(&refusal.why));
         }
         if self.unlisted > 0 {
-            eprintln!("… and {} more refusals", self.unlisted);
+            tell!("… and {} more", count(self.unlisted, "refusal"));
         }
         let seconds = elapsed.as_secs_f64();
         let about = if self.traces.is_exact() { "" } else { "about " };
-        println!(
-            "{} spans in {about}{} traces from {} records in {seconds:.1} s: {:.0} spans/s",
-            self.spans,
-            self.traces.estimate(),
-            self.records,
+        say!(
+            "{} in {about}{} from {} in {seconds:.1} s: {:.0} spans/s",
+            count(self.spans, "span"),
+            count(self.traces.estimate(), "trace"),
+            count(self.records, "record"),
             self.spans as f64 / seconds.max(1e-9)
-        );
+        )?;
         if !self.refused_nothing() {
-            println!("refused: {} records and {} spans of others", self.refused_records, self.refused_spans);
+            let (records, spans) = (count(self.refused_records, "record"), count(self.refused_spans, "span"));
+            say!("refused: {records} and {spans} of others")?;
         }
+        Ok(())
     }
 }

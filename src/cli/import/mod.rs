@@ -34,10 +34,15 @@ Examples:
   spanhouse import --to http://127.0.0.1:4317 *.jsonl.gz
   zstdcat traces.otlp.zst | spanhouse import -
 
-Takes OTLP protobuf (one request, or many with a varint length before each), OTLP JSON (one document, or one request a line), each
-plain, gzip or zstd; the contents decide, not the name. - is standard input.
-Without --to the spans go straight into the data directory. When a server has that directory, they are sent to the server.
-What is refused is listed with its file, position and reason, and makes the exit code 1; everything else is imported.";
+Takes OTLP protobuf (one request, or many with a varint length before each), OTLP JSON (one document, or one \
+request a line), each plain, gzip or zstd; the contents decide, not the name. - is standard input.
+
+Without --to the spans go straight into the data directory. When a server has that directory, they are sent \
+to the server. What is refused is listed with its file, position and reason, and makes the exit code 1; \
+everything else is imported.
+
+Importing the same file a second time stores its spans a second time: only requests that the write-ahead log \
+still holds are known again.";
 
 /// Import OTLP files
 #[derive(Debug, Args)]
@@ -58,11 +63,9 @@ const QUEUED_RECORDS: usize = 16;
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     logging::start("warn", Default::default())?;
-    for file in arguments.files.iter().filter(|file| file.as_os_str() != "-") {
-        std::fs::metadata(file).map_err(|error| cannot_read(file, error))?;
-    }
+    check_readable(&arguments.files)?;
     let target = match &arguments.to {
-        Some(endpoint) => Target::endpoint(endpoint)?,
+        Some(endpoint) => Target::endpoint(endpoint).await?,
         None => Target::data_dir(&arguments.data_dir.flags().settings()?).await?,
     };
     let started = Instant::now();
@@ -70,8 +73,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let imported = import_files(&arguments.files, &target, &mut ledger).await;
     // What was taken before a failure stays; it is sealed and told all the same.
     let closed = target.close().await;
-    ledger.print(started.elapsed());
-    imported.and(closed)?;
+    let told = ledger.print(started.elapsed());
+    imported.and(closed).and(told)?;
     Ok(if ledger.refused_nothing() { Exit::Success } else { Exit::Failure })
 }
 
@@ -110,8 +113,23 @@ fn read_files(files: &[PathBuf], bar: &ProgressBar, sender: &mpsc::Sender<Item>)
     }
 }
 
-fn cannot_read(path: &Path, error: std::io::Error) -> Error {
-    Error::io(format!("cannot read {}", path.display()), error)
+/// Tells every file that cannot be read, before anything is imported.
+fn check_readable(files: &[PathBuf]) -> Result<()> {
+    let check = |path: &Path| match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Err(error) => Some(format!("{}: {error}", path.display())),
+        Ok(file) if file.is_dir() => Some(format!("{}: it is a directory", path.display())),
+        Ok(_) => None,
+    };
+    let wrong: Vec<String> =
+        files.iter().filter(|file| file.as_os_str() != "-").filter_map(|file| check(file)).collect();
+    match &wrong[..] {
+        [] => Ok(()),
+        [one] => Err(Error::new(Kind::Io, format!("cannot read {one}; nothing was imported"))),
+        many => {
+            let text = format!("cannot read {} files; nothing was imported:\n  {}", many.len(), many.join("\n  "));
+            Err(Error::new(Kind::Io, text))
+        }
+    }
 }
 
 /// Names a record in errors: `traces.jsonl: line 3 (record 3)`.

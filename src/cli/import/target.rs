@@ -14,6 +14,8 @@ use super::ledger::{Ledger, Refusal};
 use super::records::Record;
 use super::spans::walk;
 use crate::cli::data::ServerFile;
+use crate::cli::exit;
+use crate::cli::output::tell;
 use crate::cli::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::ingest::{ClientSettings, ExportClient, Ingest};
@@ -31,6 +33,10 @@ pub(super) enum Target {
     DataDir { store: Arc<Store>, ingest: Arc<Ingest> },
 }
 
+/// What to know after an import that ended early.
+const PARTLY_IMPORTED: &str = "the records before this one are imported, and a few after it may be; \
+    importing them again stores their spans twice unless the log still holds them: import the rest of the file only";
+
 /// What became of a record.
 #[derive(Debug, Default)]
 struct Taken {
@@ -41,8 +47,10 @@ struct Taken {
 }
 
 impl Target {
-    pub(super) fn endpoint(url: &str) -> Result<Self> {
-        Ok(Self::Endpoint(Arc::new(ExportClient::new(url, &ClientSettings::default())?)))
+    pub(super) async fn endpoint(url: &str) -> Result<Self> {
+        let client = ExportClient::new(url, &ClientSettings::default()).map_err(exit::usage)?;
+        client.reach().await?;
+        Ok(Self::Endpoint(Arc::new(client)))
     }
 
     /// Opens the data directory, or turns to the server that has it.
@@ -56,19 +64,19 @@ impl Target {
         };
         let server = (refused.kind == Kind::Denied).then(|| ServerFile::read(&settings.data_dir)).flatten();
         match server.as_ref().map(|server| (server.otlp_grpc, server.otlp_http)) {
-            Some((Some(address), _)) => Self::announce(&format!("http://{address}"), &refused),
-            Some((None, Some(address))) => Self::announce(&format!("http://{address}/v1/traces"), &refused),
+            Some((Some(address), _)) => Self::announce(&format!("http://{address}"), &refused).await,
+            Some((None, Some(address))) => Self::announce(&format!("http://{address}/v1/traces"), &refused).await,
             _ => Err(refused),
         }
     }
 
-    fn announce(url: &str, refused: &Error) -> Result<Self> {
-        eprintln!("{refused}; sending to it at {url}");
-        Self::endpoint(url)
+    async fn announce(url: &str, refused: &Error) -> Result<Self> {
+        tell!("{refused}; sending to it at {url}");
+        Self::endpoint(url).await
     }
 
     pub(super) fn exports(&self) -> Exports<'_> {
-        Exports { target: self, under_way: JoinSet::new() }
+        Exports { target: self, under_way: JoinSet::new(), started: 0, failed: None }
     }
 
     /// Seals what was imported into a data directory.
@@ -95,7 +103,11 @@ enum Handle {
 /// Exports under way, with the records that they belong to.
 pub(super) struct Exports<'a> {
     target: &'a Target,
-    under_way: JoinSet<(Record, Result<Taken>)>,
+    /// Each with its number in the order of the files.
+    under_way: JoinSet<(u64, Record, Result<Taken>)>,
+    started: u64,
+    /// The earliest record that ends the import, and why.
+    failed: Option<(u64, Error)>,
 }
 
 impl Exports<'_> {
@@ -104,24 +116,34 @@ impl Exports<'_> {
         while self.under_way.len() >= AT_ONCE {
             self.end_one(ledger).await?;
         }
+        if self.failed.is_some() {
+            return self.end_all(ledger).await;
+        }
         let handle = self.target.clone_handle();
+        self.started += 1;
+        let number = self.started;
         self.under_way.spawn(async move {
             let taken = export(&handle, &record).await;
-            (record, taken)
+            (number, record, taken)
         });
         Ok(())
     }
 
     pub(super) async fn finish(mut self, ledger: &mut Ledger) -> Result<()> {
+        self.end_all(ledger).await
+    }
+
+    /// Ends what is under way, after a failure too: it tells which record is the first that was not taken.
+    async fn end_all(&mut self, ledger: &mut Ledger) -> Result<()> {
         while !self.under_way.is_empty() {
             self.end_one(ledger).await?;
         }
-        Ok(())
+        self.failed.take().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     async fn end_one(&mut self, ledger: &mut Ledger) -> Result<()> {
         let Some(ended) = self.under_way.join_next().await else { return Ok(()) };
-        let (record, taken) = ended.map_err(|panic| Error::internal(format!("an export failed: {panic}")))?;
+        let (number, record, taken) = ended.map_err(|panic| Error::internal(format!("an export failed: {panic}")))?;
         let refusal = |spans, why| Refusal { file: record.file.clone(), place: record.place, spans, why };
         match taken {
             Ok(taken) => {
@@ -130,16 +152,20 @@ impl Exports<'_> {
                 if taken.refused_spans > 0 {
                     ledger.refuse(refusal(Some(taken.refused_spans), taken.message));
                 }
-                Ok(())
             }
             Err(error) if matches!(error.kind, Kind::BadInput | Kind::TooLarge) => {
                 ledger.refuse(refusal(None, error.message.into_owned()));
-                Ok(())
             }
-            Err(error) => {
-                let message = format!("{}: {error}", describe(&record));
-                Err(Error::new(error.kind, message).with_hint("what came before this record may be imported already; a second import of it within the retry window is stored once"))
-            }
+            Err(error) => self.fail(number, &record, &error),
+        }
+        Ok(())
+    }
+
+    /// Keeps the failure of the earliest record.
+    fn fail(&mut self, number: u64, record: &Record, error: &Error) {
+        if self.failed.as_ref().is_none_or(|(earliest, _)| number < *earliest) {
+            let error = Error::new(error.kind, format!("{}: {error}", describe(record))).with_hint(PARTLY_IMPORTED);
+            self.failed = Some((number, error));
         }
     }
 }
