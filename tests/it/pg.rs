@@ -24,6 +24,7 @@ pub struct Server {
     shutdown: CancellationToken,
     serving: Option<JoinHandle<()>>,
     store: Arc<Store>,
+    ingest: Arc<Ingest>,
     _folder: tempfile::TempDir,
 }
 
@@ -39,7 +40,7 @@ impl Server {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
-        let (address, serving, store) = runtime.block_on(async {
+        let (address, serving, store, ingest) = runtime.block_on(async {
             let store = Store::open(folder.path(), StoreSettings::default()).await.expect("a store");
             let ingest = Ingest::new(store.clone(), IngestSettings::default());
             ingest.export_json(SPANS.into()).await.expect("the spans are kept");
@@ -48,9 +49,15 @@ impl Server {
             let address = listener.local_addr().expect("an address");
             let stop = shutdown.clone();
             let serving = tokio::spawn(async move { serve(listener, engine, settings, stop).await.expect("serves") });
-            (address, serving, store)
+            (address, serving, store, ingest)
         });
-        Self { address, runtime, shutdown, serving: Some(serving), store, _folder: folder }
+        Self { address, runtime, shutdown, serving: Some(serving), store, ingest, _folder: folder }
+    }
+
+    /// Keeps more spans, which come as an OTLP JSON request.
+    pub fn keep_json(&self, request: &'static str) {
+        let answer = self.runtime.block_on(self.ingest.export_json(request.into())).expect("kept");
+        assert_eq!(answer.refusals.rejected_spans, 0, "{}", answer.refusals.message);
     }
 
     /// Stops the server and waits until it is down.

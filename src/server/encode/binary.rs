@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::json::put_json;
 use super::numbers::put_numeric_binary;
+use super::text::put_characters;
 use super::times::{Instant, POSTGRES_EPOCH_DAYS};
 use super::values::Values;
 use crate::error::{Error, Result};
@@ -24,8 +25,8 @@ pub(super) fn put_binary(out: &mut BytesMut, values: &Values, at: usize) -> Resu
         Values::Float8(a) => out.put_f64(a.value(at)),
         Values::Decimal128(a, scale) => put_numeric_binary(out, &a.value(at).to_string(), *scale),
         Values::Decimal256(a, scale) => put_numeric_binary(out, &a.value(at).to_string(), *scale),
-        Values::Text(a) | Values::Shown(a) => out.put_slice(a.value(at).as_bytes()),
-        Values::TextView(a) => out.put_slice(a.value(at).as_bytes()),
+        Values::Text(a) | Values::Shown(a) => put_characters(out, a.value(at)),
+        Values::TextView(a) => put_characters(out, a.value(at)),
         Values::Bytes(a) => out.put_slice(a.value(at)),
         Values::FixedBytes(a) => out.put_slice(a.value(at)),
         Values::Date(a) => out.put_i32(a.value(at).saturating_sub(POSTGRES_EPOCH_DAYS as i32)),

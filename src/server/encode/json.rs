@@ -162,7 +162,7 @@ fn char_of(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
-/// Writes a JSON string; copies the stretches that need no escape.
+/// Writes a JSON string; copies the stretches that need no escape. PostgreSQL's `jsonb` refuses an escaped NUL: it is replaced as in text.
 fn put_string(out: &mut BytesMut, value: &str) {
     let bytes = value.as_bytes();
     out.put_u8(b'"');
@@ -181,7 +181,9 @@ fn put_string(out: &mut BytesMut, value: &str) {
         };
         out.put_slice(&bytes[copied..at]);
         out.put_slice(&[b'\\', short]);
-        if short == b'u' {
+        if *byte == 0 {
+            out.put_slice(b"fffd");
+        } else if short == b'u' {
             out.put_slice(&[b'0', b'0', char_of(byte >> 4), char_of(byte & 15)]);
         }
         copied = at + 1;
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn maps_keep_their_order_and_escape_every_control_character() {
-        let all: String = (0u8..0x80).map(char::from).chain("é\u{2028}\u{1f600}".chars()).collect();
+        let all: String = (1u8..0x80).map(char::from).chain("é\u{2028}\u{1f600}".chars()).collect();
         let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
         maps.keys().append_value("z");
         maps.values().append_value(&all);
@@ -219,6 +221,12 @@ mod tests {
         assert_eq!(value["z"], all);
         assert_eq!(value.as_object().expect("object").keys().collect::<Vec<_>>(), ["z", "a\"b"]);
         assert!(value["a\"b"].is_null());
+    }
+
+    #[test]
+    fn a_nul_is_replaced_as_jsonb_has_none() {
+        let texts = datafusion::arrow::array::StringArray::from(vec!["a\0b"]);
+        assert_eq!(json(&texts, 0), "a\u{fffd}b");
     }
 
     #[test]

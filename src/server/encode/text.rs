@@ -46,8 +46,8 @@ pub(super) fn put_text(out: &mut BytesMut, values: &Values, at: usize, style: &T
         Values::Decimal128(a, 0) => put_integer(out, a.value(at)),
         Values::Decimal128(a, scale) => put_decimal(out, &a.value(at).to_string(), *scale),
         Values::Decimal256(a, scale) => put_decimal(out, &a.value(at).to_string(), *scale),
-        Values::Text(a) | Values::Shown(a) => out.put_slice(a.value(at).as_bytes()),
-        Values::TextView(a) => out.put_slice(a.value(at).as_bytes()),
+        Values::Text(a) | Values::Shown(a) => put_characters(out, a.value(at)),
+        Values::TextView(a) => put_characters(out, a.value(at)),
         Values::Bytes(a) => put_bytea(out, a.value(at)),
         Values::FixedBytes(a) => put_bytea(out, a.value(at)),
         Values::Date(a) => put_date(out, i64::from(a.value(at))),
@@ -68,6 +68,21 @@ pub(super) fn put_text(out: &mut BytesMut, values: &Values, at: usize, style: &T
         Values::Json(array) => put_json(out, array.as_ref(), at)?,
     }
     Ok(())
+}
+
+/// What stands for NUL, which PostgreSQL's text does not have: clients end a value there.
+pub(super) const NUL_STAND_IN: char = char::REPLACEMENT_CHARACTER;
+
+/// Writes text as PostgreSQL has it, which is without NUL.
+pub(super) fn put_characters(out: &mut BytesMut, text: &str) {
+    let mut stand_in = [0; 4];
+    let stand_in = NUL_STAND_IN.encode_utf8(&mut stand_in).as_bytes();
+    for (index, stretch) in text.split('\0').enumerate() {
+        if index > 0 {
+            out.put_slice(stand_in);
+        }
+        out.put_slice(stretch.as_bytes());
+    }
 }
 
 fn offset_seconds(zone: Tz, at: Instant) -> i32 {
@@ -131,4 +146,19 @@ fn put_element(out: &mut BytesMut, text: &[u8]) {
         out.put_u8(*byte);
     }
     out.put_u8(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_in_text_is_replaced_and_nothing_else() {
+        for (text, written) in [("", ""), ("a\u{1}b", "a\u{1}b"), ("a\0b", "a\u{fffd}b"), ("\0\0", "\u{fffd}\u{fffd}")]
+        {
+            let mut out = BytesMut::new();
+            put_characters(&mut out, text);
+            assert_eq!(out, written.as_bytes());
+        }
+    }
 }
