@@ -31,6 +31,7 @@ mod engine_limits;
 mod facts;
 mod ingest_faults;
 mod layering;
+mod one_snapshot;
 mod otlp_fixtures;
 mod otlp_server;
 mod pg;
