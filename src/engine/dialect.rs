@@ -7,12 +7,15 @@
 //! | `uniq(x)`, `uniqExact(x)` | `count(DISTINCT x)` |
 //! | `any(x)` | `first_value(x)` |
 //! | `time_bucket('5 minutes', t)` | `date_bin(INTERVAL '5 minutes', t)` |
+//! | `current_user`, `user`, `current_catalog`, … | calls with parentheses |
+//! | `localtimestamp` | `CAST(now() AS TIMESTAMP)` |
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, ObjectNamePart, Statement, Value, visit_expressions_mut,
+    CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Statement, TimezoneInfo, Value,
+    visit_expressions_mut,
 };
 
 /// Aggregates that take ClickHouse's `…If` ending.
@@ -28,6 +31,59 @@ pub(super) fn rewrite(statement: &mut Statement) {
         ControlFlow::<()>::Continue(())
     });
     debug_assert!(done.is_continue());
+}
+
+/// PostgreSQL's functions that are called without parentheses, and what stands for them.
+const BARE_CALLS: &[(&str, &str)] = &[
+    ("current_catalog", "current_database"),
+    ("current_role", "current_user"),
+    ("current_schema", "current_schema"),
+    ("current_user", "current_user"),
+    ("session_user", "session_user"),
+    ("user", "current_user"),
+];
+
+/// Gives PostgreSQL's bare words for the session and the local time their calls.
+pub(super) fn call_bare_words(statement: &mut Statement) {
+    let done = visit_expressions_mut(statement, |expr| {
+        let word = match &*expr {
+            Expr::Identifier(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+            Expr::Function(function) if matches!(function.args, FunctionArguments::None) => {
+                function.name.to_string().to_lowercase()
+            }
+            _ => return ControlFlow::<()>::Continue(()),
+        };
+        if word == "localtimestamp" {
+            *expr = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(call("now")),
+                data_type: DataType::Timestamp(None, TimezoneInfo::None),
+                array: false,
+                format: None,
+            };
+        } else if let Some((_, name)) = BARE_CALLS.iter().find(|(bare, _)| *bare == word) {
+            *expr = call(name);
+        }
+        ControlFlow::Continue(())
+    });
+    debug_assert!(done.is_continue());
+}
+
+fn call(name: &str) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: Vec::new(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 fn rewrite_function(function: &mut Function) {

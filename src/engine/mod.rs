@@ -23,6 +23,7 @@ mod rules;
 mod runtime;
 mod script;
 mod session;
+mod session_functions;
 mod settings;
 mod shared;
 mod stop;

@@ -1,20 +1,32 @@
 //! Types of parameters that DataFusion does not infer.
 
-use datafusion::arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-/// Finds the type of each `$n` in `$n::type`, and in `x = ANY($n)`: a list of what `x` is.
+/// Finds the type of each `$n` in `$n::type`, in `x = ANY($n)` (a list of what `x` is), and of row counts (`LIMIT $n`).
 pub(super) fn infer(plan: &LogicalPlan, types: &mut [Option<DataType>]) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let inputs = node.inputs();
+        let counts_rows = matches!(node, LogicalPlan::Limit(_));
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 if let Some((number, target)) = cast_of_parameter(expr)
                     && let Some(unknown @ None) = types.get_mut(number - 1)
                 {
                     *unknown = Some(target);
+                }
+                if counts_rows
+                    && let Some(number) = number_of(expr)
+                    && let Some(unknown) = types.get_mut(number - 1)
+                {
+                    *unknown = Some(DataType::Int64);
                 }
                 if let Some((number, needle)) = any_of_parameter(expr)
                     && let Some(unknown @ None) = types.get_mut(number - 1)
@@ -29,6 +41,29 @@ pub(super) fn infer(plan: &LogicalPlan, types: &mut [Option<DataType>]) -> Resul
         })
     })?;
     Ok(())
+}
+
+/// Takes `time ± $n` for a time and an interval; DataFusion would take the parameter for a second time.
+#[derive(Debug)]
+pub(super) struct TimesAndIntervals;
+
+impl ExprPlanner for TimesAndIntervals {
+    fn plan_binary_op(&self, mut raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let is_time = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Timestamp(..)));
+        match raw.op {
+            BinaryOperator::Plus | BinaryOperator::Minus if is_time(&raw.left) => as_interval(&mut raw.right),
+            BinaryOperator::Plus if is_time(&raw.right) => as_interval(&mut raw.left),
+            _ => {}
+        }
+        Ok(PlannerResult::Original(raw))
+    }
+}
+
+fn as_interval(expr: &mut Expr) {
+    if let Expr::Placeholder(parameter) = expr {
+        let data_type = DataType::Interval(IntervalUnit::MonthDayNano);
+        parameter.field.get_or_insert_with(|| Arc::new(Field::new("", data_type, true)));
+    }
 }
 
 /// Returns the parameter's number and what is looked for in it.

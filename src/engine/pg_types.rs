@@ -49,8 +49,8 @@ impl PgType {
             DataType::Boolean => Self::Bool,
             DataType::Int8 | DataType::UInt8 | DataType::Int16 => Self::Int2,
             DataType::UInt16 | DataType::Int32 => Self::Int4,
-            DataType::UInt32 | DataType::Int64 => Self::Int8,
-            DataType::UInt64 => Self::Numeric { precision: 20, scale: 0 },
+            // PostgreSQL counts with 64 signed bits; a value beyond them is refused when it is sent.
+            DataType::UInt32 | DataType::Int64 | DataType::UInt64 => Self::Int8,
             DataType::Float16 | DataType::Float32 => Self::Float4,
             DataType::Float64 => Self::Float8,
             DataType::Decimal32(precision, scale)
@@ -250,7 +250,11 @@ mod tests {
     fn every_type_has_an_oid_that_clients_know() {
         let item = |t| Arc::new(Field::new("item", t, true));
         let cases = [
-            (DataType::UInt64, 1700),
+            (DataType::UInt8, 21),
+            (DataType::UInt16, 23),
+            (DataType::UInt32, 20),
+            (DataType::UInt64, 20),
+            (DataType::List(item(DataType::UInt64)), 1016),
             (DataType::Utf8View, 25),
             (DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into()), 25),
             (DataType::FixedSizeBinary(8), 17),

@@ -60,6 +60,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
     if let Some(mut statement) = pg_catalog::parse(text, &tokens) {
         admit::check_statement(&statement)?;
         let names = names::name_columns(&mut statement);
+        dialect::call_bare_words(&mut statement);
         return Ok(Body::Query { ast: Box::new(statement), names });
     }
     let start = tokens.first().map(|token| token.span.start).unwrap_or(Location::new(1, 1));
@@ -87,6 +88,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
     admit::check_statement(&statement)?;
     let names = names::name_columns(&mut statement);
     dialect::rewrite(&mut statement);
+    dialect::call_bare_words(&mut statement);
     Ok(Body::Query { ast: Box::new(statement), names })
 }
 

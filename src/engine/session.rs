@@ -6,7 +6,7 @@ use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
+use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 
 use super::commands::Command;
@@ -15,6 +15,7 @@ use super::execution::{self, RowStream};
 use super::parameters;
 use super::provider::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
+use super::session_functions;
 use super::shared::Engine;
 use super::variables::Variables;
 use crate::error::{Error, Result};
@@ -24,12 +25,13 @@ use crate::store::Snapshot;
 #[derive(Debug)]
 pub struct Session {
     engine: Arc<Engine>,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
+/// What changes while a session lives.
 #[derive(Debug, Default)]
-struct Inner {
-    variables: Variables,
+pub(super) struct Inner {
+    pub(super) variables: Variables,
     transaction: Option<Transaction>,
 }
 
@@ -86,7 +88,7 @@ impl Session {
             // The engine's own default is in range by its type.
             let _ = inner.variables.set("statement_timeout", Some(&timeout.as_millis().to_string()));
         }
-        Self { engine, inner: Mutex::new(inner) }
+        Self { engine, inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Splits a script into statements and admits each: limits, read-only, known names, types.
@@ -150,14 +152,17 @@ impl Session {
 
     /// Whether a transaction is open.
     pub fn in_transaction(&self) -> bool {
-        self.inner().transaction.is_some()
+        self.inner().in_transaction()
     }
 
-    /// The engine's state with this session's settings.
+    /// The engine's state with this session's settings and functions.
     fn state(&self) -> Result<SessionState> {
         let mut state = self.engine.state().clone();
         let time_zone = self.inner().variables.get("timezone")?.to_string();
         state.config_mut().options_mut().execution.time_zone = Some(time_zone);
+        for function in session_functions::functions(&self.inner) {
+            state.register_udf(Arc::new(function)).map_err(from_datafusion)?;
+        }
         Ok(state)
     }
 
@@ -224,7 +229,8 @@ impl Session {
 }
 
 impl Inner {
-    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+    /// Changes a setting as `SET` does, or `SET LOCAL`.
+    pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
         self.variables.set(name, value)?;
         if let Some(transaction) = &mut self.transaction {
             match local {
@@ -235,6 +241,11 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Whether a transaction is open.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
     }
 
     fn end_transaction(&mut self, rolled_back: bool) {

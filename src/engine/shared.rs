@@ -9,12 +9,14 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, memory_pool::MemoryPool};
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use super::catalog::{self, Catalog};
 use super::errors::from_datafusion;
 use super::functions;
+use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{IdsAsBytes, LenientText};
@@ -77,7 +79,7 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules())
-        .with_expr_planners(Dialect::planners());
+        .with_expr_planners(expr_planners());
     let context = SessionContext::new_with_state(builder.build());
     context.register_catalog(catalog::CATALOG, catalog);
     for function in functions::scalar_functions() {
@@ -103,6 +105,12 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let after = rules.iter().position(|rule| rule.name() == "single_distinct_aggregation_to_group_by");
     rules.insert(after.map_or(rules.len(), |at| at + 1), Arc::new(IdsAsBytes));
     rules
+}
+
+fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(TimesAndIntervals)];
+    planners.extend(Dialect::planners());
+    planners
 }
 
 /// Ours come first: they see types before DataFusion makes them agree.

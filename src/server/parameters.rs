@@ -40,6 +40,11 @@ pub(super) fn decode(
 pub(super) fn fit(value: ScalarValue, parameter: &Parameter) -> Result<ScalarValue> {
     let Some(wanted) = &parameter.wanted else { return Ok(value) };
     let given = value.data_type();
+    if matches!(wanted, DataType::Interval(_)) && matches!(given, DataType::Timestamp(..)) {
+        return Err(Error::bad_input("a parameter beside a time is an interval, not another time")
+            .with_sqlstate("42804")
+            .with_hint("write $1::timestamptz to subtract one time from another"));
+    }
     if given == *wanted || value.is_null() {
         return match value.is_null() {
             true => ScalarValue::try_from(wanted).map_err(|e| Error::internal(format!("NULL of {wanted}: {e}"))),

@@ -39,6 +39,7 @@ mod pg_clients;
 mod pg_faults;
 mod pg_psql;
 mod pg_simple;
+mod pg_types;
 mod repl;
 mod sdk;
 mod slt;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::catalog::TRACES;
 use crate::engine::oid_of_name;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
 use datafusion::arrow::compute::{cast, concat_batches};
@@ -110,6 +111,8 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         visible("pg_operator_is_visible"),
         visible("pg_collation_is_visible"),
         visible("pg_is_other_temp_schema"),
+        current_schema(),
+        current_schemas(),
     ]
 }
 
@@ -123,6 +126,26 @@ fn of_oid(name: &str, value: fn(i32) -> Option<&'static str>) -> ScalarUDF {
         Ok(ColumnarValue::Array(Arc::new(texts)))
     };
     create_udf(name, vec![DataType::Int32], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+}
+
+/// The schema where names are looked up.
+fn current_schema() -> ScalarUDF {
+    let implementation = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(TRACES)));
+    create_udf("current_schema", Vec::new(), DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+}
+
+/// All schemas where names are looked up, with or without PostgreSQL's own.
+fn current_schemas() -> ScalarUDF {
+    let implementation = |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+        let with_own = arrays[0].as_boolean().iter().next().flatten().unwrap_or(false);
+        let names: &[&str] = if with_own { &["pg_catalog", TRACES] } else { &[TRACES] };
+        let names: Vec<ScalarValue> = names.iter().map(|name| ScalarValue::from(*name)).collect();
+        let list = ScalarValue::new_list(&names, &DataType::Utf8, true);
+        Ok(ColumnarValue::Scalar(ScalarValue::List(list)))
+    };
+    let result = DataType::new_list(DataType::Utf8, true);
+    create_udf("current_schemas", vec![DataType::Boolean], result, Volatility::Immutable, Arc::new(implementation))
 }
 
 /// The OID of a type by its name; NULL when there is none, as drivers ask for types of extensions.

@@ -26,7 +26,6 @@ pub(super) enum Values {
     Int2(PrimitiveArray<Int16Type>),
     Int4(PrimitiveArray<Int32Type>),
     Int8(PrimitiveArray<Int64Type>),
-    UInt8(PrimitiveArray<UInt64Type>),
     Float4(PrimitiveArray<Float32Type>),
     Float8(PrimitiveArray<Float64Type>),
     Decimal128(PrimitiveArray<Decimal128Type>, i8),
@@ -65,7 +64,7 @@ impl Values {
             PgType::Bool => Self::Bool(as_type(array, &DataType::Boolean)?.as_boolean().clone()),
             PgType::Int2 => Self::Int2(as_type(array, &DataType::Int16)?.as_primitive().clone()),
             PgType::Int4 => Self::Int4(as_type(array, &DataType::Int32)?.as_primitive().clone()),
-            PgType::Int8 => Self::Int8(as_type(array, &DataType::Int64)?.as_primitive().clone()),
+            PgType::Int8 => Self::Int8(int8(array)?),
             PgType::Float4 => Self::Float4(as_type(array, &DataType::Float32)?.as_primitive().clone()),
             PgType::Float8 => Self::Float8(as_type(array, &DataType::Float64)?.as_primitive().clone()),
             PgType::Numeric { scale, .. } => numeric(&plain(array)?, scale)?,
@@ -92,7 +91,6 @@ impl Values {
             Self::Int2(a) => a.is_null(at),
             Self::Int4(a) => a.is_null(at),
             Self::Int8(a) => a.is_null(at),
-            Self::UInt8(a) => a.is_null(at),
             Self::Float4(a) => a.is_null(at),
             Self::Float8(a) => a.is_null(at),
             Self::Decimal128(a, _) => a.is_null(at),
@@ -121,6 +119,22 @@ fn as_type(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     })
 }
 
+/// Brings whole numbers to 64 signed bits.
+///
+/// # Errors
+/// SQLSTATE 22003 for a value beyond them, which a cast would make NULL.
+fn int8(array: &ArrayRef) -> Result<PrimitiveArray<Int64Type>> {
+    let array = plain(array)?;
+    if let Some(unsigned) = array.as_primitive_opt::<UInt64Type>()
+        && let Some(beyond) = unsigned.iter().flatten().find(|value| i64::try_from(*value).is_err())
+    {
+        return Err(Error::bad_input(format!("value {beyond} is out of range for type bigint"))
+            .with_sqlstate("22003")
+            .with_hint("cast it to numeric or text"));
+    }
+    Ok(as_type(&array, &DataType::Int64)?.as_primitive().clone())
+}
+
 /// Unpacks dictionaries and runs.
 pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
@@ -136,7 +150,6 @@ pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef> {
 
 fn numeric(array: &ArrayRef, scale: i8) -> Result<Values> {
     Ok(match array.data_type() {
-        DataType::UInt64 => Values::UInt8(array.as_primitive().clone()),
         DataType::Decimal128(_, s) if *s == scale => Values::Decimal128(array.as_primitive().clone(), scale),
         DataType::Decimal256(_, s) if *s == scale => Values::Decimal256(array.as_primitive().clone(), scale),
         DataType::Decimal32(..) | DataType::Decimal64(..) => {

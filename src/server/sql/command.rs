@@ -281,14 +281,18 @@ impl<'a> Parser<'a> {
         self.integer()?.map_or(Ok(FetchCount::Rows(1)), |n| unsigned(n).map(FetchCount::Rows))
     }
 
-    /// Takes a whole number if one comes next; PostgreSQL's are 32-bit here.
+    /// Takes a whole number if one comes next; a count beyond 64 bits is out of range, not a fault of syntax.
     fn integer(&mut self) -> Result<Option<i64>> {
         let negative = self.take_symbol("-");
         let Some(token) = self.tokens.next_if(|token| token.kind == TokenKind::Number) else {
             return if negative { Err(self.unexpected(None)) } else { Ok(None) };
         };
-        let value: i32 = token.text.parse().map_err(|_| self.unexpected(Some(token)))?;
-        Ok(Some(if negative { -i64::from(value) } else { i64::from(value) }))
+        let value: i64 =
+            token.text.parse().map_err(|_| match token.text.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => Error::bad_input(format!("row count {} is out of range", token.text)).with_sqlstate("22003"),
+                false => self.unexpected(Some(token)),
+            })?;
+        Ok(Some(if negative { -value } else { value }))
     }
 
     fn prepare(&mut self) -> Result<Command> {
@@ -490,6 +494,7 @@ mod tests {
             ("fetch all in c", FetchCount::All),
             ("fetch forward all from c", FetchCount::All),
             ("fetch 5 c", FetchCount::Rows(5)),
+            ("fetch 4000000000 from c", FetchCount::Rows(4_000_000_000)),
             ("fetch first from c", FetchCount::Absolute(1)),
             ("fetch relative 3 from c", FetchCount::Relative(3)),
         ] {
@@ -498,7 +503,14 @@ mod tests {
         for text in ["fetch prior from c", "fetch -1 from c", "fetch backward 3 from c"] {
             assert_eq!(Command::parse(text).expect_err(text).sqlstate(), "55000");
         }
-        assert_eq!(Command::parse("fetch 4000000000 from c").expect_err("too many").sqlstate(), "42601");
+        for (text, state) in [
+            ("fetch -4000000000 from c", "55000"),
+            ("fetch 99999999999999999999 from c", "22003"),
+            ("fetch -99999999999999999999 from c", "22003"),
+            ("fetch 1.5 from c", "42601"),
+        ] {
+            assert_eq!(Command::parse(text).expect_err(text).sqlstate(), state, "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! What clients are told of types, and what they may ask of their session.
+
+use tokio_postgres::types::Type;
+
+use crate::pg::Server;
+
+#[test]
+fn counts_and_ranks_are_bigint() {
+    let server = Server::start();
+    server.runtime.block_on(async {
+        let client = server.connect().await;
+        let sql = "SELECT row_number() OVER () AS a, cardinality(ARRAY[7, 8]) AS b, approx_distinct(v) OVER () AS c, \
+                   rank() OVER (ORDER BY v) AS d FROM (VALUES (1)) AS t(v)";
+        let row = client.query_one(sql, &[]).await.expect("answers");
+        for (at, value) in [1i64, 2, 1, 1].into_iter().enumerate() {
+            assert_eq!(row.columns()[at].type_(), &Type::INT8, "column {at}");
+            assert_eq!(row.get::<_, i64>(at), value, "column {at} in binary");
+        }
+        assert_eq!(first(&client, sql).await.as_deref(), Some("1"), "in text");
+        let beyond = "SELECT arrow_cast('18446744073709551615', 'UInt64')";
+        assert_eq!(state(&client, beyond).await, "22003");
+        assert_eq!(
+            first(&client, "SELECT arrow_cast('9223372036854775807', 'UInt64')").await.as_deref(),
+            Some("9223372036854775807")
+        );
+    });
+}
+
+#[test]
+fn undeclared_parameters_have_the_type_of_their_place() {
+    let server = Server::start();
+    server.runtime.block_on(async {
+        let client = server.connect().await;
+        for (sql, types) in [
+            ("SELECT span_name FROM spans LIMIT $1 OFFSET $2", vec![Type::INT8, Type::INT8]),
+            ("SELECT count(*) FROM spans WHERE timestamp > now() - $1", vec![Type::INTERVAL]),
+            ("SELECT timestamp + $1 FROM spans", vec![Type::INTERVAL]),
+            ("SELECT count(*) FROM spans WHERE timestamp > $1", vec![Type::TIMESTAMPTZ]),
+            ("SELECT count(*) FROM spans WHERE attributes['http.status_code'] >= $1::int", vec![Type::INT4]),
+        ] {
+            assert_eq!(client.prepare(sql).await.expect(sql).params(), types, "{sql}");
+        }
+        let rows = client.query("SELECT span_name FROM spans LIMIT $1 OFFSET $2", &[&2i64, &1i64]).await;
+        assert_eq!(rows.expect("answers").len(), 2);
+        client.batch_execute("PREPARE at AS SELECT timestamp '2026-01-01 00:00:00' - $1").await.expect("prepared");
+        assert_eq!(first(&client, "EXECUTE at('1 hour')").await.as_deref(), Some("2025-12-31 23:00:00"));
+    });
+}
+
+#[test]
+fn the_session_tells_of_itself() {
+    let server = Server::start();
+    server.runtime.block_on(async {
+        let client = server.connect().await;
+        let user = first(&client, "SHOW session_authorization").await;
+        for word in ["current_user", "user", "session_user", "current_role"] {
+            assert_eq!(first(&client, &format!("SELECT {word}")).await, user, "{word}");
+        }
+        for (sql, answer) in [
+            ("SELECT current_catalog", "spanhouse"),
+            ("SELECT current_schema", "traces"),
+            ("SELECT current_schema()", "traces"),
+            ("SELECT array_to_string(current_schemas(true), ' ')", "pg_catalog traces"),
+            ("SELECT localtimestamp = now()::timestamp", "t"),
+            ("SELECT set_config('application_name', 'me', false)", "me"),
+            ("SELECT current_setting('application_name')", "me"),
+            ("SELECT set_config('application_name', 'other', true)", "other"),
+            ("SELECT current_setting('APPLICATION_NAME', true)", "me"),
+            ("SHOW application_name", "me"),
+            ("SELECT coalesce(current_setting('no.such', true), 'none')", "none"),
+        ] {
+            assert_eq!(first(&client, sql).await.as_deref(), Some(answer), "{sql}");
+        }
+        assert_eq!(state(&client, "SELECT current_setting('no.such')").await, "42704");
+        assert_eq!(state(&client, "SELECT set_config('server_version', '1', false)").await, "55P02");
+    });
+}
+
+/// The first value of a simple query.
+async fn first(client: &tokio_postgres::Client, sql: &str) -> Option<String> {
+    let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    messages.iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
+        _ => None,
+    })?
+}
+
+/// The SQLSTATE of a statement that fails.
+async fn state(client: &tokio_postgres::Client, sql: &str) -> String {
+    let error = client.simple_query(sql).await.expect_err(sql);
+    error.code().unwrap_or_else(|| panic!("{sql}: {error:?}")).code().to_owned()
+}
