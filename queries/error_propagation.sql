@@ -6,7 +6,20 @@
 -- param from timestamp '1970-01-01' errors from this time on
 -- param to timestamp '2100-01-01' errors before this time
 -- param limit integer 100 how many error spans
-WITH RECURSIVE climb AS (
+WITH RECURSIVE failed AS (
+    SELECT DISTINCT trace_id
+    FROM spans
+    WHERE status_code = 'ERROR' AND timestamp >= :from AND timestamp < :to
+),
+-- The spans of traces with errors. Here and below the smaller side of a join stands first: its rows are held in memory.
+involved AS (
+    SELECT
+        spans.trace_id, spans.span_id, spans.parent_span_id, spans.timestamp, spans.service_name, spans.span_name, spans.status_code,
+        spans.error_message
+    FROM failed
+    JOIN spans ON spans.trace_id = failed.trace_id
+),
+climb AS (
     SELECT trace_id, span_id AS error_id, span_id AS at_id, parent_span_id, status_code, 0 AS height
     FROM spans
     WHERE status_code = 'ERROR' AND timestamp >= :from AND timestamp < :to
@@ -14,7 +27,7 @@ WITH RECURSIVE climb AS (
     -- A parent chain longer than this is a loop in the data.
     SELECT above.trace_id, climb.error_id, above.span_id, above.parent_span_id, above.status_code, climb.height + 1
     FROM climb
-    JOIN spans AS above ON above.trace_id = climb.trace_id AND above.span_id = climb.parent_span_id
+    JOIN involved AS above ON above.trace_id = climb.trace_id AND above.span_id = climb.parent_span_id
     WHERE climb.height < 100
 ),
 origins AS (
@@ -45,10 +58,10 @@ SELECT
     top.service_name AS reached_service,
     top.span_name AS reached_span,
     top.status_code AS reached_status
-FROM spans AS error
-JOIN origins ON origins.trace_id = error.trace_id AND origins.span_id = error.span_id
-JOIN effects ON effects.trace_id = error.trace_id AND effects.span_id = error.span_id
-JOIN spans AS origin ON origin.trace_id = origins.trace_id AND origin.span_id = origins.origin_id
-JOIN spans AS top ON top.trace_id = effects.trace_id AND top.span_id = effects.top_id
+FROM effects
+JOIN origins ON origins.trace_id = effects.trace_id AND origins.span_id = effects.span_id
+JOIN involved AS error ON error.trace_id = effects.trace_id AND error.span_id = effects.span_id
+JOIN involved AS origin ON origin.trace_id = origins.trace_id AND origin.span_id = origins.origin_id
+JOIN involved AS top ON top.trace_id = effects.trace_id AND top.span_id = effects.top_id
 ORDER BY error.timestamp DESC, error.span_id
 LIMIT :limit

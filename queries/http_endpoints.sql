@@ -8,7 +8,7 @@
 SELECT
     service_name,
     method,
-    route,
+    coalesce(path, span_name) AS route,
     count(*) AS requests,
     count(*) FILTER (WHERE status BETWEEN 400 AND 499) AS client_errors,
     count(*) FILTER (WHERE status >= 500) AS server_errors,
@@ -18,13 +18,15 @@ FROM (
     SELECT
         service_name,
         coalesce(attributes['http.request.method'], attributes['http.method']) AS method,
-        coalesce(attributes['http.route'], attributes['url.path'], attributes['http.target'], span_name) AS route,
+        coalesce(attributes['http.route'], attributes['url.path'], attributes['http.target']) AS path,
+        span_name,
         CAST(coalesce(attributes['http.response.status_code'], attributes['http.status_code']) AS BIGINT) AS status,
         duration_ms
     FROM spans
     WHERE span_kind = 'SERVER' AND timestamp >= :from AND timestamp < :to
 ) AS served
-WHERE method IS NOT NULL
+-- Some instrumentations name the route and not the method.
+WHERE coalesce(method, path) IS NOT NULL
 GROUP BY service_name, method, route
 ORDER BY requests DESC, service_name, method, route
 LIMIT :limit

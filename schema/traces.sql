@@ -24,7 +24,7 @@ FROM (
         count(*) AS span_count,
         count(*) FILTER (WHERE status_code = 'ERROR') AS error_count,
         orphan_count(span_id, parent_span_id) AS orphan_count,
-        array_agg(DISTINCT service_name ORDER BY service_name) AS services
+        distinct_texts(service_name) AS services
     FROM internal.spans
     GROUP BY trace_id
 )

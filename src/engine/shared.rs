@@ -11,6 +11,8 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, memory_pool::MemoryPool};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use super::catalog::{self, Catalog};
@@ -19,7 +21,7 @@ use super::functions;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
-use super::rules::{IdsAsBytes, LenientText};
+use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText};
 use super::runtime::QueryRuntime;
 use super::script::{self, Body};
 use super::session::Session;
@@ -79,6 +81,7 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules())
+        .with_physical_optimizer_rules(physical_optimizer_rules())
         .with_expr_planners(expr_planners());
     let context = SessionContext::new_with_state(builder.build());
     context.register_catalog(catalog::CATALOG, catalog);
@@ -111,6 +114,14 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(TimesAndIntervals)];
     planners.extend(Dialect::planners());
     planners
+}
+
+/// Ours comes when the sides of joins are chosen, and before anything rests on them.
+pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    let after = rules.iter().position(|rule| rule.name() == "join_selection");
+    rules.insert(after.map_or(0, |at| at + 1), Arc::new(BuildOnWorkTable));
+    rules
 }
 
 /// Ours come first: they see types before DataFusion makes them agree.

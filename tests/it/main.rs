@@ -6,6 +6,7 @@
 //! - `facts`: real traces answer what a separate program computed.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `layering`: folders depend downwards only.
+//! - `library`: the shipped queries find what real traces hold.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
 //! - `repl`: the shell on a pipe and in a terminal.
@@ -31,6 +32,7 @@ mod engine_limits;
 mod facts;
 mod ingest_faults;
 mod layering;
+mod library;
 mod one_snapshot;
 mod otlp_fixtures;
 mod otlp_server;

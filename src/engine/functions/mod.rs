@@ -3,6 +3,7 @@
 mod attribute;
 mod bounded;
 mod exact;
+mod groups;
 mod ids;
 mod levels;
 mod nested;
@@ -10,6 +11,7 @@ mod orphans;
 mod quantile;
 mod session_info;
 mod sketch;
+mod texts;
 
 use std::sync::Arc;
 
@@ -30,5 +32,5 @@ pub(super) fn bounded_functions(known: &dyn Fn(&str) -> Option<Arc<ScalarUDF>>) 
 
 /// The aggregate functions that every session has.
 pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
-    quantile::udafs().into_iter().chain(exact::udafs()).chain([orphans::udaf()]).collect()
+    quantile::udafs().into_iter().chain(exact::udafs()).chain([orphans::udaf(), texts::udaf()]).collect()
 }

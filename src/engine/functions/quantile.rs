@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
+use super::groups::wanted;
 use super::levels::{coerce, levels_of};
 use super::sketch::Sketch;
 
@@ -227,10 +228,6 @@ fn numbers(values: &[ArrayRef]) -> Result<&Float64Array> {
         Some(values) => Ok(values),
         None => exec_err!("a quantile's values are doubles"),
     }
-}
-
-fn wanted(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 fn merge(sketch: &mut Sketch, bytes: &[u8]) -> Result<()> {

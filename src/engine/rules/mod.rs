@@ -1,7 +1,9 @@
 //! Planner and optimizer rules of ours, one file a rule.
 
+mod build_on_work_table;
 mod ids_as_bytes;
 mod lenient_text;
 
+pub(super) use build_on_work_table::BuildOnWorkTable;
 pub(super) use ids_as_bytes::IdsAsBytes;
 pub(super) use lenient_text::{LenientText, number_from_text};

@@ -1,0 +1,286 @@
+//! `distinct_texts(text)`: the different texts of a group, sorted by their bytes.
+//!
+//! It keeps each text once for all groups, so that many small groups of few texts, such as the services of each trace, take little memory.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringViewArray, StringViewBuilder,
+};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{HashMap, ScalarValue, exec_err, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+};
+
+use super::groups::wanted;
+
+/// The function.
+pub(super) fn udaf() -> AggregateUDF {
+    AggregateUDF::from(DistinctTexts { signature: Signature::user_defined(Volatility::Immutable) })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DistinctTexts {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for DistinctTexts {
+    fn name(&self) -> &str {
+        "distinct_texts"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [text] if text.is_string() || text.is_null() => Ok(vec![DataType::Utf8View]),
+            _ => plan_err!("function distinct_texts wants one text"),
+        }
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::new_list(DataType::Utf8View, true))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let list = DataType::new_list(DataType::Utf8View, true);
+        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "texts"), list, true))])
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+
+    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(OneGroup::default()))
+    }
+
+    fn groups_accumulator_supported(&self, _args: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Groups::default()))
+    }
+}
+
+/// Texts by number, each once.
+#[derive(Debug, Default)]
+struct Dictionary {
+    numbers: HashMap<Arc<str>, u32>,
+    texts: Vec<Arc<str>>,
+    text_bytes: usize,
+}
+
+impl Dictionary {
+    fn number(&mut self, text: &str) -> Result<u32> {
+        if let Some(number) = self.numbers.get(text) {
+            return Ok(*number);
+        }
+        let Ok(number) = u32::try_from(self.texts.len()) else {
+            return exec_err!("distinct_texts takes at most 4 billion different texts");
+        };
+        let text: Arc<str> = text.into();
+        self.text_bytes += text.len();
+        self.texts.push(text.clone());
+        self.numbers.insert(text, number);
+        Ok(number)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        // A text stands behind two counters; an entry of the map has a byte of its own for control.
+        let text = size_of::<Arc<str>>() + 2 * size_of::<usize>();
+        let entry = size_of::<(Arc<str>, u32)>() + 1;
+        self.texts.capacity() * text + self.numbers.capacity() * entry + self.text_bytes
+    }
+}
+
+/// The numbers of one group's texts, ascending.
+type Numbers = Vec<u32>;
+
+#[derive(Debug, Default)]
+struct Groups {
+    dictionary: Dictionary,
+    groups: Vec<Numbers>,
+    heap_bytes: usize,
+}
+
+impl Groups {
+    fn add(&mut self, group: usize, text: &str) -> Result<()> {
+        let number = self.dictionary.number(text)?;
+        let numbers = &mut self.groups[group];
+        if let Err(at) = numbers.binary_search(&number) {
+            let before = numbers.capacity();
+            numbers.insert(at, number);
+            self.heap_bytes += (numbers.capacity() - before) * size_of::<u32>();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, emit_to: EmitTo) -> Vec<Numbers> {
+        let taken = emit_to.take_needed(&mut self.groups);
+        self.heap_bytes = self.groups.iter().map(|numbers| numbers.capacity() * size_of::<u32>()).sum();
+        taken
+    }
+
+    fn lists(&self, groups: &[Numbers]) -> ArrayRef {
+        let mut out = ListBuilder::with_capacity(StringViewBuilder::new().with_deduplicate_strings(), groups.len());
+        let mut texts = Vec::new();
+        for numbers in groups {
+            texts.clear();
+            texts.extend(numbers.iter().map(|number| &*self.dictionary.texts[*number as usize]));
+            texts.sort_unstable();
+            texts.iter().for_each(|text| out.values().append_value(text));
+            out.append(true);
+        }
+        Arc::new(out.finish())
+    }
+}
+
+impl GroupsAccumulator for Groups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.groups.resize_with(total_num_groups, Vec::new);
+        let values = texts(values)?;
+        for (row, group) in group_indices.iter().enumerate() {
+            if values.is_valid(row) && wanted(opt_filter, row) {
+                self.add(*group, values.value(row))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let groups = self.take(emit_to);
+        Ok(self.lists(&groups))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.evaluate(emit_to)?])
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
+        self.groups.resize_with(total_num_groups, Vec::new);
+        let Some(states) = values.first().and_then(|states| states.as_list_opt::<i32>()) else {
+            return exec_err!("distinct_texts' state is a list");
+        };
+        let all = texts(std::slice::from_ref(states.values()))?;
+        for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
+            for at in states.value_offsets()[row]..states.value_offsets()[row + 1] {
+                self.add(*group, all.value(at as usize))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let values = texts(values)?;
+        let mut out = ListBuilder::with_capacity(StringViewBuilder::new(), values.len());
+        for row in 0..values.len() {
+            if values.is_valid(row) && wanted(opt_filter, row) {
+                out.values().append_value(values.value(row));
+            }
+            out.append(true);
+        }
+        Ok(vec![Arc::new(out.finish())])
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+            + self.groups.capacity() * size_of::<Numbers>()
+            + self.heap_bytes
+            + self.dictionary.heap_bytes()
+    }
+}
+
+/// Without GROUP BY: the groups are one.
+#[derive(Debug, Default)]
+struct OneGroup(Groups);
+
+impl Accumulator for OneGroup {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let rows = values.first().map_or(0, |values| values.len());
+        self.0.update_batch(values, &vec![0; rows], None, 1)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.0.groups.resize_with(1, Vec::new);
+        ScalarValue::try_from_array(&self.0.lists(&self.0.groups), 0)
+    }
+
+    fn size(&self) -> usize {
+        GroupsAccumulator::size(&self.0)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let rows = states.first().map_or(0, |states| states.len());
+        self.0.merge_batch(states, &vec![0; rows], 1)
+    }
+}
+
+fn texts(values: &[ArrayRef]) -> Result<&StringViewArray> {
+    match values.first().and_then(|values| values.as_string_view_opt()) {
+        Some(values) => Ok(values),
+        None => exec_err!("distinct_texts takes texts"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(texts: &[Option<&str>]) -> ArrayRef {
+        Arc::new(texts.iter().copied().collect::<StringViewArray>())
+    }
+
+    fn shown(lists: &ArrayRef) -> Vec<Vec<String>> {
+        let lists = lists.as_list::<i32>();
+        lists
+            .iter()
+            .map(|list| list.expect("a list").as_string_view().iter().flatten().map(str::to_string).collect())
+            .collect()
+    }
+
+    #[test]
+    fn groups_keep_their_own_texts_through_states_and_partial_emission() {
+        let rows = column(&[Some("b"), Some("a"), Some("b"), None, Some("c"), Some("a")]);
+        let mut partial = Groups::default();
+        partial.update_batch(std::slice::from_ref(&rows), &[0, 0, 0, 1, 2, 2], None, 3).expect("updated");
+        let mut last = Groups::default();
+        let state = partial.state(EmitTo::All).expect("a state");
+        last.merge_batch(&state, &[2, 1, 0], 3).expect("merged");
+        let filter = BooleanArray::from(vec![Some(true), Some(false), None, Some(true), Some(false), Some(true)]);
+        let state = last.convert_to_state(&[rows], Some(&filter)).expect("a state");
+        last.merge_batch(&state, &[1, 1, 1, 1, 1, 3], 4).expect("merged");
+        assert_eq!(shown(&last.evaluate(EmitTo::First(2)).expect("lists")), [vec!["a", "c"], vec!["b"]]);
+        assert_eq!(shown(&last.evaluate(EmitTo::All).expect("lists")), [vec!["a", "b"], vec!["a"]]);
+    }
+
+    #[test]
+    fn a_window_can_ask_again_and_many_groups_stay_small() {
+        let mut one = OneGroup::default();
+        one.update_batch(&[column(&[Some("x")])]).expect("updated");
+        let first = one.evaluate().expect("a list");
+        assert_eq!(one.evaluate().expect("a list"), first);
+
+        let mut many = Groups::default();
+        let rows = column(&vec![Some("a service with a long name of its own"); 10_000]);
+        many.update_batch(&[rows], &(0..10_000).collect::<Vec<_>>(), None, 10_000).expect("updated");
+        assert!(GroupsAccumulator::size(&many) < 10_000 * 64, "{} bytes", GroupsAccumulator::size(&many));
+    }
+}
