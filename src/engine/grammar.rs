@@ -2,13 +2,32 @@
 //! without the forms of other databases that would hide mistakes.
 
 use std::any::TypeId;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, PostgreSqlDialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
-/// The dialect of spanhouse.
+/// The dialect of spanhouse, for one parse.
+///
+/// The parser goes back and reads again where a form turns out to be another, in nested forms twice a level: time could grow exponentially.
+/// It asks here after each expression, and is told to give up when it asks far more often than a statement of this length needs. Names of
+/// arguments (`f(name => 1)`) are words and not expressions, which saves reading each argument of a call twice.
 #[derive(Debug)]
-pub(super) struct Grammar;
+pub(super) struct Grammar {
+    steps_left: AtomicUsize,
+}
+
+/// Steps for each token, and for a short statement besides: an honest statement takes a handful for each.
+const STEPS_PER_TOKEN: usize = 64;
+const STEPS_AT_LEAST: usize = 10_000;
+
+impl Grammar {
+    /// The dialect for a statement of so many tokens.
+    pub(super) fn for_tokens(tokens: usize) -> Self {
+        Self { steps_left: AtomicUsize::new(STEPS_AT_LEAST + tokens * STEPS_PER_TOKEN) }
+    }
+}
 
 macro_rules! yes {
     ($($name:ident)*) => {
@@ -44,7 +63,17 @@ impl Dialect for Grammar {
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        let left = self.steps_left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        }
+        self.steps_left.store(left - 1, Ordering::Relaxed);
         PostgreSqlDialect {}.get_next_precedence(parser)
+    }
+
+    /// A word that may be a name is read a second time, as one, when it did not begin a known form. Out of steps, no word may.
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        self.steps_left.load(Ordering::Relaxed) == 0 || GenericDialect {}.is_reserved_for_identifier(keyword)
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
@@ -71,7 +100,6 @@ impl Dialect for Grammar {
         supports_string_escape_constant
         supports_array_typedef_with_brackets
         supports_filter_during_aggregation
-        supports_named_fn_args_with_expr_name
         supports_numeric_literal_underscores
         supports_comma_separated_trim
     }

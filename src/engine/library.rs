@@ -86,7 +86,8 @@ impl LibraryQuery {
             return Err(Error::bad_input(format!("query {} has no parameter \"{name}\"", self.name))
                 .with_hint(format!("it has {known}")));
         }
-        let tokens = Tokenizer::new(&Grammar, self.sql).tokenize().map_err(|e| Error::internal(e.to_string()))?;
+        let tokens =
+            Tokenizer::new(&Grammar::for_tokens(0), self.sql).tokenize().map_err(|e| Error::internal(e.to_string()))?;
         let mut sql = String::new();
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {

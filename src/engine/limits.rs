@@ -62,6 +62,23 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
     Ok(())
 }
 
+/// Whether brackets and CASE nest so little that a parser which reads some arguments twice, level by level, ends soon.
+pub(super) fn nests_little(tokens: &[TokenWithSpan]) -> bool {
+    /// Far above what the catalogue queries of clients have; it doubles the time of the parse so many times.
+    const MOST: usize = 10;
+    let mut depth = 0_usize;
+    tokens.iter().all(|token| {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
+            Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth <= MOST
+    })
+}
+
 /// What the tokens between two parentheses have reached.
 #[derive(Default)]
 struct Level {

@@ -119,7 +119,8 @@ mod tests {
             ("SELECT a, a, count(*), count(b), x AS a", vec!["a", "a_2", "count", "count_2", "a_3"]),
             ("SELECT a UNION ALL SELECT b", vec!["a"]),
         ] {
-            let mut statement = Parser::parse_sql(&crate::engine::grammar::Grammar, sql).expect("parses").remove(0);
+            let mut statement =
+                Parser::parse_sql(&crate::engine::grammar::Grammar::for_tokens(100), sql).expect("parses").remove(0);
             assert_eq!(name_columns(&mut statement).expect("names"), names, "{sql}");
         }
     }

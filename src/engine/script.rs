@@ -38,7 +38,7 @@ const PARSER_DEPTH: usize = 2_000;
 pub(super) fn parse(script: &str) -> Result<Vec<Parsed>> {
     limits::check_text(script)?;
     let places = Places::new(script);
-    let tokens = tokenize(&Grammar, script, &places)?;
+    let tokens = tokenize(&Grammar::for_tokens(0), script, &places)?;
     limits::check_tokens(&tokens)?;
     let mut statements = Vec::new();
     for tokens in split(tokens) {
@@ -57,18 +57,23 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         return Ok(Body::Command(command));
     }
     admit::check_first_word(&tokens)?;
-    if let Some(mut statement) = pg_catalog::parse(text, &tokens) {
+    // PostgreSQL's own dialect reads each argument of a call twice.
+    let may_be_postgres = limits::nests_little(&tokens);
+    if let Some(mut statement) = may_be_postgres.then(|| pg_catalog::parse(text, &tokens)).flatten() {
         admit::check_statement(&statement)?;
         let names = names::name_columns(&mut statement);
         dialect::call_bare_words(&mut statement);
         return Ok(Body::Query { ast: Box::new(statement), names });
     }
     let start = tokens.first().map(|token| token.span.start).unwrap_or(Location::new(1, 1));
-    let mut statement = match parse_tokens(&Grammar, tokens) {
+    let mut statement = match parse_tokens(&Grammar::for_tokens(tokens.len()), tokens) {
         Ok(statement) => statement,
         Err(first) => {
             // Some of PostgreSQL's forms are known to its own dialect only. The parse that came further knows better what is wrong.
             let first = places.syntax_error(first, Location::new(1, 1));
+            if !may_be_postgres {
+                return Err(first);
+            }
             let postgres =
                 Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(ParserError::from);
             match postgres.and_then(|tokens| parse_tokens(&PostgreSqlDialect {}, tokens)) {
@@ -211,4 +216,54 @@ fn location_of(text: &str) -> Option<Location> {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A parser that reads something twice at each level does not come back from these.
+    #[test]
+    fn deeply_nested_statements_are_read_once() {
+        const DEPTH: usize = 60;
+        let shapes = [
+            ("abs(", ")"),
+            ("coalesce(1, ", ")"),
+            ("lower(", ")"),
+            ("(", ")"),
+            ("(SELECT ", ")"),
+            ("CAST(", " AS text)"),
+            ("CASE WHEN true THEN ", " END"),
+            ("1 IN (", ")"),
+            ("EXISTS (SELECT ", ")"),
+            ("[", "]"),
+            ("ARRAY[", "]"),
+            ("position('a' IN ", ")"),
+            ("extract(epoch FROM ", ")"),
+            ("substring(", " FROM 1 FOR 2)"),
+            ("trim(BOTH 'x' FROM ", ")"),
+            ("interval '1 hour' * (", ")"),
+            ("date(", ")"),
+            ("timestamp(", ")"),
+            ("quantile(0.5)(", ")"),
+            ("overlay(", " PLACING 'x' FROM 1)"),
+            ("{fn abs(", ")}"),
+            ("x -> (", ")"),
+            ("a[", "]"),
+            ("floor(", ")"),
+            ("ceil(", " TO day)"),
+            ("left(", ", 1)"),
+            ("NOT (", ")"),
+            ("row(", ")"),
+            ("map {'a': ", "}"),
+            ("sum(", ") OVER (PARTITION BY 1)"),
+        ];
+        let statements = shapes.into_iter().flat_map(|(open, close)| {
+            ["1", "1 1", ""].map(|inner| format!("SELECT {}{inner}{}", open.repeat(DEPTH), close.repeat(DEPTH)))
+        });
+        // Statements are parsed on threads with large stacks.
+        let reader = std::thread::Builder::new().stack_size(256 << 20);
+        let read = reader.spawn(move || statements.map(|statement| parse(&statement).is_ok()).filter(|ok| *ok).count());
+        assert!(read.expect("a thread").join().expect("no panic") >= 10, "whole statements are read");
+    }
 }
