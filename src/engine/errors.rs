@@ -30,6 +30,9 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Plan(text) => planning(&text),
         DataFusionError::Execution(text) => execution(&text),
         DataFusionError::NotImplemented(text) => {
+            if let Some(error) = nested_cast(&text) {
+                return error;
+            }
             Error::bad_input(format!("not supported: {}", clean(&text))).with_sqlstate("0A000")
         }
         DataFusionError::Internal(text) => Error::internal(format!("the query engine failed: {}", clean(&text))),
@@ -85,6 +88,23 @@ fn unknown_column(field: &Column, known: &[Column]) -> Error {
         }
         _ => error,
     }
+}
+
+/// A cast of a map, row or list, which the planner tells with whole Arrow types.
+fn nested_cast(text: &str) -> Option<Error> {
+    let from = between(text, "Unsupported CAST from ", "(")?;
+    let what = match from {
+        "Map" => "a map of attributes",
+        "Struct" => "a row",
+        "List" | "LargeList" | "FixedSizeList" => "an array",
+        _ => return None,
+    };
+    let error = Error::bad_input(format!("not supported: a cast of {what}")).with_sqlstate("0A000");
+    Some(
+        error.with_hint(
+            "select it as it is, which is JSON for clients, or take a part of it, such as attributes['key']",
+        ),
+    )
 }
 
 fn planning(text: &str) -> Error {

@@ -10,6 +10,7 @@ mod errors;
 mod execution;
 mod functions;
 mod grammar;
+mod information_schema;
 mod library;
 mod limits;
 mod memory;

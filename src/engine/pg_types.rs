@@ -131,6 +131,41 @@ impl PgType {
         }
     }
 
+    /// Returns the name that SQL has for the type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "boolean",
+            Self::Int2 => "smallint",
+            Self::Int4 => "integer",
+            Self::Int8 => "bigint",
+            Self::Float4 => "real",
+            Self::Float8 => "double precision",
+            Self::Numeric { .. } => "numeric",
+            Self::Text => "text",
+            Self::Bytea => "bytea",
+            Self::Date => "date",
+            Self::Time => "time without time zone",
+            Self::Timestamp => "timestamp without time zone",
+            Self::Timestamptz => "timestamp with time zone",
+            Self::Interval => "interval",
+            Self::Jsonb => "jsonb",
+            Self::Array(element) => match element {
+                Element::Bool => "boolean[]",
+                Element::Int2 => "smallint[]",
+                Element::Int4 => "integer[]",
+                Element::Int8 => "bigint[]",
+                Element::Float4 => "real[]",
+                Element::Float8 => "double precision[]",
+                Element::Numeric => "numeric[]",
+                Element::Text => "text[]",
+                Element::Bytea => "bytea[]",
+                Element::Date => "date[]",
+                Element::Timestamp => "timestamp without time zone[]",
+                Element::Timestamptz => "timestamp with time zone[]",
+            },
+        }
+    }
+
     /// Returns the size in bytes, or −1 when it varies.
     pub fn size_bytes(self) -> i16 {
         match self {

@@ -8,10 +8,12 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast;
 
 use super::commands::Command;
 use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
+use super::information_schema;
 use super::parameters;
 use super::provider::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
@@ -270,8 +272,14 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
             } else {
                 "SELECT"
             };
+            let shows_tables = matches!(*ast, ast::Statement::ShowTables { .. });
             let statement = datafusion::sql::parser::Statement::Statement(ast);
             let plan = state.statement_to_plan(statement).await.map_err(|e| placed(e, script))?;
+            let plan = match shows_tables {
+                true => information_schema::only_traces(plan),
+                false => information_schema::described(plan),
+            };
+            let plan = plan.map_err(from_datafusion)?;
             let parameter_types = parameter_types(&plan)?;
             let schema = shown_schema(plan.schema().inner(), names);
             let work = Work::Plan { plan, tag, schema: schema.clone() };

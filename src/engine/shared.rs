@@ -18,6 +18,7 @@ use datafusion::prelude::SessionConfig;
 use super::catalog::{self, Catalog};
 use super::errors::from_datafusion;
 use super::functions;
+use super::information_schema;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
@@ -99,6 +100,7 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
         traces.insert_view(name, view(&context.state(), sql)?);
     }
     pg_catalog::install(&context)?;
+    information_schema::install(&context).map_err(from_datafusion)?;
     Ok(context.state())
 }
 
@@ -135,7 +137,8 @@ fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(catalog::CATALOG, catalog::TRACES)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        // Ours is registered in its place.
+        .with_information_schema(false);
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     // Two cores and small files: statistics come from the table's log, not from listing.

@@ -76,6 +76,37 @@ fn the_session_tells_of_itself() {
     });
 }
 
+#[test]
+fn types_are_named_as_postgresql_names_them() {
+    let server = Server::start();
+    server.runtime.block_on(async {
+        let client = server.connect().await;
+        for sql in [
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'traces' AND table_name = 'spans'",
+            "DESCRIBE spans",
+            "SHOW COLUMNS FROM spans",
+        ] {
+            let rows = client.query(sql, &[]).await.expect(sql);
+            let got: Vec<(String, String)> = rows.iter().map(|row| (row.get("column_name"), row.get("data_type"))).collect();
+            for (column, data_type) in [
+                ("trace_id", "text"),
+                ("timestamp", "timestamp with time zone"),
+                ("duration_ns", "bigint"),
+                ("attributes", "jsonb"),
+                ("events", "jsonb"),
+            ] {
+                assert!(got.contains(&(column.to_owned(), data_type.to_owned())), "{column} in {sql}: {got:?}");
+            }
+        }
+        let shown = client.query("SHOW TABLES", &[]).await.expect("shows");
+        let mut names: Vec<String> = shown.iter().map(|row| row.get("table_name")).collect();
+        names.sort();
+        assert_eq!(names, ["events", "links", "service_edges", "spans", "traces"]);
+        let listed = first(&client, "SELECT count(*) FROM pg_catalog.pg_proc WHERE proname IN ('uniq', 'countif', 'time_bucket')").await;
+        assert_eq!(listed.as_deref(), Some("3"));
+    });
+}
+
 /// The first value of a simple query.
 async fn first(client: &tokio_postgres::Client, sql: &str) -> Option<String> {
     let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -83,6 +114,20 @@ async fn first(client: &tokio_postgres::Client, sql: &str) -> Option<String> {
         tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
         _ => None,
     })?
+}
+
+#[test]
+fn a_cast_of_a_map_says_what_to_write_instead() {
+    let server = Server::start();
+    server.runtime.block_on(async {
+        let client = server.connect().await;
+        for sql in ["SELECT attributes::text FROM spans", "SELECT events::text FROM spans"] {
+            let error = client.simple_query(sql).await.expect_err(sql);
+            let error = error.as_db_error().expect("from the server");
+            assert_eq!(error.code().code(), "0A000", "{sql}");
+            assert!(!error.message().contains("Utf8") && error.hint().is_some(), "{error:?}");
+        }
+    });
 }
 
 /// The SQLSTATE of a statement that fails.

@@ -37,6 +37,14 @@ const OURS: &[Listed] = &[
     aggregate("percentile_disc", "q double precision ORDER BY value double precision", "double precision"),
     scalar("date_bin", "stride interval, at timestamp with time zone", "timestamp with time zone"),
     scalar("time_bucket", "stride interval, at timestamp with time zone", "timestamp with time zone"),
+    aggregate("countif", "condition boolean", "bigint"),
+    aggregate("sumif", "value double precision, condition boolean", "double precision"),
+    aggregate("avgif", "value double precision, condition boolean", "double precision"),
+    aggregate("minif", "value anyelement, condition boolean", "anyelement"),
+    aggregate("maxif", "value anyelement, condition boolean", "anyelement"),
+    aggregate("quantileif", "value double precision, condition boolean, q double precision", "double precision"),
+    aggregate("uniq", "value anyelement", "bigint"),
+    aggregate("any", "value anyelement", "anyelement"),
 ];
 
 /// The first OID of our functions: above all of PostgreSQL's own, below all relations'.
