@@ -107,6 +107,13 @@ fn nested_cast(text: &str) -> Option<Error> {
     )
 }
 
+/// Whether a function's name is likely a slip for another: at most a third of its letters differ.
+fn is_close(wanted: &str, known: &str) -> bool {
+    let wanted = wanted.to_lowercase();
+    wanted.len() >= 3
+        && datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, &known.to_lowercase()) <= wanted.len() / 3
+}
+
 fn planning(text: &str) -> Error {
     let text = clean(text);
     let lower = text.to_lowercase();
@@ -118,14 +125,17 @@ fn planning(text: &str) -> Error {
     if let Some(name) = between(&text, "Invalid function '", "'") {
         let error = Error::bad_input(format!("function {name} does not exist")).with_sqlstate("42883");
         return match between(&text, "Did you mean '", "'") {
-            Some(close) => error.with_hint(format!("did you mean \"{close}\"?")),
-            None => error,
+            Some(close) if is_close(name, close) => error.with_hint(format!("did you mean \"{close}\"?")),
+            _ => error,
         };
+    }
+    if let Some(name) = between(&text, "table function '", "' not found") {
+        return Error::bad_input(format!("function {name} does not exist")).with_sqlstate("42883");
     }
     let sqlstate = if lower.contains("user-defined coercion failed") || lower.contains("no function matches") {
         "42883"
     } else if lower.contains("wants levels between") {
-        "22003"
+        "22023"
     } else if lower.contains("placeholder") && lower.contains("type") {
         "42P18"
     } else if lower.contains("group by") || lower.contains("aggregate") {
@@ -154,6 +164,8 @@ fn execution(text: &str) -> Error {
     let lower = text.to_lowercase();
     let sqlstate = if lower.contains("divide by zero") || lower.contains("division by zero") {
         "22012"
+    } else if lower.contains("square root of a negative") {
+        "2201F"
     } else if lower.contains("overflow") || lower.contains("out of range") {
         "22003"
     } else if lower.contains("regex") || lower.contains("regular expression") {

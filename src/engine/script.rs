@@ -57,6 +57,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         return Ok(Body::Command(command));
     }
     admit::check_first_word(&tokens)?;
+    admit::check_sample(&tokens)?;
     // PostgreSQL's own dialect reads each argument of a call twice.
     let may_be_postgres = limits::nests_little(&tokens);
     if let Some(mut statement) = may_be_postgres.then(|| pg_catalog::parse(text, &tokens)).flatten() {
@@ -91,6 +92,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         }
     };
     admit::check_statement(&statement)?;
+    admit::check_meaning(&statement)?;
     let names = names::name_columns(&mut statement);
     dialect::rewrite(&mut statement);
     dialect::call_bare_words(&mut statement);

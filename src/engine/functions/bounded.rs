@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{cast, concat};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::error::Result;
@@ -28,6 +28,11 @@ pub(super) fn bound(known: &dyn Fn(&str) -> Option<Arc<ScalarUDF>>) -> Vec<Scala
         ("array_resize", Growth::Pad),
         ("range", Growth::Series),
         ("generate_series", Growth::Series),
+        ("replace", Growth::Replace),
+        ("regexp_replace", Growth::RegexpReplace),
+        ("concat", Growth::Concat),
+        ("concat_ws", Growth::Concat),
+        ("array_to_string", Growth::Join),
     ];
     functions
         .into_iter()
@@ -48,6 +53,14 @@ enum Growth {
     RepeatElement,
     /// `f(stop)`, `f(start, stop)`, `f(start, stop, step)` makes the numbers between.
     Series,
+    /// `f(text, from, to)` makes as much more as `from` occurs.
+    Replace,
+    /// `f(text, pattern, to, flags)` puts `to` between all characters at most.
+    RegexpReplace,
+    /// `f(text, …)` makes the sum of all.
+    Concat,
+    /// `f(list, delimiter)` makes the sum of all elements and delimiters.
+    Join,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -57,28 +70,75 @@ struct Bounded {
 }
 
 impl Bounded {
+    /// Refuses a call whose result would be too large.
     fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
         let rows = args.number_rows.max(1);
-        let made: i128 = match self.growth {
-            Growth::Repeat => {
-                let lengths = lengths(args.args.first(), rows)?;
-                integers(args.args.get(1), rows)?
-                    .into_iter()
-                    .zip(lengths)
-                    .map(|(times, length)| times.max(0) * length)
-                    .sum()
-            }
-            Growth::Pad | Growth::RepeatElement => {
-                integers(args.args.get(1), rows)?.into_iter().map(|n| n.max(0)).sum()
-            }
-            Growth::Series => self.series(args, rows)?,
+        let times = |lengths: Vec<i128>| -> Result<i128> {
+            let times = integers(args.args.get(1), rows)?;
+            Ok(times.into_iter().zip(lengths).map(|(times, length)| times.max(0) * length).sum())
         };
+        let made: i128 = match self.growth {
+            Growth::Repeat => times(lengths(args.args.first(), rows)?)?,
+            Growth::RepeatElement => {
+                times(lengths(args.args.first(), rows)?.into_iter().map(|length| length.max(1)).collect())?
+            }
+            Growth::Pad => times(vec![1; rows])?,
+            Growth::Series => self.series(args, rows)?,
+            Growth::Replace => repeated_constants(args, rows) + replaced(args, rows)?.into_iter().sum::<i128>(),
+            Growth::RegexpReplace => repeated_constants(args, rows),
+            Growth::Concat => {
+                let columns = args.args.iter().map(|arg| Ok(lengths(Some(arg), rows)?.into_iter().sum::<i128>()));
+                let columns = columns.collect::<Result<Vec<_>>>()?;
+                columns.iter().sum::<i128>() - columns.iter().max().copied().unwrap_or(0)
+            }
+            Growth::Join => {
+                let (elements, bytes) = joined(args.args.first(), rows)?;
+                let delimiter = lengths(args.args.get(1), rows)?.into_iter().max().unwrap_or(0);
+                repeated_constants(args, rows) + elements * delimiter + bytes
+            }
+        };
+        self.within(made)
+    }
+
+    fn within(&self, made: i128) -> Result<()> {
         if made <= MAX_MADE {
             return Ok(());
         }
         let message =
             format!("{} would make a value of {made} bytes or elements; the limit is {MAX_MADE}", self.inner.name());
         Err(DataFusionError::External(Box::new(Error::new(Kind::TooLarge, message))))
+    }
+
+    /// Calls `regexp_replace`, whose result is only known to be at most so large, in slices that are within the limit.
+    fn sliced(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let bounds = regexp_replaced(&args, rows.max(1))?;
+        if bounds.iter().sum::<i128>() <= MAX_MADE {
+            return self.inner.inner().invoke_with_args(args);
+        }
+        self.within(bounds.iter().max().copied().unwrap_or(0))?;
+        let (mut parts, mut made, mut start) = (Vec::<ArrayRef>::new(), 0, 0);
+        while start < rows {
+            let (mut end, mut bound) = (start, 0);
+            while end < rows && (end == start || bound + bounds[end] <= MAX_MADE) {
+                bound += bounds[end];
+                end += 1;
+            }
+            let mut part = args.clone();
+            part.number_rows = end - start;
+            for arg in &mut part.args {
+                if let ColumnarValue::Array(array) = arg {
+                    *array = array.slice(start, end - start);
+                }
+            }
+            let part = self.inner.inner().invoke_with_args(part)?.into_array(end - start)?;
+            made += part.get_array_memory_size() as i128;
+            self.within(made)?;
+            parts.push(part);
+            start = end;
+        }
+        let parts = parts.iter().map(AsRef::as_ref).collect::<Vec<_>>();
+        Ok(ColumnarValue::Array(concat(&parts)?))
     }
 
     fn series(&self, args: &ScalarFunctionArgs, rows: usize) -> Result<i128> {
@@ -123,7 +183,11 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        self.inner.inner().simplify(args, info)
+        match self.growth {
+            // The function's own rule joins constants of any length.
+            Growth::Concat => Ok(ExprSimplifyResult::Original(args)),
+            _ => self.inner.inner().simplify(args, info),
+        }
     }
 
     fn documentation(&self) -> Option<&Documentation> {
@@ -132,6 +196,9 @@ impl ScalarUDFImpl for Bounded {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.check(&args)?;
+        if self.growth == Growth::RegexpReplace {
+            return self.sliced(args);
+        }
         self.inner.inner().invoke_with_args(args)
     }
 }
@@ -146,7 +213,81 @@ fn integers(arg: Option<&ColumnarValue>, rows: usize) -> Result<Vec<i128>> {
     Ok(array.as_primitive::<Int64Type>().iter().map(|n| n.map_or(0, i128::from)).collect())
 }
 
+/// The bytes that DataFusion takes to write the constants of a call beside each row.
+fn repeated_constants(args: &ScalarFunctionArgs, rows: usize) -> i128 {
+    let length = |arg: &ColumnarValue| match arg {
+        ColumnarValue::Scalar(value) => value.try_as_str().flatten().map_or(0, str::len),
+        ColumnarValue::Array(_) => 0,
+    };
+    // One row's constants are no more than what the statement holds already.
+    if rows == 1 { 0 } else { args.args.iter().map(length).sum::<usize>() as i128 * rows as i128 }
+}
+
+/// How much longer each row gets by `replace(text, from, to)`: a bound at first, counted where that is too large.
+fn replaced(args: &ScalarFunctionArgs, rows: usize) -> Result<Vec<i128>> {
+    let column = |at: usize| lengths(args.args.get(at), rows);
+    let (text, from, to) = (column(0)?, column(1)?, column(2)?);
+    let bounds = |row: usize| (text[row] / from[row].max(1) + 1) * (to[row] - from[row]).max(0);
+    let bounds = (0..rows).map(bounds).collect::<Vec<_>>();
+    if bounds.iter().sum::<i128>() <= MAX_MADE {
+        return Ok(bounds);
+    }
+    let (Some(texts), Some(froms)) = (expanded(args.args.first(), rows)?, expanded(args.args.get(1), rows)?) else {
+        return Ok(bounds);
+    };
+    let (texts, froms) = (cast(&texts, &DataType::Utf8View)?, cast(&froms, &DataType::Utf8View)?);
+    let pairs = texts.as_string_view().iter().zip(froms.as_string_view().iter());
+    let counts = pairs.map(|pair| match pair {
+        (Some(text), Some(from)) => text.matches(from).count() as i128,
+        _ => 0,
+    });
+    Ok(counts.enumerate().map(|(row, count)| count * (to[row] - from[row]).max(0)).collect())
+}
+
+/// How much longer each row may get by `regexp_replace(text, pattern, to, flags)`; a group takes the whole text at most.
+fn regexp_replaced(args: &ScalarFunctionArgs, rows: usize) -> Result<Vec<i128>> {
+    let column = |at: usize| lengths(args.args.get(at), rows);
+    let (text, to, flags) = (column(0)?, column(2)?, column(3)?);
+    let bound = |row: usize| {
+        let matches = if flags[row] == 0 { 1 } else { text[row] + 1 };
+        // A reference has two bytes at least, and what all matches put into it is no longer than the text.
+        matches * to[row] + to[row] / 2 * text[row]
+    };
+    Ok((0..rows).map(bound).collect())
+}
+
+/// How many elements the lists have, and how many bytes as text.
+fn joined(arg: Option<&ColumnarValue>, rows: usize) -> Result<(i128, i128)> {
+    match arg {
+        Some(ColumnarValue::Array(array)) => leaves(array.as_ref()),
+        Some(ColumnarValue::Scalar(value)) => {
+            let (elements, bytes) = leaves(value.to_array()?.as_ref())?;
+            Ok((elements * rows as i128, bytes * rows as i128))
+        }
+        None => Ok((0, 0)),
+    }
+}
+
+fn leaves(array: &dyn Array) -> Result<(i128, i128)> {
+    /// The longest text of a number or a time.
+    const MAX_PLAIN_BYTES: i128 = 32;
+    match array.data_type() {
+        DataType::List(_) => leaves(array.as_list::<i32>().values().as_ref()),
+        DataType::LargeList(_) => leaves(array.as_list::<i64>().values().as_ref()),
+        DataType::FixedSizeList(..) => leaves(array.as_fixed_size_list().values().as_ref()),
+        data_type if data_type.is_string() => {
+            let array = cast(array, &DataType::Utf8View)?;
+            let bytes = array.as_string_view().iter().flatten().map(|text| text.len() as i128).sum();
+            Ok((array.len() as i128, bytes))
+        }
+        _ => Ok((array.len() as i128, array.len() as i128 * MAX_PLAIN_BYTES)),
+    }
+}
+
 fn lengths(arg: Option<&ColumnarValue>, rows: usize) -> Result<Vec<i128>> {
+    if let Some(ColumnarValue::Scalar(value)) = arg {
+        return Ok(vec![value.try_as_str().flatten().map_or(0, str::len) as i128; rows]);
+    }
     let Some(array) = expanded(arg, rows)? else { return Ok(vec![0; rows]) };
     if !array.data_type().is_string() {
         return Ok(vec![0; rows]);
