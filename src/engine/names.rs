@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Ident, Query, SelectItem, SetExpr, Statement, Subscript, Value,
+    AccessExpr, BinaryOperator, Expr, Ident, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement,
+    Subscript, Value,
 };
 
 /// The longest name, as PostgreSQL has it.
@@ -14,10 +15,11 @@ const MAX_NAME_CHARS: usize = 63;
 /// Equal columns get a number, in the tree as well, because the planner takes no two columns of one name.
 pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
     let Statement::Query(query) = statement else { return None };
+    let sorted_by = positions_sorted_by(query);
     let select = leftmost_select(query)?;
     let mut used = HashSet::new();
     let mut names = Vec::new();
-    for item in select.iter_mut() {
+    for (at, item) in select.iter_mut().enumerate() {
         let (wanted, is_alias) = match item {
             SelectItem::UnnamedExpr(expr) => (name_of(expr), false),
             SelectItem::ExprWithAlias { alias, .. } => (folded(alias), true),
@@ -29,18 +31,36 @@ pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
             name = format!("{wanted}_{number}");
             number += 1;
         }
-        if name != wanted {
+        // The planner finds a column that is sorted by position by its name, and rules of ours change expressions after it was named.
+        let needs_name =
+            sorted_by.contains(&(at + 1)) && matches!(item, SelectItem::UnnamedExpr(expr) if !is_plain(expr));
+        if name != wanted || needs_name {
             let expr = match item {
                 SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr.clone(),
                 _ => return None,
             };
-            if is_alias || is_plain(&expr) || names.contains(&wanted) {
+            if needs_name || is_alias || is_plain(&expr) || names.contains(&wanted) {
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name.clone()) };
             }
         }
         names.push(name);
     }
     Some(names)
+}
+
+/// The positions, from 1, that `ORDER BY` names by number.
+fn positions_sorted_by(query: &Query) -> Vec<usize> {
+    let Some(OrderByKind::Expressions(keys)) = query.order_by.as_ref().map(|order_by| &order_by.kind) else {
+        return Vec::new();
+    };
+    let position = |key: &OrderByExpr| match &key.expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => number.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    keys.iter().filter_map(position).collect()
 }
 
 fn leftmost_select(query: &mut Query) -> Option<&mut Vec<SelectItem>> {
