@@ -8,7 +8,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 
-use super::provider::SpansTable;
+use super::scan::SpansTable;
 
 /// The catalogue's name, which clients see as the database.
 pub(super) const CATALOG: &str = "spanhouse";

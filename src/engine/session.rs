@@ -15,7 +15,7 @@ use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
 use super::information_schema;
 use super::parameters;
-use super::provider::PinnedSnapshot;
+use super::scan::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
 use super::session_functions;
 use super::shared::Engine;

@@ -1,0 +1,11 @@
+//! `internal.spans`: the fresh batches and sealed files of the statement's snapshot as one table.
+//!
+//! Knows files by what the store says of them, and reads them with DataFusion's Parquet source. Does not know SQL.
+
+mod files;
+mod fresh;
+mod prune;
+mod statistics;
+mod table;
+
+pub(super) use table::{PinnedSnapshot, SpansTable};

@@ -1,0 +1,78 @@
+//! The table: plans a scan of one snapshot, fresh batches beside files.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, internal_datafusion_err};
+use datafusion::datasource::TableType;
+use datafusion::error::Result;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+
+use super::files::scan_files;
+use super::fresh::scan_fresh;
+use crate::model::schema::physical_schema;
+use crate::store::Snapshot;
+
+/// The snapshot that a statement sees, kept in its session configuration.
+#[derive(Debug)]
+pub(in crate::engine) struct PinnedSnapshot(pub Snapshot);
+
+/// All spans in the physical schema. Each scan reads the [`PinnedSnapshot`] of its statement, so that all scans of a statement
+/// see the same spans.
+#[derive(Debug)]
+pub(in crate::engine) struct SpansTable;
+
+#[async_trait]
+impl TableProvider for SpansTable {
+    fn schema(&self) -> SchemaRef {
+        physical_schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let pinned = state
+            .config()
+            .get_extension::<PinnedSnapshot>()
+            .ok_or_else(|| internal_datafusion_err!("a scan of spans without a pinned snapshot"))?;
+        let predicate = physical_predicate(state, filters)?;
+        let partitions = state.config().target_partitions();
+        let mut inputs = Vec::new();
+        if let Some(fresh) = scan_fresh(&pinned.0.fresh, projection, predicate.as_ref(), partitions)? {
+            inputs.push(fresh);
+        }
+        if let Some(sealed) = scan_files(state, &pinned.0, projection, predicate, limit)? {
+            inputs.push(sealed);
+        }
+        match inputs.len() {
+            0 => Ok(Arc::new(EmptyExec::new(datafusion::common::project_schema(&self.schema(), projection)?))),
+            1 => Ok(inputs.swap_remove(0)),
+            _ => UnionExec::try_new(inputs),
+        }
+    }
+}
+
+fn physical_predicate(state: &dyn Session, filters: &[Expr]) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let Some(filter) = conjunction(filters.to_vec()) else { return Ok(None) };
+    let schema = DFSchema::try_from(physical_schema())?;
+    state.create_physical_expr(filter, &schema).map(Some)
+}
