@@ -24,6 +24,7 @@ mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod trace_index;
 mod wal;
 
 pub use lock::holder;
@@ -32,3 +33,4 @@ pub(crate) use refusing::RefusalWatch;
 pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
 pub use store::{SealReport, Store, StoreStatus};
+pub use trace_index::{FileIndex, FileRun, IndexFigures, TraceSet};

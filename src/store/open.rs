@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
+use datafusion::object_store::ObjectStore;
+use futures::{StreamExt, stream};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore};
 
-use super::RefusalWatch;
 use super::clock::{Clock, OsClock};
 use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
@@ -25,10 +26,14 @@ use super::state::Visible;
 use super::store::{Counters, Shared, Store, log_dir, table_root};
 use super::table::{DeltaLog, Leftovers, LocalStore, remove_leftovers};
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
+use super::{DataFile, RefusalWatch};
 use crate::error::{Error, Kind, Result};
 
 /// The file that holds the node's id.
 const NODE_FILE: &str = "node";
+
+/// Files whose index is read at a time while the store opens: two keep a disk busy and leave the cores to others.
+const WARM_FILES: usize = 2;
 
 /// How a logged payload becomes a batch.
 pub(crate) type Decode = fn(&Bytes) -> Result<RecordBatch>;
@@ -87,6 +92,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         segments: Arc::new(SegmentList::default()),
         seal_wanted: Notify::new(),
         object_store,
+        indexes: table.indexes().clone(),
         counters: Counters::default(),
         refusals: RefusalWatch::new("the memory for fresh spans"),
         lock: Mutex::new(Some(lock)),
@@ -97,6 +103,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     // Only now: a directory whose log is damaged is left as it is.
     tidy_table(&shared, mark)?;
     log_opening(&shared, &end, begun);
+    runtime.spawn(warm_indexes(table.state().files.clone(), Arc::new(shared.object_store.clone())));
     let shared = Arc::new(shared);
     let (merge, merge_wanted) = mpsc::sync_channel(1);
     start_merger(shared.clone(), merge_wanted)?;
@@ -134,6 +141,12 @@ fn replay_log(shared: &Shared, mark: Lsn, decode: Decode) -> Result<LogEnd> {
         shared.counters.cut_torn_bytes.store(torn.bytes, Ordering::Relaxed);
     }
     Ok(end)
+}
+
+/// Reads the heads of the trace indexes, so that the first lookup does not have to.
+async fn warm_indexes(files: Arc<[DataFile]>, store: Arc<dyn ObjectStore>) {
+    let store = &store;
+    stream::iter(files.iter()).for_each_concurrent(WARM_FILES, |file| file.warm_index(store)).await;
 }
 
 /// Removes from the table's directory what a crash left there.

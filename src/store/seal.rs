@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::Int64Type;
 
 use super::disk::Disk;
 use super::fresh::Part;
-use super::table::{FileName, WrittenFile, date_dir, write_data_file};
+use super::table::{FileName, WrittenContent, WrittenFile, date_dir, write_data_file};
 use super::wal::Lsn;
 use crate::error::{Error, Result};
 use crate::model::schema::{START_NS, TRACE_ID};
@@ -103,7 +103,8 @@ fn write_file(
     let dir = date_dir(table_root, disk, &date)?;
     let path: PathBuf = dir.join(name.to_unique_text());
     let chunks = rows.chunks(GATHER_ROWS).map(|rows| gather(batches, rows));
-    let size_bytes = write_data_file(disk.as_ref(), &path, chunks).inspect_err(|_| {
+    let written = write_data_file(disk.as_ref(), &path, chunks);
+    let WrittenContent { size_bytes, index } = written.inspect_err(|_| {
         // The file is half written and not in the table: what cannot be removed now is removed at the next start.
         let _ = disk.remove_file(&path);
     })?;
@@ -116,6 +117,7 @@ fn write_file(
         rows: rows.len() as u64,
         min_start_ns: rows.iter().map(|row| row.start_ns).min().unwrap_or(i64::MAX),
         max_start_ns: rows.iter().map(|row| row.start_ns).max().unwrap_or(i64::MIN),
+        index,
     })
 }
 

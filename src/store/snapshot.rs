@@ -1,5 +1,6 @@
 //! What one statement sees: a table version and the fresh spans that it does not hold yet.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::object_store::{ObjectStore, path::Path};
 use url::Url;
 
+use super::trace_index::{FileIndex, FileRun, TraceSet};
 use crate::error::{Error, Result};
 
 /// A sealed Parquet file of the table.
@@ -20,6 +22,24 @@ pub struct DataFile {
     pub date: String,
     pub min_start_ns: i64,
     pub max_start_ns: i64,
+    pub index: FileIndex,
+}
+
+impl DataFile {
+    /// The rows in which the file may have spans of `traces`, in order and without overlap; `None` when it has no index that can tell.
+    pub async fn rows_of(&self, store: &Arc<dyn ObjectStore>, traces: &TraceSet) -> Option<Vec<Range<u32>>> {
+        self.index.find(store, &self.location, self.size_bytes, traces).await
+    }
+
+    /// Reads the part of the index that stays in memory, unless it is there.
+    pub(super) async fn warm_index(&self, store: &Arc<dyn ObjectStore>) {
+        self.index.warm(store, &self.location, self.size_bytes).await;
+    }
+
+    /// All runs of neighbouring rows of one trace, in order of their rows; `None` when the file has no index that can tell.
+    pub async fn runs(&self, store: &Arc<dyn ObjectStore>) -> Option<Vec<FileRun>> {
+        self.index.runs(store, &self.location, self.size_bytes).await
+    }
 }
 
 /// An immutable view of all spans at one moment. Cloning is cheap.

@@ -21,6 +21,7 @@ use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::Visible;
 use super::table::LocalStore;
+use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
 use super::{RefusalWatch, Snapshot, SnapshotSource, open};
 use crate::error::{Error, Kind, Result};
@@ -65,6 +66,10 @@ pub struct StoreStatus {
     pub refused_for_memory: u64,
     /// Bytes of an unfinished write that opening cut off the log.
     pub cut_torn_bytes: u64,
+    /// What the trace indexes of the table's files take of memory.
+    pub trace_index_bytes: u64,
+    /// Lookups of a file that had to do without its trace index, since the store was opened.
+    pub trace_index_failures: u64,
 }
 
 /// The store of one process.
@@ -94,6 +99,7 @@ pub(crate) struct Shared {
     pub segments: Arc<SegmentList>,
     pub seal_wanted: Notify,
     pub object_store: LocalStore,
+    pub indexes: Arc<IndexMemory>,
     pub counters: Counters,
     /// For the memory budget.
     pub refusals: RefusalWatch,
@@ -312,6 +318,8 @@ impl Store {
             retries: count(&counters.retries),
             refused_for_memory: count(&counters.refused_for_memory),
             cut_torn_bytes: count(&counters.cut_torn_bytes),
+            trace_index_bytes: self.shared.indexes.resident_bytes(),
+            trace_index_failures: self.shared.indexes.failures(),
         }
     }
 }

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::schema::{self, physical_schema};
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::failpoint;
+use crate::store::trace_index::{self, Head, IndexBuilder, Place};
 use crate::store::wal::Lsn;
 
 /// The name of a data file: who wrote it and up to which record, so that an orphan is known by its name.
@@ -55,6 +57,21 @@ pub(crate) struct WrittenFile {
     pub rows: u64,
     pub min_start_ns: i64,
     pub max_start_ns: i64,
+    pub index: WrittenIndex,
+}
+
+/// What is known of a file's trace index when it has just been written.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenIndex {
+    pub place: Place,
+    pub head: Arc<Head>,
+}
+
+/// The content of a data file that is on disk.
+#[derive(Debug)]
+pub(crate) struct WrittenContent {
+    pub size_bytes: u64,
+    pub index: WrittenIndex,
 }
 
 /// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
@@ -62,25 +79,41 @@ const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// The rows of a page: what a read for one trace must decode.
 const PAGE_ROWS: usize = 8 * 1024;
 
-/// Writes batches in [`physical_schema`] to a new file and syncs it; gives its size in bytes. The directory is not synced yet.
+/// Writes batches in [`physical_schema`] to a new file, with a trace index, and syncs it. The directory is not synced yet.
 pub(crate) fn write_data_file(
     disk: &dyn Disk,
     path: &Path,
     batches: impl IntoIterator<Item = Result<RecordBatch>>,
-) -> Result<u64> {
+) -> Result<WrittenContent> {
     let file = disk.create_new(path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
     // The Arrow schema is not embedded: other programs would take its views and fixed-size binaries for the columns' types.
     let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
     let sink = Counted { file, bytes: 0 };
     let mut writer = ArrowWriter::try_new_with_options(sink, physical_schema(), options).map_err(failed)?;
+    let mut index = IndexBuilder::default();
     for batch in batches {
-        writer.write(&batch?).map_err(failed)?;
+        let batch = batch?;
+        let traces = batch.column_by_name(schema::TRACE_ID).and_then(|column| column.as_fixed_size_binary_opt());
+        index.push(traces.ok_or_else(|| Error::internal("a batch of spans lacks its trace ids"))?)?;
+        writer.write(&batch).map_err(failed)?;
     }
+    let index = write_index(&mut writer, index, path)?;
     let mut file = writer.into_inner().map_err(failed)?;
     failpoint::pass("before_file_sync");
     file.file.sync_data().map_err(|error| Error::io(path.display(), error))?;
-    Ok(file.bytes)
+    Ok(WrittenContent { size_bytes: file.bytes, index })
+}
+
+/// Puts the trace index behind the last row group, and its place into the footer.
+fn write_index<W: Write + Send>(writer: &mut ArrowWriter<W>, index: IndexBuilder, path: &Path) -> Result<WrittenIndex> {
+    writer.flush().map_err(|error| parquet_error(path, error))?;
+    let offset = writer.bytes_written() as u64;
+    let built = index.finish()?;
+    writer.write_all(&built.bytes).map_err(|error| Error::io(path.display(), error))?;
+    let place = Place::at(offset, &built.head);
+    writer.append_key_value_metadata(KeyValue::new(trace_index::KEY.to_owned(), place.to_text()));
+    Ok(WrittenIndex { place, head: Arc::new(built.head) })
 }
 
 fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> Error {

@@ -17,11 +17,12 @@ use deltalake_core::{DeltaTable, DeltaTableError, TableProperty};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::WrittenFile;
+use super::data_file::{WrittenFile, WrittenIndex};
 use crate::error::{Error, Kind, Result};
 use crate::model::schema::{DATE, DURATION_NS, START_NS, physical_schema};
 use crate::store::DataFile;
 use crate::store::failpoint;
+use crate::store::trace_index::{FileIndex, IndexMemory};
 use crate::store::wal::Lsn;
 
 /// Commits between two checkpoints of the log: a reader that opens the table reads at most this many commits one by one.
@@ -47,6 +48,7 @@ pub(crate) struct DeltaLog {
     log: LogStoreRef,
     delta: Option<DeltaTableState>,
     state: TableState,
+    indexes: Arc<IndexMemory>,
 }
 
 impl DeltaLog {
@@ -55,13 +57,18 @@ impl DeltaLog {
         let url = Url::parse(ROOT_URL).map_err(|error| Error::internal(error.to_string()))?;
         let log = default_logstore(store.clone(), store, &url, &StorageConfig::default());
         let (root, node) = (root.into(), node.to_owned());
-        let mut table = Self { root, node, log, delta: None, state: TableState::default() };
+        let mut table = Self { root, node, log, delta: None, state: TableState::default(), indexes: Arc::default() };
         table.refresh().await?;
         Ok(table)
     }
 
     pub(crate) fn state(&self) -> &TableState {
         &self.state
+    }
+
+    /// What the indexes of the table's files share.
+    pub(crate) fn indexes(&self) -> &Arc<IndexMemory> {
+        &self.indexes
     }
 
     /// Brings the state to the table's newest version.
@@ -111,7 +118,7 @@ impl DeltaLog {
         let committed = committed.map_err(|error| failed(&self.root, "commit to", error))?;
         self.delta = Some(committed.snapshot());
         if before.is_some_and(|before| committed.version() == before + 1) {
-            let new = files.iter().map(to_data_file).collect::<Result<Vec<_>>>()?;
+            let new = files.iter().map(|file| to_data_file(file, &self.indexes)).collect::<Result<Vec<_>>>()?;
             let files = self.state.files.iter().cloned().chain(new).collect();
             self.state = TableState { version: Some(committed.version()), files, mark };
         } else {
@@ -144,7 +151,14 @@ impl DeltaLog {
             .await
             .map_err(|error| failed(&self.root, "read", error))?;
         let log_data = delta.snapshot().try_log_data().map_err(|error| failed(&self.root, "read", error))?;
-        let files = log_data.iter().map(|view| from_view(&self.root, &view)).collect::<Result<Vec<_>>>()?;
+        // What is known of a file's index stays known: files do not change.
+        let known: HashMap<&Path, &FileIndex> =
+            self.state.files.iter().map(|file| (&file.location, &file.index)).collect();
+        let index_of = |location: &Path| match known.get(location) {
+            Some(index) => (*index).clone(),
+            None => FileIndex::unread(self.indexes.clone()),
+        };
+        let files = log_data.iter().map(|view| from_view(&self.root, &view, index_of)).collect::<Result<Vec<_>>>()?;
         let mark = Lsn(mark.map_or(0, |mark| mark.max(0) as u64));
         self.state = TableState { version: Some(delta.version()), files: files.into(), mark };
         Ok(())
@@ -192,7 +206,8 @@ fn add_action(file: &WrittenFile) -> Action {
     })
 }
 
-fn to_data_file(file: &WrittenFile) -> Result<DataFile> {
+fn to_data_file(file: &WrittenFile, indexes: &Arc<IndexMemory>) -> Result<DataFile> {
+    let WrittenIndex { place, head } = file.index.clone();
     Ok(DataFile {
         location: Path::parse(&file.location).map_err(|error| Error::internal(error.to_string()))?,
         size_bytes: file.size_bytes,
@@ -200,12 +215,13 @@ fn to_data_file(file: &WrittenFile) -> Result<DataFile> {
         date: file.date.clone(),
         min_start_ns: file.min_start_ns,
         max_start_ns: file.max_start_ns,
+        index: FileIndex::written(indexes.clone(), place, head),
     })
 }
 
 /// Reads an entry of the table's log. Bounds that another writer left out are the widest; a missing row count is an error, since
 /// counts are answered from it.
-fn from_view(root: &FsPath, view: &LogicalFileView) -> Result<DataFile> {
+fn from_view(root: &FsPath, view: &LogicalFileView, index_of: impl Fn(&Path) -> FileIndex) -> Result<DataFile> {
     let location = view.object_store_path();
     let stats: Value = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
     let bound = |side: &str, open: i64| stats[side][START_NS].as_i64().unwrap_or(open);
@@ -218,6 +234,7 @@ fn from_view(root: &FsPath, view: &LogicalFileView) -> Result<DataFile> {
         date: date.ok_or_else(|| wrong("a date"))?,
         min_start_ns: bound("minValues", i64::MIN),
         max_start_ns: bound("maxValues", i64::MAX),
+        index: index_of(&location),
         location,
     })
 }

@@ -7,7 +7,7 @@ mod delta;
 mod leftovers;
 mod local_store;
 
-pub(crate) use data_file::{FileName, WrittenFile, date_dir, write_data_file};
+pub(crate) use data_file::{FileName, WrittenContent, WrittenFile, date_dir, write_data_file};
 pub(crate) use delta::DeltaLog;
 pub(crate) use leftovers::{Leftovers, remove_leftovers};
 pub(crate) use local_store::LocalStore;
