@@ -30,6 +30,9 @@ use super::settings::EngineSettings;
 use crate::error::{Error, Result};
 use crate::store::SnapshotSource;
 
+/// The memory for parsed footers and page indexes: those of some hundred large files, least recently used ones go.
+const METADATA_CACHE_BYTES: usize = 256 << 20;
+
 /// The shared part: functions, catalogue, memory pool and query runtime.
 #[derive(Debug)]
 pub struct Engine {
@@ -159,7 +162,12 @@ fn runtime_env(settings: &EngineSettings) -> Result<RuntimeEnv> {
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(settings.spill_bytes);
-    RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build().map_err(from_datafusion)
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(pool)
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(METADATA_CACHE_BYTES)
+        .build()
+        .map_err(from_datafusion)
 }
 
 fn view(state: &SessionState, sql: &str) -> Result<ViewTable> {

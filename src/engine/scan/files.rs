@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::Session;
 use datafusion::common::Statistics;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
@@ -12,13 +13,15 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::indexed::IndexedSource;
+use super::lookup::{Rows, rows_of_traces};
 use super::prune::prune;
 use super::statistics::file_statistics;
 use crate::model::schema::physical_schema;
-use crate::store::Snapshot;
+use crate::store::{DataFile, Snapshot};
 
 /// Plans a scan of the files that the predicate may want; `None` when there is none.
-pub(super) fn scan_files(
+pub(super) async fn scan_files(
     state: &dyn Session,
     snapshot: &Snapshot,
     projection: Option<&Vec<usize>>,
@@ -27,26 +30,37 @@ pub(super) fn scan_files(
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let statistics: Vec<_> = snapshot.files.iter().map(file_statistics).collect();
     let wanted = prune(predicate.as_ref(), &statistics);
-    let files: Vec<_> =
-        snapshot.files.iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).collect();
+    let (files, statistics): (Vec<&DataFile>, Vec<_>) =
+        snapshot.files.iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).unzip();
+    let rows = rows_of_traces(snapshot, &files, predicate.as_ref()).await;
+    let statistics = statistics.iter().zip(&rows).map(|(of_file, rows)| rows.statistics(of_file));
+    let files: Vec<_> = files
+        .into_iter()
+        .zip(statistics)
+        .zip(&rows)
+        .filter(|(_, rows)| **rows != Rows::None)
+        .map(|((file, statistics), rows)| {
+            let planned = PartitionedFile::new(file.location.to_string(), file.size_bytes).with_statistics(statistics);
+            rows.attach(planned.with_extension(file.clone()), file.rows)
+        })
+        .collect();
     if files.is_empty() {
         return Ok(None);
     }
     state.runtime_env().register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
     let total =
-        Statistics::try_merge_iter(files.iter().map(|(_, statistics)| statistics.as_ref()), &physical_schema())?;
-    let files = files
-        .into_iter()
-        .map(|(file, statistics)| {
-            PartitionedFile::new(file.location.to_string(), file.size_bytes).with_statistics(statistics)
-        })
-        .collect();
+        Statistics::try_merge_iter(files.iter().filter_map(|file| file.statistics.as_deref()), &physical_schema())?;
     let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
-    let mut source = ParquetSource::new(physical_schema());
+    // Footers and page indexes are parsed once a file, not once a statement.
+    let metadata = state.runtime_env().cache_manager.get_file_metadata_cache();
+    let reader = CachedParquetFileReaderFactory::new(snapshot.object_store.clone(), metadata);
+    let mut source = ParquetSource::new(physical_schema()).with_parquet_file_reader_factory(Arc::new(reader));
     if let Some(predicate) = predicate {
         source = source.with_predicate(predicate);
     }
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
+    let is_lookup = rows.iter().all(|rows| *rows != Rows::All);
+    let source = IndexedSource::new(Arc::new(source), is_lookup);
     let config = FileScanConfigBuilder::new(url, Arc::new(source))
         .with_file_groups(groups)
         .with_statistics(total)

@@ -4,8 +4,11 @@
 
 mod files;
 mod fresh;
+mod indexed;
+mod lookup;
 mod prune;
 mod statistics;
 mod table;
+mod wanted;
 
 pub(super) use table::{PinnedSnapshot, SpansTable};

@@ -60,7 +60,7 @@ impl TableProvider for SpansTable {
         if let Some(fresh) = scan_fresh(&pinned.0.fresh, projection, predicate.as_ref(), partitions)? {
             inputs.push(fresh);
         }
-        if let Some(sealed) = scan_files(state, &pinned.0, projection, predicate, limit)? {
+        if let Some(sealed) = scan_files(state, &pinned.0, projection, predicate, limit).await? {
             inputs.push(sealed);
         }
         match inputs.len() {
