@@ -22,7 +22,7 @@ use super::information_schema;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
-use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText};
+use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SharedSketch};
 use super::runtime::QueryRuntime;
 use super::script::{self, Body};
 use super::session::Session;
@@ -111,7 +111,9 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "single_distinct_aggregation_to_group_by");
-    rules.insert(after.map_or(rules.len(), |at| at + 1), Arc::new(IdsAsBytes));
+    let at = after.map_or(rules.len(), |at| at + 1);
+    rules.insert(at, Arc::new(IdsAsBytes));
+    rules.insert(at, Arc::new(SharedSketch));
     rules
 }
 

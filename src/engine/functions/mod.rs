@@ -19,6 +19,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(super) use attribute::{attribute_of, is_attribute};
 pub(super) use ids::{id_text, id_text_argument};
+pub(super) use quantile::{is_quantile, quantiles_udaf};
 
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {

@@ -1,6 +1,6 @@
 //! `quantile(x, q)` and `quantiles(x, q1, …)`: approximate quantiles from [`Sketch`], with a relative error of at most 0.79 %.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, Float64Builder, ListBuilder,
@@ -20,9 +20,22 @@ use super::sketch::Sketch;
 
 /// `quantile` and `quantiles`.
 pub(super) fn udafs() -> Vec<AggregateUDF> {
-    [false, true]
-        .map(|many| AggregateUDF::from(Quantile { many, signature: Signature::user_defined(Volatility::Immutable) }))
-        .into()
+    [false, true].map(udaf).into()
+}
+
+/// `quantiles`, which one sketch answers at any number of levels.
+pub(in crate::engine) fn quantiles_udaf() -> Arc<AggregateUDF> {
+    static QUANTILES: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Arc::new(udaf(true)));
+    QUANTILES.clone()
+}
+
+/// Whether this is `quantile`, at one level.
+pub(in crate::engine) fn is_quantile(function: &AggregateUDF) -> bool {
+    function.inner().downcast_ref::<Quantile>().is_some_and(|quantile| !quantile.many)
+}
+
+fn udaf(many: bool) -> AggregateUDF {
+    AggregateUDF::from(Quantile { many, signature: Signature::user_defined(Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -139,10 +152,21 @@ struct Groups {
 }
 
 impl Groups {
-    fn change(&mut self, group: usize, change: impl FnOnce(&mut Sketch) -> Result<()>) -> Result<()> {
+    #[inline]
+    fn insert(&mut self, group: usize, value: f64) {
+        if value.is_nan() {
+            return;
+        }
         let sketch = &mut self.sketches[group];
         let before = sketch.heap_bytes();
-        change(sketch)?;
+        sketch.insert(value);
+        self.heap_bytes = self.heap_bytes + sketch.heap_bytes() - before;
+    }
+
+    fn merge(&mut self, group: usize, bytes: &[u8]) -> Result<()> {
+        let sketch = &mut self.sketches[group];
+        let before = sketch.heap_bytes();
+        merge(sketch, bytes)?;
         self.heap_bytes = self.heap_bytes + sketch.heap_bytes() - before;
         Ok(())
     }
@@ -164,13 +188,15 @@ impl GroupsAccumulator for Groups {
     ) -> Result<()> {
         self.sketches.resize_with(total_num_groups, Sketch::default);
         let values = numbers(values)?;
+        if values.null_count() == 0 && opt_filter.is_none() {
+            for (value, group) in values.values().iter().zip(group_indices) {
+                self.insert(*group, *value);
+            }
+            return Ok(());
+        }
         for (row, group) in group_indices.iter().enumerate() {
-            if values.is_valid(row) && wanted(opt_filter, row) && !values.value(row).is_nan() {
-                let value = values.value(row);
-                self.change(*group, |sketch| {
-                    sketch.insert(value);
-                    Ok(())
-                })?;
+            if values.is_valid(row) && wanted(opt_filter, row) {
+                self.insert(*group, values.value(row));
             }
         }
         Ok(())
@@ -197,7 +223,7 @@ impl GroupsAccumulator for Groups {
         let [states] = values else { return exec_err!("a quantile's state is one column") };
         let states = states.as_binary::<i32>();
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
-            self.change(*group, |sketch| merge(sketch, states.value(row)))?;
+            self.merge(*group, states.value(row))?;
         }
         Ok(())
     }

@@ -56,6 +56,8 @@ impl Default for Buckets {
 struct Pages {
     first: i32,
     pages: Vec<Option<Box<[u64; PAGE]>>>,
+    /// How many pages are there: counting them for each value would cost more than the value.
+    used: usize,
 }
 
 impl Sketch {
@@ -190,8 +192,19 @@ impl Sketch {
 }
 
 impl Pages {
+    #[inline]
     fn slot(&mut self, key: i32) -> &mut u64 {
         let page = key.div_euclid(PAGE as i32);
+        let at = page.wrapping_sub(self.first) as usize;
+        if !matches!(self.pages.get(at), Some(Some(_))) {
+            self.make_page(page);
+        }
+        let at = (page - self.first) as usize;
+        &mut self.pages[at].get_or_insert_with(|| Box::new([0; PAGE]))[key.rem_euclid(PAGE as i32) as usize]
+    }
+
+    #[cold]
+    fn make_page(&mut self, page: i32) {
         if self.pages.is_empty() {
             self.first = page;
         }
@@ -204,7 +217,8 @@ impl Pages {
         if at >= self.pages.len() {
             self.pages.resize(at + 1, None);
         }
-        &mut self.pages[at].get_or_insert_with(|| Box::new([0; PAGE]))[key.rem_euclid(PAGE as i32) as usize]
+        self.pages[at] = Some(Box::new([0; PAGE]));
+        self.used += 1;
     }
 
     fn for_each(&self, mut visit: impl FnMut(i32, u64) -> bool) {
@@ -219,8 +233,7 @@ impl Pages {
     }
 
     fn heap_bytes(&self) -> usize {
-        let used = self.pages.iter().filter(|page| page.is_some()).count();
-        self.pages.capacity() * size_of::<Option<Box<[u64; PAGE]>>>() + used * size_of::<[u64; PAGE]>()
+        self.pages.capacity() * size_of::<Option<Box<[u64; PAGE]>>>() + self.used * size_of::<[u64; PAGE]>()
     }
 }
 
