@@ -1,0 +1,153 @@
+"""Loads a data set into each engine, in its own best native table, and says what that took."""
+
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engines import Server
+
+TABLES = Path(__file__).parent / "tables"
+# A table is at rest when its files have not changed for so long.
+REST_SECONDS = 5
+REST_DEADLINE_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Loaded:
+    seconds: float
+    # Files of data only, without logs and catalogues.
+    data_bytes: int
+    peak_bytes: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Source:
+    requests: Path
+    staging: Path
+    threads: int
+    binary: Path
+
+
+def load(engine: str, source: Source, folder: Path, *, again: bool) -> Loaded:
+    """Loads, unless the folder holds a finished load of the same version already."""
+    note = folder.with_name(folder.name + ".json")
+    version = VERSIONS[engine](source)
+    if note.exists() and not again:
+        loaded = Loaded(**json.loads(note.read_text()))
+        if loaded.version == version:
+            return loaded
+    note.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    # A process of its own, so that its peak of memory is the load's.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        seconds, data_bytes, peak_bytes = pool.submit(LOADERS[engine], source, folder).result()
+    loaded = Loaded(seconds, data_bytes, peak_bytes, version)
+    note.write_text(json.dumps(asdict(loaded)))
+    return loaded
+
+
+def load_spanhouse(source: Source, folder: Path) -> tuple[float, int, int]:
+    """Over OTLP/gRPC, until the last span is acknowledged and sealed, and the table is compacted."""
+    started = time.monotonic()
+    server = Server(folder, source.binary, source.threads)
+    endpoint = "http://" + server.addresses["otlp_grpc"]
+    sent = subprocess.run([source.binary, "import", "--to", endpoint, source.requests], capture_output=True, text=True)
+    if sent.returncode != 0:
+        raise RuntimeError(f"import failed: {sent.stdout}{sent.stderr}")
+    server.stop()
+    seconds = time.monotonic() - started
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    server = Server(folder, source.binary, source.threads)
+    seconds += _wait_for_rest(folder / "table")
+    server.stop()
+    return seconds, sum(Path(file).stat().st_size for file in _live_files(folder / "table")), peak_bytes
+
+
+def _wait_for_rest(table: Path) -> float:
+    """Waits until compaction has left the files alone for a while; returns after how many seconds they changed last."""
+    started = changed = time.monotonic()
+    seen = None
+    while time.monotonic() - changed < REST_SECONDS:
+        if time.monotonic() - started > REST_DEADLINE_SECONDS:
+            raise RuntimeError(f"the files of {table} still change after {REST_DEADLINE_SECONDS} s")
+        now = sorted((file.name, file.stat().st_size) for file in table.rglob("*") if file.is_file())
+        if now != seen:
+            seen, changed = now, time.monotonic()
+        time.sleep(0.2)
+    return changed - started
+
+
+def _live_files(table: Path) -> list[str]:
+    from deltalake import DeltaTable
+
+    return DeltaTable(table).file_uris()
+
+
+def load_duckdb(source: Source, folder: Path) -> tuple[float, int, int]:
+    import duckdb
+
+    file = folder / "spans.duckdb"
+    connection = duckdb.connect(file, config={"threads": source.threads})
+    seconds = _run_all(connection.execute, "duckdb", source.staging)
+    block_size, used_blocks = connection.execute("SELECT block_size, used_blocks FROM pragma_database_size()").fetchone()
+    connection.close()
+    return seconds, block_size * used_blocks, _own_peak_bytes()
+
+
+def load_clickhouse(source: Source, folder: Path) -> tuple[float, int, int]:
+    import chdb
+
+    connection = chdb.connect(str(folder))
+    connection.query(f"SET max_threads = {source.threads}, max_insert_threads = {source.threads}")
+    seconds = _run_all(connection.query, "clickhouse", source.staging)
+    parts = connection.query("SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = 'default'", "ArrowTable")
+    connection.close()
+    return seconds, parts["bytes"][0].as_py(), _own_peak_bytes()
+
+
+def _run_all(execute: Callable[[str], object], engine: str, staging: Path) -> float:
+    script = (TABLES / f"{engine}.sql").read_text().replace("{staging}", str(staging))
+    started = time.monotonic()
+    for statement in script.split(";\n"):
+        if statement.strip():
+            execute(statement)
+    return time.monotonic() - started
+
+
+def _own_peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _binary_version(source: Source) -> str:
+    """A build is told from another by its size and time, as builds of one version differ."""
+    text = subprocess.run([source.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    status = os.stat(source.binary)
+    return f"{text} ({status.st_size}, {status.st_mtime_ns})"
+
+
+def _duckdb_version(_source: Source) -> str:
+    return f"DuckDB {importlib.metadata.version('duckdb')}, table {_fingerprint('duckdb')}"
+
+
+def _clickhouse_version(_source: Source) -> str:
+    return f"ClickHouse of chDB {importlib.metadata.version('chdb')}, table {_fingerprint('clickhouse')}"
+
+
+def _fingerprint(engine: str) -> str:
+    return hashlib.sha256((TABLES / f"{engine}.sql").read_bytes()).hexdigest()[:8]
+
+
+VERSIONS = {"spanhouse": _binary_version, "duckdb": _duckdb_version, "clickhouse": _clickhouse_version}
+LOADERS = {"spanhouse": load_spanhouse, "duckdb": load_duckdb, "clickhouse": load_clickhouse}
