@@ -1,6 +1,7 @@
 //! What ingest and queries spend their time on, one module a folder of the source.
 
 mod decode;
+mod lookups;
 mod queries;
 mod requests;
 mod store;
@@ -11,6 +12,7 @@ criterion::criterion_group!(
     store::wal_append,
     store::seal,
     queries::queries,
-    queries::quantile
+    queries::quantile,
+    lookups::trace_by_id
 );
 criterion::criterion_main!(benches);

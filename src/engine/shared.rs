@@ -24,6 +24,7 @@ use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SharedSketch};
 use super::runtime::QueryRuntime;
+use super::scan;
 use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
@@ -153,6 +154,8 @@ fn config() -> SessionConfig {
     options.sql_parser.map_string_types_to_utf8view = true;
     // PostgreSQL sorts NULL as the largest value.
     options.sql_parser.default_null_ordering = "nulls_max".into();
+    // So many values of a join's small side reach the scan of the other as a list, from which traces are looked up.
+    options.optimizer.hash_join_inlist_pushdown_max_distinct_values = scan::MAX_TRACES;
     options.explain.show_statistics = false;
     config
 }

@@ -5,6 +5,7 @@
 //! | written | becomes |
 //! |---|---|
 //! | `id_text(a) = 'hex'`, `IN ('hex', …)`, `IS NULL` | `a = bytes`, …, which prunes by Parquet statistics |
+//! | `id_text(a) >= 'hex'`, `BETWEEN`, `LIKE 'hex%'` | `a >= bytes`, … |
 //! | `id_text(a) = id_text(b)` | `a = b` |
 //! | a join on ids | a join on their bytes |
 //! | `GROUP BY` an id | by its bytes, with the text made once a group |
@@ -18,7 +19,7 @@ use datafusion::common::alias::AliasGenerator;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{BinaryExpr, InList};
+use datafusion::logical_expr::expr::{Between, BinaryExpr, InList, Like};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -67,6 +68,7 @@ fn compare_bytes(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let changed = match &expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => compare(left, *op, right, schema),
         Expr::InList(InList { expr, list, negated }) => in_list(expr, list, *negated, schema),
+        Expr::Like(like) => starting_with(like, schema),
         Expr::IsNull(inner) => id_text_argument(inner).map(|bytes| Expr::IsNull(Box::new(bytes.clone()))),
         Expr::IsNotNull(inner) => id_text_argument(inner).map(|bytes| Expr::IsNotNull(Box::new(bytes.clone()))),
         _ => None,
@@ -79,6 +81,9 @@ fn compare_bytes(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 
 fn compare(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
     use Operator::*;
+    if matches!(op, Lt | LtEq | Gt | GtEq) {
+        return compare_order(left, op, right, schema);
+    }
     if !matches!(op, Eq | NotEq | IsDistinctFrom | IsNotDistinctFrom) {
         return None;
     }
@@ -89,6 +94,41 @@ fn compare(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option
         (None, Some(id)) => against_literal(id, op, left, schema),
         _ => None,
     }
+}
+
+/// Ids are in the same order as their text.
+fn compare_order(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let (id, op, literal) = match (id_text_argument(left), id_text_argument(right)) {
+        (Some(id), None) => (id, op, right),
+        (None, Some(id)) => (id, op.swap()?, left),
+        _ => return None,
+    };
+    let (text, width) = (literal_text(literal)?, width(id, schema)?);
+    let bytes = literal_bytes(&padded(text, width, '0')?, width)?;
+    // The start of a text comes before the text.
+    let op = match op {
+        Operator::Gt if text.len() < 2 * width as usize => Operator::GtEq,
+        Operator::LtEq if text.len() < 2 * width as usize => Operator::Lt,
+        op => op,
+    };
+    Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(id.clone()), op, Box::new(bytes))))
+}
+
+/// `LIKE 'hex%'` as a range of ids.
+fn starting_with(like: &Like, schema: &DFSchema) -> Option<Expr> {
+    let id = id_text_argument(&like.expr)?;
+    let width = width(id, schema)?;
+    let text = literal_text(&like.pattern)?.strip_suffix('%')?;
+    let bound = |digit| literal_bytes(&padded(text, width, digit)?, width);
+    let (least, most) = (bound('0')?, bound('f')?);
+    let is_plain = !like.case_insensitive && like.escape_char.is_none();
+    is_plain.then(|| Expr::Between(Between::new(Box::new(id.clone()), like.negated, Box::new(least), Box::new(most))))
+}
+
+/// A start of an id's text, filled up; `None` when it is longer than one.
+fn padded(text: &str, width: i32, digit: char) -> Option<String> {
+    let missing = (2 * width as usize).checked_sub(text.len())?;
+    Some(text.chars().chain(std::iter::repeat_n(digit, missing)).collect())
 }
 
 fn against_literal(id: &Expr, op: Operator, literal: &Expr, schema: &DFSchema) -> Option<Expr> {

@@ -2,7 +2,7 @@
 //! only when it runs which traces it wants.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
@@ -15,13 +15,14 @@ use datafusion::object_store::ObjectStore;
 use datafusion::physical_expr::expressions::DynamicFilterTracking;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr_common::physical_expr::snapshot_generation;
 use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{MorselPlan, MorselPlanner, Morselizer};
 
 use super::lookup::Rows;
-use super::wanted::{TraceIds, wanted_traces};
+use super::wanted::wanted_traces;
 use crate::store::{DataFile, TraceSet};
 
 /// The source, around the one that reads. Files carry their [`DataFile`] as an extension.
@@ -63,8 +64,8 @@ impl FileSource for IndexedSource {
             self.inner.filter().filter(|filter| DynamicFilterTracking::classify(filter).contains_dynamic_filter());
         let Some(filter) = changing else { return Ok(inner) };
         let left_out = MetricBuilder::new(self.inner.metrics()).global_counter("files_pruned_trace_index");
-        let lookup = Lookup { inner: inner.into(), object_store, filter, left_out };
-        Ok(Box::new(lookup))
+        let wanted = Wanted { filter, seen: Mutex::default() };
+        Ok(Box::new(Lookup { inner: inner.into(), object_store, wanted, left_out }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -140,8 +141,26 @@ impl FileSource for IndexedSource {
 struct Lookup {
     inner: Arc<dyn Morselizer>,
     object_store: Arc<dyn ObjectStore>,
-    filter: Arc<dyn PhysicalExpr>,
+    wanted: Wanted,
     left_out: Count,
+}
+
+/// The traces that a filter wants, told anew when the filter has changed.
+struct Wanted {
+    filter: Arc<dyn PhysicalExpr>,
+    seen: Mutex<(u64, Option<Arc<TraceSet>>)>,
+}
+
+impl Wanted {
+    fn now(&self) -> Option<Arc<TraceSet>> {
+        let generation = snapshot_generation(&self.filter);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0 != generation {
+            let ids = wanted_traces(&self.filter);
+            *seen = (generation, ids.map(|ids| Arc::new(TraceSet::new(ids.iter().map(Vec::as_slice)))));
+        }
+        seen.1.clone()
+    }
 }
 
 impl fmt::Debug for Lookup {
@@ -154,14 +173,14 @@ impl Morselizer for Lookup {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let is_known = file.extension::<ParquetRowSelection>().is_some();
         let indexed = file.extension::<DataFile>().filter(|_| !is_known).cloned();
-        match (indexed, wanted_traces(&self.filter)) {
-            (Some(indexed), Some(ids)) => Ok(Box::new(AskIndex {
+        match (indexed, self.wanted.now()) {
+            (Some(indexed), Some(traces)) => Ok(Box::new(AskIndex {
                 inner: self.inner.clone(),
                 object_store: self.object_store.clone(),
                 left_out: self.left_out.clone(),
                 file,
                 indexed,
-                ids,
+                traces,
             })),
             _ => self.inner.plan_file(file),
         }
@@ -175,19 +194,18 @@ struct AskIndex {
     left_out: Count,
     file: PartitionedFile,
     indexed: DataFile,
-    ids: TraceIds,
+    traces: Arc<TraceSet>,
 }
 
 impl fmt::Debug for AskIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AskIndex").field("file", &self.indexed.location).field("traces", &self.ids.len()).finish()
+        f.debug_struct("AskIndex").field("file", &self.indexed.location).finish_non_exhaustive()
     }
 }
 
 impl AskIndex {
     async fn ask(self) -> Result<Box<dyn MorselPlanner>> {
-        let traces = TraceSet::new(self.ids.iter().map(Vec::as_slice));
-        match Rows::of_index(self.indexed.rows_of(&self.object_store, &traces).await) {
+        match Rows::of_index(self.indexed.rows_of(&self.object_store, &self.traces).await) {
             Rows::None => {
                 self.left_out.add(1);
                 Ok(Box::new(NothingToRead))

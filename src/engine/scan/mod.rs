@@ -12,3 +12,4 @@ mod table;
 mod wanted;
 
 pub(super) use table::{PinnedSnapshot, SpansTable};
+pub(super) use wanted::MAX_TRACES;

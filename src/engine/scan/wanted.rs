@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, DynamicFilterPhysicalExpr, InListExpr, Literal,
 };
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use crate::model::schema::TRACE_ID;
 
@@ -16,7 +16,7 @@ use crate::model::schema::TRACE_ID;
 pub(super) type TraceIds = BTreeSet<Vec<u8>>;
 
 /// The most traces that are looked up one by one: beyond it their rows are so many places that a scan is no slower.
-const MAX_TRACES: usize = 4096;
+pub(in crate::engine) const MAX_TRACES: usize = 4096;
 
 /// The traces without which the predicate is not true of any row; `None` when it may be true of any trace.
 pub(super) fn wanted_traces(predicate: &Arc<dyn PhysicalExpr>) -> Option<TraceIds> {
@@ -28,8 +28,7 @@ fn wanted(expr: &Arc<dyn PhysicalExpr>) -> Option<TraceIds> {
         return wanted_by_operator(binary);
     }
     if let Some(list) = expr.downcast_ref::<InListExpr>() {
-        let is_ours = !list.negated() && is_trace_id(list.expr());
-        return is_ours.then(|| list.list().iter().map(id).collect::<Option<Vec<_>>>()).flatten().map(merged);
+        return wanted_by_list(list);
     }
     if let Some(literal) = expr.downcast_ref::<Literal>() {
         let is_never_true = matches!(literal.value(), ScalarValue::Boolean(Some(false) | None));
@@ -46,9 +45,29 @@ fn wanted(expr: &Arc<dyn PhysicalExpr>) -> Option<TraceIds> {
     None
 }
 
+/// A list of ids, or of structs that have one: a join on a trace id and more looks for those.
+fn wanted_by_list(list: &InListExpr) -> Option<TraceIds> {
+    let ids = |each: &dyn Fn(&Arc<dyn PhysicalExpr>) -> Option<TraceIds>| {
+        list.list().iter().map(each).collect::<Option<Vec<_>>>().map(merged)
+    };
+    if list.negated() {
+        return None;
+    }
+    if is_trace_id(list.expr()) {
+        return ids(&id);
+    }
+    let made = list.expr().downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == "struct")?;
+    let at = made.args().iter().position(is_trace_id)?;
+    ids(&|value| match value.downcast_ref::<Literal>()?.value() {
+        ScalarValue::Struct(value) => id_of(&ScalarValue::try_from_array(value.column(at), 0).ok()?),
+        _ => None,
+    })
+}
+
 fn wanted_by_operator(binary: &BinaryExpr) -> Option<TraceIds> {
     let (left, right) = (binary.left(), binary.right());
     match binary.op() {
+        Operator::And if let Some(id) = one_between(left, right).or_else(|| one_between(right, left)) => Some(id),
         Operator::And => match (wanted(left), wanted(right)) {
             (Some(left), Some(right)) => Some(left.intersection(&right).cloned().collect()),
             (left, right) => left.or(right),
@@ -66,10 +85,24 @@ fn is_trace_id(expr: &Arc<dyn PhysicalExpr>) -> bool {
 
 /// The id that an expression is; none when it is NULL, which equals nothing.
 fn id(expr: &Arc<dyn PhysicalExpr>) -> Option<TraceIds> {
-    match expr.downcast_ref::<Literal>()?.value() {
+    id_of(expr.downcast_ref::<Literal>()?.value())
+}
+
+fn id_of(value: &ScalarValue) -> Option<TraceIds> {
+    match value {
         ScalarValue::FixedSizeBinary(_, id) | ScalarValue::Binary(id) => Some(id.iter().cloned().collect()),
         _ => None,
     }
+}
+
+/// The id of `trace_id >= id AND trace_id <= id`: what is made of a prefix that is a whole id.
+fn one_between(least: &Arc<dyn PhysicalExpr>, most: &Arc<dyn PhysicalExpr>) -> Option<TraceIds> {
+    let bound = |expr: &Arc<dyn PhysicalExpr>, op: Operator| {
+        let binary = expr.downcast_ref::<BinaryExpr>()?;
+        (*binary.op() == op && is_trace_id(binary.left())).then(|| id(binary.right()))?
+    };
+    let (least, most) = (bound(least, Operator::GtEq)?, bound(most, Operator::LtEq)?);
+    (least == most).then_some(least)
 }
 
 fn merged(sets: impl IntoIterator<Item = TraceIds>) -> TraceIds {
@@ -78,6 +111,8 @@ fn merged(sets: impl IntoIterator<Item = TraceIds>) -> TraceIds {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, StructArray};
+    use datafusion::arrow::datatypes::Field;
     use datafusion::common::DFSchema;
     use datafusion::logical_expr::{Expr, col, lit, when};
     use datafusion::prelude::SessionContext;
@@ -118,6 +153,8 @@ mod tests {
             (when(other(), is(4)).otherwise(is(5)).expect("case"), Some(vec![4, 5])),
             (when(other(), is(4)).end().expect("case"), Some(vec![4])),
             (when(other(), is(4)).otherwise(other()).expect("case"), None),
+            (col(TRACE_ID).between(trace(6), trace(6)).and(other()), Some(vec![6])),
+            (col(TRACE_ID).between(trace(6), trace(7)), None),
             (is(1).or(other()), None),
             (col(TRACE_ID).not_eq(trace(1)), None),
             (col(TRACE_ID).in_list(vec![trace(1)], true), None),
@@ -141,6 +178,24 @@ mod tests {
         };
         assert_eq!(wanted_traces(&physical(ids(MAX_TRACES))).map(|ids| ids.len()), Some(MAX_TRACES));
         assert_eq!(wanted_traces(&physical(ids(MAX_TRACES + 1))), None);
+    }
+
+    #[test]
+    fn a_join_on_a_trace_and_more_names_the_traces_in_structs() {
+        let keys: Vec<(Arc<Field>, ArrayRef)> = [("c0", 16), ("c1", 8)]
+            .into_iter()
+            .map(|(name, len)| {
+                let ids = [vec![1; len], vec![2; len], vec![2; len]];
+                let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter(ids.into_iter()).expect("ids"));
+                (Arc::new(Field::new(name, ids.data_type().clone(), true)), ids)
+            })
+            .collect();
+        let keys: ArrayRef = Arc::new(StructArray::from(keys));
+        let pair = physical(datafusion::functions::core::expr_fn::r#struct(vec![col(TRACE_ID), col("span_id")]));
+        let list = |key| InListExpr::try_new_from_array(key, keys.clone(), false, &physical_schema()).expect("a list");
+        let predicate: Arc<dyn PhysicalExpr> = Arc::new(list(pair));
+        let ids = wanted_traces(&predicate).map(|ids| ids.into_iter().map(|id| id[0]).collect::<Vec<_>>());
+        assert_eq!(ids, Some(vec![1, 2]));
     }
 
     #[test]

@@ -176,10 +176,10 @@ impl FileIndex {
         size_bytes: u64,
     ) -> Result<Option<Vec<FileRun>>> {
         let Some((place, head)) = self.head(store, location, size_bytes).await? else { return Ok(None) };
-        let all = [head.all_blocks()];
+        let all = joined([head.all_blocks()].into_iter());
         let mut runs = Vec::with_capacity(head.runs as usize);
-        for bytes in read_blocks(store, location, &place, &all).await? {
-            layout::decode_blocks(&head, &all[0], &bytes, |hash, rows| runs.push(FileRun { hash, rows }))?;
+        for (range, bytes) in all.iter().zip(read_blocks(store, location, &place, &all).await?) {
+            layout::decode_blocks(&head, range, &bytes, |hash, rows| runs.push(FileRun { hash, rows }))?;
         }
         runs.sort_unstable_by_key(|run| run.rows.start);
         Ok(Some(runs))
