@@ -15,6 +15,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::bounds::{StatementBounds, batch_rows};
 use super::errors::from_datafusion;
 use super::memory::statement_env;
 use super::runtime::{QueryRuntime, Task};
@@ -62,7 +63,7 @@ async fn run(
     started: oneshot::Sender<Result<SchemaRef>>,
     rows: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
-    let mut stream = match open(&state, &plan, memory_bytes, &stop).await {
+    let mut stream = match open(state, &plan, memory_bytes, &stop).await {
         Ok(stream) => stream,
         Err(e) => {
             // The receiver is gone only when the client is, and then nobody wants the error.
@@ -83,14 +84,26 @@ async fn run(
 }
 
 async fn open(
-    state: &SessionState,
+    mut state: SessionState,
     plan: &LogicalPlan,
     memory_bytes: usize,
     stop: &Stop,
 ) -> DataFusionResult<SendableRecordBatchStream> {
-    let physical = stoppable(state.create_physical_plan(plan).await?, stop)?;
-    let context = TaskContext::from(state).with_runtime(statement_env(state.runtime_env(), memory_bytes));
+    let bounds = StatementBounds::of(plan)?;
+    set_bounds(&mut state, bounds);
+    state.mark_start_execution();
+    set_bounds(&mut state, StatementBounds { folding: true, ..bounds });
+    let plan = state.optimize(plan)?;
+    set_bounds(&mut state, bounds);
+    let rows = batch_rows(&plan, state.config().batch_size())?;
+    *state.config_mut() = state.config().clone().with_batch_size(rows);
+    let physical = stoppable(state.query_planner().create_physical_plan(&plan, &state).await?, stop)?;
+    let context = TaskContext::from(&state).with_runtime(statement_env(state.runtime_env(), memory_bytes));
     execute_stream(physical, Arc::new(context))
+}
+
+fn set_bounds(state: &mut SessionState, bounds: StatementBounds) {
+    state.config_mut().options_mut().extensions.insert(bounds);
 }
 
 /// A statement's task, which ends when this is dropped, wherever it is.

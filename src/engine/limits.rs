@@ -15,6 +15,9 @@ pub const MAX_TOKENS: usize = 400_000;
 /// `a + b + c` is a tree as deep as it is long. Parser, planner and optimizer recurse this deep on a query thread's stack.
 pub const MAX_DEPTH: usize = 1_000;
 
+/// The most bytes that the longest text of a script takes when every other token names it: the planner copies constants.
+const MAX_COPIED_BYTES: usize = 1 << 30;
+
 /// Refuses a script that is too long.
 pub(super) fn check_text(script: &str) -> Result<()> {
     match script.len() {
@@ -31,6 +34,11 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
     if tokens.len() > MAX_TOKENS {
         let message = format!("the statement has {} tokens; the limit is {MAX_TOKENS}", tokens.len());
         return Err(Error::new(Kind::TooLarge, message).with_sqlstate("54001"));
+    }
+    let longest = tokens.iter().map(|token| text_bytes(&token.token)).max().unwrap_or(0);
+    if longest.saturating_mul(tokens.len()) > MAX_COPIED_BYTES {
+        let message = format!("a text of {longest} bytes is too long for a statement of {} tokens", tokens.len());
+        return Err(Error::new(Kind::TooLarge, message).with_hint("send long texts as parameters"));
     }
     let mut levels = vec![Level::default()];
     let mut depth = 0;
@@ -151,6 +159,14 @@ fn deepens(token: &Token) -> bool {
     }
 }
 
+fn text_bytes(token: &Token) -> usize {
+    match token {
+        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => text.len(),
+        Token::DollarQuotedString(text) => text.value.len(),
+        _ => 0,
+    }
+}
+
 fn is_operator(token: &Token) -> bool {
     let text = token.to_string();
     !text.is_empty() && text.len() <= 4 && text.chars().all(|c| "+-*/<>=~!@#%^&|`?:".contains(c))
@@ -173,6 +189,10 @@ mod tests {
         assert!(check(&format!("SELECT * FROM spans WHERE span_id IN ({list})")).is_ok());
         let columns = (0..3_000).map(|n| format!("a + {n} AS c{n}")).collect::<Vec<_>>().join(", ");
         assert!(check(&format!("SELECT {columns}")).is_ok());
+        let long = "x".repeat(1 << 20);
+        assert!(check(&format!("SELECT '{long}', '{long}'")).is_ok());
+        let often = format!("SELECT {} FROM (SELECT '{long}' AS a)", vec!["a"; 2_000].join(", "));
+        assert_eq!(check(&often).expect_err("too much").sqlstate(), "54000");
         for deep in [
             format!("SELECT {}", vec!["a = 1"; 2_000].join(" OR ")),
             format!("SELECT {}", vec!["1"; 2_000].join(" + ")),

@@ -3,6 +3,7 @@
 //! Knows the store's snapshots and nothing of wires, terminals or files in the data directory.
 
 mod admit;
+mod bounds;
 mod catalog;
 mod commands;
 mod dialect;

@@ -13,7 +13,9 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::functions::{attribute_of, is_attribute};
+use datafusion::common::utils::list_ndims;
+
+use super::functions::{attribute_of, bounded_function, is_attribute};
 use super::rules::number_from_text;
 
 /// Our expression planner.
@@ -52,6 +54,7 @@ impl ExprPlanner for Dialect {
             BinaryOperator::Arrow | BinaryOperator::LongArrow if is_map(&raw.left, schema) => {
                 Ok(PlannerResult::Planned(attribute_of(raw.left, raw.right)))
             }
+            BinaryOperator::StringConcat => Ok(concatenate(raw, schema)),
             BinaryOperator::Plus
             | BinaryOperator::Minus
             | BinaryOperator::Multiply
@@ -62,6 +65,14 @@ impl ExprPlanner for Dialect {
             }
             _ => Ok(PlannerResult::Original(raw)),
         }
+    }
+
+    fn plan_array_literal(&self, exprs: Vec<Expr>, _schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(call_bounded("make_array", exprs))
+    }
+
+    fn plan_overlay(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(call_bounded("overlay", args))
     }
 
     fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
@@ -103,6 +114,37 @@ fn numbers_from_text(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
         (true, false) if is_number(&r) => RawBinaryExpr { op, left: number_from_text(l), right: r },
         (false, true) if is_number(&l) => RawBinaryExpr { op, left: l, right: number_from_text(r) },
         _ => RawBinaryExpr { op, left: l, right: r },
+    }
+}
+
+/// `||` of texts, of lists, and of a list and an element.
+fn concatenate(raw: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
+    let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+        return PlannerResult::Original(raw);
+    };
+    let name = match (list_ndims(&left), list_ndims(&right)) {
+        (0, 0) if left.is_binary() && right.is_binary() => return PlannerResult::Original(raw),
+        (0, 0) if is_plain(&left) && is_plain(&right) => "text_concat",
+        (0, 0) => return PlannerResult::Original(raw),
+        (left, right) if left == right => "array_concat",
+        (left, right) if left > right => "array_append",
+        _ => "array_prepend",
+    };
+    match bounded_function(name) {
+        Some(function) => PlannerResult::Planned(function.call(vec![raw.left, raw.right])),
+        None => PlannerResult::Original(raw),
+    }
+}
+
+/// Whether a value has a text that `||` takes.
+fn is_plain(data_type: &DataType) -> bool {
+    !data_type.is_nested() && !data_type.is_binary()
+}
+
+fn call_bounded(name: &str, args: Vec<Expr>) -> PlannerResult<Vec<Expr>> {
+    match bounded_function(name) {
+        Some(function) => PlannerResult::Planned(function.call(args)),
+        None => PlannerResult::Original(args),
     }
 }
 

@@ -127,7 +127,6 @@ impl Session {
         };
         let snapshot = self.snapshot().await?;
         let mut state = self.state()?;
-        state.mark_start_execution();
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
         let timeout = self.inner().variables.statement_timeout();
         let (schema, stream) = execution::start(

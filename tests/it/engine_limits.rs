@@ -125,3 +125,67 @@ async fn row_36_giant_values_are_refused_and_memory_is_bounded() {
         assert_eq!(run(&engine, sql).await.expect("lives"), 1);
     }
 }
+
+/// What would allocate outside the memory pool is measured first.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_growth_is_refused_before_it_is_made() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    let before = resident_bytes();
+    let wide = (0..2_000).map(|n| format!("repeat('{n}', 60000000) AS c{n}")).collect::<Vec<_>>().join(", ");
+    for sql in [
+        "SELECT length(x || x || x || x || x) FROM (SELECT repeat('a', 60000000) AS x)",
+        "SELECT max(length(value::text || repeat('a', 1000000))) FROM generate_series(1, 9000)",
+        "SELECT max(length(upper(x))) FROM (SELECT repeat('a', 60000000) AS x), generate_series(1, 9000)",
+        "SELECT max(length(translate(x, 'a', '€'))) FROM (SELECT repeat('a', 60000000) AS x)",
+        "SELECT length(overlay(x PLACING repeat('b', 50000000) FROM 2)) FROM (SELECT repeat('a', 60000000) || repeat('c', 6000000) AS x)",
+        "SELECT length(string_agg(x, ',')) FROM (SELECT repeat('a', 60000000) AS x), generate_series(1, 9000)",
+        "SELECT length(string_agg(x, ',' ORDER BY value)) FROM (SELECT repeat('a', 60000000) AS x), generate_series(1, 9000)",
+        "SELECT array_concat(x, x, x, x) FROM (SELECT range(0, 8000000) AS x)",
+        "SELECT array_append(x, value) FROM (SELECT range(0, 8000000) AS x), generate_series(1, 9000)",
+        "SELECT x || x || x || x FROM (SELECT range(0, 8000000) AS x)",
+        "SELECT array_resize(ARRAY['x'], 1000, repeat('y', 1000000))",
+        "SELECT cardinality(string_to_array(repeat(',', 50000000), ','))",
+        &format!("SELECT {wide}"),
+    ] {
+        let shown = sql.get(..90).unwrap_or(sql);
+        let error = run(&engine, sql).await.expect_err(shown);
+        // An ordered aggregate keeps its values in the pool first.
+        let state = if sql.contains("ORDER BY") { "53200" } else { "54000" };
+        assert_eq!(error.sqlstate(), state, "{shown}: {error}");
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 1 << 30, "{} MiB: {shown}", grown >> 20);
+    }
+}
+
+/// Constants that would be written beside each of 9,000 rows: they run, in little memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_large_constants_beside_many_rows_stay_one() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    let literal = "x".repeat(1 << 20);
+    let before = resident_bytes();
+    for sql in [
+        "SELECT value, repeat('x', 60000000) FROM generate_series(1, 9000)".to_string(),
+        "SELECT CASE WHEN value > 5 THEN repeat('x', 60000000) ELSE 'a' END FROM generate_series(1, 9000)".to_string(),
+        "SELECT coalesce(nullif(repeat('x', 60000000), 'a'), 'b') FROM generate_series(1, 9000)".to_string(),
+        "SELECT a.x FROM (SELECT repeat('x', 60000000) AS x) a, generate_series(1, 9000)".to_string(),
+        format!("SELECT value, '{literal}' FROM generate_series(1, 9000)"),
+        format!("SELECT CASE WHEN value > 5 THEN '{literal}' ELSE 'a' END FROM generate_series(1, 9000)"),
+        "SELECT length(value || repeat('x', 60000)) FROM generate_series(1, 9000) WHERE value < 900".to_string(),
+    ] {
+        let shown = sql.get(..90).unwrap_or(&sql).to_string();
+        let mut rows = start(&engine, &sql).await.expect("starts");
+        while let Some(batch) = rows.stream.next().await {
+            batch.unwrap_or_else(|error| panic!("{shown}: {error}"));
+            let grown = resident_bytes().saturating_sub(before);
+            assert!(grown < 1 << 30, "{} MiB: {shown}", grown >> 20);
+        }
+    }
+}
+
+/// Resident memory of this process, in bytes; other tests of this binary share it.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("a Linux machine");
+    status.split_whitespace().nth(1).expect("a field").parse::<u64>().expect("pages") * 4096
+}

@@ -18,12 +18,20 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(super) use attribute::{attribute_of, is_attribute};
+pub(super) use bounded::{bounded_function, is_bounded};
 pub(super) use ids::{id_text, id_text_argument};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
 
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
-    vec![session_info::version_udf(), attribute::udf(), ids::udf(), nested::events_udf(), nested::links_udf()]
+    vec![
+        session_info::version_udf(),
+        attribute::udf(),
+        ids::udf(),
+        nested::events_udf(),
+        nested::links_udf(),
+        bounded::text_concat_udf(),
+    ]
 }
 
 /// DataFusion's own functions by name, where they need a bound.
@@ -33,5 +41,9 @@ pub(super) fn bounded_functions(known: &dyn Fn(&str) -> Option<Arc<ScalarUDF>>) 
 
 /// The aggregate functions that every session has.
 pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
-    quantile::udafs().into_iter().chain(exact::udafs()).chain([orphans::udaf(), texts::udaf()]).collect()
+    quantile::udafs()
+        .into_iter()
+        .chain(exact::udafs())
+        .chain([orphans::udaf(), texts::udaf(), bounded::bounded_string_agg()])
+        .collect()
 }

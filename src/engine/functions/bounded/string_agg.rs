@@ -1,0 +1,170 @@
+//! `string_agg` within a bound: its accumulators grow by a whole batch, delimiters included, before the memory pool hears of it.
+
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::functions_aggregate::string_agg::StringAgg;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF,
+    Signature,
+};
+use datafusion::physical_expr::expressions::Literal;
+
+use super::weight::leaves;
+use super::within;
+use crate::engine::bounds::StatementBounds;
+
+/// The function.
+pub(in crate::engine::functions) fn bounded() -> AggregateUDF {
+    AggregateUDF::from(BoundedStringAgg { inner: StringAgg::new() })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct BoundedStringAgg {
+    inner: StringAgg,
+}
+
+impl AggregateUDFImpl for BoundedStringAgg {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        self.inner.state_fields(args)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let made = Made::new(&args);
+        Ok(Box::new(Bounded { inner: self.inner.accumulator(args)?, made }))
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.inner.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        let made = Made::new(&args);
+        Ok(Box::new(BoundedGroups { inner: self.inner.create_groups_accumulator(args)?, made }))
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Reversed(std::sync::Arc::new(bounded()))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
+
+/// What an accumulator has been given so far, as the text that it will make.
+#[derive(Debug)]
+struct Made {
+    delimiter_bytes: i128,
+    total_bytes: i128,
+}
+
+impl Made {
+    fn new(args: &AccumulatorArgs) -> Self {
+        let delimiter = args.exprs.get(1).and_then(|expr| expr.downcast_ref::<Literal>());
+        let delimiter_bytes =
+            delimiter.and_then(|literal| literal.value().try_as_str().flatten()).map_or(0, str::len) as i128;
+        Self { delimiter_bytes, total_bytes: 0 }
+    }
+
+    fn of(&self, values: &[ArrayRef]) -> Result<i128> {
+        let Some(values) = values.first() else { return Ok(0) };
+        let (texts, bytes) = leaves(Some(&ColumnarValue::Array(values.clone())), values.len())?;
+        Ok(bytes + texts * self.delimiter_bytes)
+    }
+
+    /// One text: it is refused as a whole before it is too long.
+    fn add(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.total_bytes += self.of(values)?;
+        within("string_agg", self.total_bytes, &StatementBounds::default())
+    }
+
+    /// Many texts: the pool bounds them together, and this what one batch adds.
+    fn add_batch(&self, values: &[ArrayRef]) -> Result<()> {
+        within("string_agg", self.of(values)?, &StatementBounds::default())
+    }
+}
+
+#[derive(Debug)]
+struct Bounded {
+    inner: Box<dyn Accumulator>,
+    made: Made,
+}
+
+impl Accumulator for Bounded {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.made.add(values)?;
+        self.inner.update_batch(values)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.inner.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.inner.size()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.inner.state()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.made.add(states)?;
+        self.inner.merge_batch(states)
+    }
+}
+
+struct BoundedGroups {
+    inner: Box<dyn GroupsAccumulator>,
+    made: Made,
+}
+
+impl GroupsAccumulator for BoundedGroups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.made.add_batch(values)?;
+        self.inner.update_batch(values, group_indices, opt_filter, total_num_groups)
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        self.inner.evaluate(emit_to)
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        self.inner.state(emit_to)
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
+        self.made.add_batch(values)?;
+        self.inner.merge_batch(values, group_indices, total_num_groups)
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        self.made.add_batch(values)?;
+        self.inner.convert_to_state(values, opt_filter)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.inner.size()
+    }
+}
