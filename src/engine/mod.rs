@@ -29,6 +29,7 @@ mod session_functions;
 mod settings;
 mod shared;
 mod stop;
+mod times;
 mod variables;
 
 pub use execution::RowStream;

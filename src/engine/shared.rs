@@ -22,7 +22,7 @@ use super::information_schema;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
-use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SharedSketch};
+use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SessionTimes, SharedSketch};
 use super::runtime::QueryRuntime;
 use super::scan;
 use super::script::{self, Body};
@@ -134,7 +134,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
 
 /// Ours come first: they see types before DataFusion makes them agree.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(LenientText)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(SessionTimes), Arc::new(LenientText)];
     rules.extend(Analyzer::new().rules);
     rules
 }

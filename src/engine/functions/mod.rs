@@ -12,6 +12,7 @@ mod quantile;
 mod session_info;
 mod sketch;
 mod texts;
+mod to_char;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         nested::events_udf(),
         nested::links_udf(),
         bounded::text_concat_udf(),
+        to_char::udf(),
     ]
 }
 
