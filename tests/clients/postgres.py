@@ -11,6 +11,7 @@ import sys
 
 import asyncpg
 import psycopg
+import sqlalchemy
 from psycopg.rows import dict_row
 
 PORT = int(sys.argv[1])
@@ -97,5 +98,25 @@ async def asyncpg_checks():
     await connection.close()
 
 
+def sqlalchemy_checks():
+    engine = sqlalchemy.create_engine(f"postgresql+psycopg://ada@127.0.0.1:{PORT}/spanhouse")
+    inspector = sqlalchemy.inspect(engine)
+    check("sqlalchemy schemas", "traces" in inspector.get_schema_names(), True)
+    check("sqlalchemy tables", "spans" in inspector.get_table_names(schema="traces"), True)
+    types = {column["name"]: str(column["type"]) for column in inspector.get_columns("spans")}
+    check(
+        "sqlalchemy columns",
+        [types[name] for name in ("timestamp", "trace_id", "duration_ns", "duration_ms", "attributes")],
+        ["TIMESTAMP", "TEXT", "BIGINT", "DOUBLE PRECISION", "JSONB"],
+    )
+    check("sqlalchemy keys", inspector.get_pk_constraint("spans")["constrained_columns"], [])
+    check("sqlalchemy indexes", (inspector.get_indexes("spans"), inspector.get_foreign_keys("spans")), ([], []))
+    table = sqlalchemy.Table("spans", sqlalchemy.MetaData(), autoload_with=engine)
+    with engine.connect() as connection:
+        count = connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(table)).scalar()
+        check("sqlalchemy query", count, 4)
+
+
 psycopg_checks()
+sqlalchemy_checks()
 asyncio.run(asyncpg_checks())

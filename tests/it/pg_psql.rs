@@ -24,7 +24,37 @@ fn relations_and_columns_are_described() {
     assert!(server.psql_text(&["\\df"]).contains("quantile"));
     assert!(server.psql_text(&["\\dn"]).contains("traces"));
     assert!(server.psql_text(&["\\l"]).contains("spanhouse"));
-    for command in ["\\d", "\\dv", "\\du", "\\dt+", "\\dp", "\\di", "\\dx", "\\db", "\\conninfo"] {
+    assert!(server.psql_text(&["\\sv spans"]).contains("CREATE OR REPLACE VIEW traces.spans AS"));
+    for command in [
+        "\\d",
+        "\\d+ spans",
+        "\\da",
+        "\\db",
+        "\\db+",
+        "\\dc",
+        "\\dC",
+        "\\ddp",
+        "\\df+",
+        "\\di",
+        "\\dn+",
+        "\\do",
+        "\\dO",
+        "\\dp",
+        "\\drds",
+        "\\dT",
+        "\\dT+",
+        "\\dt+",
+        "\\du",
+        "\\dv",
+        "\\dv+",
+        "\\dx",
+        "\\dX",
+        "\\dF",
+        "\\l+",
+        "\\sv+ traces.traces",
+        "\\conninfo",
+        "\\encoding",
+    ] {
         let output = server.psql_output(&[command]);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !errors.contains("ERROR"), "{command}: {errors}");

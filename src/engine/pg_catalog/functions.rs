@@ -1,5 +1,6 @@
 //! Functions that clients' catalogue queries call, and our own functions as `\df` lists them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::catalog::TRACES;
@@ -9,7 +10,9 @@ use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarUDF, Signature, SimpleScalarUDF, TypeSignature, Volatility, create_udf,
+};
 
 /// A function of ours as clients see it.
 struct Listed {
@@ -100,15 +103,22 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         of_oid("pg_get_function_identity_arguments", |oid| Some(listed(oid).map_or("", |function| function.arguments))),
         of_oid("pg_get_function_result", |oid| listed(oid).map(|function| function.result)),
         of_oid("pg_get_functiondef", |_| None),
-        of_oid("pg_get_viewdef", |_| None),
         of_oid("pg_get_indexdef", |_| None),
         of_oid("pg_get_triggerdef", |_| None),
         of_oid("pg_get_ruledef", |_| None),
         of_oid("pg_get_function_sqlbody", |_| None),
         of_oid("pg_tablespace_location", |_| None),
-        described("obj_description", DataType::Utf8),
-        described("shobj_description", DataType::Utf8),
-        described("col_description", DataType::Int32),
+        nothing("obj_description", 2, DataType::Utf8),
+        nothing("shobj_description", 2, DataType::Utf8),
+        nothing("col_description", 2, DataType::Utf8),
+        encoding_number(),
+        create_udf(
+            "getdatabaseencoding",
+            Vec::new(),
+            DataType::Utf8,
+            Volatility::Immutable,
+            Arc::new(|_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from("UTF8")))),
+        ),
         no_bytes("pg_table_size"),
         no_bytes("pg_tablespace_size"),
         no_bytes("pg_database_size"),
@@ -118,6 +128,12 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         visible("pg_type_is_visible"),
         visible("pg_operator_is_visible"),
         visible("pg_collation_is_visible"),
+        visible("pg_conversion_is_visible"),
+        visible("pg_statistics_obj_is_visible"),
+        visible("pg_ts_config_is_visible"),
+        visible("pg_ts_dict_is_visible"),
+        visible("pg_ts_parser_is_visible"),
+        visible("pg_ts_template_is_visible"),
         visible("pg_is_other_temp_schema"),
         current_schema(),
         current_schemas(),
@@ -168,16 +184,49 @@ fn to_regtype() -> ScalarUDF {
     create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Immutable, Arc::new(implementation))
 }
 
-/// A comment on an object: there are none.
-fn described(name: &str, second: DataType) -> ScalarUDF {
-    let implementation = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None)));
-    create_udf(name, vec![DataType::Int32, second], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+/// A function that knows nothing, of whatever it is asked: comments do not exist here, and sizes belong to the store.
+fn nothing(name: &str, arguments: usize, result: DataType) -> ScalarUDF {
+    let answer = result.clone();
+    let implementation = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::try_from(&answer)?));
+    let signature = Signature::any(arguments, Volatility::Immutable);
+    ScalarUDF::from(SimpleScalarUDF::new_with_signature(name, signature, result, Arc::new(implementation)))
 }
 
-/// An object's size on disk: not known here, as the table belongs to the store.
+/// An object's size on disk, by its OID or name.
 fn no_bytes(name: &str) -> ScalarUDF {
-    let implementation = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Int64(None)));
-    create_udf(name, vec![DataType::Int32], DataType::Int64, Volatility::Immutable, Arc::new(implementation))
+    nothing(name, 1, DataType::Int64)
+}
+
+/// The number of an encoding by its name; only UTF-8, which is 6, is known.
+fn encoding_number() -> ScalarUDF {
+    let implementation = |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+        let names = arrays[0].as_string::<i32>();
+        let is_utf8 = |name: &str| matches!(name.to_ascii_uppercase().as_str(), "UTF8" | "UTF-8" | "UNICODE");
+        let numbers: Int32Array =
+            names.iter().map(|name| name.map(|name| if is_utf8(name) { 6 } else { -1 })).collect();
+        Ok(ColumnarValue::Array(Arc::new(numbers)))
+    };
+    let text = vec![DataType::Utf8];
+    create_udf("pg_char_to_encoding", text, DataType::Int32, Volatility::Immutable, Arc::new(implementation))
+}
+
+/// The SQL of each of our relations, by OID.
+pub(super) fn view_definition(definitions: BTreeMap<i32, &'static str>) -> ScalarUDF {
+    let implementation = move |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+        let oids = cast(&arrays[0], &DataType::Int32)?;
+        let oids = oids.as_primitive::<Int32Type>();
+        let texts: StringArray = oids.iter().map(|oid| oid.and_then(|oid| definitions.get(&oid).copied())).collect();
+        Ok(ColumnarValue::Array(Arc::new(texts)))
+    };
+    let signature = Signature::one_of(vec![TypeSignature::Any(1), TypeSignature::Any(2)], Volatility::Immutable);
+    ScalarUDF::from(SimpleScalarUDF::new_with_signature(
+        "pg_get_viewdef",
+        signature,
+        DataType::Utf8,
+        Arc::new(implementation),
+    ))
 }
 
 /// Bytes as PostgreSQL shows them to people: in the largest unit that leaves at most five digits.

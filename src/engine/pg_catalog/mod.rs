@@ -23,6 +23,7 @@ pub(super) use rewrite::parse;
 pub(super) fn install(context: &SessionContext) -> Result<()> {
     setup_pg_catalog(context, CATALOG, EmptyContextProvider).map_err(|error| from_datafusion(*error))?;
     let tables = relations::PgCatalog::new(context).map_err(from_datafusion)?;
+    context.register_udf(functions::view_definition(tables.definitions()));
     if let Some(catalog) = context.catalog(CATALOG) {
         catalog.register_schema("pg_catalog", Arc::new(tables)).map_err(from_datafusion)?;
     }

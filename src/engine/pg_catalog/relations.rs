@@ -18,7 +18,7 @@ use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStatic
 use futures::TryStreamExt;
 
 use super::functions;
-use crate::engine::catalog::{CATALOG, TRACES};
+use crate::engine::catalog::{CATALOG, TRACES, VIEWS};
 use crate::engine::pg_types::PgType;
 
 /// The schema's name.
@@ -37,6 +37,8 @@ const SESSION_TABLES: [(&str, &[&str]); 2] = [
 pub(super) struct PgCatalog {
     inner: PgCatalogSchemaProvider<Listed, EmptyContextProvider>,
     fixed: BTreeMap<String, Arc<dyn TableProvider>>,
+    /// OIDs of our relations.
+    ours: BTreeMap<i32, String>,
 }
 
 impl PgCatalog {
@@ -72,7 +74,14 @@ impl PgCatalog {
         for (name, batch) in batches {
             fixed.insert(name.to_owned(), Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
         }
-        Ok(Self { inner, fixed })
+        let ours = relations.relations.into_iter().filter(|(_, (schema, _))| schema == TRACES);
+        Ok(Self { inner, fixed, ours: ours.map(|(oid, (_, name))| (oid, name)).collect() })
+    }
+
+    /// The SQL of our relations by OID.
+    pub(super) fn definitions(&self) -> BTreeMap<i32, &'static str> {
+        let sql = |name: &str| VIEWS.iter().find(|(view, _)| *view == name).map(|(_, sql)| sql.trim());
+        self.ours.iter().filter_map(|(oid, name)| Some((*oid, sql(name)?))).collect()
     }
 }
 

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, SetExpr, Statement, Value,
-    visit_expressions_mut,
+    Array, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Select,
+    SelectItem, SetExpr, Statement, Value, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -28,6 +28,8 @@ pub(in crate::engine) fn parse(text: &str, tokens: &[TokenWithSpan]) -> Option<S
         (Some(mut statement), true) => {
             empty_arrays(&mut statement);
             empty_subqueries(&mut statement);
+            empty_columns(&mut statement);
+            asked_as_view(&mut statement);
             backslash_escapes(&mut statement);
             Some(statement)
         }
@@ -55,26 +57,108 @@ fn empty_arrays(statement: &mut Statement) {
     });
 }
 
-/// Tables that are empty here: no column has a default or counts up.
-const EMPTY_TABLES: [&str; 2] = ["pg_sequence", "pg_attrdef"];
+/// Tables that have nothing to say here: no column has a default, counts up or sorts in a way of its own.
+const EMPTY_TABLES: [&str; 3] = ["pg_sequence", "pg_attrdef", "pg_collation"];
+
+/// Whether a subquery asks how a type sorts: all text sorts by its bytes.
+fn asks_for_collation(column: &Expr) -> bool {
+    last_word(column).as_deref() == Some("typcollation")
+}
+
+/// Whether a subquery asks if a relation is a composite type, of which there are none.
+fn asks_for_composite(select: &Select) -> bool {
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(Expr::BinaryOp { left, right, .. })] => {
+            last_word(left).as_deref() == Some("relkind") && right.to_string() == "'c'"
+        }
+        _ => false,
+    }
+}
 
 /// Puts NULL for subqueries that read empty tables, with functions that no other query needs.
 fn empty_subqueries(statement: &mut Statement) {
     let _ = visit_expressions_mut(statement, |expr| {
         if let Expr::Subquery(query) = expr
             && let SetExpr::Select(select) = query.body.as_ref()
-            && select.from.iter().any(|from| EMPTY_TABLES.iter().any(|table| from.relation.to_string().contains(table)))
+            && (select
+                .from
+                .iter()
+                .any(|from| EMPTY_TABLES.iter().any(|table| from.relation.to_string().contains(table)))
+                || asks_for_composite(select)
+                || matches!(select.projection.as_slice(), [SelectItem::UnnamedExpr(column)] if asks_for_collation(column)))
         {
-            *expr = Expr::Cast {
-                kind: CastKind::Cast,
-                expr: Box::new(Expr::Value(Value::Null.with_empty_span())),
-                data_type: DataType::Text,
-                array: false,
-                format: None,
-            };
+            *expr = null_of(match select.projection.as_slice() {
+                [SelectItem::UnnamedExpr(Expr::BinaryOp { .. })] => DataType::Boolean,
+                [SelectItem::UnnamedExpr(column)] if asks_for_collation(column) => DataType::Int(None),
+                _ => DataType::Text,
+            });
         }
         ControlFlow::<()>::Continue(())
     });
+}
+
+/// Puts NULL for what is read out of lists that are empty here: privileges, options, and the columns of keys and indexes.
+fn empty_columns(statement: &mut Statement) {
+    let _ = visit_expressions_mut(statement, |expr| {
+        if let Expr::Function(function) = expr
+            && let FunctionArguments::List(arguments) = &function.args
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(list))) = arguments.args.first()
+            && let Some(column) = last_word(list)
+        {
+            let name = function.name.to_string().to_ascii_lowercase();
+            let is_key = KEY_COLUMNS.contains(&column.as_str());
+            match name.strip_prefix("pg_catalog.").unwrap_or(&name) {
+                "array_to_string" if column.ends_with("acl") || column.ends_with("config") => {
+                    *expr = null_of(DataType::Text);
+                }
+                "unnest" | "generate_subscripts" if is_key => *expr = null_of(DataType::Int(None)),
+                _ => {}
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Lists of the columns of keys and indexes.
+const KEY_COLUMNS: [&str; 5] = ["conkey", "confkey", "indclass", "indkey", "indoption"];
+
+/// The last word of a column's name.
+fn last_word(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(word) => Some(word.value.to_ascii_lowercase()),
+        Expr::CompoundIdentifier(words) => words.last().map(|word| word.value.to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+/// Calls a relation a view where its definition is asked for: all of ours have one, though clients list them as tables.
+fn asked_as_view(statement: &mut Statement) {
+    let Statement::Query(query) = statement else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let asked = select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(Expr::Function(function)) => {
+            function.name.to_string().to_ascii_lowercase().ends_with("pg_get_viewdef")
+        }
+        _ => false,
+    });
+    for item in select.projection.iter_mut().filter(|_| asked) {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && last_word(expr).as_deref() == Some("relkind")
+        {
+            let view = Expr::Value(Value::SingleQuotedString("v".into()).with_empty_span());
+            *item = SelectItem::ExprWithAlias { expr: view, alias: Ident::new("relkind") };
+        }
+    }
+}
+
+fn null_of(data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(Value::Null.with_empty_span())),
+        data_type,
+        array: false,
+        format: None,
+    }
 }
 
 /// Turns `LIKE … ESCAPE '/'` into the backslash that DataFusion knows alone.
