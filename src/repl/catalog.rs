@@ -14,7 +14,7 @@ pub struct Catalog {
     pub relations: Vec<Relation>,
     pub functions: Vec<String>,
     pub questions: Vec<Question>,
-    /// Keys seen in the spans' attributes.
+    /// Keys seen in a sample of the spans' attributes and of their resources'.
     pub attribute_keys: Vec<String>,
 }
 
@@ -64,7 +64,12 @@ pub async fn load(session: Session, catalog: Arc<ArcSwap<Catalog>>) {
         names.functions = functions.into_iter().filter_map(|row| row.into_iter().next()).collect();
         names.functions.dedup();
     }
-    catalog.store(Arc::new(names));
+    catalog.store(Arc::new(names.clone()));
+    // These are read out of the spans themselves, so the names need not wait for them.
+    if let Ok(keys) = query::texts(&session, query::ATTRIBUTE_KEYS, &[]).await {
+        names.attribute_keys = keys.into_iter().filter_map(|row| row.into_iter().next()).collect();
+        catalog.store(Arc::new(names));
+    }
 }
 
 async fn relations(session: &Session) -> Result<Vec<Relation>> {

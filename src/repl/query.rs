@@ -8,6 +8,7 @@ use crate::engine::{Outcome, Session};
 use crate::error::{Error, Result};
 use crate::render::push_text;
 
+pub const ATTRIBUTE_KEYS: &str = include_str!("queries/attribute_keys.sql");
 pub const COLUMNS: &str = include_str!("queries/columns.sql");
 pub const FUNCTIONS: &str = include_str!("queries/functions.sql");
 pub const RELATIONS: &str = include_str!("queries/relations.sql");

@@ -64,6 +64,19 @@ while True:
 shell.wait_for("(1 row)")
 shell.wait_for("Time: ")
 
+# Completion of an attribute's key, which is read out of the spans.
+deadline = time.monotonic() + 30
+while True:
+    shell.type("select count(attributes['KEY\t) from spans;\r".replace("KEY", "retr"))
+    try:
+        shell.wait_for("count(attributes['retry'])", 3)
+        break
+    except AssertionError:
+        assert time.monotonic() < deadline, "no completion of a key"
+        shell.type("\x03")
+        shell.seen = ""
+shell.wait_for("(1 row)")
+
 # Ctrl-C at the prompt clears what was typed, also over lines.
 shell.type("select (\r")
 shell.wait_for("spanhouse(> ")

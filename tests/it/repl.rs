@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use spanhouse::otlp::json_to_protobuf;
+
 use crate::store_support::{append, open, request};
 use crate::support::python;
 
@@ -17,6 +19,17 @@ fn data(spans: u64) -> tempfile::TempDir {
         store.close().await.expect("closed");
     });
     dir
+}
+
+/// Adds spans with attributes.
+fn add_attributes(dir: &Path) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let store = open(dir).await;
+        let spans = json_to_protobuf(include_bytes!("../fixtures/pg.otlp.json")).expect("OTLP JSON");
+        append(&store, spans.into()).await.expect("kept");
+        store.close().await.expect("closed");
+    });
 }
 
 fn shell(dir: &Path) -> Command {
@@ -73,6 +86,42 @@ fn commands_answer_on_a_pipe() {
 }
 
 #[test]
+fn every_command_does_what_its_help_says() {
+    let dir = data(2);
+    let cases = [
+        ("\\d", "service_edges"),
+        ("\\d spans", "duration_ms"),
+        ("\\dt", "service_edges"),
+        ("\\dn", "information_schema"),
+        ("\\df quant*", "quantileexact"),
+        ("\\queries", "slowest_traces"),
+        ("\\run slowest_traces", "(2 rows)"),
+        ("\\format csv\nselect 1 as a, 2 as b;", "a,b\n1,2\n"),
+        ("\\format", "table"),
+        ("\\x on\nselect 1 as a;", "RECORD 1"),
+        ("\\timing on\nselect 1;", "Time: "),
+        ("select 40 + 2 as a\n\\g", "42"),
+        ("select 40 + 2 as a\n\\gx", "RECORD 1"),
+        ("select 40 + 2\n\\p\n;", "select 40 + 2\n"),
+        ("select nonsense\n\\r\nselect 1 as a;", "(1 row)"),
+        ("\\h", "quantile"),
+        ("\\?", "\\timing"),
+        ("\\q\nselect nonsense;", ""),
+    ];
+    for (text, expected) in cases {
+        let (code, out, err) = script(dir.path(), &[], &format!("{text}\n"));
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{text}: {out}");
+        assert!(out.contains(expected), "{text}: {out}");
+    }
+    let (_, help, _) = script(dir.path(), &[], "\\?\n");
+    let listed = help.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| word.starts_with('\\'));
+    for command in listed {
+        let tried = cases.iter().any(|(text, _)| text.split_whitespace().any(|word| word == command));
+        assert!(tried || command == "\\trace", "{command} has no case");
+    }
+}
+
+#[test]
 fn a_trace_is_drawn_from_the_start_of_its_id() {
     let dir = data(1);
     let (_, id, _) = script(dir.path(), &["--format", "csv"], "select trace_id from spans;");
@@ -91,6 +140,7 @@ fn a_terminal_completes_cancels_and_remembers() {
     let Some(python) = python(test) else { return };
     // So many that five of them joined do not end before they are cancelled.
     let dir = data(300);
+    add_attributes(dir.path());
     let folder = dir.path().to_str().expect("UTF-8");
     let out = python.run("shell_in_a_terminal.py", &[env!("CARGO_BIN_EXE_spanhouse"), "repl", "--data-dir", folder]);
     assert_eq!(out.trim(), "exit code 0");
