@@ -1,6 +1,6 @@
 //! Hostile bytes and statements on the PostgreSQL wire; the numbers are those of the list of faults.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -95,6 +95,31 @@ impl Raw {
         }
     }
 
+    /// Reads a result to its end with a pause now and then; returns its rows and by how much memory grew meanwhile.
+    fn count_rows_slowly(&mut self) -> (u64, u64) {
+        let mut stream = BufReader::with_capacity(1 << 20, &self.stream);
+        let (mut rows, mut before, mut most) = (0, 0, 0);
+        let mut body = Vec::new();
+        loop {
+            let mut head = [0; 5];
+            stream.read_exact(&mut head).expect("a message");
+            let length = u32::from_be_bytes(head[1..].try_into().expect("4 bytes")) as usize - 4;
+            body.resize(length, 0);
+            stream.read_exact(&mut body).expect("its body");
+            match head[0] {
+                b'D' => rows += 1,
+                b'E' => panic!("{}", String::from_utf8_lossy(&body)),
+                b'Z' => return (rows, u64::saturating_sub(most, before)),
+                _ => {}
+            }
+            if rows % 500_000 == 1 {
+                std::thread::sleep(Duration::from_millis(100));
+                most = most.max(resident_bytes());
+                before = if before == 0 { most } else { before };
+            }
+        }
+    }
+
     fn state_of(&mut self, sql: &str) -> Option<String> {
         self.query(sql);
         self.until_ready().1
@@ -135,7 +160,9 @@ fn row_32_chains_and_nesting_are_too_complex_and_the_session_lives() {
     let mut client = Raw::connect(&server);
     let parentheses = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
     let arms = vec!["SELECT 1"; 3_000].join(" UNION ALL ");
-    for sql in [parentheses, arms] {
+    let chain = format!("SELECT count(*) FROM spans WHERE {}", vec!["flags = 1"; 2_000].join(" OR "));
+    let sum = format!("SELECT {}", vec!["1"; 2_000].join(" + "));
+    for sql in [parentheses, arms, chain, sum] {
         assert_eq!(client.state_of(&sql).as_deref(), Some("54001"), "{}", &sql[..40]);
         client.is_alive();
     }
@@ -283,6 +310,32 @@ fn row_38_a_slow_reader_keeps_memory_flat_under_both_protocols() {
         client.cancel(&server);
         assert_eq!(client.until_ready().1.as_deref(), Some("57014"));
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        client.is_alive();
+    }
+}
+
+/// Rows of the result that is read to its end, under each protocol; `SPANHOUSE_RESULT_ROWS=100000000` reads the whole of the fault.
+const RESULT_ROWS: u64 = 4_000_000;
+
+#[test]
+fn row_38_a_long_result_is_read_to_its_end_in_flat_memory() {
+    let server = Server::start();
+    let rows = std::env::var("SPANHOUSE_RESULT_ROWS").map_or(RESULT_ROWS, |rows| rows.parse().expect("a number"));
+    let sql = format!("SELECT value, 'some text' AS text FROM generate_series(1, {rows})");
+    for extended in [false, true] {
+        let mut client = Raw::connect(&server);
+        match extended {
+            false => client.query(&sql),
+            true => {
+                client.parse(&sql);
+                client.bind();
+                client.execute(0);
+                client.send(b'S', b"");
+            }
+        }
+        let (read, grown) = client.count_rows_slowly();
+        assert_eq!(read, rows);
+        assert!(grown < 256 << 20, "memory grew by {} MiB", grown >> 20);
         client.is_alive();
     }
 }
