@@ -1,10 +1,12 @@
-//! What a span is: the Arrow schema that fresh and stored spans share, ids, and the text form of attribute values.
+//! What a span is: the Arrow schema that fresh and stored spans share, ids, the text form of attribute values, and JSON strings.
 //!
 //! Knows Arrow and nothing of protocols, files or SQL.
 
 mod attributes;
 mod ids;
+mod json;
 pub mod schema;
 
 pub use attributes::{AttributeType, attribute_types_are_all_strings};
 pub use ids::{SpanId, TraceId};
+pub use json::{push_json_string, push_json_string_with};

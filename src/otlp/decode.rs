@@ -123,6 +123,10 @@ impl<'a> Decoder<'a> {
 
     /// Reads the resource first, wherever it stands, and then its scopes.
     fn resource_spans(&mut self, message: &'a [u8]) -> Result<(), Fault> {
+        // A request can be millions of these.
+        if message.is_empty() {
+            return Ok(());
+        }
         let mut resource: Option<&[u8]> = None;
         let mut schema_url: &[u8] = &[];
         let mut fields = Fields::of(message);

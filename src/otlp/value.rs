@@ -1,14 +1,13 @@
 //! An `AnyValue` becomes text and a type letter, as [`AttributeType`] says.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::limits::{MAX_ATTRIBUTE_VALUE_BYTES, MAX_VALUE_LEVELS};
 use super::wire::{Fields, WireError, WireFault};
-use crate::model::AttributeType;
+use crate::model::{AttributeType, push_json_string};
 
 /// Field numbers of `AnyValue`, `ArrayValue`, `KeyValueList` and `KeyValue`.
 pub(super) mod field {
@@ -320,32 +319,6 @@ impl NestedWriter<'_> {
 
 fn check_level(level: usize, place: &[u8]) -> Result<(), WireError> {
     if level > MAX_VALUE_LEVELS { Err(WireError::at(WireFault::ValuesTooDeep, place)) } else { Ok(()) }
-}
-
-/// Writes a JSON string with its quotes.
-pub(super) fn push_json_string(text: &str, out: &mut String) {
-    out.push('"');
-    let mut plain_from = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..0x20 => "",
-            _ => continue,
-        };
-        out.push_str(&text[plain_from..index]);
-        out.push_str(escape);
-        if escape.is_empty() {
-            // Writing into a String cannot fail.
-            let _ = write!(out, "\\u{byte:04x}");
-        }
-        plain_from = index + 1;
-    }
-    out.push_str(&text[plain_from..]);
-    out.push('"');
 }
 
 #[cfg(test)]

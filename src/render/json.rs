@@ -8,6 +8,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use super::cell::push_json;
 use super::writer::write_failed;
 use crate::error::Result;
+use crate::model::push_json_string_with;
 
 /// Writes rows as objects: one a line, or as the elements of one array.
 pub(super) struct JsonRows {
@@ -63,27 +64,7 @@ impl JsonRows {
     }
 }
 
-/// Appends `text` as a JSON string.
+/// Appends `text` as a JSON string. A terminal does not show DEL, so it is escaped as other control characters are.
 pub(super) fn push_json_string(text: &str, out: &mut String) {
-    out.push('"');
-    let mut from = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..0x20 | 0x7f => "",
-            _ => continue,
-        };
-        out.push_str(&text[from..at]);
-        match escape {
-            "" => out.push_str(&format!("\\u{byte:04x}")),
-            escape => out.push_str(escape),
-        }
-        from = at + 1;
-    }
-    out.push_str(&text[from..]);
-    out.push('"');
+    push_json_string_with(text, out, |byte| (byte == 0x7f).then_some("\\u007f"));
 }

@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("otlp", &["error", "model"]),
     ("store", &["error", "model", "otlp"]),
     ("engine", &["error", "model", "store"]),
-    ("render", &["error"]),
+    ("render", &["error", "model"]),
     ("generate", &["error", "model"]),
     ("ingest", &["error", "model", "otlp", "store"]),
     ("server", &["error", "model", "engine"]),

@@ -9,6 +9,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::numbers::{put_decimal, put_float4, put_float8, put_integer};
 use super::times::{Instant, put_date, put_timestamp};
 use crate::error::{Error, Result};
+use crate::model::push_json_string_with;
 
 /// Writes the value of row `at` as JSON.
 pub(super) fn put_json(out: &mut BytesMut, array: &dyn Array, at: usize) -> Result<()> {
@@ -162,34 +163,9 @@ fn char_of(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
-/// Writes a JSON string; copies the stretches that need no escape. PostgreSQL's `jsonb` refuses an escaped NUL: it is replaced as in text.
+/// Writes a JSON string. PostgreSQL's `jsonb` refuses an escaped NUL: it is replaced as in text.
 fn put_string(out: &mut BytesMut, value: &str) {
-    let bytes = value.as_bytes();
-    out.put_u8(b'"');
-    let mut copied = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' => b'"',
-            b'\\' => b'\\',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0x08 => b'b',
-            0x0c => b'f',
-            0..0x20 => b'u',
-            _ => continue,
-        };
-        out.put_slice(&bytes[copied..at]);
-        out.put_slice(&[b'\\', short]);
-        if *byte == 0 {
-            out.put_slice(b"fffd");
-        } else if short == b'u' {
-            out.put_slice(&[b'0', b'0', char_of(byte >> 4), char_of(byte & 15)]);
-        }
-        copied = at + 1;
-    }
-    out.put_slice(&bytes[copied..]);
-    out.put_u8(b'"');
+    push_json_string_with(value, out, |byte| (byte == 0).then_some("\\ufffd"));
 }
 
 #[cfg(test)]
