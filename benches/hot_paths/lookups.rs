@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spanhouse::engine::{Engine, EngineSettings, Outcome};
 use spanhouse::generate::{Generator, Limit, Parameters};
+use spanhouse::model::SpanBatch;
 use spanhouse::model::schema::{START_NS, TRACE_ID};
 use spanhouse::otlp::decode_export;
 use spanhouse::store::{SnapshotSource, Store, StoreSettings};
@@ -75,6 +76,7 @@ impl Bed {
                     choose(&again, index, number, &mut ids);
                     // The log is never replayed here: any bytes do that no other request has.
                     let payload = Bytes::from(format!("{number} {index}"));
+                    let again = SpanBatch::try_from(&again).expect("a batch");
                     store.append(payload, again).await.expect("kept");
                 }
                 if number % ROUNDS_OF_SEALING == ROUNDS_OF_SEALING - 1 {
@@ -98,7 +100,8 @@ fn generated() -> Vec<RecordBatch> {
         ..Parameters::default()
     };
     let requests = Generator::new(parameters);
-    requests.map(|request| decode_export(&Bytes::from(request.payload)).expect("spans").batch).collect()
+    let decoded = requests.map(|request| decode_export(&Bytes::from(request.payload)).expect("spans"));
+    decoded.map(|decoded| decoded.batch.to_record_batch().expect("expanded")).collect()
 }
 
 /// The same spans in other traces, later.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use datafusion::arrow::array::RecordBatch;
+use spanhouse::model::SpanBatch;
 use spanhouse::otlp::decode_export;
 use spanhouse::store::{Store, StoreSettings};
 use tokio::runtime::Runtime;
@@ -58,7 +58,7 @@ pub fn seal(criterion: &mut Criterion) {
     group.finish();
 }
 
-async fn append_all(store: Arc<Store>, requests: Vec<(bytes::Bytes, RecordBatch)>, senders: usize) -> Duration {
+async fn append_all(store: Arc<Store>, requests: Vec<(bytes::Bytes, SpanBatch)>, senders: usize) -> Duration {
     let begun = Instant::now();
     let share = requests.len().div_ceil(senders).max(1);
     let tasks: Vec<_> = requests
@@ -78,7 +78,7 @@ async fn append_all(store: Arc<Store>, requests: Vec<(bytes::Bytes, RecordBatch)
     begun.elapsed()
 }
 
-fn decoded(number: u64) -> (bytes::Bytes, RecordBatch) {
+fn decoded(number: u64) -> (bytes::Bytes, SpanBatch) {
     let payload = request(number, SPANS_OF_REQUEST);
     let batch = decode_export(&payload).expect("spans").batch;
     (payload, batch)

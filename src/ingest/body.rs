@@ -33,6 +33,9 @@ impl Compression {
     }
 }
 
+/// What the first bytes of a body say about its length; 0 when they say nothing.
+pub(super) type Announced = fn(&[u8]) -> usize;
+
 /// Collects a body of at most `max_bytes` within `timeout`.
 ///
 /// # Errors
@@ -40,6 +43,7 @@ impl Compression {
 pub(super) async fn collect<B>(
     body: B,
     max_bytes: usize,
+    announced: Announced,
     timeout: Duration,
     reservation: &mut Reservation,
 ) -> Result<Bytes>
@@ -51,19 +55,24 @@ where
     if declared > max_bytes as u64 {
         return Err(too_large(max_bytes));
     }
-    match tokio::time::timeout(timeout, collect_frames(body, max_bytes, reservation)).await {
+    match tokio::time::timeout(timeout, collect_frames(body, max_bytes, announced, reservation)).await {
         Ok(collected) => collected,
         Err(_) => Err(Error::bad_input(format!("the body did not arrive within {} s", timeout.as_secs_f32()))),
     }
 }
 
-async fn collect_frames<B>(body: B, max_bytes: usize, reservation: &mut Reservation) -> Result<Bytes>
+async fn collect_frames<B>(
+    body: B,
+    max_bytes: usize,
+    announced: Announced,
+    reservation: &mut Reservation,
+) -> Result<Bytes>
 where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
 {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(max_bytes);
-    let mut collected = BytesMut::with_capacity(expected.min(STEP_BYTES));
+    let mut collected = Collected::default();
     let mut body = pin!(body);
     while let Some(frame) = body.as_mut().frame().await {
         let frame = frame.map_err(|error| Error::bad_input(format!("the body broke off: {error}")))?;
@@ -73,9 +82,41 @@ where
         }
         // What has come counts, and not what was announced: announcing costs a sender nothing.
         reservation.grow(data.len())?;
-        collected.extend_from_slice(&data);
+        collected.push(data, |first| expected.max(announced(first)));
     }
-    Ok(collected.freeze())
+    Ok(collected.finish())
+}
+
+/// The frames of a body. One that is alone stays where it is; the others are copied behind one another.
+#[derive(Debug, Default)]
+struct Collected {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Collected {
+    fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    /// Adds a frame of a body that may have as many bytes as `expected` makes of its first frame.
+    fn push(&mut self, frame: Bytes, expected: impl Fn(&[u8]) -> usize) {
+        if self.len() == 0 {
+            self.first = frame;
+            return;
+        }
+        let first = std::mem::take(&mut self.first);
+        if !first.is_empty() {
+            // What was announced is reserved up to a step only.
+            self.joined.reserve((first.len() + frame.len()).max(expected(&first).min(STEP_BYTES)));
+            self.joined.extend_from_slice(&first);
+        }
+        self.joined.extend_from_slice(&frame);
+    }
+
+    fn finish(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
 }
 
 /// Reads and forgets what is left of a refused body, so that a sender that writes first reads its answer.

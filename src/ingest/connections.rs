@@ -33,6 +33,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 
+/// The largest HTTP/2 frame that a sender may use: most requests fit into one, which is then not copied together.
+const MAX_FRAME_BYTES: u32 = 256 << 10;
+
 /// Requests of one HTTP/2 connection at a time.
 const MAX_STREAMS: u32 = 128;
 
@@ -148,6 +151,7 @@ fn builder(protocol: Protocol) -> Builder<TokioExecutor> {
         .keep_alive_timeout(PING_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES);
     builder

@@ -90,7 +90,7 @@ async fn receive(ingest: &Ingest, body: Incoming, compression: Compression) -> R
     let settings = ingest.settings();
     let mut reservation = ingest.open_reservation();
     let max_bytes = settings.max_request_bytes;
-    let framed = collect(body, max_bytes + PREFIX_BYTES, settings.body_timeout, &mut reservation).await?;
+    let framed = collect(body, max_bytes + PREFIX_BYTES, framed_bytes, settings.body_timeout, &mut reservation).await?;
     let Some((prefix, message)) = framed.split_first_chunk::<PREFIX_BYTES>() else {
         return Err(Error::bad_input("the request holds no gRPC message"));
     };
@@ -111,6 +111,12 @@ async fn receive(ingest: &Ingest, body: Incoming, compression: Compression) -> R
         _ => return Err(Error::bad_input("the gRPC message is flagged as compressed and grpc-encoding names nothing")),
     };
     Ok(Received { body: framed.slice(PREFIX_BYTES..), compression, format: Format::Protobuf, reservation })
+}
+
+/// The length that the prefix of a message says, with the prefix.
+fn framed_bytes(start: &[u8]) -> usize {
+    let Some(([_, length @ ..], _)) = start.split_first_chunk::<PREFIX_BYTES>() else { return 0 };
+    PREFIX_BYTES + u32::from_be_bytes(*length) as usize
 }
 
 fn compression_of(headers: &HeaderMap) -> Option<Compression> {

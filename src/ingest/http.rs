@@ -83,7 +83,7 @@ async fn receive(
     let max_bytes = settings.max_request_bytes;
     let collected = match body.size_hint().lower() > max_bytes as u64 {
         true => Err(too_large(max_bytes)),
-        false => collect(&mut body, max_bytes, settings.body_timeout, &mut reservation).await,
+        false => collect(&mut body, max_bytes, |_| 0, settings.body_timeout, &mut reservation).await,
     };
     match collected {
         Ok(body) => Ok(Received { body, compression, format, reservation }),

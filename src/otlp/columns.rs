@@ -1,31 +1,29 @@
-//! The columns of [`crate::model::schema`], built span by span.
+//! The columns of a [`SpanBatch`], built span by span.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, FixedSizeBinaryArray, Int32Array, Int64Array, NullBufferBuilder, RecordBatch, StringViewBuilder,
-};
+use datafusion::arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, NullBufferBuilder, StringViewBuilder};
 use datafusion::arrow::buffer::Buffer;
 
 use super::attributes::cut_text;
 use super::limits::{MAX_DECODED_BYTES, MAX_NAME_BYTES};
 use super::lists::{EventColumn, LinkColumn};
 use super::maps::{ENTRY_BYTES, EncodedMap, MapColumn, internal};
+use super::rare::{CountColumn, TextColumn};
 use super::span::Span;
 use crate::error::{Error, Kind, Result};
-use crate::model::schema::{UNKNOWN_SERVICE, physical_schema};
-use crate::model::{SpanId, TraceId};
+use crate::model::schema::UNKNOWN_SERVICE;
+use crate::model::{SpanBatch, SpanId, TraceId};
 
 /// Bytes of a block of long texts in columns that mostly repeat or lack them. Arrow's own default of 8 KiB a column would be most
 /// of a small request's batch.
-const TEXT_BLOCK_BYTES: u32 = 1 << 10;
+pub(super) const TEXT_BLOCK_BYTES: u32 = 1 << 10;
 
 /// Bytes of the largest block of span names; a larger one would mostly stand empty at a request's end.
 const MAX_TEXT_BLOCK_BYTES: u32 = 64 << 10;
 
-/// What is reserved for the attributes and the name of a span before they are read; columns grow past it by doubling.
-const EXPECTED_ATTRIBUTES: usize = 3;
+/// What is reserved for the name of a span before it is read; the column grows past it by a block at a time.
 const EXPECTED_NAME_BYTES: usize = 24;
 
 /// What all spans of a scope share.
@@ -63,53 +61,67 @@ pub(super) struct SpanColumns {
     span_id: Vec<u8>,
     parent_span_id: Vec<u8>,
     has_parent: NullBufferBuilder,
-    trace_state: StringViewBuilder,
-    flags: Vec<i32>,
+    trace_state: TextColumn,
+    flags: CountColumn,
     span_name: StringViewBuilder,
-    service_name: StringViewBuilder,
     span_kind: StringViewBuilder,
     status_code: StringViewBuilder,
-    status_message: StringViewBuilder,
-    exception_message: StringViewBuilder,
+    status_message: TextColumn,
+    exception_message: TextColumn,
     attributes: AttributeColumns,
-    resource: AttributeColumns,
-    resource_schema_url: StringViewBuilder,
-    scope_name: StringViewBuilder,
-    scope_version: StringViewBuilder,
-    scope: AttributeColumns,
-    scope_schema_url: StringViewBuilder,
     events: EventColumn,
-    dropped_events: Vec<i32>,
+    dropped_events: CountColumn,
     links: LinkColumn,
-    dropped_links: Vec<i32>,
+    dropped_links: CountColumn,
+    owner_of: Vec<u32>,
+    owners: OwnerColumns,
+}
+
+/// The columns that have a row for each resource with a scope.
+#[derive(Debug, Default)]
+struct OwnerColumns {
+    rows: usize,
+    service_name: TextColumn,
+    resource: AttributeColumns,
+    resource_schema_url: TextColumn,
+    scope_name: TextColumn,
+    scope_version: TextColumn,
+    scope: AttributeColumns,
+    scope_schema_url: TextColumn,
 }
 
 /// The three columns of one set of attributes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct AttributeColumns {
     maps: MapColumn,
-    types: StringViewBuilder,
-    dropped: Vec<i32>,
+    types: TextColumn,
+    dropped: CountColumn,
 }
 
 impl AttributeColumns {
-    fn with_capacity(rows: usize, entries: usize, bytes: usize) -> Self {
-        Self {
-            maps: MapColumn::with_capacity(rows, entries, bytes),
-            types: StringViewBuilder::with_capacity(rows).with_fixed_block_size(TEXT_BLOCK_BYTES),
-            dropped: Vec::with_capacity(rows),
-        }
+    fn append_owner(&mut self, owner: &Owner<'_>) {
+        self.maps.append_encoded(&owner.attributes);
+        self.types.append(owner.attributes.types.as_deref().unwrap_or_default());
+        self.dropped.append(owner.dropped_attributes as i32);
     }
 
-    fn append_owner(&mut self, owner: &Owner<'_>, rows: usize) -> Result<()> {
-        self.maps.append_encoded(&owner.attributes, rows)?;
-        append_text_run(&mut self.types, owner.attributes.types.as_deref(), rows)?;
-        self.dropped.resize(self.dropped.len() + rows, owner.dropped_attributes as i32);
-        Ok(())
+    fn finish(self) -> Result<[Option<ArrayRef>; 3]> {
+        Ok([self.maps.finish()?, self.types.finish(), self.dropped.finish()])
     }
+}
 
-    fn finish(mut self) -> Result<[ArrayRef; 3]> {
-        Ok([self.maps.finish()?, Arc::new(self.types.finish()), int32(self.dropped)])
+impl OwnerColumns {
+    fn append(&mut self, around: &Surroundings<'_, '_>) {
+        let Surroundings { resource, scope } = around;
+        let service = resource.attributes.get("service.name").filter(|name| !name.is_empty());
+        self.service_name.append(cut_text(service.unwrap_or(UNKNOWN_SERVICE), MAX_NAME_BYTES));
+        self.resource.append_owner(resource);
+        self.resource_schema_url.append(resource.schema_url);
+        self.scope_name.append(scope.name);
+        self.scope_version.append(scope.version);
+        self.scope.append_owner(scope);
+        self.scope_schema_url.append(scope.schema_url);
+        self.rows += 1;
     }
 }
 
@@ -117,7 +129,7 @@ impl SpanColumns {
     /// What a row takes in the columns of fixed width: times, ids, counts, and 16 bytes for each of 14 texts.
     const FIXED_ROW_BYTES: usize = 320;
 
-    pub fn with_capacity(rows: usize, bytes: usize) -> Self {
+    pub fn with_capacity(rows: usize) -> Self {
         let view = || StringViewBuilder::with_capacity(rows).with_fixed_block_size(TEXT_BLOCK_BYTES);
         let names_bytes = u32::try_from(rows * EXPECTED_NAME_BYTES).unwrap_or(u32::MAX);
         let names_block_bytes = names_bytes.clamp(TEXT_BLOCK_BYTES, MAX_TEXT_BLOCK_BYTES);
@@ -129,25 +141,20 @@ impl SpanColumns {
             span_id: Vec::with_capacity(rows * SpanId::LEN),
             parent_span_id: Vec::with_capacity(rows * SpanId::LEN),
             has_parent: NullBufferBuilder::new(rows),
-            trace_state: view(),
-            flags: Vec::with_capacity(rows),
+            trace_state: TextColumn::default(),
+            flags: CountColumn::default(),
             span_name: StringViewBuilder::with_capacity(rows).with_fixed_block_size(names_block_bytes),
-            service_name: view(),
             span_kind: view(),
             status_code: view(),
-            status_message: view(),
-            exception_message: view(),
-            attributes: AttributeColumns::with_capacity(rows, rows * EXPECTED_ATTRIBUTES, bytes / 8),
-            resource: AttributeColumns::with_capacity(rows, 0, 0),
-            resource_schema_url: view(),
-            scope_name: view(),
-            scope_version: view(),
-            scope: AttributeColumns::with_capacity(rows, 0, 0),
-            scope_schema_url: view(),
-            events: EventColumn::new(rows),
-            dropped_events: Vec::with_capacity(rows),
-            links: LinkColumn::new(rows),
-            dropped_links: Vec::with_capacity(rows),
+            status_message: TextColumn::default(),
+            exception_message: TextColumn::default(),
+            attributes: AttributeColumns { maps: MapColumn::reused(), ..AttributeColumns::default() },
+            events: EventColumn::default(),
+            dropped_events: CountColumn::default(),
+            links: LinkColumn::default(),
+            dropped_links: CountColumn::default(),
+            owner_of: Vec::with_capacity(rows),
+            owners: OwnerColumns::default(),
         }
     }
 
@@ -165,20 +172,21 @@ impl SpanColumns {
         let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
         self.has_parent.append(has_parent);
         self.parent_span_id.extend_from_slice(if has_parent { span.parent_span_id } else { &[0; SpanId::LEN] });
-        append_text(&mut self.trace_state, span.trace_state);
-        self.flags.push(span.flags as i32);
+        self.trace_state.append(span.trace_state);
+        self.flags.append(span.flags as i32);
         self.span_name.append_value(cut_text(span.name, MAX_NAME_BYTES));
         self.span_kind.append_value(kind_name(span.kind));
         self.status_code.append_value(status_name(span.status_code));
-        append_text(&mut self.status_message, span.status_message);
+        self.status_message.append(span.status_message);
         let exception = span.exception_message();
-        append_text(&mut self.exception_message, exception.unwrap_or(""));
+        self.exception_message.append(exception.unwrap_or_default());
         let text_before = self.attributes.maps.text_bytes();
-        self.attributes.types.append_option(self.attributes.maps.append(&span.attributes.kept, &span.pool));
-        self.attributes.dropped.push(span.dropped_attributes as i32);
+        let types = self.attributes.maps.append(&span.attributes.kept, &span.pool);
+        self.attributes.types.append(types.unwrap_or_default());
+        self.attributes.dropped.append(span.dropped_attributes as i32);
         let list_bytes = self.events.append(span) + self.links.append(span);
-        self.dropped_events.push(span.dropped_events as i32);
-        self.dropped_links.push(span.dropped_links as i32);
+        self.dropped_events.append(span.dropped_events as i32);
+        self.dropped_links.append(span.dropped_links as i32);
         self.grow(
             Self::FIXED_ROW_BYTES
                 + (span.trace_state.len() + span.name.len() + span.status_message.len())
@@ -188,63 +196,54 @@ impl SpanColumns {
         )
     }
 
-    /// Appends resource and scope for the last `rows` spans.
+    /// Appends resource and scope of the last `rows` spans.
     pub fn append_surroundings(&mut self, around: &Surroundings<'_, '_>, rows: usize) -> Result<()> {
-        let Surroundings { resource, scope } = around;
-        // Checked before the columns grow: this is where a small request could become a giant one.
-        self.grow(rows.saturating_mul(resource.row_bytes() + scope.row_bytes()))?;
-        let service = resource.attributes.get("service.name").filter(|name| !name.is_empty());
-        let service = cut_text(service.unwrap_or(UNKNOWN_SERVICE), MAX_NAME_BYTES);
-        append_text_run(&mut self.service_name, Some(service), rows)?;
-        self.resource.append_owner(resource, rows)?;
-        append_text_run(&mut self.resource_schema_url, non_empty(resource.schema_url), rows)?;
-        append_text_run(&mut self.scope_name, non_empty(scope.name), rows)?;
-        append_text_run(&mut self.scope_version, non_empty(scope.version), rows)?;
-        self.scope.append_owner(scope, rows)?;
-        append_text_run(&mut self.scope_schema_url, non_empty(scope.schema_url), rows)
+        // As if each span had its own: this is where a small request could become a giant one when it is read.
+        self.grow(rows.saturating_mul(around.resource.row_bytes() + around.scope.row_bytes()))?;
+        self.owner_of.resize(self.owner_of.len() + rows, self.owners.rows as u32);
+        self.owners.append(around);
+        Ok(())
     }
 
     /// The batch.
-    pub fn finish(mut self) -> Result<RecordBatch> {
-        let trace_id = fixed(TraceId::LEN, self.trace_id, None)?;
-        let span_id = fixed(SpanId::LEN, self.span_id, None)?;
-        let parent_span_id = fixed(SpanId::LEN, self.parent_span_id, Some(self.has_parent))?;
+    pub fn finish(self) -> Result<SpanBatch> {
         let [attributes, attribute_types, dropped_attributes] = self.attributes.finish()?;
-        let [resource, resource_types, dropped_resource] = self.resource.finish()?;
-        let [scope, scope_types, dropped_scope] = self.scope.finish()?;
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from(self.start_ns)),
-            Arc::new(Int64Array::from(self.duration_ns)),
-            trace_id,
-            span_id,
-            parent_span_id,
-            Arc::new(self.trace_state.finish()),
-            int32(self.flags),
-            Arc::new(self.span_name.finish()),
-            Arc::new(self.service_name.finish()),
-            Arc::new(self.span_kind.finish()),
-            Arc::new(self.status_code.finish()),
-            Arc::new(self.status_message.finish()),
-            Arc::new(self.exception_message.finish()),
+        let owners = self.owners;
+        let [resource, resource_types, dropped_resource] = owners.resource.finish()?;
+        let [scope, scope_types, dropped_scope] = owners.scope.finish()?;
+        let columns = vec![
+            Some(Arc::new(Int64Array::from(self.start_ns)) as ArrayRef),
+            Some(Arc::new(Int64Array::from(self.duration_ns)) as ArrayRef),
+            Some(fixed(TraceId::LEN, self.trace_id, None)?),
+            Some(fixed(SpanId::LEN, self.span_id, None)?),
+            Some(fixed(SpanId::LEN, self.parent_span_id, Some(self.has_parent))?),
+            self.trace_state.finish(),
+            self.flags.finish(),
+            Some(texts(self.span_name)),
+            owners.service_name.finish(),
+            Some(texts(self.span_kind)),
+            Some(texts(self.status_code)),
+            self.status_message.finish(),
+            self.exception_message.finish(),
             attributes,
             attribute_types,
             dropped_attributes,
             resource,
             resource_types,
             dropped_resource,
-            Arc::new(self.resource_schema_url.finish()),
-            Arc::new(self.scope_name.finish()),
-            Arc::new(self.scope_version.finish()),
+            owners.resource_schema_url.finish(),
+            owners.scope_name.finish(),
+            owners.scope_version.finish(),
             scope,
             scope_types,
             dropped_scope,
-            Arc::new(self.scope_schema_url.finish()),
+            owners.scope_schema_url.finish(),
             self.events.finish()?,
-            int32(self.dropped_events),
+            self.dropped_events.finish(),
             self.links.finish()?,
-            int32(self.dropped_links),
+            self.dropped_links.finish(),
         ];
-        RecordBatch::try_new(physical_schema(), columns).map_err(internal)
+        SpanBatch::try_new(columns, self.owner_of, owners.rows)
     }
 
     #[inline]
@@ -286,30 +285,8 @@ fn status_name(code: i32) -> Cow<'static, str> {
     })
 }
 
-fn non_empty(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
-}
-
-#[inline]
-fn append_text(column: &mut StringViewBuilder, text: &str) {
-    match text.is_empty() {
-        true => column.append_null(),
-        false => column.append_value(text),
-    }
-}
-
-fn append_text_run(column: &mut StringViewBuilder, text: Option<&str>, rows: usize) -> Result<()> {
-    match text {
-        Some(text) => column.try_append_value_n(text, rows).map_err(internal),
-        None => {
-            (0..rows).for_each(|_| column.append_null());
-            Ok(())
-        }
-    }
-}
-
-fn int32(values: Vec<i32>) -> ArrayRef {
-    Arc::new(Int32Array::from(values))
+fn texts(mut column: StringViewBuilder) -> ArrayRef {
+    Arc::new(column.finish())
 }
 
 /// A column of ids of `len` bytes.

@@ -1,6 +1,4 @@
-//! A protobuf `ExportTraceServiceRequest` becomes one Arrow batch.
-
-use datafusion::arrow::array::RecordBatch;
+//! A protobuf `ExportTraceServiceRequest` becomes one batch of spans.
 
 use super::columns::{Owner, SpanColumns, Surroundings};
 use super::merge::merge_repeated;
@@ -10,12 +8,13 @@ use super::span::Span;
 use super::value::ValueFault;
 use super::wire::{Fields, WireError};
 use crate::error::{Error, Result};
+use crate::model::SpanBatch;
 
 /// What a request holds: the spans that are kept and the account of those that are refused.
 #[derive(Debug, Clone)]
 pub struct Decoded {
-    /// In [`crate::model::schema::physical_schema`], in the request's order.
-    pub batch: RecordBatch,
+    /// In the request's order.
+    pub batch: SpanBatch,
     pub refusals: Refusals,
 }
 
@@ -103,7 +102,7 @@ impl<'a> Decoder<'a> {
     fn decode(payload: &'a [u8]) -> Result<Decoded, Fault> {
         let rows = count_spans(payload)?.min(payload.len() / Self::SMALLEST_SPAN_BYTES);
         let mut decoder = Self {
-            columns: SpanColumns::with_capacity(rows, payload.len()),
+            columns: SpanColumns::with_capacity(rows),
             resource: RawOwner::default(),
             encoded_resource: None,
             scope: RawOwner::default(),
@@ -216,7 +215,7 @@ fn count_spans(payload: &[u8]) -> Result<usize, WireError> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Array, AsArray};
+    use datafusion::arrow::array::{Array, AsArray, RecordBatch};
     use datafusion::arrow::datatypes::Int64Type;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -263,6 +262,10 @@ mod tests {
         decode_export(&request(spans).encode_to_vec()).expect("decodable")
     }
 
+    fn rows(decoded: &Decoded) -> RecordBatch {
+        decoded.batch.to_record_batch().expect("expanded")
+    }
+
     fn string(batch: &RecordBatch, column: &str, row: usize) -> Option<String> {
         let column = batch.column_by_name(column).expect("a column").as_string_view();
         column.is_valid(row).then(|| column.value(row).to_owned())
@@ -280,7 +283,7 @@ mod tests {
     fn an_empty_request_is_an_empty_batch() {
         let decoded = decode_export(&[]).expect("decodable");
         assert_eq!(decoded.batch.num_rows(), 0);
-        assert_eq!(decoded.batch.schema(), schema::physical_schema());
+        assert_eq!(rows(&decoded).schema(), schema::physical_schema());
         assert_eq!(decoded.refusals, Refusals::default());
     }
 
@@ -292,8 +295,9 @@ mod tests {
         span.status = Some(Status { code: 2, message: String::new() });
         let message = text("exception.message", "boom");
         span.events = vec![Event { name: "exception".into(), attributes: vec![message], ..Event::default() }];
-        let Decoded { batch, refusals } = decode(vec![span.clone(), Span { kind: 77, ..span }]);
-        assert_eq!(refusals.rejected_spans, 0);
+        let decoded = decode(vec![span.clone(), Span { kind: 77, ..span }]);
+        let batch = rows(&decoded);
+        assert_eq!(decoded.refusals.rejected_spans, 0);
         assert_eq!(batch.num_rows(), 2);
         let int = |column: &str| batch.column_by_name(column).expect("a column").as_primitive::<Int64Type>().value(0);
         assert_eq!(int(schema::START_NS), 1_700_000_000_000_000_001);
@@ -342,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_parent_of_zeros_is_none() {
-        let batch = decode(vec![Span { parent_span_id: vec![0; 8], ..span() }]).batch;
+        let batch = rows(&decode(vec![Span { parent_span_id: vec![0; 8], ..span() }]));
         assert!(batch.column_by_name(schema::PARENT_SPAN_ID).expect("a column").is_null(0));
     }
 
@@ -377,7 +381,7 @@ mod tests {
         many.attributes = (0..100_000).map(|index| text(&format!("k{index}"), "v")).collect();
         many.events = (0..limits::MAX_EVENTS + 3).map(|_| Event::default()).collect();
         many.name = format!("x{}", "é".repeat(limits::MAX_NAME_BYTES / 2));
-        let batch = decode(vec![large, many]).batch;
+        let batch = rows(&decode(vec![large, many]));
         let count = |column: &str, row: usize| {
             batch
                 .column_by_name(column)
@@ -417,7 +421,7 @@ mod tests {
         push_bytes(1, &part("k", "v"), &mut message);
         let mut bytes = Vec::new();
         push_bytes(1, &message, &mut bytes);
-        let batch = decode_export(&bytes).expect("decodable").batch;
+        let batch = rows(&decode_export(&bytes).expect("decodable"));
         assert_eq!(string(&batch, schema::SERVICE_NAME, 0).as_deref(), Some("late"));
         assert_eq!(map(&batch, schema::RESOURCE_ATTRIBUTES, 0).len(), 2);
     }
@@ -451,7 +455,7 @@ mod tests {
             scope_spans: vec![ScopeSpans { spans: vec![span()], ..ScopeSpans::default() }],
             ..ResourceSpans::default()
         });
-        let batch = decode_export(&rich.encode_to_vec()).expect("decodable").batch;
+        let batch = rows(&decode_export(&rich.encode_to_vec()).expect("decodable"));
         let column = |name: &str| (0..3).map(|row| string(&batch, name, row)).collect::<Vec<_>>();
         let (some, shop) = (|text: &str| Some(text.to_owned()), Some("shop".to_owned()));
         assert_eq!(column(schema::SERVICE_NAME), [shop.clone(), shop, some(schema::UNKNOWN_SERVICE)]);

@@ -13,9 +13,9 @@ use crate::model::schema::{LIST_ELEMENT, event_fields, link_fields};
 use crate::model::{SpanId, TraceId};
 
 /// Builds the column of events.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct EventColumn {
-    ends: Vec<i32>,
+    ends: RowEnds,
     time_ns: Vec<i64>,
     name: StringBuilder,
     attributes: MapColumn,
@@ -26,20 +26,13 @@ pub(super) struct EventColumn {
 impl EventColumn {
     const FIXED_BYTES: usize = 28;
 
-    pub fn new(rows: usize) -> Self {
-        Self {
-            ends: start_of_ends(rows),
-            time_ns: Vec::new(),
-            name: StringBuilder::with_capacity(0, 0),
-            attributes: MapColumn::with_capacity(0, 0, 0),
-            types: StringBuilder::with_capacity(0, 0),
-            dropped: Vec::new(),
-        }
-    }
-
     /// Appends the events of a span; returns what they take.
     #[inline]
     pub fn append(&mut self, span: &Span<'_>) -> usize {
+        if span.events.is_empty() {
+            self.ends.push(self.time_ns.len());
+            return 0;
+        }
         let text_before = self.attributes.text_bytes();
         let mut bytes = 0;
         for event in &span.events {
@@ -51,27 +44,28 @@ impl EventColumn {
             self.dropped.push(event.dropped_attributes as i32);
             bytes += Self::FIXED_BYTES + event.name.len() + attributes.len() * ENTRY_BYTES;
         }
-        self.ends.push(self.time_ns.len() as i32);
+        self.ends.push(self.time_ns.len());
         bytes + self.attributes.text_bytes() - text_before
     }
 
-    /// The column as Arrow has it.
-    pub fn finish(mut self) -> Result<ArrayRef> {
+    /// The column as Arrow has it; `None` when all its lists are empty.
+    pub fn finish(mut self) -> Result<Option<ArrayRef>> {
+        let Some(ends) = self.ends.finish() else { return Ok(None) };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(self.time_ns)),
             Arc::new(self.name.finish()),
-            self.attributes.finish()?,
+            self.attributes.finish_all()?,
             Arc::new(self.types.finish()),
             Arc::new(Int32Array::from(self.dropped)),
         ];
-        list(event_fields(), columns, self.ends)
+        list(event_fields(), columns, &ends)
     }
 }
 
 /// Builds the column of links.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LinkColumn {
-    ends: Vec<i32>,
+    ends: RowEnds,
     trace_id: Vec<u8>,
     span_id: Vec<u8>,
     trace_state: StringBuilder,
@@ -84,22 +78,13 @@ pub(super) struct LinkColumn {
 impl LinkColumn {
     const FIXED_BYTES: usize = 48;
 
-    pub fn new(rows: usize) -> Self {
-        Self {
-            ends: start_of_ends(rows),
-            trace_id: Vec::new(),
-            span_id: Vec::new(),
-            trace_state: StringBuilder::with_capacity(0, 0),
-            flags: Vec::new(),
-            attributes: MapColumn::with_capacity(0, 0, 0),
-            types: StringBuilder::with_capacity(0, 0),
-            dropped: Vec::new(),
-        }
-    }
-
     /// Appends the links of a span; returns what they take.
     #[inline]
     pub fn append(&mut self, span: &Span<'_>) -> usize {
+        if span.links.is_empty() {
+            self.ends.push(self.flags.len());
+            return 0;
+        }
         let text_before = self.attributes.text_bytes();
         let mut bytes = 0;
         for link in &span.links {
@@ -112,33 +97,52 @@ impl LinkColumn {
             self.dropped.push(link.dropped_attributes as i32);
             bytes += Self::FIXED_BYTES + link.trace_state.len() + attributes.len() * ENTRY_BYTES;
         }
-        self.ends.push(self.flags.len() as i32);
+        self.ends.push(self.flags.len());
         bytes + self.attributes.text_bytes() - text_before
     }
 
-    /// The column as Arrow has it.
-    pub fn finish(mut self) -> Result<ArrayRef> {
+    /// The column as Arrow has it; `None` when all its lists are empty.
+    pub fn finish(mut self) -> Result<Option<ArrayRef>> {
+        let Some(ends) = self.ends.finish() else { return Ok(None) };
         let columns: Vec<ArrayRef> = vec![
             fixed(TraceId::LEN, self.trace_id, None)?,
             fixed(SpanId::LEN, self.span_id, None)?,
             Arc::new(self.trace_state.finish()),
             Arc::new(Int32Array::from(self.flags)),
-            self.attributes.finish()?,
+            self.attributes.finish_all()?,
             Arc::new(self.types.finish()),
             Arc::new(Int32Array::from(self.dropped)),
         ];
-        list(link_fields(), columns, self.ends)
+        list(link_fields(), columns, &ends)
     }
 }
 
-fn start_of_ends(rows: usize) -> Vec<i32> {
-    let mut ends = Vec::with_capacity(rows + 1);
-    ends.push(0);
-    ends
+/// Where the list of each row ends; nothing as long as all of them are empty.
+#[derive(Debug, Default)]
+struct RowEnds {
+    rows: usize,
+    ends: Vec<i32>,
 }
 
-fn list(fields: Fields, columns: Vec<ArrayRef>, ends: Vec<i32>) -> Result<ArrayRef> {
+impl RowEnds {
+    /// Ends a row with `elements` in all rows so far.
+    #[inline]
+    fn push(&mut self, elements: usize) {
+        if elements > 0 {
+            self.ends.resize(self.rows, 0);
+            // At most MAX_DECODED_BYTES elements, so 32 bits hold the count.
+            self.ends.push(elements as i32);
+        }
+        self.rows += 1;
+    }
+
+    fn finish(&mut self) -> Option<Vec<i32>> {
+        (!self.ends.is_empty()).then(|| std::mem::take(&mut self.ends))
+    }
+}
+
+fn list(fields: Fields, columns: Vec<ArrayRef>, ends: &[i32]) -> Result<Option<ArrayRef>> {
     let element = Arc::new(Field::new(LIST_ELEMENT, DataType::Struct(fields.clone()), false));
     let elements = StructArray::try_new(fields, columns, None).map_err(internal)?;
-    Ok(Arc::new(ListArray::try_new(element, offsets(ends), Arc::new(elements), None).map_err(internal)?))
+    Ok(Some(Arc::new(ListArray::try_new(element, offsets(ends), Arc::new(elements), None).map_err(internal)?)))
 }

@@ -12,6 +12,7 @@ mod lists;
 mod maps;
 mod merge;
 mod owner;
+mod rare;
 mod refusals;
 #[cfg(test)]
 mod roundtrip;

@@ -90,7 +90,8 @@ fn normalise_value(value: &mut AnyValue) {
 /// Bytes that prost reads come back from our decoder and encoder as prost read them.
 fn check_round_trip(bytes: &[u8], read: &ExportTraceServiceRequest) -> Result<(), TestCaseError> {
     let decoded = decode_export(bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    let encoded = encode_export(&decoded.batch).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let encoded = encode_export(&decoded.batch.to_record_batch().expect("expanded"))
+        .map_err(|error| TestCaseError::fail(error.to_string()))?;
     let again = ExportTraceServiceRequest::decode(&*encoded).map_err(|error| TestCaseError::fail(error.to_string()))?;
     let spans = read.resource_spans.iter().flat_map(|resource| &resource.scope_spans).map(|scope| scope.spans.len());
     prop_assert_eq!(decoded.batch.num_rows() as u64 + decoded.refusals.rejected_spans, spans.sum::<usize>() as u64);
@@ -304,6 +305,7 @@ fn the_slices_of_a_batch_encode_their_own_rows() {
     let scope_spans = vec![ScopeSpans { spans: (1..=4).map(span).collect(), ..ScopeSpans::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     let batch = decode_export(&ExportTraceServiceRequest { resource_spans }.encode_to_vec()).expect("decodable").batch;
+    let batch = batch.to_record_batch().expect("expanded");
     let encoded = encode_export(&batch.slice(2, 1)).expect("encodable");
     let read = ExportTraceServiceRequest::decode(&*encoded).expect("protobuf");
     assert_eq!(read.resource_spans[0].scope_spans[0].spans, [span(3)]);

@@ -1,22 +1,20 @@
-//! Fresh spans: what is in the log and not yet in the table, as Arrow batches in the log's order.
+//! Fresh spans: what is in the log and not yet in the table, as batches in the log's order.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::compute::{concat_batches, max, min};
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::compute::{max, min};
 
 use super::wal::Lsn;
 use crate::error::{Error, Result};
-use crate::model::schema::{START_NS, physical_schema};
+use crate::model::SpanBatch;
 
 /// A batch of fresh spans: one request's, or several neighbours' merged.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub first: Lsn,
     pub last: Lsn,
-    pub batch: RecordBatch,
+    pub batch: SpanBatch,
     /// What the part takes of the budget, in its unit.
     pub charged: u32,
     /// When the oldest of its requests came.
@@ -29,12 +27,9 @@ impl Part {
     /// A part of one request.
     ///
     /// # Errors
-    /// An internal error when the batch has another schema.
-    pub(crate) fn new(lsn: Lsn, batch: RecordBatch, charged: u32, received_unix_ms: i64) -> Result<Self> {
-        let starts = batch
-            .column_by_name(START_NS)
-            .and_then(|column| column.as_primitive_opt::<Int64Type>())
-            .ok_or_else(|| Error::internal("a batch of spans lacks its start times"))?;
+    /// An internal error when the batch has no start times.
+    pub(crate) fn new(lsn: Lsn, batch: SpanBatch, charged: u32, received_unix_ms: i64) -> Result<Self> {
+        let starts = batch.starts()?;
         let (min_start_ns, max_start_ns) = (min(starts).unwrap_or(i64::MAX), max(starts).unwrap_or(i64::MIN));
         Ok(Self { first: lsn, last: lsn, batch, charged, received_unix_ms, min_start_ns, max_start_ns })
     }
@@ -44,8 +39,8 @@ impl Part {
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
             return Err(Error::internal("no parts to merge"));
         };
-        let batch = concat_batches(&physical_schema(), parts.iter().map(|part| &part.batch))
-            .map_err(|error| Error::internal(format!("cannot merge fresh spans: {error}")))?;
+        let batches: Vec<&SpanBatch> = parts.iter().map(|part| &part.batch).collect();
+        let batch = SpanBatch::concat(&batches)?;
         Ok(Self {
             first: first.first,
             last: last.last,

@@ -6,6 +6,7 @@ mod clock;
 mod disk;
 mod failpoint;
 mod fresh;
+mod gather;
 mod lock;
 mod open;
 mod publish;

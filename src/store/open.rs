@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
 use datafusion::object_store::ObjectStore;
 use futures::{StreamExt, stream};
 use tokio::runtime::Runtime;
@@ -28,6 +27,7 @@ use super::table::{DeltaLog, Leftovers, LocalStore, remove_leftovers};
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
 use super::{DataFile, RefusalWatch};
 use crate::error::{Error, Kind, Result};
+use crate::model::SpanBatch;
 
 /// The file that holds the node's id.
 const NODE_FILE: &str = "node";
@@ -36,7 +36,7 @@ const NODE_FILE: &str = "node";
 const WARM_FILES: usize = 2;
 
 /// How a logged payload becomes a batch.
-pub(crate) type Decode = fn(&Bytes) -> Result<RecordBatch>;
+pub(crate) type Decode = fn(&Bytes) -> Result<SpanBatch>;
 
 /// What the store is built from; tests put others in.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Default for Components {
 }
 
 /// Decodes a logged payload as it was decoded when it came.
-pub(crate) fn decode_payload(payload: &Bytes) -> Result<RecordBatch> {
+pub(crate) fn decode_payload(payload: &Bytes) -> Result<SpanBatch> {
     crate::otlp::decode_export(payload).map(|decoded| decoded.batch)
 }
 

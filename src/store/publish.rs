@@ -4,25 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
-use datafusion::arrow::array::RecordBatch;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::failpoint;
 use super::fresh::Part;
 use super::store::{CHARGE_UNIT_BYTES, Shared};
 use super::wal::{Entry, Lsn, Refusal, Sink};
+use crate::model::SpanBatch;
 
 /// What a request carries through the log besides its bytes.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    batch: RecordBatch,
+    batch: SpanBatch,
     charge: OwnedSemaphorePermit,
     done: oneshot::Sender<Result<(), Refusal>>,
 }
 
 impl Attachment {
     pub(crate) fn new(
-        batch: RecordBatch,
+        batch: SpanBatch,
         charge: OwnedSemaphorePermit,
     ) -> (Self, oneshot::Receiver<Result<(), Refusal>>) {
         let (done, outcome) = oneshot::channel();

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate};
-use datafusion::arrow::array::{AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch};
-use datafusion::arrow::compute::interleave_record_batch;
-use datafusion::arrow::datatypes::Int64Type;
 
 use super::disk::Disk;
 use super::fresh::Part;
+use super::gather::{Gatherer, RowAt};
 use super::table::{FileName, WrittenContent, WrittenFile, date_dir, write_data_file};
 use super::wal::Lsn;
 use crate::error::{Error, Result};
-use crate::model::schema::{START_NS, TRACE_ID};
+use crate::model::SpanBatch;
 
 /// What is fresh, as far as the decision to seal needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +45,13 @@ const DAY_NS: i64 = 86_400 * 1_000_000_000;
 /// The most rows of a file: what one reader holds as metadata stays small, and compaction has something to choose from.
 const FILE_ROWS: usize = 2 << 20;
 
-/// The rows that are put in order at a time: what sealing needs of memory beside the fresh spans and the writer's encoded pages.
-const GATHER_ROWS: usize = 16 * 1024;
-
 /// Where a row is, behind the key that rows are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     bucket: i64,
     trace_id: u128,
     start_ns: i64,
-    part: u32,
-    row: u32,
+    at: RowAt,
 }
 
 /// Orders the rows of `parts` trace by trace within time buckets and writes a file or more for each date, synced with its directory.
@@ -68,11 +62,12 @@ pub(crate) fn write_sorted(
     name: &FileName,
 ) -> Result<Vec<WrittenFile>> {
     let rows = sorted_rows(parts)?;
-    let batches: Vec<&RecordBatch> = parts.iter().map(|part| &part.batch).collect();
+    let batches: Vec<&SpanBatch> = parts.iter().map(|part| &part.batch).collect();
+    let gatherer = Gatherer::new(&batches)?;
     let mut files = Vec::new();
     let by_date = rows.chunk_by(|a, b| a.start_ns.div_euclid(DAY_NS) == b.start_ns.div_euclid(DAY_NS));
     for (number, rows) in by_date.flat_map(|of_date| of_date.chunks(FILE_ROWS)).enumerate() {
-        match write_file(disk, table_root, &batches, rows, &FileName { number, ..name.clone() }) {
+        match write_file(disk, table_root, &gatherer, rows, &FileName { number, ..name.clone() }) {
             Ok(file) => files.push(file),
             Err(error) => {
                 remove_files(disk.as_ref(), table_root, &files);
@@ -95,14 +90,17 @@ pub(crate) fn remove_files(disk: &dyn Disk, table_root: &Path, files: &[WrittenF
 fn write_file(
     disk: &Arc<dyn Disk>,
     table_root: &Path,
-    batches: &[&RecordBatch],
+    gatherer: &Gatherer<'_>,
     rows: &[Row],
     name: &FileName,
 ) -> Result<WrittenFile> {
     let date = date_of(rows[0].start_ns)?;
     let dir = date_dir(table_root, disk, &date)?;
     let path: PathBuf = dir.join(name.to_unique_text());
-    let chunks = rows.chunks(GATHER_ROWS).map(|rows| gather(batches, rows));
+    let chunks = rows.chunks(gatherer.most_rows).map(|rows| {
+        let rows: Vec<RowAt> = rows.iter().map(|row| row.at).collect();
+        gatherer.gather(&rows)
+    });
     let written = write_data_file(disk.as_ref(), &path, chunks);
     let WrittenContent { size_bytes, index } = written.inspect_err(|_| {
         // The file is half written and not in the table: what cannot be removed now is removed at the next start.
@@ -121,30 +119,19 @@ fn write_file(
     })
 }
 
-fn gather(batches: &[&RecordBatch], rows: &[Row]) -> Result<RecordBatch> {
-    let indices: Vec<(usize, usize)> = rows.iter().map(|row| (row.part as usize, row.row as usize)).collect();
-    interleave_record_batch(batches, &indices).map_err(|error| Error::internal(format!("cannot order spans: {error}")))
-}
-
 fn sorted_rows(parts: &[Arc<Part>]) -> Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(parts.iter().map(|part| part.batch.num_rows()).sum());
     for (index, part) in parts.iter().enumerate() {
-        let (starts, traces) = keys(&part.batch)?;
+        let (starts, traces) = (part.batch.starts()?, part.batch.trace_ids()?);
         for row in 0..part.batch.num_rows() {
             let start_ns = starts.value(row);
             let trace_id = traces.value(row).try_into().map(u128::from_be_bytes).unwrap_or_default();
             let bucket = start_ns.div_euclid(BUCKET_NS);
-            rows.push(Row { bucket, trace_id, start_ns, part: index as u32, row: row as u32 });
+            rows.push(Row { bucket, trace_id, start_ns, at: RowAt { batch: index as u32, row: row as u32 } });
         }
     }
     rows.sort_unstable();
     Ok(rows)
-}
-
-fn keys(batch: &RecordBatch) -> Result<(&Int64Array, &FixedSizeBinaryArray)> {
-    let starts = batch.column_by_name(START_NS).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    let traces = batch.column_by_name(TRACE_ID).and_then(|column| column.as_fixed_size_binary_opt());
-    starts.zip(traces).ok_or_else(|| Error::internal("a batch of spans lacks its start times or trace ids"))
 }
 
 fn date_of(start_ns: i64) -> Result<String> {

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
 use datafusion::object_store::{ObjectStore, path::Path};
 use url::Url;
 
 use super::trace_index::{FileIndex, FileRun, TraceSet};
 use crate::error::{Error, Result};
+use crate::model::SpanBatch;
 
 /// A sealed Parquet file of the table.
 #[derive(Debug, Clone)]
@@ -48,8 +48,8 @@ pub struct Snapshot {
     /// The Delta table's version; `None` before its first commit.
     pub table_version: Option<u64>,
     pub files: Arc<[DataFile]>,
-    /// Batches in [`crate::model::schema::physical_schema`], none of whose rows is in `files`.
-    pub fresh: Arc<[RecordBatch]>,
+    /// Batches none of whose spans is in `files`.
+    pub fresh: Arc<[SpanBatch]>,
     pub object_store: Arc<dyn ObjectStore>,
     /// The URL under which the engine registers `object_store`.
     pub object_store_url: Url,
@@ -62,7 +62,7 @@ impl Snapshot {
     pub(super) fn new(
         table_version: Option<u64>,
         files: Arc<[DataFile]>,
-        fresh: Arc<[RecordBatch]>,
+        fresh: Arc<[SpanBatch]>,
         object_store: Arc<dyn ObjectStore>,
     ) -> Result<Self> {
         let object_store_url = Url::parse(OBJECT_STORE_URL).map_err(|error| Error::internal(error.to_string()))?;

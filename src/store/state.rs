@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
-use datafusion::arrow::array::RecordBatch;
 
 use super::DataFile;
 use super::fresh::{Part, choose_merge};
 use super::wal::Lsn;
 use crate::error::Result;
+use crate::model::SpanBatch;
 
 /// Everything that a statement can see, at one moment.
 #[derive(Debug, Default)]
@@ -19,12 +19,12 @@ pub(crate) struct State {
     pub parts: Vec<Arc<Part>>,
     /// Parts up to here are being sealed: they are not merged with later ones.
     sealing: Option<Lsn>,
-    batches: OnceLock<Arc<[RecordBatch]>>,
+    batches: OnceLock<Arc<[SpanBatch]>>,
 }
 
 impl State {
     /// The fresh batches, as snapshots share them.
-    pub(crate) fn batches(&self) -> Arc<[RecordBatch]> {
+    pub(crate) fn batches(&self) -> Arc<[SpanBatch]> {
         self.batches.get_or_init(|| self.parts.iter().map(|part| part.batch.clone()).collect()).clone()
     }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
@@ -25,7 +24,7 @@ use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
 use super::{RefusalWatch, Snapshot, SnapshotSource, open};
 use crate::error::{Error, Kind, Result};
-use crate::model::schema::physical_schema;
+use crate::model::SpanBatch;
 
 /// The unit in which memory is charged to the budget: large enough that the budget's count fits a semaphore.
 pub(crate) const CHARGE_UNIT_BYTES: usize = 1024;
@@ -133,8 +132,8 @@ impl Shared {
     }
 
     /// The units that a batch takes of the budget. A batch larger than the whole budget takes all of it.
-    pub(crate) fn charge(&self, batch: &RecordBatch) -> u32 {
-        let units = batch.get_array_memory_size().div_ceil(CHARGE_UNIT_BYTES);
+    pub(crate) fn charge(&self, batch: &SpanBatch) -> u32 {
+        let units = batch.memory_bytes().div_ceil(CHARGE_UNIT_BYTES);
         units.clamp(1, self.budget_units()) as u32
     }
 
@@ -180,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Overloaded`] when memory or disk is full, [`Kind::Closed`] when the store is closed or its log has failed.
-    pub async fn append(&self, payload: Bytes, batch: RecordBatch) -> Result<()> {
+    pub async fn append(&self, payload: Bytes, batch: SpanBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -189,9 +188,6 @@ impl Store {
                 Kind::TooLarge,
                 format!("a request of more than {MAX_PAYLOAD_BYTES} bytes does not fit the log"),
             ));
-        }
-        if batch.schema_ref().fields() != physical_schema().fields() {
-            return Err(Error::internal("a batch of spans has another schema than the table"));
         }
         let hash = RequestHash::of(&payload);
         let received_unix_ms = self.shared.clock.unix_ms();
@@ -236,7 +232,7 @@ impl Store {
     }
 
     /// Takes memory from the budget, waiting a bounded time for it.
-    async fn charge(&self, batch: &RecordBatch) -> Result<OwnedSemaphorePermit> {
+    async fn charge(&self, batch: &SpanBatch) -> Result<OwnedSemaphorePermit> {
         let units = self.shared.charge(batch);
         let budget = self.shared.budget.clone();
         if let Ok(permit) = budget.clone().try_acquire_many_owned(units) {

@@ -18,6 +18,7 @@ use super::disk::{Disk, DiskFile, Entry, OsDisk};
 use super::open::Components;
 use super::{Snapshot, StoreSettings};
 use crate::error::Result;
+use crate::model::SpanBatch;
 use crate::model::schema::{SPAN_ID, START_NS, TRACE_ID, physical_schema};
 
 /// A span of a test: all else about it follows from these.
@@ -49,7 +50,7 @@ pub(crate) fn payload(spans: &[TestSpan]) -> Bytes {
 }
 
 /// The batch of a payload.
-pub(crate) fn decode(payload: &Bytes) -> Result<RecordBatch> {
+pub(crate) fn decode(payload: &Bytes) -> Result<SpanBatch> {
     let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     let spans: Vec<TestSpan> = payload
         .chunks_exact(ENCODED_BYTES)
@@ -57,7 +58,7 @@ pub(crate) fn decode(payload: &Bytes) -> Result<RecordBatch> {
         .collect();
     let columns =
         physical_schema().fields().iter().map(|field| column(field.name(), field.data_type(), &spans)).collect();
-    Ok(RecordBatch::try_new(physical_schema(), columns).expect("a batch"))
+    SpanBatch::try_from(&RecordBatch::try_new(physical_schema(), columns).expect("a batch"))
 }
 
 fn column(name: &str, data_type: &DataType, spans: &[TestSpan]) -> ArrayRef {
@@ -93,7 +94,7 @@ fn empty_lists(data_type: &DataType, len: usize) -> ArrayRef {
 pub(crate) async fn span_ids(snapshot: &Snapshot) -> Vec<u64> {
     let mut ids = Vec::new();
     for batch in snapshot.fresh.iter() {
-        collect_ids(batch, &mut ids);
+        collect_ids(&batch.to_record_batch().expect("expanded"), &mut ids);
     }
     for file in snapshot.files.iter() {
         let bytes =

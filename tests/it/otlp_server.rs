@@ -84,7 +84,8 @@ impl Server {
 
     /// The batches of all spans that are not sealed.
     pub async fn fresh(&self) -> Vec<RecordBatch> {
-        self.store.snapshot().await.expect("a snapshot").fresh.to_vec()
+        let snapshot = self.store.snapshot().await.expect("a snapshot");
+        snapshot.fresh.iter().map(|batch| batch.to_record_batch().expect("expanded")).collect()
     }
 
     /// The number of spans that a new statement sees.

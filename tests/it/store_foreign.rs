@@ -28,7 +28,7 @@ fn deltalake_polars_and_duckdb_count_the_same_spans() {
         let mut expected = Expected::default();
         for payload in requests(&data.join("trainticket.otlp.zst")) {
             let batch = decode_export(&payload).expect("spans").batch;
-            expected.add(&batch);
+            expected.add(&batch.to_record_batch().expect("expanded"));
             store.append(payload, batch).await.expect("kept");
             // Several commits and files, as a server makes them.
             if expected.rows > SPANS / 2 && store.status().sealings == 0 {

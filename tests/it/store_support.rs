@@ -60,7 +60,7 @@ pub async fn span_ids(source: &dyn SnapshotSource) -> Vec<u64> {
     let snapshot: Snapshot = source.snapshot().await.expect("a snapshot");
     let mut ids = Vec::new();
     for batch in snapshot.fresh.iter() {
-        collect_ids(batch, &mut ids);
+        collect_ids(&batch.to_record_batch().expect("expanded"), &mut ids);
     }
     for file in snapshot.files.iter() {
         let got = snapshot.object_store.get_opts(&file.location, Default::default()).await.expect("the file");

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::compute::{max, min};
-use datafusion::arrow::datatypes::Int64Type;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 
+use crate::model::SpanBatch;
 use crate::model::schema::{START_NS, physical_schema};
 use crate::store::DataFile;
 
@@ -17,12 +16,8 @@ pub(super) fn file_statistics(file: &DataFile) -> Arc<Statistics> {
     Arc::new(statistics(rows, bytes, Some((file.min_start_ns, file.max_start_ns))))
 }
 
-pub(super) fn batch_statistics(batch: &RecordBatch) -> Arc<Statistics> {
-    let range =
-        batch.column_by_name(START_NS).and_then(|column| column.as_primitive_opt::<Int64Type>()).and_then(|starts| {
-            let (min, max) = (min(starts)?, max(starts)?);
-            Some((min, max))
-        });
+pub(super) fn batch_statistics(batch: &SpanBatch) -> Arc<Statistics> {
+    let range = batch.starts().ok().and_then(|starts| Some((min(starts)?, max(starts)?)));
     Arc::new(statistics(Precision::Exact(batch.num_rows()), Precision::Absent, range))
 }
 

@@ -40,7 +40,7 @@ impl File {
         let batches = traces.chunks(1000.max(traces.len() / 3)).map(|traces| {
             let spans: Vec<TestSpan> =
                 traces.iter().map(|trace| TestSpan { trace: *trace, span: 1, start_ns: START }).collect();
-            decode(&payload(&spans))
+            decode(&payload(&spans))?.to_record_batch()
         });
         write_data_file(&OsDisk, &path, batches).expect("written");
         Self::read(&path, traces.len()).await
@@ -139,7 +139,7 @@ async fn at_ten_spans_a_trace_the_index_takes_less_than_a_byte_a_span() {
         let spans: Vec<TestSpan> =
             (first..first + 10_000).map(|row| TestSpan { trace: row / 10, span: row, start_ns: START }).collect();
         let batch = decode(&payload(&spans)).expect("a batch");
-        index.push(batch.column_by_name(TRACE_ID).expect("ids").as_fixed_size_binary()).expect("room");
+        index.push(batch.trace_ids().expect("ids")).expect("room");
     }
     let built = index.finish().expect("an index");
     let (bytes, resident) = (built.bytes.len() as f64 / 2e5, built.head.size_bytes() as f64 / 2e5);

@@ -1,0 +1,427 @@
+//! Gathering rows of many batches, in any order, into one: column by column, over plain buffers.
+//!
+//! Arrow's `interleave` does the same for any type. Over some hundred batches of a few hundred rows it spends more on finding
+//! its way and on nested types than on the values, which was the largest part of sealing.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, ListArray, MapArray, NullBufferBuilder, PrimitiveArray,
+    RecordBatch, StringArray, StringViewArray, StringViewBuilder, StructArray, UInt32Array,
+};
+use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Int32Type, Int64Type};
+use datafusion::arrow::error::ArrowError;
+
+use crate::error::{Error, Result};
+use crate::model::schema::physical_schema;
+use crate::model::{SpanBatch, concat_kept, default_column, is_of_owner};
+
+/// The most rows that are gathered at once: what sealing needs of memory beside the fresh spans and the writer's encoded pages.
+pub(crate) const GATHER_ROWS: usize = 16 * 1024;
+
+/// A row of one of several batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RowAt {
+    pub batch: u32,
+    pub row: u32,
+}
+
+/// Gathers rows of the batches that it was made for.
+pub(crate) struct Gatherer<'a> {
+    /// How many rows may be gathered at once.
+    pub(crate) most_rows: usize,
+    columns: Vec<Column>,
+    /// By batch: the number of its first owner among all owners, and the owner of each row.
+    owners: Vec<(u32, &'a [u32])>,
+}
+
+enum Column {
+    /// The same in every row; as many of it as may be gathered.
+    Default(ArrayRef),
+    /// Of the owners of all batches, one behind the other.
+    OfOwner(ArrayRef, Source),
+    OfSpan(Source),
+}
+
+/// A column of all batches; `None` for a batch that has nothing there.
+enum Source {
+    Int32(Vec<Option<ScalarBuffer<i32>>>),
+    Int64(Vec<Option<ScalarBuffer<i64>>>),
+    Bytes(Vec<Option<FixedSizeBinaryArray>>, usize),
+    View(Vec<Option<StringViewArray>>),
+    Text(Vec<Option<StringArray>>),
+    Map(Vec<Option<MapArray>>),
+    /// With the columns of the elements.
+    List(Vec<Option<OffsetBuffer<i32>>>, FieldRef, Vec<Source>),
+}
+
+impl<'a> Gatherer<'a> {
+    pub(crate) fn new(batches: &[&'a SpanBatch]) -> Result<Self> {
+        let most_rows = batches.iter().map(|batch| batch.expandable_rows()).min().unwrap_or(GATHER_ROWS);
+        let most_rows = most_rows.min(GATHER_ROWS);
+        let schema = physical_schema();
+        let fields = schema.fields().iter().enumerate();
+        let columns = fields.map(|(place, field)| Column::of(batches, place, field, most_rows));
+        let columns = columns.collect::<Result<_>>()?;
+        let mut first = 0;
+        let owners = batches.iter().map(|batch| {
+            let before = first;
+            first += batch.owners() as u32;
+            (before, batch.owner_of())
+        });
+        Ok(Self { most_rows, columns, owners: owners.collect() })
+    }
+
+    /// The rows, at most `most_rows`, in [`physical_schema`].
+    pub(crate) fn gather(&self, rows: &[RowAt]) -> Result<RecordBatch> {
+        let owner = |at: &RowAt| {
+            let (first, owner_of) = self.owners[at.batch as usize];
+            RowAt { batch: 0, row: first + owner_of[at.row as usize] }
+        };
+        let owners: Vec<RowAt> = rows.iter().map(owner).collect();
+        let owner_numbers = UInt32Array::from_iter_values(owners.iter().map(|at| at.row));
+        let columns = self.columns.iter().map(|column| match column {
+            Column::Default(column) => Ok(column.slice(0, rows.len())),
+            Column::OfOwner(_, source @ Source::Map(_)) => source.gather(&owners),
+            Column::OfOwner(column, _) => take(column, &owner_numbers, None).map_err(internal),
+            Column::OfSpan(source) => source.gather(rows),
+        });
+        RecordBatch::try_new(physical_schema(), columns.collect::<Result<_>>()?).map_err(internal)
+    }
+}
+
+impl Column {
+    fn of(batches: &[&SpanBatch], place: usize, field: &Field, most_rows: usize) -> Result<Self> {
+        let kept: Vec<Option<ArrayRef>> = batches.iter().map(|batch| batch.kept(place).cloned()).collect();
+        if kept.iter().all(Option::is_none) {
+            let rows = if batches.iter().any(|batch| batch.num_rows() > 0) { most_rows } else { 0 };
+            return Ok(Self::Default(default_column(field, rows)?));
+        }
+        if !is_of_owner(place) {
+            return Ok(Self::OfSpan(Source::of(&kept, field.data_type())?));
+        }
+        let owners = concat_kept(batches, place)?.ok_or_else(|| Error::internal("owners without a column"))?;
+        let source = Source::of(&[Some(owners.clone())], field.data_type())?;
+        Ok(Self::OfOwner(owners, source))
+    }
+}
+
+impl Source {
+    fn of(columns: &[Option<ArrayRef>], data_type: &DataType) -> Result<Self> {
+        fn each<T>(columns: &[Option<ArrayRef>], of: impl Fn(&ArrayRef) -> T) -> Vec<Option<T>> {
+            columns.iter().map(|column| column.as_ref().map(&of)).collect()
+        }
+        Ok(match data_type {
+            DataType::Int32 => Self::Int32(each(columns, |column| column.as_primitive::<Int32Type>().values().clone())),
+            DataType::Int64 => Self::Int64(each(columns, |column| column.as_primitive::<Int64Type>().values().clone())),
+            DataType::FixedSizeBinary(len) => {
+                Self::Bytes(each(columns, |column| column.as_fixed_size_binary().clone()), *len as usize)
+            }
+            DataType::Utf8View => Self::View(each(columns, |column| column.as_string_view().clone())),
+            DataType::Utf8 => Self::Text(each(columns, |column| column.as_string().clone())),
+            DataType::Map(..) => Self::Map(each(columns, |column| column.as_map().clone())),
+            DataType::List(element) => {
+                let DataType::Struct(fields) = element.data_type() else {
+                    return Err(Error::internal("the elements of a list of spans are no structs"));
+                };
+                let parts = fields.iter().enumerate().map(|(part, field)| {
+                    let part =
+                        each(columns, |column| column.as_list::<i32>().values().as_struct().column(part).clone());
+                    Self::of(&part, field.data_type())
+                });
+                let parts = parts.collect::<Result<_>>()?;
+                let ends = each(columns, |column| column.as_list::<i32>().offsets().clone());
+                Self::List(ends, element.clone(), parts)
+            }
+            other => return Err(Error::internal(format!("cannot gather a column of type {other}"))),
+        })
+    }
+
+    fn gather(&self, rows: &[RowAt]) -> Result<ArrayRef> {
+        match self {
+            Self::Int32(columns) => Ok(gather_numbers::<Int32Type>(columns, rows)),
+            Self::Int64(columns) => Ok(gather_numbers::<Int64Type>(columns, rows)),
+            Self::Bytes(columns, len) => gather_bytes(columns, *len, rows),
+            Self::View(columns) => Ok(gather_views(columns, rows)),
+            Self::Text(columns) => gather_texts(columns, rows),
+            Self::Map(columns) => gather_maps(columns, rows),
+            Self::List(columns, element, parts) => gather_lists(columns, element, parts, rows),
+        }
+    }
+}
+
+fn gather_numbers<T: ArrowPrimitiveType>(columns: &[Option<ScalarBuffer<T::Native>>], rows: &[RowAt]) -> ArrayRef {
+    let columns: Vec<Option<&[T::Native]>> = columns.iter().map(|column| column.as_deref()).collect();
+    let value = |at: &RowAt| columns[at.batch as usize].map_or_else(Default::default, |column| column[at.row as usize]);
+    Arc::new(PrimitiveArray::<T>::from_iter_values(rows.iter().map(value)))
+}
+
+fn gather_bytes(columns: &[Option<FixedSizeBinaryArray>], len: usize, rows: &[RowAt]) -> Result<ArrayRef> {
+    let mut bytes = Vec::with_capacity(rows.len() * len);
+    let mut valid = NullBufferBuilder::new(rows.len());
+    for at in rows {
+        match &columns[at.batch as usize] {
+            Some(column) => {
+                bytes.extend_from_slice(column.value(at.row as usize));
+                valid.append(column.is_valid(at.row as usize));
+            }
+            None => {
+                bytes.resize(bytes.len() + len, 0);
+                valid.append_null();
+            }
+        }
+    }
+    let column = FixedSizeBinaryArray::try_new(len as i32, Buffer::from_vec(bytes), valid.finish());
+    Ok(Arc::new(column.map_err(internal)?))
+}
+
+fn gather_views(columns: &[Option<StringViewArray>], rows: &[RowAt]) -> ArrayRef {
+    /// The bytes of a block of texts that do not fit into their views.
+    const BLOCK_BYTES: u32 = 256 << 10;
+    let mut texts = StringViewBuilder::with_capacity(rows.len()).with_fixed_block_size(BLOCK_BYTES);
+    for at in rows {
+        let row = at.row as usize;
+        match columns[at.batch as usize].as_ref().filter(|column| column.is_valid(row)) {
+            Some(column) => texts.append_value(column.value(row)),
+            None => texts.append_null(),
+        }
+    }
+    Arc::new(texts.finish())
+}
+
+/// Texts that are being gathered.
+struct Texts {
+    bytes: Vec<u8>,
+    offsets: Vec<i32>,
+    /// Which of them are there; `None` as long as all are.
+    valid: Option<NullBufferBuilder>,
+}
+
+impl Texts {
+    fn with_capacity(texts: usize) -> Self {
+        let mut offsets = Vec::with_capacity(texts + 1);
+        offsets.push(0);
+        Self { bytes: Vec::new(), offsets, valid: None }
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Copies the texts from `start` to `end`, which lie one behind the other.
+    #[inline]
+    fn extend(&mut self, from: &StringArray, start: usize, end: usize) -> Result<()> {
+        let ends = from.value_offsets();
+        let (first, last) = (ends[start], ends[end]);
+        if self.bytes.len() + (last - first) as usize > i32::MAX as usize {
+            return Err(Error::internal("the texts of some thousand spans take more than 2 GiB"));
+        }
+        match (from.nulls().filter(|nulls| nulls.null_count() > 0), &mut self.valid) {
+            (None, None) => {}
+            (None, Some(valid)) => valid.append_n_non_nulls(end - start),
+            (Some(nulls), _) => (start..end).for_each(|place| self.valid().append(nulls.is_valid(place))),
+        }
+        let shift = self.bytes.len() as i32 - first;
+        self.offsets.extend(ends[start + 1..=end].iter().map(|text_end| text_end + shift));
+        self.bytes.extend_from_slice(&from.value_data()[first as usize..last as usize]);
+        Ok(())
+    }
+
+    fn push_null(&mut self) {
+        self.valid().append_null();
+        self.offsets.push(self.bytes.len() as i32);
+    }
+
+    fn valid(&mut self) -> &mut NullBufferBuilder {
+        let texts = self.len();
+        self.valid.get_or_insert_with(|| {
+            let mut valid = NullBufferBuilder::new(texts);
+            valid.append_n_non_nulls(texts);
+            valid
+        })
+    }
+
+    fn finish(self) -> Result<ArrayRef> {
+        let nulls = self.valid.and_then(|mut valid| valid.finish());
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        let texts = StringArray::try_new(offsets, Buffer::from_vec(self.bytes), nulls);
+        Ok(Arc::new(texts.map_err(internal)?))
+    }
+}
+
+fn gather_texts(columns: &[Option<StringArray>], rows: &[RowAt]) -> Result<ArrayRef> {
+    let mut texts = Texts::with_capacity(rows.len());
+    for at in rows {
+        match &columns[at.batch as usize] {
+            Some(column) => texts.extend(column, at.row as usize, at.row as usize + 1)?,
+            None => texts.push_null(),
+        }
+    }
+    texts.finish()
+}
+
+fn gather_maps(columns: &[Option<MapArray>], rows: &[RowAt]) -> Result<ArrayRef> {
+    const EXPECTED_ENTRIES: usize = 4;
+    let Some(kept) = columns.iter().flatten().next() else {
+        return Err(Error::internal("a column of maps that no batch has"));
+    };
+    let DataType::Map(field, sorted) = kept.data_type() else {
+        return Err(Error::internal("the type of a map is no map"));
+    };
+    let mut offsets: Vec<i32> = Vec::with_capacity(rows.len() + 1);
+    offsets.push(0);
+    let mut keys = Texts::with_capacity(rows.len() * EXPECTED_ENTRIES);
+    let mut values = Texts::with_capacity(rows.len() * EXPECTED_ENTRIES);
+    let texts = |map: &MapArray| (map.keys().as_string::<i32>().clone(), map.values().as_string::<i32>().clone());
+    let parts: Vec<_> = columns.iter().map(|map| map.as_ref().map(|map| (map.value_offsets(), texts(map)))).collect();
+    for at in rows {
+        if let Some((rows, (from_keys, from_values))) = &parts[at.batch as usize] {
+            let (start, end) = (rows[at.row as usize] as usize, rows[at.row as usize + 1] as usize);
+            keys.extend(from_keys, start, end)?;
+            values.extend(from_values, start, end)?;
+        }
+        offsets.push(keys.len() as i32);
+    }
+    let fields = kept.entries().fields().clone();
+    let entries = StructArray::try_new(fields, vec![keys.finish()?, values.finish()?], None).map_err(internal)?;
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    Ok(Arc::new(MapArray::try_new(field.clone(), offsets, entries, None, *sorted).map_err(internal)?))
+}
+
+/// The elements of the rows are rows themselves.
+fn gather_lists(
+    columns: &[Option<OffsetBuffer<i32>>],
+    element: &FieldRef,
+    parts: &[Source],
+    rows: &[RowAt],
+) -> Result<ArrayRef> {
+    let mut elements = Vec::new();
+    let mut offsets: Vec<i32> = Vec::with_capacity(rows.len() + 1);
+    offsets.push(0);
+    for at in rows {
+        if let Some(ends) = &columns[at.batch as usize] {
+            let (start, end) = (ends[at.row as usize] as u32, ends[at.row as usize + 1] as u32);
+            elements.extend((start..end).map(|row| RowAt { batch: at.batch, row }));
+        }
+        offsets.push(elements.len() as i32);
+    }
+    let DataType::Struct(fields) = element.data_type() else {
+        return Err(Error::internal("the elements of a list of spans are no structs"));
+    };
+    let parts = parts.iter().map(|part| part.gather(&elements)).collect::<Result<Vec<_>>>()?;
+    let elements = StructArray::try_new(fields.clone(), parts, None).map_err(internal)?;
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    Ok(Arc::new(ListArray::try_new(element.clone(), offsets, Arc::new(elements), None).map_err(internal)?))
+}
+
+fn internal(error: ArrowError) -> Error {
+    Error::internal(format!("cannot order spans: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::compute::interleave_record_batch;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+    use prost::Message;
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::otlp::decode_export;
+
+    fn attribute(key: &str, value: Option<Value>) -> KeyValue {
+        KeyValue { key: key.into(), value: Some(AnyValue { value }), key_strindex: 0 }
+    }
+
+    fn span(random: &mut ChaCha8Rng) -> Span {
+        let attributes = |random: &mut ChaCha8Rng| {
+            let value = |random: &mut ChaCha8Rng| match random.random_range(0..4) {
+                0 => None,
+                1 => Some(Value::IntValue(random.random())),
+                _ => Some(Value::StringValue("x".repeat(random.random_range(0..30)))),
+            };
+            (0..random.random_range(0..4)).map(|key| attribute(&format!("key {key}"), value(random))).collect()
+        };
+        let is_rich = random.random_bool(0.5);
+        let id =
+            |len: usize, random: &mut ChaCha8Rng| (0..len).map(|_| random.random_range(1..=255)).collect::<Vec<u8>>();
+        Span {
+            trace_id: id(16, random),
+            span_id: id(8, random),
+            parent_span_id: if is_rich { id(8, random) } else { Vec::new() },
+            name: "n".repeat(random.random_range(0..30)),
+            start_time_unix_nano: random.random_range(1..1_000_000),
+            end_time_unix_nano: 2_000_000,
+            trace_state: if is_rich { "state=of a trace".into() } else { String::new() },
+            flags: u32::from(is_rich),
+            attributes: attributes(random),
+            events: vec![
+                Event { name: "e".into(), attributes: attributes(random), ..Event::default() };
+                usize::from(is_rich)
+            ],
+            links: vec![
+                Link { trace_id: id(16, random), span_id: id(8, random), ..Link::default() };
+                usize::from(is_rich)
+            ],
+            status: Some(Status { code: random.random_range(0..3), message: "m".repeat(usize::from(is_rich)) }),
+            ..Span::default()
+        }
+    }
+
+    fn batch(number: usize, random: &mut ChaCha8Rng) -> SpanBatch {
+        // Every other batch is poor: whole columns of it are not kept.
+        let poor = |span: Span| Span {
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+            start_time_unix_nano: 1,
+            end_time_unix_nano: 2,
+            ..Span::default()
+        };
+        let resource_spans = (0..random.random_range(1..4)).map(|resource| {
+            let spans = (0..random.random_range(1..6)).map(|_| span(random));
+            let spans = spans.map(|span| if number % 2 == 0 { span } else { poor(span) }).collect();
+            let name = Some(Value::StringValue(format!("service {number} {resource}")));
+            let attributes = vec![attribute("service.name", name), attribute("empty", None)];
+            let resource = Resource { attributes: attributes[..number % 3].to_vec(), ..Resource::default() };
+            ResourceSpans {
+                resource: Some(resource),
+                scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+                ..ResourceSpans::default()
+            }
+        });
+        let request = ExportTraceServiceRequest { resource_spans: resource_spans.collect() };
+        decode_export(&request.encode_to_vec()).expect("decodable").batch
+    }
+
+    #[test]
+    fn gathered_rows_are_those_that_arrow_interleaves() {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        for batches in [1, 2, 7] {
+            let batches: Vec<SpanBatch> = (0..batches).map(|number| batch(number, &mut random)).collect();
+            let expanded: Vec<RecordBatch> =
+                batches.iter().map(|batch| batch.to_record_batch().expect("expanded")).collect();
+            let mut rows: Vec<(usize, usize)> = expanded
+                .iter()
+                .enumerate()
+                .flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
+                .collect();
+            rows.shuffle(&mut random);
+            let gatherer = Gatherer::new(&batches.iter().collect::<Vec<_>>()).expect("a gatherer");
+            for rows in [&rows[..], &rows[..1], &rows[..0]] {
+                let at = rows.iter().map(|(batch, row)| RowAt { batch: *batch as u32, row: *row as u32 });
+                let gathered = gatherer.gather(&at.collect::<Vec<_>>()).expect("gathered");
+                let interleaved =
+                    interleave_record_batch(&expanded.iter().collect::<Vec<_>>(), rows).expect("interleaved");
+                assert_eq!(gathered, interleaved);
+            }
+        }
+    }
+}
