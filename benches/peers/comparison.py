@@ -42,7 +42,7 @@ def _compare(name: str, options: argparse.Namespace) -> list[str]:
             results.append(measure.warm(question, workers, options.rounds))
         peaks = {engine: worker.peak_bytes() for engine, worker in workers.items()}
     text = [f"## {data.name}: {data.spans:,} spans\n"]
-    text.append(report.environment(options.threads, (one.version for one in loaded.values())) + "\n")
+    text.append(report.environment(options.threads, (one.version for one in loaded.values()), data.parameters) + "\n")
     text.append(report.loads(loaded, data.spans, peaks))
     warm = {result.question.name: result.timings for result in results}
     text += ["### Warm: least (median) ms\n", report.times(warm, results, cpu=True)]
@@ -63,16 +63,15 @@ def _growth(options: argparse.Namespace) -> list[str]:
     """The questions about one hour, asked of a table and of one that is ten times larger."""
     small, large = (_prepared(name, options) for name in GROWTH_SETS)
     with ExitStack() as stack:
-        workers = []
         for data in (small, large):
             _loaded("spanhouse", data, options)
-            workers.append(_worker("spanhouse", data, options, stack))
+        once, ten_times = (_worker("spanhouse", data, options, stack) for data in (small, large))
         rows = []
         # The parameters are the small set's: its hour is in the large one as well.
         for question in questions.read(small.parameters):
             if question.of_an_hour:
                 _say(f"growth: {question.title}")
-                rows.append((question.title, *measure.growth(question, *workers, options.rounds)))
+                rows.append((question.title, *measure.growth(question, once, ten_times, options.rounds)))
     return [f"## One hour of {small.spans:,} and of {large.spans:,} spans: least (median) ms\n", report.growth(rows)]
 
 

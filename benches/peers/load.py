@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import json
 import multiprocessing
-import os
 import resource
 import shutil
 import subprocess
@@ -40,7 +39,7 @@ class Source:
 
 
 def load(engine: str, source: Source, folder: Path, *, again: bool) -> Loaded:
-    """Loads, unless the folder holds a finished load of the same version already."""
+    """Loads, unless the folder holds what the same version has loaded already."""
     note = folder.with_name(folder.name + ".json")
     version = VERSIONS[engine](source)
     if note.exists() and not again:
@@ -66,12 +65,11 @@ def load_spanhouse(source: Source, folder: Path) -> tuple[float, int, int]:
     sent = subprocess.run([source.binary, "import", "--to", endpoint, source.requests], capture_output=True, text=True)
     if sent.returncode != 0:
         raise RuntimeError(f"import failed: {sent.stdout}{sent.stderr}")
-    server.stop()
+    peak_bytes = server.stop()
     seconds = time.monotonic() - started
-    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     server = Server(folder, source.binary, source.threads)
     seconds += _wait_for_rest(folder / "table")
-    server.stop()
+    peak_bytes = max(peak_bytes, server.stop())
     return seconds, sum(Path(file).stat().st_size for file in _live_files(folder / "table")), peak_bytes
 
 
@@ -101,9 +99,9 @@ def load_duckdb(source: Source, folder: Path) -> tuple[float, int, int]:
     file = folder / "spans.duckdb"
     connection = duckdb.connect(file, config={"threads": source.threads})
     seconds = _run_all(connection.execute, "duckdb", source.staging)
-    block_size, used_blocks = connection.execute("SELECT block_size, used_blocks FROM pragma_database_size()").fetchone()
+    ((data_bytes,),) = connection.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchall()
     connection.close()
-    return seconds, block_size * used_blocks, _own_peak_bytes()
+    return seconds, data_bytes, _own_peak_bytes()
 
 
 def load_clickhouse(source: Source, folder: Path) -> tuple[float, int, int]:
@@ -131,10 +129,10 @@ def _own_peak_bytes() -> int:
 
 
 def _binary_version(source: Source) -> str:
-    """A build is told from another by its size and time, as builds of one version differ."""
+    """A build is told from another by its bytes, as builds of one version differ."""
     text = subprocess.run([source.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    status = os.stat(source.binary)
-    return f"{text} ({status.st_size}, {status.st_mtime_ns})"
+    with open(source.binary, "rb") as file:
+        return f"{text}, build {hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
 
 
 def _duckdb_version(_source: Source) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,7 +16,7 @@ DAY_NS = 86_400 * 10**9
 def read_requests(path: Path) -> Iterator[bytes]:
     """Yields the requests of a zstd stream, undecoded."""
     with open(path, "rb") as file:
-        stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file), 1 << 20)
+        stream: BinaryIO = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file), 1 << 20)  # type: ignore[assignment]
         while (length := _varint(stream)) is not None:
             yield stream.read(length)
 
@@ -73,7 +74,7 @@ def _masked(value: bytes, mask: int) -> bytes:
     return (int.from_bytes(value) ^ mask).to_bytes(len(value))
 
 
-def _varint(stream: io.BufferedReader) -> int | None:
+def _varint(stream: BinaryIO) -> int | None:
     value = shift = 0
     while byte := stream.read(1):
         value |= (byte[0] & 0x7F) << shift

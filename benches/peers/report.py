@@ -9,8 +9,9 @@ from measure import Result, Timing
 OURS = "spanhouse"
 
 
-def environment(threads: int, versions: Iterable[str]) -> str:
-    return f"{threads} threads each. " + "; ".join(versions) + "."
+def environment(threads: int, versions: Iterable[str], parameters: Mapping[str, str]) -> str:
+    asked = ", ".join(f"{name} `{value}`" for name, value in parameters.items())
+    return f"{threads} threads each. {'; '.join(versions)}.\n\nAsked about: {asked}."
 
 
 def loads(loaded: Mapping[str, Loaded], spans: int, peaks: Mapping[str, int]) -> str:
@@ -60,17 +61,19 @@ def times(timings: Mapping[str, Mapping[str, Timing]], results: Iterable[Result]
 
 
 def misses(timings: Mapping[str, Mapping[str, Timing]], results: Iterable[Result]) -> str:
-    """The questions that a peer answers sooner, the worst first."""
+    """The questions that a peer answers sooner, or alone, the worst first."""
     rows = []
     for result in results:
         of_question = timings[result.question.name]
+        best = _best_peer(of_question, "wall_ms")
         ratio = _ratio(of_question, "wall_ms")
-        if ratio is not None and ratio > 1:
-            best = _best_peer(of_question, "wall_ms")
-            ours, theirs = of_question[OURS].best_ms, of_question[best].best_ms
-            rows.append((ratio, (result.question.title, f"{ours:.1f}", f"{theirs:.1f}", f"{ratio:.2f}", best)))
+        if best is None or (ratio is not None and ratio <= 1):
+            continue
+        ours = "failed" if ratio is None else f"{of_question[OURS].best_ms:.1f}"
+        cells = (result.question.title, ours, f"{of_question[best].best_ms:.1f}", _shown(ratio), best, _shown(_ratio(of_question, "cpu_ms")))
+        rows.append((math.inf if ratio is None else ratio, cells))
     rows.sort(reverse=True)
-    return _table(("question", "our ms", "best peer's ms", "ratio", "peer"), [row for _, row in rows])
+    return _table(("question", "our ms", "best peer's ms", "ratio", "peer", "ratio of CPU time"), [row for _, row in rows])
 
 
 def disagreements(results: Iterable[Result]) -> str:

@@ -63,7 +63,7 @@ def inside_environment(cache: Path) -> None:
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements], check=True)
         finished.touch()
-    os.execv(python, [python, *sys.argv])
+    os.execv(python, [str(python), *sys.argv])
 
 
 if __name__ == "__main__":

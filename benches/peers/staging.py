@@ -70,7 +70,8 @@ def _stage_file(folder: Path, number: int, requests: Iterable[bytes]) -> int:
 
 
 def _table(request: ExportTraceServiceRequest) -> pa.Table:
-    rows, resources, counts = [], [], []
+    rows: list[tuple[Any, ...]] = []
+    resources, counts = [], []
     for resource_spans in request.resource_spans:
         resource = _pairs(resource_spans.resource.attributes)
         service = dict(resource).get("service.name", "unknown_service")
@@ -85,7 +86,7 @@ def _table(request: ExportTraceServiceRequest) -> pa.Table:
     indices = pa.array([number for number, count in enumerate(counts) for _ in range(count)], pa.int32())
     columns["resource_attributes"] = pa.array(resources, MAP).take(indices)
     arrays = [columns.get(field.name, []) for field in SCHEMA]
-    return pa.table([a if isinstance(a, pa.Array) else pa.array(a, f.type) for a, f in zip(arrays, SCHEMA)], schema=SCHEMA)
+    return pa.table([a if isinstance(a, pa.Array) else pa.array(a, f.type) for a, f in zip(arrays, SCHEMA, strict=True)], schema=SCHEMA)
 
 
 def _row(span: Span, service: str, scope_name: str, scope_version: str) -> tuple[Any, ...]:

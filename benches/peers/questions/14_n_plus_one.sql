@@ -1,4 +1,4 @@
--- title: N+1 suspects: the same call ten times under one parent
+-- title: N+1 suspects: the same call many times under one parent
 -- engine: spanhouse
 SELECT service_name, span_name, count(*) AS parents, max(calls) AS most_calls, sum(total_ns) AS total_ns
 FROM (
@@ -6,7 +6,7 @@ FROM (
     FROM spans
     WHERE span_kind = 'CLIENT' AND parent_span_id IS NOT NULL
     GROUP BY trace_id, parent_span_id, service_name, span_name
-    HAVING count(*) >= 10
+    HAVING count(*) >= {repeats}
 ) AS repeated
 GROUP BY service_name, span_name
 ORDER BY total_ns DESC
@@ -19,7 +19,7 @@ FROM (
     FROM spans
     WHERE span_kind = 'CLIENT' AND parent_span_id IS NOT NULL
     GROUP BY trace_id, parent_span_id, service_name, span_name
-    HAVING count(*) >= 10
+    HAVING count(*) >= {repeats}
 ) AS repeated
 GROUP BY service_name, span_name
 ORDER BY total_ns DESC
@@ -33,7 +33,7 @@ FROM (
     FROM otel_traces
     WHERE SpanKind = 'Client' AND ParentSpanId != ''
     GROUP BY TraceId, ParentSpanId, ServiceName, SpanName
-    HAVING calls >= 10
+    HAVING calls >= {repeats}
 )
 GROUP BY service_name, span_name
 ORDER BY total_ns DESC
