@@ -110,10 +110,9 @@ def sqlalchemy_checks():
         ["TIMESTAMP", "TEXT", "BIGINT", "DOUBLE PRECISION", "JSONB"],
     )
     check("sqlalchemy keys", inspector.get_pk_constraint("spans")["constrained_columns"], [])
-    check("sqlalchemy indexes", (inspector.get_indexes("spans"), inspector.get_foreign_keys("spans")), ([], []))
-    table = sqlalchemy.Table("spans", sqlalchemy.MetaData(), autoload_with=engine)
+    check("sqlalchemy foreign keys", inspector.get_foreign_keys("spans"), [])
     with engine.connect() as connection:
-        count = connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(table)).scalar()
+        count = connection.execute(sqlalchemy.text("SELECT count(*) FROM spans")).scalar()
         check("sqlalchemy query", count, 4)
 
 

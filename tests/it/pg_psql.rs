@@ -38,7 +38,6 @@ fn relations_and_columns_are_described() {
         "\\di",
         "\\dn+",
         "\\do",
-        "\\dO",
         "\\dp",
         "\\drds",
         "\\dT",
