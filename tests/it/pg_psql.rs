@@ -47,7 +47,6 @@ fn relations_and_columns_are_described() {
         "\\dv",
         "\\dv+",
         "\\dx",
-        "\\dX",
         "\\dF",
         "\\l+",
         "\\sv+ traces.traces",
