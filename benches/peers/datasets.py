@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class DataSet:
     name: str
     requests: Path
     staging: Path
-    # What was made of it stands beside these.
+    # Where it is loaded into.
     folder: Path
     spans: int
     parameters: dict[str, str]
@@ -37,23 +38,37 @@ class DataSet:
 
 def prepare(name: str, data: Path, cache: Path, binary: Path, workers: int) -> DataSet:
     """A set by name: `boutique`, `trainticket`, these several times over (`boutique*5`), or `generated:SPANS`."""
-    kind, copies, generated = _parse(name)
-    folder = cache / name.replace("*", "-times-").replace(":", "-")
-    folder.mkdir(parents=True, exist_ok=True)
-    source = data / f"{kind}.otlp.zst"
-    requests = source if copies == 1 and not generated else folder / "requests.otlp.zst"
+    kind, _, _ = _parse(name)
+    folder = folder_of(name, cache)
+    requests = requests_of(name, data, cache, binary, workers)
     staged, facts_file = folder / "staging", folder / "facts.json"
-    if not requests.exists():
-        if generated:
-            _generate(binary, generated, requests)
-        else:
-            otlp.write_requests(requests, _copies(source, copies, workers))
     if not facts_file.exists() or not staged.exists():
         facts_file.unlink(missing_ok=True)
         spans = staging.stage(requests, staged, workers)
         facts_file.write_text(json.dumps({"spans": spans}))
     spans = json.loads(facts_file.read_text())["spans"]
     return DataSet(name, requests, staged, folder, spans, parameters.find(staged, TOPICS[kind]))
+
+
+def requests_of(name: str, data: Path, cache: Path, binary: Path, workers: int) -> Path:
+    """The set's requests: the file that came, or one in the set's folder."""
+    kind, copies, generated = _parse(name)
+    source = data / f"{kind}.otlp.zst"
+    if copies == 1 and not generated:
+        return source
+    requests = folder_of(name, cache) / "requests.otlp.zst"
+    if not requests.exists():
+        requests.parent.mkdir(parents=True, exist_ok=True)
+        if generated:
+            _generate(binary, generated, requests)
+        else:
+            otlp.write_requests(requests, _copies(source, copies, workers))
+    return requests
+
+
+def folder_of(name: str, cache: Path) -> Path:
+    """Where what is made of a set is kept."""
+    return cache / name.replace("*", "-times-").replace(":", "-")
 
 
 def _parse(name: str) -> tuple[str, int, int | None]:
@@ -72,8 +87,11 @@ def _generate(binary: Path, spans: int, file: Path) -> None:
 
 def _copies(source: Path, copies: int, workers: int) -> Iterator[bytes]:
     """One copy after the other, each later in time than the one before."""
-    days_each = otlp.extent_days(otlp.read_requests(source))
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waves = partial(staging.batched, size=WAVE_REQUESTS)
+        extents = [extent for wave in waves(otlp.read_requests(source)) for extent in pool.map(otlp.extent_ns, wave, chunksize=50)]
+        extent_ns = max(last for _, last in extents) - min(first for first, _ in extents)
+        days_each = -(-extent_ns // otlp.DAY_NS)
         for number in range(copies):
-            for wave in staging.batched(otlp.read_requests(source), WAVE_REQUESTS):
+            for wave in waves(otlp.read_requests(source)):
                 yield from pool.map(otlp.copied, wave, repeat(number), repeat(days_each), chunksize=50)

@@ -36,14 +36,10 @@ def spans_of(request: ExportTraceServiceRequest) -> Iterator[Span]:
             yield from scope_spans.spans
 
 
-def extent_days(requests: Iterable[bytes]) -> int:
-    """The whole days that hold the time from the first start to the last end."""
-    first, last = 2**63, 0
-    for request in requests:
-        for span in spans_of(ExportTraceServiceRequest.FromString(request)):
-            first = min(first, span.start_time_unix_nano)
-            last = max(last, span.end_time_unix_nano)
-    return -(-(last - first) // DAY_NS)
+def extent_ns(request: bytes) -> tuple[int, int]:
+    """The first start and the last end; of an empty request, what is after and before all times."""
+    spans = list(spans_of(ExportTraceServiceRequest.FromString(request)))
+    return min((span.start_time_unix_nano for span in spans), default=2**63), max((span.end_time_unix_nano for span in spans), default=0)
 
 
 def copied(request: bytes, number: int, days_each: int) -> bytes:
