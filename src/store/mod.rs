@@ -3,12 +3,16 @@
 //! Knows files, object stores and Arrow. Knows nothing of listeners or SQL.
 
 mod clock;
+mod compact;
 mod disk;
 mod failpoint;
 mod fresh;
 mod gather;
+mod keeper;
 mod lock;
 mod open;
+mod order;
+mod priority;
 mod publish;
 mod reader;
 mod refusing;
@@ -26,8 +30,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod trace_index;
+mod vacuum;
 mod wal;
 
+pub use keeper::CompactReport;
 pub use lock::holder;
 pub use reader::StoreReader;
 pub(crate) use refusing::RefusalWatch;

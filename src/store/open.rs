@@ -14,8 +14,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore};
 
 use super::clock::{Clock, OsClock};
+use super::compact::PlanLimits;
 use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
+use super::keeper::Keeper;
 use super::lock::DirectoryLock;
 use super::publish::Publisher;
 use super::retries::Retries;
@@ -23,7 +25,7 @@ use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::Visible;
 use super::store::{Counters, Shared, Store, log_dir, table_root};
-use super::table::{DeltaLog, Leftovers, LocalStore, remove_leftovers};
+use super::table::{DeltaLog, Leftovers, LocalStore, TableDir, TableState, Tombstone, remove_leftovers};
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
 use super::{DataFile, RefusalWatch};
 use crate::error::{Error, Kind, Result};
@@ -44,11 +46,17 @@ pub(crate) struct Components {
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
     pub decode: Decode,
+    pub plan_limits: PlanLimits,
 }
 
 impl Default for Components {
     fn default() -> Self {
-        Self { disk: Arc::new(OsDisk), clock: Arc::new(OsClock), decode: decode_payload }
+        Self {
+            disk: Arc::new(OsDisk),
+            clock: Arc::new(OsClock),
+            decode: decode_payload,
+            plan_limits: PlanLimits::default(),
+        }
     }
 }
 
@@ -68,17 +76,18 @@ pub(crate) async fn open(dir: &Path, settings: StoreSettings, components: Compon
 
 fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) -> Result<Arc<Store>> {
     let begun = Instant::now();
-    let Components { disk, clock, decode } = components;
+    let Components { disk, clock, decode, plan_limits } = components;
     let (log_dir, table_root) = (log_dir(dir), table_root(dir));
     for dir in [&log_dir, &table_root] {
         disk.create_dir_all(dir).map_err(|error| Error::io(dir.display(), error))?;
     }
     let lock = DirectoryLock::take(dir)?;
     let node = node_id(disk.as_ref(), dir)?;
-    let runtime = sealer_runtime()?;
+    let runtime = table_runtime("spanhouse-table")?;
     let object_store = LocalStore::new(table_root.clone(), disk.clone())?;
     let table = runtime.block_on(DeltaLog::load(&table_root, Arc::new(object_store.clone()), &node))?;
-    let mark = table.state().mark;
+    let tombstones = runtime.block_on(table.tombstones())?;
+    let state = table.state().clone();
     let shared = Shared {
         dir: dir.to_owned(),
         node,
@@ -86,24 +95,27 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         waiting: Default::default(),
         retries: Retries::new(settings.retry_window),
         settings,
+        clock: clock.clone(),
         disk: disk.clone(),
-        clock,
         visible: Visible::default(),
         segments: Arc::new(SegmentList::default()),
         seal_wanted: Notify::new(),
         object_store,
+        table_dir: TableDir { root: table_root, disk: disk.clone(), clock },
         indexes: table.indexes().clone(),
+        table: tokio::sync::Mutex::new(table),
+        plan_limits,
         counters: Counters::default(),
         refusals: RefusalWatch::new("the memory for fresh spans"),
         lock: Mutex::new(Some(lock)),
     };
     shared.budget.add_permits(shared.budget_units());
-    shared.visible.finish_seal(table.state().version, table.state().files.clone(), mark);
-    let end = replay_log(&shared, mark, decode)?;
+    shared.install(&state);
+    let end = replay_log(&shared, state.mark, decode)?;
     // Only now: a directory whose log is damaged is left as it is.
-    tidy_table(&shared, mark)?;
+    tidy_table(&shared, &state, &tombstones)?;
     log_opening(&shared, &end, begun);
-    runtime.spawn(warm_indexes(table.state().files.clone(), Arc::new(shared.object_store.clone())));
+    runtime.spawn(warm_indexes(state.files.clone(), Arc::new(shared.object_store.clone())));
     let shared = Arc::new(shared);
     let (merge, merge_wanted) = mpsc::sync_channel(1);
     start_merger(shared.clone(), merge_wanted)?;
@@ -115,8 +127,9 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         budget_bytes: shared.settings.log_budget_bytes,
     };
     let (appender, log_thread) = Appender::start(log, Publisher { shared: shared.clone(), merge })?;
-    let sealer = Sealer::start(shared.clone(), runtime, table)?;
-    Ok(Arc::new(Store::new(shared, appender, sealer, log_thread)))
+    let sealer = Sealer::start(shared.clone(), runtime)?;
+    let keeper = Keeper::start(shared.clone(), table_runtime("spanhouse-keep")?, tombstones)?;
+    Ok(Arc::new(Store::new(shared, appender, (sealer, keeper), log_thread)))
 }
 
 /// Makes what the log holds above the mark fresh again, and remembers requests against retries.
@@ -150,8 +163,12 @@ async fn warm_indexes(files: Arc<[DataFile]>, store: Arc<dyn ObjectStore>) {
 }
 
 /// Removes from the table's directory what a crash left there.
-fn tidy_table(shared: &Shared, mark: Lsn) -> Result<()> {
-    let Leftovers { orphans, temporary } = remove_leftovers(&shared.table_root(), &shared.node, mark)?;
+fn tidy_table(shared: &Shared, table: &TableState, tombstones: &[Tombstone]) -> Result<()> {
+    let root = &shared.table_dir.root;
+    let live = table.files.iter().map(|file| &file.location);
+    let named = live.chain(tombstones.iter().map(|gone| &gone.location));
+    let named = table.version.map(|_| named.map(|location| root.join(location.as_ref())).collect());
+    let Leftovers { orphans, temporary } = remove_leftovers(root, &shared.node, named.as_ref())?;
     if orphans + temporary > 0 {
         tracing::info!(orphans, temporary, "removed files that a crash had left out of the table");
     }
@@ -208,14 +225,14 @@ pub(crate) fn read_node_id(dir: &Path) -> Result<Option<String>> {
     }
 }
 
-/// A small runtime of the sealer's own: the table's library needs one, and sealing must not wait for queries or listeners.
-fn sealer_runtime() -> Result<Runtime> {
+/// A small runtime for one thread of the store: the table's library needs one, and its work must not wait for queries or listeners.
+fn table_runtime(name: &'static str) -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        .thread_name("spanhouse-table")
+        .thread_name(name)
         .enable_all()
         .build()
-        .map_err(|error| Error::new(Kind::Io, format!("the sealer's runtime: {error}")))
+        .map_err(|error| Error::new(Kind::Io, format!("the runtime {name}: {error}")))
 }
 
 fn start_merger(shared: Arc<Shared>, wanted: mpsc::Receiver<()>) -> Result<()> {

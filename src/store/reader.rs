@@ -112,7 +112,7 @@ impl LogFollower {
         if straddles {
             *self = Self::default();
         }
-        self.fresh.finish_seal(None, Arc::from([]), mark);
+        self.fresh.install(None, Arc::from([]), mark);
         let end = self.read_new(disk, dir, mark, decode)?;
         // An unfinished write that did not move since the last look may have been taken back and written over.
         let stuck = end.torn.is_some()

@@ -9,9 +9,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::failpoint;
-use super::seal::{Fresh, SealLimits, is_due, name_of, remove_files, write_sorted};
+use super::seal::{Fresh, SealLimits, is_due, write_sorted};
 use super::store::{CHARGE_UNIT_BYTES, SealReport, Shared};
-use super::table::{DeltaLog, WrittenFile};
+use super::table::{TableState, WrittenFile};
 use super::wal::Lsn;
 use crate::error::{Error, Kind, Result};
 
@@ -39,9 +39,9 @@ struct Running {
 
 impl Sealer {
     /// Starts the thread; it ends when the sealer is stopped or dropped.
-    pub(crate) fn start(shared: Arc<Shared>, runtime: Runtime, table: DeltaLog) -> Result<Self> {
+    pub(crate) fn start(shared: Arc<Shared>, runtime: Runtime) -> Result<Self> {
         let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
-        let work = Work { shared, table, pending: None };
+        let work = Work { shared, pending: None };
         let thread = thread::Builder::new()
             .name("spanhouse-seal".into())
             .spawn(move || {
@@ -80,7 +80,6 @@ impl Sealer {
 
 struct Work {
     shared: Arc<Shared>,
-    table: DeltaLog,
     /// A commit whose outcome is not known yet.
     pending: Option<Pending>,
 }
@@ -147,14 +146,16 @@ impl Work {
         let Some(parts) = self.shared.visible.begin_seal() else { return Ok(SealReport::default()) };
         let Some(mark) = parts.last().map(|part| part.last) else { return Ok(SealReport::default()) };
         let begun = Instant::now();
-        let name = name_of(&self.shared.node, mark);
-        let written = write_sorted(&self.shared.disk, &self.shared.table_root(), &parts, &name);
+        let written = write_sorted(&self.shared.table_dir, &parts, &self.shared.node, mark);
         let files = written.inspect_err(|_| self.shared.visible.abandon_seal())?;
         drop(parts);
         let pending = Pending { files, mark, begun };
-        match self.table.commit(&pending.files, mark).await {
-            Ok(_) => Ok(self.finish(&pending)),
+        let shared = self.shared.clone();
+        let mut table = shared.table.lock().await;
+        match table.commit(&pending.files, mark).await {
+            Ok(state) => Ok(self.finish(&pending, state)),
             Err(error) => {
+                drop(table);
                 self.pending = Some(pending);
                 match self.settle().await? {
                     Some(report) => Ok(report),
@@ -168,23 +169,22 @@ impl Work {
     /// and its files stay where they are.
     async fn settle(&mut self) -> Result<Option<SealReport>> {
         let Some(pending) = self.pending.take() else { return Ok(None) };
-        if let Err(error) = self.table.refresh().await {
+        let mut table = self.shared.table.lock().await;
+        if let Err(error) = table.refresh().await {
             self.pending = Some(pending);
             return Err(error);
         }
-        if self.table.state().mark >= pending.mark {
-            return Ok(Some(self.finish(&pending)));
+        if table.state().mark >= pending.mark {
+            return Ok(Some(self.finish(&pending, table.state())));
         }
-        remove_files(self.shared.disk.as_ref(), &self.shared.table_root(), &pending.files);
+        self.shared.table_dir.remove(&pending.files);
         self.shared.visible.abandon_seal();
         Ok(None)
     }
 
     /// Swaps fresh parts for the files that are now in the table, and cuts the log.
-    fn finish(&self, sealed: &Pending) -> SealReport {
-        let table = self.table.state();
-        let freed = self.shared.visible.finish_seal(table.version, table.files.clone(), sealed.mark);
-        self.shared.budget.add_permits(freed as usize);
+    fn finish(&self, sealed: &Pending, table: &TableState) -> SealReport {
+        self.shared.install(table);
         self.cut_log(sealed.mark);
         let report = SealReport {
             rows: sealed.files.iter().map(|file| file.rows).sum(),

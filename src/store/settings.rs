@@ -19,6 +19,10 @@ pub struct StoreSettings {
     pub seal_rows: usize,
     /// An identical export within this time is acknowledged and stored once.
     pub retry_window: Duration,
+    /// Whether small files are made into large ones in the background.
+    pub compact: bool,
+    /// How long a file that left the table stays on disk, for readers in other processes that began before.
+    pub keep_removed: Duration,
 }
 
 impl Default for StoreSettings {
@@ -30,6 +34,8 @@ impl Default for StoreSettings {
             seal_after: Duration::from_secs(60),
             seal_rows: 500_000,
             retry_window: Duration::from_secs(600),
+            compact: true,
+            keep_removed: Duration::from_secs(600),
         }
     }
 }

@@ -22,6 +22,7 @@ pub struct DataFile {
     pub date: String,
     pub min_start_ns: i64,
     pub max_start_ns: i64,
+    pub written_unix_ms: i64,
     pub index: FileIndex,
 }
 

@@ -1,8 +1,10 @@
 //! The one place where spans become visible: the table's files and the fresh parts, swapped together.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
+use datafusion::object_store::path::Path;
 
 use super::DataFile;
 use super::fresh::{Part, choose_merge};
@@ -57,6 +59,8 @@ impl State {
 pub(crate) struct Visible {
     state: ArcSwap<State>,
     change: Mutex<()>,
+    /// The lists of files of former versions that a snapshot may still hold.
+    former: Mutex<Vec<Weak<[DataFile]>>>,
 }
 
 impl Visible {
@@ -82,13 +86,25 @@ impl Visible {
         Some(state.parts.clone())
     }
 
-    /// Puts the table's new files in the place of the parts up to `mark`; gives what those had charged.
-    pub(crate) fn finish_seal(&self, table_version: Option<u64>, files: Arc<[DataFile]>, mark: Lsn) -> u64 {
+    /// Takes over a version of the table: its files come in the place of the former ones and of the parts up to `mark`. Gives what those
+    /// had charged.
+    pub(crate) fn install(&self, table_version: Option<u64>, files: Arc<[DataFile]>, mark: Lsn) -> u64 {
         let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.state.load();
+        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        former.retain(|files| files.strong_count() > 0);
+        former.push(Arc::downgrade(&state.files));
         let (gone, parts): (Vec<_>, Vec<_>) = state.parts.iter().cloned().partition(|part| part.last <= mark);
-        self.state.store(Arc::new(State { table_version, files, sealing: None, ..state.with_parts(parts) }));
+        let sealing = state.sealing.filter(|sealing| *sealing > mark);
+        self.state.store(Arc::new(State { table_version, files, sealing, ..state.with_parts(parts) }));
         gone.iter().map(|part| u64::from(part.charged)).sum()
+    }
+
+    /// The files of former versions that snapshots hold now.
+    pub(crate) fn held_files(&self) -> HashSet<Path> {
+        let former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = former.iter().filter_map(Weak::upgrade);
+        held.flat_map(|files| files.iter().map(|file| file.location.clone()).collect::<Vec<_>>()).collect()
     }
 
     /// Leaves the parts where they are after a sealing that failed.

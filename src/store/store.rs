@@ -12,14 +12,16 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
+use super::compact::PlanLimits;
 use super::disk::Disk;
+use super::keeper::{CompactReport, Keeper};
 use super::lock::DirectoryLock;
 use super::publish::Attachment;
 use super::retries::{Outcome, Retries, Standing};
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::Visible;
-use super::table::LocalStore;
+use super::table::{DeltaLog, LocalStore, TableDir, TableState};
 use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
 use super::{RefusalWatch, Snapshot, SnapshotSource, open};
@@ -69,6 +71,18 @@ pub struct StoreStatus {
     pub trace_index_bytes: u64,
     /// Lookups of a file that had to do without its trace index, since the store was opened.
     pub trace_index_failures: u64,
+    /// Commits of compaction, since the store was opened.
+    pub compactions: u64,
+    /// Rows that compaction wrote, since the store was opened.
+    pub compacted_rows: u64,
+    pub compaction_failures: u64,
+    /// The files that compaction is to merge now, and their rows.
+    pub backlog_files: u64,
+    pub backlog_rows: u64,
+    /// Files that left the table and are not deleted yet.
+    pub removed_files: u64,
+    /// Files that left the table and were deleted, since the store was opened.
+    pub deleted_files: u64,
 }
 
 /// The store of one process.
@@ -77,6 +91,7 @@ pub struct Store {
     shared: Arc<Shared>,
     appender: ArcSwapOption<Appender<Attachment>>,
     sealer: Sealer,
+    keeper: Keeper,
     poisoned: watch::Receiver<Option<Refusal>>,
     log_thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -99,6 +114,10 @@ pub(crate) struct Shared {
     pub seal_wanted: Notify,
     pub object_store: LocalStore,
     pub indexes: Arc<IndexMemory>,
+    pub table_dir: TableDir,
+    /// Held for a commit together with its becoming visible.
+    pub table: tokio::sync::Mutex<DeltaLog>,
+    pub plan_limits: PlanLimits,
     pub counters: Counters,
     /// For the memory budget.
     pub refusals: RefusalWatch,
@@ -115,11 +134,20 @@ pub(crate) struct Counters {
     pub retries: AtomicU64,
     pub refused_for_memory: AtomicU64,
     pub cut_torn_bytes: AtomicU64,
+    pub compactions: AtomicU64,
+    pub compacted_rows: AtomicU64,
+    pub compaction_failures: AtomicU64,
+    pub backlog_files: AtomicU64,
+    pub backlog_rows: AtomicU64,
+    pub removed_files: AtomicU64,
+    pub deleted_files: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn table_root(&self) -> PathBuf {
-        table_root(&self.dir)
+    /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
+    pub(crate) fn install(&self, table: &TableState) {
+        let freed = self.visible.install(table.version, table.files.clone(), table.mark);
+        self.budget.add_permits(freed as usize);
     }
 
     /// Counts and logs a sealing that took `took`.
@@ -164,12 +192,12 @@ impl Store {
     pub(crate) fn new(
         shared: Arc<Shared>,
         appender: Appender<Attachment>,
-        sealer: Sealer,
+        (sealer, keeper): (Sealer, Keeper),
         log_thread: JoinHandle<()>,
     ) -> Self {
         let poisoned = appender.poisoned();
         let appender = ArcSwapOption::from_pointee(appender);
-        Self { shared, appender, sealer, poisoned, log_thread: Mutex::new(Some(log_thread)) }
+        Self { shared, appender, sealer, keeper, poisoned, log_thread: Mutex::new(Some(log_thread)) }
     }
 
     /// Keeps one export: returns when `payload` (a protobuf `ExportTraceServiceRequest`) is on disk and `batch`, decoded
@@ -258,11 +286,20 @@ impl Store {
         self.sealer.seal().await
     }
 
+    /// Makes the files of the table as few and large as they shall be, and returns when nothing is left to do.
+    pub async fn compact(&self) -> Result<CompactReport> {
+        self.keeper.compact().await
+    }
+
     /// Refuses further appends, seals, removes the log, which then holds nothing more, and lets go of the directory.
     pub async fn close(self: &Arc<Self>) -> Result<()> {
         self.appender.store(None);
         let store = self.clone();
-        on_blocking_thread(move || store.end_log()).await??;
+        on_blocking_thread(move || {
+            store.keeper.stop();
+            store.end_log()
+        })
+        .await??;
         self.seal().await?;
         let store = self.clone();
         on_blocking_thread(move || {
@@ -316,6 +353,13 @@ impl Store {
             cut_torn_bytes: count(&counters.cut_torn_bytes),
             trace_index_bytes: self.shared.indexes.resident_bytes(),
             trace_index_failures: self.shared.indexes.failures(),
+            compactions: count(&counters.compactions),
+            compacted_rows: count(&counters.compacted_rows),
+            compaction_failures: count(&counters.compaction_failures),
+            backlog_files: count(&counters.backlog_files),
+            backlog_rows: count(&counters.backlog_rows),
+            removed_files: count(&counters.removed_files),
+            deleted_files: count(&counters.deleted_files),
         }
     }
 }

@@ -123,7 +123,7 @@ pub(crate) fn quiet() -> StoreSettings {
 }
 
 pub(crate) fn components(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Components {
-    Components { disk, clock, decode }
+    Components { disk, clock, decode, ..Components::default() }
 }
 
 /// A clock that stands until it is set.

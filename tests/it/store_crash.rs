@@ -12,7 +12,7 @@ const CHILD_DIR: &str = "SPANHOUSE_TEST_CRASH_DIR";
 const FAILPOINT: &str = "SPANHOUSE_FAILPOINT";
 const REQUESTS: u64 = 12;
 const SPANS_OF_REQUEST: u64 = 20;
-/// The child seals after this many requests.
+/// The child seals after this many requests, and then compacts.
 const SEAL_EVERY: u64 = 4;
 
 const FAILPOINTS: &[&str] = &[
@@ -26,6 +26,9 @@ const FAILPOINTS: &[&str] = &[
     "after_commit",
     "before_log_cut",
     "after_log_cut",
+    "before_replace_commit",
+    "after_replace_commit",
+    "after_replace",
 ];
 
 /// The life of the child: it prints each request's number once that is acknowledged. Without [`CHILD_DIR`] there is nothing to do.
@@ -40,6 +43,7 @@ fn crash_child() {
             writeln!(std::io::stderr(), "acknowledged {number}").expect("a reader");
             if number % SEAL_EVERY == SEAL_EVERY - 1 {
                 store.seal().await.expect("sealed");
+                store.compact().await.expect("compacted");
             }
         }
     });

@@ -1,4 +1,4 @@
-//! One Parquet file of the table: its name, its encodings, and writing it durably.
+//! One Parquet file of the table: its encodings, and writing it durably.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -18,47 +18,6 @@ use crate::model::schema::{self, physical_schema};
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::failpoint;
 use crate::store::trace_index::{self, Head, IndexBuilder, Place};
-use crate::store::wal::Lsn;
-
-/// The name of a data file: who wrote it and up to which record, so that an orphan is known by its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileName {
-    pub node: String,
-    pub mark: Lsn,
-    pub number: usize,
-}
-
-impl FileName {
-    /// A new name, which no other file has.
-    pub(crate) fn to_unique_text(&self) -> String {
-        let unique = uuid::Uuid::new_v4().simple();
-        format!("spans-{}-{:020}-{:04}-{unique}.parquet", self.node, self.mark.0, self.number)
-    }
-
-    /// Reads a name that [`Self::to_unique_text`] gave.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix("spans-")?.strip_suffix(".parquet")?.split('-');
-        let name = Self {
-            node: parts.next()?.to_owned(),
-            mark: Lsn(parts.next()?.parse().ok()?),
-            number: parts.next()?.parse().ok()?,
-        };
-        (parts.next().is_some() && parts.next().is_none()).then_some(name)
-    }
-}
-
-/// A data file that is on disk and not yet in the table.
-#[derive(Debug, Clone)]
-pub(crate) struct WrittenFile {
-    /// Below the table's root.
-    pub location: String,
-    pub date: String,
-    pub size_bytes: u64,
-    pub rows: u64,
-    pub min_start_ns: i64,
-    pub max_start_ns: i64,
-    pub index: WrittenIndex,
-}
 
 /// What is known of a file's trace index when it has just been written.
 #[derive(Debug, Clone)]
@@ -75,7 +34,7 @@ pub(crate) struct WrittenContent {
 }
 
 /// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
-const ROW_GROUP_ROWS: usize = 128 * 1024;
+pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// The rows of a page: what a read for one trace must decode.
 const PAGE_ROWS: usize = 8 * 1024;
 
@@ -166,11 +125,4 @@ fn properties() -> WriterProperties {
         }
     }
     properties.build()
-}
-
-/// The directory of a date's files, created on demand.
-pub(crate) fn date_dir(root: &Path, disk: &Arc<dyn Disk>, date: &str) -> Result<std::path::PathBuf> {
-    let dir = root.join(format!("{}={date}", schema::DATE));
-    disk.create_dir_all(&dir).map_err(|error| Error::io(dir.display(), error))?;
-    Ok(dir)
 }

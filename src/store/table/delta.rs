@@ -1,6 +1,6 @@
 //! The table's log: which files are in it, up to which record of the write-ahead log, and the commit that changes both at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
@@ -8,19 +8,22 @@ use datafusion::object_store::ObjectStore;
 use datafusion::object_store::path::Path;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
-use deltalake_core::kernel::{Action, Add, DataType, LogicalFileView, StructField, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, DataType, LogicalFileView, Remove, StructField, StructType, Transaction};
 use deltalake_core::logstore::{LogStore, LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::{DeltaTable, DeltaTableError, TableProperty};
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::data_file::{WrittenFile, WrittenIndex};
+use super::WrittenFile;
+use super::data_file::WrittenIndex;
 use crate::error::{Error, Kind, Result};
 use crate::model::schema::{DATE, DURATION_NS, START_NS, physical_schema};
 use crate::store::DataFile;
+use crate::store::clock::Clock;
 use crate::store::failpoint;
 use crate::store::trace_index::{FileIndex, IndexMemory};
 use crate::store::wal::Lsn;
@@ -49,6 +52,34 @@ pub(crate) struct DeltaLog {
     delta: Option<DeltaTableState>,
     state: TableState,
     indexes: Arc<IndexMemory>,
+}
+
+/// A file that left the table and may still lie in its directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    pub location: Path,
+    pub removed_unix_ms: i64,
+}
+
+/// Why files take the place of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// The same rows, laid out better.
+    Compaction,
+}
+
+impl Replacement {
+    fn changes_rows(&self) -> bool {
+        match self {
+            Self::Compaction => false,
+        }
+    }
+
+    fn operation(&self) -> DeltaOperation {
+        match self {
+            Self::Compaction => DeltaOperation::Optimize { predicate: None, target_size: 0 },
+        }
+    }
 }
 
 impl DeltaLog {
@@ -111,7 +142,7 @@ impl DeltaLog {
         let before = self.state.version;
         failpoint::pass("before_commit");
         let committed = CommitBuilder::from(CommitProperties::default().with_application_transaction(transaction))
-            .with_actions(files.iter().map(add_action).collect())
+            .with_actions(files.iter().map(|file| add_action(file, true)).collect())
             .build(Some(delta as &dyn TableReference), self.log.clone(), operation)
             .await;
         failpoint::pass("after_commit");
@@ -125,6 +156,74 @@ impl DeltaLog {
             self.rebuild().await?;
         }
         Ok(&self.state)
+    }
+
+    /// Puts `added` into the table in the place of `removed`, in one commit; gives what was removed.
+    ///
+    /// After an error the commit may be in the table all the same: [`Self::refresh`] tells by the files.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], with nothing changed, when one of `removed` is not in the table any more.
+    pub(crate) async fn replace(
+        &mut self,
+        removed: &[Path],
+        added: &[WrittenFile],
+        why: &Replacement,
+        clock: &dyn Clock,
+    ) -> Result<Vec<Tombstone>> {
+        let delta = self.delta.as_ref().ok_or_else(|| Error::internal("the table has no state"))?;
+        let wanted: HashSet<&Path> = removed.iter().collect();
+        let removed_unix_ms = clock.unix_ms();
+        let log_data = delta.snapshot().try_log_data().map_err(|error| failed(&self.root, "read", error))?;
+        let mut actions: Vec<Action> = log_data
+            .iter()
+            .filter(|view| wanted.contains(&view.object_store_path()))
+            .map(|view| {
+                let remove = view.remove_action(why.changes_rows());
+                Action::Remove(Remove { deletion_timestamp: Some(removed_unix_ms), ..remove })
+            })
+            .collect();
+        if actions.len() != wanted.len() {
+            return Err(Error::new(Kind::NotFound, "a file that was to be replaced is not in the table any more"));
+        }
+        actions.extend(added.iter().map(|file| add_action(file, why.changes_rows())));
+        let before = self.state.version;
+        failpoint::pass("before_replace_commit");
+        let committed = CommitBuilder::default()
+            .with_actions(actions)
+            .build(Some(delta as &dyn TableReference), self.log.clone(), why.operation())
+            .await;
+        failpoint::pass("after_replace_commit");
+        let committed = committed.map_err(|error| failed(&self.root, "commit to", error))?;
+        self.delta = Some(committed.snapshot());
+        if before.is_some_and(|before| committed.version() == before + 1) {
+            let kept = self.state.files.iter().filter(|file| !wanted.contains(&file.location)).cloned();
+            let files = kept
+                .map(Ok)
+                .chain(added.iter().map(|file| to_data_file(file, &self.indexes)))
+                .collect::<Result<Vec<_>>>()?;
+            self.state = TableState { version: Some(committed.version()), files: files.into(), mark: self.state.mark };
+        } else {
+            self.rebuild().await?;
+        }
+        Ok(removed.iter().map(|location| Tombstone { location: location.clone(), removed_unix_ms }).collect())
+    }
+
+    /// The files that left the table and are still named in its log.
+    pub(crate) async fn tombstones(&self) -> Result<Vec<Tombstone>> {
+        let Some(delta) = &self.delta else { return Ok(Vec::new()) };
+        let live: HashSet<&Path> = self.state.files.iter().map(|file| &file.location).collect();
+        let views = delta.all_tombstones(self.log.as_ref()).try_collect::<Vec<_>>().await;
+        let mut tombstones = Vec::new();
+        for view in views.map_err(|error| failed(&self.root, "read", error))? {
+            // A path that is none of ours, such as an absolute one, is another program's to remove.
+            let Ok(location) = Path::parse(view.path()) else { continue };
+            if !live.contains(&location) {
+                let removed_unix_ms = view.deletion_timestamp().unwrap_or_default();
+                tombstones.push(Tombstone { location, removed_unix_ms });
+            }
+        }
+        Ok(tombstones)
     }
 
     async fn create(&mut self) -> Result<()> {
@@ -188,7 +287,7 @@ fn table_schema() -> Result<StructType> {
     StructType::try_new(fields).map_err(|error| Error::internal(error.to_string()))
 }
 
-fn add_action(file: &WrittenFile) -> Action {
+fn add_action(file: &WrittenFile, data_change: bool) -> Action {
     let stats = json!({
         "numRecords": file.rows,
         "minValues": { START_NS: file.min_start_ns },
@@ -199,8 +298,8 @@ fn add_action(file: &WrittenFile) -> Action {
         path: file.location.clone(),
         partition_values: HashMap::from([(DATE.to_owned(), Some(file.date.clone()))]),
         size: file.size_bytes as i64,
-        modification_time: chrono::Utc::now().timestamp_millis(),
-        data_change: true,
+        modification_time: file.written_unix_ms,
+        data_change,
         stats: Some(stats.to_string()),
         ..Default::default()
     })
@@ -216,6 +315,7 @@ fn to_data_file(file: &WrittenFile, indexes: &Arc<IndexMemory>) -> Result<DataFi
         min_start_ns: file.min_start_ns,
         max_start_ns: file.max_start_ns,
         index: FileIndex::written(indexes.clone(), place, head),
+        written_unix_ms: file.written_unix_ms,
     })
 }
 
@@ -235,6 +335,7 @@ fn from_view(root: &FsPath, view: &LogicalFileView, index_of: impl Fn(&Path) -> 
         min_start_ns: bound("minValues", i64::MIN),
         max_start_ns: bound("maxValues", i64::MAX),
         index: index_of(&location),
+        written_unix_ms: view.modification_time(),
         location,
     })
 }

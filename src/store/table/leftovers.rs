@@ -1,5 +1,6 @@
 //! Files that a crash left between writing and naming, or between writing and committing.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::FileName;
 use super::local_store::is_temporary_name;
 use crate::error::{Error, Result};
-use crate::store::wal::Lsn;
 
 /// How many files were removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,11 +18,11 @@ pub(crate) struct Leftovers {
     pub temporary: usize,
 }
 
-/// Removes data files that `node` wrote and never committed, and our files without a name of their own. May only run while no sealing does.
+/// Removes data files that `node` wrote and the table's log does not name, and our files without a name of their own. May only run while
+/// nothing writes files.
 ///
-/// An orphan bears the node's name and a record number above the table's low-water mark: the commit that would have put it into the table
-/// would have raised the mark.
-pub(crate) fn remove_leftovers(table_root: &Path, node: &str, mark: Lsn) -> Result<Leftovers> {
+/// `named` are the files that are in the table or have left it. A table without a version names no files: then none is removed.
+pub(crate) fn remove_leftovers(table_root: &Path, node: &str, named: Option<&HashSet<PathBuf>>) -> Result<Leftovers> {
     let failed = |error| Error::io(table_root.display(), error);
     let mut removed = Leftovers::default();
     let top = entries(table_root).map_err(failed)?;
@@ -33,7 +33,8 @@ pub(crate) fn remove_leftovers(table_root: &Path, node: &str, mark: Lsn) -> Resu
     for path in top.into_iter().chain(files) {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let is_orphan = path.parent().is_some_and(is_partition)
-            && FileName::parse(name).is_some_and(|name| name.node == node && name.mark > mark);
+            && FileName::parse(name).is_some_and(|name| name.node == node)
+            && named.is_some_and(|named| !named.contains(&path));
         let is_temporary = is_temporary_name(name) && path.is_file();
         if is_orphan || is_temporary {
             fs::remove_file(&path).map_err(failed)?;

@@ -1,0 +1,219 @@
+//! Compaction in the life of a store: the same spans in fewer files, whatever goes on beside it.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::PlanLimits;
+use crate::error::Kind;
+use crate::store::disk::Disk;
+use crate::store::open::Components;
+use crate::store::order::{BUCKET_NS, DAY_NS};
+use crate::store::testing::{
+    FaultyDisk, ManualClock, Op, START, TestSpan, components, decode, payload, quiet, span_ids,
+};
+use crate::store::{Snapshot, SnapshotSource, Store, StoreReader, StoreSettings, open};
+
+const LIMITS: PlanLimits =
+    PlanLimits { target_rows: 1000, target_bytes: 64 << 20, quiet_after: Duration::from_secs(600) };
+
+struct House {
+    store: Arc<Store>,
+    clock: Arc<ManualClock>,
+}
+
+/// A store that compacts only when asked to.
+async fn house(dir: &Path, disk: Arc<dyn Disk>) -> House {
+    let clock = Arc::new(ManualClock::default());
+    clock.0.store(START / 1_000_000, Ordering::SeqCst);
+    let settings = StoreSettings { compact: false, keep_removed: Duration::from_secs(60), ..quiet() };
+    let parts = || Components { plan_limits: LIMITS, ..components(disk.clone(), clock.clone()) };
+    for _ in 0..100 {
+        match open::open(dir, settings.clone(), parts()).await {
+            Err(error) if error.kind == Kind::Denied => tokio::time::sleep(Duration::from_millis(20)).await,
+            store => return House { store: store.expect("a store"), clock },
+        }
+    }
+    panic!("the directory is still locked");
+}
+
+impl House {
+    async fn add(&self, spans: &[TestSpan]) {
+        let payload = payload(spans);
+        let batch = decode(&payload).expect("a batch");
+        self.store.append(payload, batch).await.expect("kept");
+        self.store.seal().await.expect("sealed");
+    }
+
+    async fn snapshot(&self) -> Snapshot {
+        self.store.snapshot().await.expect("a snapshot")
+    }
+
+    async fn ids(&self) -> Vec<u64> {
+        span_ids(&self.snapshot().await).await
+    }
+}
+
+/// Spans `ids`, each at its own time within `over_ns` of `start_ns`.
+fn spread(ids: std::ops::Range<u64>, start_ns: i64, over_ns: i64) -> Vec<TestSpan> {
+    let at = |span: u64| start_ns + (span.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 1) as i64 % over_ns;
+    ids.map(|span| TestSpan { trace: span / 5, span, start_ns: at(span) }).collect()
+}
+
+fn data_files(dir: &Path) -> usize {
+    let partitions = std::fs::read_dir(dir.join("table")).expect("table").map(|entry| entry.expect("entry").path());
+    let partitions = partitions.filter(|path| path.to_string_lossy().contains("date="));
+    partitions.map(|path| std::fs::read_dir(path).expect("a partition").count()).sum()
+}
+
+#[tokio::test]
+async fn compaction_keeps_every_span_cuts_by_time_and_old_files_stay_while_they_are_read() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let house = house(dir.path(), Arc::new(disk.clone())).await;
+    for n in 0..30 {
+        house.add(&spread(n * 100..n * 100 + 100, START, DAY_NS)).await;
+    }
+    let expected: Vec<u64> = (0..3000).collect();
+    let (before, reader) =
+        (house.snapshot().await, StoreReader::open_with(dir.path(), decode).await.expect("a reader"));
+    let read_before = reader.snapshot().await.expect("a snapshot");
+    assert_eq!(before.files.len(), 30);
+
+    let report = house.store.compact().await.expect("compacted");
+    let after = house.snapshot().await;
+    assert_eq!(report.rows % 3000, 0, "{report:?}");
+    assert_eq!(after.files.iter().map(|file| file.rows).sum::<u64>(), 3000);
+    assert!(after.files.len() <= 5, "{:?}", after.files);
+    let mut spans: Vec<_> = after.files.iter().map(|file| (file.min_start_ns, file.max_start_ns)).collect();
+    spans.sort_unstable();
+    let disjoint = spans.windows(2).all(|pair| pair[0].1.div_euclid(BUCKET_NS) <= pair[1].0.div_euclid(BUCKET_NS));
+    assert!(disjoint, "{spans:?}");
+    for snapshot in [&after, &before, &read_before, &reader.snapshot().await.expect("a snapshot")] {
+        assert_eq!(span_ids(snapshot).await, expected);
+    }
+    assert_eq!(house.store.compact().await.expect("nothing to do").files_before, 0);
+
+    // The grace is over for other processes, and `before` still reads.
+    house.clock.0.fetch_add(61_000, Ordering::SeqCst);
+    house.store.compact().await.expect("nothing to do");
+    assert_eq!(span_ids(&before).await, expected);
+    assert!(house.store.status().removed_files >= 30);
+    drop(before);
+    house.store.compact().await.expect("nothing to do");
+    assert_eq!(house.store.status().removed_files, 0);
+    assert_eq!(data_files(dir.path()), after.files.len());
+    assert_eq!(house.ids().await, expected);
+}
+
+#[tokio::test]
+async fn files_that_left_the_table_are_deleted_after_a_restart_and_orphans_at_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::default());
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let first = house(dir.path(), disk.clone()).await;
+    first.clock.0.store(now_ms, Ordering::SeqCst);
+    for n in 0..6 {
+        first.add(&spread(n * 10..n * 10 + 10, START, BUCKET_NS)).await;
+    }
+    first.store.compact().await.expect("compacted");
+    let live = first.snapshot().await.files[0].location.to_string();
+    assert_eq!(data_files(dir.path()), 7);
+    drop(first);
+    let rewritten = dir.path().join("table").join(&live);
+    let orphan = rewritten.with_file_name(live.rsplit('/').next().expect("name").replace("-0000-", "-0001-"));
+    std::fs::copy(&rewritten, &orphan).expect("copied");
+    let second = house(dir.path(), disk).await;
+    assert!(!orphan.exists() && rewritten.exists());
+    assert_eq!(data_files(dir.path()), 7, "readers of other processes have their time");
+    second.clock.0.store(now_ms + 61_000, Ordering::SeqCst);
+    second.store.compact().await.expect("nothing to do");
+    assert_eq!(data_files(dir.path()), 1);
+    assert_eq!(second.ids().await, (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_year_of_late_spans_ends_in_few_files_for_each_date() {
+    const DAYS: u64 = 12;
+    let dir = tempfile::tempdir().expect("directory");
+    let house = house(dir.path(), Arc::new(FaultyDisk::default())).await;
+    for n in 0..20 {
+        house.add(&spread(n * 60..n * 60 + 60, START, DAYS as i64 * DAY_NS)).await;
+    }
+    assert!(house.snapshot().await.files.len() > 200);
+    house.store.compact().await.expect("compacted");
+    let files = house.snapshot().await.files;
+    assert_eq!(files.len() as u64, DAYS, "{files:?}");
+    assert_eq!(house.ids().await, (0..1200).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealing_and_compacting_at_the_same_time_both_succeed() {
+    let dir = tempfile::tempdir().expect("directory");
+    let house = house(dir.path(), Arc::new(FaultyDisk::default())).await;
+    let mut sealing = std::pin::pin!(async {
+        for n in 0..40 {
+            house.add(&spread(n * 20..n * 20 + 20, START, DAY_NS)).await;
+        }
+    });
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut sealing => break,
+            compacted = house.store.compact() => {
+                compacted.expect("compacted");
+            }
+        }
+        let seen = house.ids().await;
+        assert_eq!(seen, (0..seen.len() as u64).collect::<Vec<_>>());
+    }
+    assert_eq!(house.ids().await, (0..800).collect::<Vec<_>>());
+    assert!(house.store.status().compactions > 1);
+}
+
+#[tokio::test]
+async fn a_compaction_that_fails_changes_nothing_and_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let faults = [
+        (Op::Create, "-rewritten-"),
+        (Op::Write, "-rewritten-"),
+        (Op::Sync, "-rewritten-"),
+        (Op::SyncDir, "date="),
+        (Op::Write, "_delta_log"),
+        (Op::Link, "_delta_log"),
+    ];
+    for (number, (op, path)) in faults.into_iter().enumerate() {
+        let dir = dir.path().join(number.to_string());
+        std::fs::create_dir(&dir).expect("created");
+        let house = house(&dir, Arc::new(disk.clone())).await;
+        for n in 0..6 {
+            house.add(&spread(n * 10..n * 10 + 10, START, BUCKET_NS)).await;
+        }
+        disk.fail(op, path, ErrorKind::Other);
+        // A merge that fails leaves its files alone for a while; a commit that fails is told.
+        let done = house.store.compact().await;
+        assert!(done.is_err() || done.is_ok_and(|report| report.files_before == 0), "{op:?} {path}");
+        assert_eq!((house.snapshot().await.files.len(), data_files(&dir)), (6, 6), "{op:?} {path}");
+        disk.heal();
+        assert_eq!(house.ids().await, (0..60).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_but_is_in_the_table_is_found() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let house = house(dir.path(), Arc::new(disk.clone())).await;
+    for n in 0..6 {
+        house.add(&spread(n * 10..n * 10 + 10, START, BUCKET_NS)).await;
+    }
+    // The commit's entry has its name when the directory's sync fails.
+    disk.fail(Op::SyncDir, "_delta_log", ErrorKind::Other);
+    assert_eq!(house.store.compact().await.expect("found in the table").files_after, 1);
+    disk.heal();
+    assert_eq!(house.ids().await, (0..60).collect::<Vec<_>>());
+    assert_eq!(house.snapshot().await.files.len(), 1);
+}

@@ -1,0 +1,288 @@
+//! The keeper's thread: makes small files into large ones and deletes what left the table, behind ingest and queries.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use datafusion::object_store::path::Path;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+
+use super::compact::{FileFacts, Job, Rewriter, Stop, memory_bytes, plan};
+use super::failpoint;
+use super::store::Shared;
+use super::table::{FileName, Replacement, Tombstone, WrittenFile};
+use super::vacuum::Vacuum;
+use super::{DataFile, priority};
+use crate::error::{Error, Kind, Result};
+
+/// How often the keeper looks for work.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Explicit requests that wait for the keeper.
+const QUEUE_COMMANDS: usize = 16;
+/// How long files are left alone after merging them failed.
+const AVOID_FOR: Duration = Duration::from_secs(600);
+
+/// What one round of compaction, or several, did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    pub files_before: usize,
+    pub files_after: usize,
+    pub rows: u64,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+enum Command {
+    Compact(oneshot::Sender<Result<CompactReport>>),
+}
+
+/// The store's end of the keeper. Dropping it ends the thread soon.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    stop: Stop,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Starts the thread. `gone` are the files that left the table before.
+    pub(crate) fn start(shared: Arc<Shared>, runtime: Runtime, gone: Vec<Tombstone>) -> Result<Self> {
+        let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
+        let stop = Stop::default();
+        let rewriter = Rewriter {
+            runtime: runtime.handle().clone(),
+            store: Arc::new(shared.object_store.clone()),
+            table: shared.table_dir.clone(),
+            node: shared.node.clone(),
+            stop: stop.clone(),
+        };
+        let work = Work { shared, rewriter, vacuum: Vacuum::new(gone), avoided: HashMap::new() };
+        let thread = thread::Builder::new()
+            .name("spanhouse-keep".into())
+            .spawn(move || {
+                priority::lower();
+                work.run(&runtime, queue);
+                runtime.shutdown_background();
+            })
+            .map_err(|error| Error::io("the keeper's thread", error))?;
+        Ok(Self { stop, running: Mutex::new(Some(Running { commands, thread })) })
+    }
+
+    /// Compacts until nothing is left to do.
+    pub(crate) async fn compact(&self) -> Result<CompactReport> {
+        let closed = || Error::new(Kind::Closed, "the store is closed");
+        let commands = self.lock().as_ref().map(|running| running.commands.clone()).ok_or_else(closed)?;
+        let (answer, done) = oneshot::channel();
+        commands.send(Command::Compact(answer)).await.map_err(|_| closed())?;
+        drop(commands);
+        done.await.map_err(|_| closed())?
+    }
+
+    /// Gives up what the thread is at and ends it; blocks until then.
+    pub(crate) fn stop(&self) {
+        self.stop.set();
+        let running = self.lock().take();
+        if let Some(Running { commands, thread }) = running {
+            drop(commands);
+            if thread.join().is_err() {
+                tracing::error!("the keeper's thread ended badly");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.set();
+    }
+}
+
+struct Work {
+    shared: Arc<Shared>,
+    rewriter: Rewriter,
+    vacuum: Vacuum,
+    /// Files that could not be merged, and when that was.
+    avoided: HashMap<Path, Instant>,
+}
+
+/// Files that take the place of others.
+struct Merged {
+    removed: Vec<DataFile>,
+    added: Vec<WrittenFile>,
+}
+
+impl Work {
+    fn run(mut self, runtime: &Runtime, mut queue: mpsc::Receiver<Command>) {
+        let mut pause = LOOK_EVERY;
+        loop {
+            match runtime.block_on(async { tokio::time::timeout(pause, queue.recv()).await }) {
+                Ok(None) => return,
+                Ok(Some(Command::Compact(answer))) => {
+                    // The asker may have gone away; the work is done all the same.
+                    let _ = answer.send(self.compact_all());
+                }
+                Err(_) => {}
+            }
+            if self.rewriter.stop.check().is_err() {
+                return;
+            }
+            let compacted = if self.shared.settings.compact { self.compact_once(false) } else { Ok(None) };
+            pause = if matches!(compacted, Ok(Some(_))) { Duration::ZERO } else { LOOK_EVERY };
+            self.tidy();
+        }
+    }
+
+    fn compact_all(&mut self) -> Result<CompactReport> {
+        let mut total = CompactReport::default();
+        while let Some(report) = self.compact_once(true)? {
+            total.files_before += report.files_before;
+            total.files_after += report.files_after;
+            total.rows += report.rows;
+            total.bytes_before += report.bytes_before;
+            total.bytes_after += report.bytes_after;
+        }
+        self.tidy();
+        Ok(total)
+    }
+
+    /// Does the first of the merges that are due, in one commit; `None` when none is. `finally` takes every date for quiet.
+    fn compact_once(&mut self, finally: bool) -> Result<Option<CompactReport>> {
+        let files = self.candidates();
+        let facts: Vec<_> = files.iter().map(|file| self.facts_of(file, finally)).collect();
+        let jobs = plan(&facts, &self.shared.plan_limits);
+        let counters = &self.shared.counters;
+        counters.backlog_files.store(jobs.iter().map(|job| job.files.len() as u64).sum(), Ordering::Relaxed);
+        counters.backlog_rows.store(jobs.iter().map(|job| job.rows).sum(), Ordering::Relaxed);
+        if jobs.is_empty() {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let merged = self.merge(&files, &jobs)?;
+        if merged.removed.is_empty() {
+            return Ok(None);
+        }
+        let report = self.commit(merged)?;
+        let CompactReport { files_before, files_after, rows, bytes_after, .. } = report;
+        let ms = begun.elapsed().as_millis() as u64;
+        tracing::info!(files_before, files_after, rows, bytes = bytes_after, ms, "compacted the table");
+        Ok(Some(report))
+    }
+
+    /// The files that may be merged: ours, whose rows are in order.
+    fn candidates(&mut self) -> Vec<DataFile> {
+        self.avoided.retain(|_, since| since.elapsed() < AVOID_FOR);
+        let is_ours = |file: &DataFile| file.location.filename().is_some_and(|name| FileName::parse(name).is_some());
+        let state = self.shared.visible.load();
+        let files = state.files.iter().filter(|file| is_ours(file) && !self.avoided.contains_key(&file.location));
+        files.cloned().collect()
+    }
+
+    fn facts_of<'a>(&self, file: &'a DataFile, finally: bool) -> FileFacts<'a> {
+        let age_ms = self.shared.clock.unix_ms().saturating_sub(file.written_unix_ms).max(0);
+        FileFacts {
+            date: &file.date,
+            rows: file.rows,
+            size_bytes: file.size_bytes,
+            min_start_ns: file.min_start_ns,
+            max_start_ns: file.max_start_ns,
+            age: if finally { Duration::MAX } else { Duration::from_millis(age_ms as u64) },
+            memory_bytes: memory_bytes(file),
+        }
+    }
+
+    /// Carries out jobs up to the rows of a large file: what is small shares a commit.
+    fn merge(&mut self, files: &[DataFile], jobs: &[Job]) -> Result<Merged> {
+        let mut merged = Merged { removed: Vec::new(), added: Vec::new() };
+        let mut rows = 0;
+        for job in jobs {
+            if rows > 0 && rows + job.rows > self.shared.plan_limits.target_rows {
+                break;
+            }
+            let of_job: Vec<DataFile> = job.files.iter().map(|&index| files[index].clone()).collect();
+            match self.rewriter.merge(&of_job, job.goal_rows) {
+                Ok(added) => {
+                    rows += job.rows;
+                    merged.added.extend(added);
+                    merged.removed.extend(of_job);
+                }
+                Err(error) if error.kind == Kind::Closed => {
+                    self.shared.table_dir.remove(&merged.added);
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.shared.counters.compaction_failures.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(%error, files = of_job.len(), retry_in = ?AVOID_FOR, "cannot merge files of the table");
+                    self.avoided.extend(of_job.into_iter().map(|file| (file.location, Instant::now())));
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    fn commit(&mut self, merged: Merged) -> Result<CompactReport> {
+        let removed: Vec<Path> = merged.removed.iter().map(|file| file.location.clone()).collect();
+        let gone = self.replace(&removed, &merged.added, &Replacement::Compaction)?;
+        self.vacuum.add(gone);
+        let report = CompactReport {
+            files_before: merged.removed.len(),
+            files_after: merged.added.len(),
+            rows: merged.added.iter().map(|file| file.rows).sum(),
+            bytes_before: merged.removed.iter().map(|file| file.size_bytes).sum(),
+            bytes_after: merged.added.iter().map(|file| file.size_bytes).sum(),
+        };
+        self.shared.counters.compactions.fetch_add(1, Ordering::Relaxed);
+        self.shared.counters.compacted_rows.fetch_add(report.rows, Ordering::Relaxed);
+        Ok(report)
+    }
+
+    /// Commits a replacement and makes it visible.
+    fn replace(&self, removed: &[Path], added: &[WrittenFile], why: &Replacement) -> Result<Vec<Tombstone>> {
+        let shared = &self.shared;
+        self.rewriter.runtime.block_on(async {
+            let mut table = shared.table.lock().await;
+            let replaced = match table.replace(removed, added, why, shared.clock.as_ref()).await {
+                Err(error) if error.kind != Kind::NotFound => {
+                    // The commit may be in the table all the same.
+                    table.refresh().await?;
+                    let live = |location: &Path| table.state().files.iter().any(|file| file.location == *location);
+                    if removed.iter().any(live) { Err(error) } else { Ok(tombstones_of(removed, shared)) }
+                }
+                other => other,
+            };
+            if replaced.is_ok() {
+                shared.install(table.state());
+                failpoint::pass("after_replace");
+            } else {
+                shared.table_dir.remove(added);
+            }
+            replaced
+        })
+    }
+
+    /// Deletes what left the table and can be read by nobody any more.
+    fn tidy(&mut self) {
+        let shared = &self.shared;
+        let held = shared.visible.held_files();
+        let now_unix_ms = shared.clock.unix_ms();
+        let deleted = self.vacuum.run(&shared.table_dir, now_unix_ms, shared.settings.keep_removed, &held);
+        shared.counters.deleted_files.fetch_add(deleted, Ordering::Relaxed);
+        shared.counters.removed_files.store(self.vacuum.waiting() as u64, Ordering::Relaxed);
+    }
+}
+
+fn tombstones_of(removed: &[Path], shared: &Shared) -> Vec<Tombstone> {
+    let removed_unix_ms = shared.clock.unix_ms();
+    removed.iter().map(|location| Tombstone { location: location.clone(), removed_unix_ms }).collect()
+}

@@ -1,0 +1,82 @@
+//! A new data file: written under a new name, described, and not yet in the table.
+
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::compute::{max, min};
+use datafusion::arrow::datatypes::Int64Type;
+
+use super::data_file::{WrittenContent, WrittenIndex, write_data_file};
+use super::table_dir::{FileName, TableDir};
+use crate::error::{Error, Result};
+use crate::model::schema::START_NS;
+
+/// A data file that is on disk and not yet in the table.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenFile {
+    /// Below the table's root.
+    pub location: String,
+    pub date: String,
+    pub size_bytes: u64,
+    pub rows: u64,
+    pub min_start_ns: i64,
+    pub max_start_ns: i64,
+    pub written_unix_ms: i64,
+    pub index: WrittenIndex,
+}
+
+/// A data file to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct NewFile {
+    /// The day on which all its spans start.
+    pub date: String,
+    pub name: FileName,
+}
+
+/// Writes batches as a new file, synced with its directory. What an error leaves is removed.
+pub(crate) fn write_new_file(
+    table: &TableDir,
+    file: NewFile,
+    batches: impl IntoIterator<Item = Result<RecordBatch>>,
+) -> Result<WrittenFile> {
+    let dir = table.date_dir(&file.date)?;
+    let path = dir.join(file.name.to_unique_text());
+    let mut counted = Counted::default();
+    let batches = batches.into_iter().inspect(|batch| counted.count(batch));
+    let written = write_data_file(table.disk.as_ref(), &path, batches).and_then(|content| {
+        table.disk.sync_dir(&dir).map_err(|error| Error::io(dir.display(), error))?;
+        Ok(content)
+    });
+    let WrittenContent { size_bytes, index } = written.inspect_err(|_| {
+        // The file is half written and not in the table: what cannot be removed now is removed at the next start.
+        let _ = table.disk.remove_file(&path);
+    })?;
+    let (min_start_ns, max_start_ns) = counted.starts_ns.unwrap_or((i64::MAX, i64::MIN));
+    Ok(WrittenFile {
+        location: table.below_root(&path)?,
+        date: file.date,
+        size_bytes,
+        rows: counted.rows,
+        min_start_ns,
+        max_start_ns,
+        written_unix_ms: table.clock.unix_ms(),
+        index,
+    })
+}
+
+/// What a file's description needs of the rows that go by.
+#[derive(Default)]
+struct Counted {
+    rows: u64,
+    /// The least and the greatest start.
+    starts_ns: Option<(i64, i64)>,
+}
+
+impl Counted {
+    fn count(&mut self, batch: &Result<RecordBatch>) {
+        let Ok(batch) = batch else { return };
+        self.rows += batch.num_rows() as u64;
+        let starts = batch.column_by_name(START_NS).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let Some((least, most)) = starts.and_then(|starts| min(starts).zip(max(starts))) else { return };
+        let (least_before, most_before) = self.starts_ns.unwrap_or((least, most));
+        self.starts_ns = Some((least.min(least_before), most.max(most_before)));
+    }
+}

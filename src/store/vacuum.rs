@@ -1,0 +1,73 @@
+//! Deleting the files that left the table, once nobody can be reading them.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use datafusion::object_store::path::Path;
+
+use super::table::{TableDir, Tombstone};
+
+/// The files that left the table and are not deleted yet.
+#[derive(Debug, Default)]
+pub(crate) struct Vacuum {
+    gone: Vec<Tombstone>,
+}
+
+impl Vacuum {
+    pub(crate) fn new(gone: Vec<Tombstone>) -> Self {
+        Self { gone }
+    }
+
+    pub(crate) fn add(&mut self, gone: impl IntoIterator<Item = Tombstone>) {
+        self.gone.extend(gone);
+    }
+
+    /// The files that wait to be deleted.
+    pub(crate) fn waiting(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// Deletes what is due; gives the number of files that are no longer there. What cannot be deleted is tried again the next time.
+    pub(crate) fn run(&mut self, table: &TableDir, now_unix_ms: i64, grace: Duration, held: &HashSet<Path>) -> u64 {
+        let is_due = |file: &mut Tombstone| is_due(file, now_unix_ms, grace, held.contains(&file.location));
+        let mut deleted = 0;
+        for file in self.gone.extract_if(.., is_due).collect::<Vec<_>>() {
+            match table.disk.remove_file(&table.root.join(file.location.as_ref())) {
+                Ok(()) => deleted += 1,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(file = %file.location, %error, "cannot delete a file that left the table");
+                    self.gone.push(file);
+                }
+            }
+        }
+        deleted
+    }
+}
+
+/// Whether a file may be deleted: no snapshot of this process holds it, and those of other processes have had their time.
+fn is_due(file: &Tombstone, now_unix_ms: i64, grace: Duration, is_held: bool) -> bool {
+    let age_ms = i128::from(now_unix_ms) - i128::from(file.removed_unix_ms);
+    !is_held && age_ms >= grace.as_millis() as i128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_deleted_after_its_grace_and_when_nobody_holds_it() {
+        let file = Tombstone { location: Path::from("a"), removed_unix_ms: 1_000 };
+        for (now, held, due) in [
+            (1_000, false, false),
+            (10_999, false, false),
+            (11_000, false, true),
+            (11_000, true, false),
+            (0, false, false),
+        ] {
+            assert_eq!(is_due(&file, now, Duration::from_secs(10), held), due, "{now} {held}");
+        }
+        assert!(is_due(&file, 1_000, Duration::ZERO, false));
+    }
+}
