@@ -10,6 +10,8 @@ pub struct EngineSettings {
     pub memory_bytes: usize,
     /// The most memory that one statement may hold.
     pub statement_memory_bytes: usize,
+    /// The memory for decoded columns of files that statements share beside that; 0 keeps none.
+    pub column_cache_bytes: usize,
     /// Where statements spill what does not fit in memory; the system's temporary folder when not set.
     pub spill_dir: Option<PathBuf>,
     /// The most disk that all running statements may spill to.
@@ -25,6 +27,7 @@ impl Default for EngineSettings {
         Self {
             memory_bytes: 512 << 20,
             statement_memory_bytes: 384 << 20,
+            column_cache_bytes: 512 << 20,
             spill_dir: None,
             spill_bytes: 16 << 30,
             threads: None,

@@ -25,6 +25,7 @@ use super::planner::Dialect;
 use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SessionTimes, SharedSketch};
 use super::runtime::QueryRuntime;
 use super::scan;
+use super::scan::ColumnCache;
 use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
@@ -81,7 +82,7 @@ impl Engine {
 fn state(settings: &EngineSettings) -> Result<SessionState> {
     let (catalog, traces) = Catalog::new();
     let builder = SessionStateBuilder::new()
-        .with_config(config())
+        .with_config(config(settings))
         .with_runtime_env(Arc::new(runtime_env(settings)?))
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
@@ -139,12 +140,13 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
-fn config() -> SessionConfig {
+fn config(settings: &EngineSettings) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(catalog::CATALOG, catalog::TRACES)
         .with_create_default_catalog_and_schema(false)
         // Ours is registered in its place.
-        .with_information_schema(false);
+        .with_information_schema(false)
+        .with_extension(Arc::new(ColumnCache::new(settings.column_cache_bytes)));
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     // Two cores and small files: statistics come from the table's log, not from listing.

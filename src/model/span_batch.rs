@@ -128,7 +128,7 @@ impl SpanBatch {
     /// How many spans may be expanded at a time, so that repeating a large resource takes no more than [`EXPANDED_BYTES`].
     pub fn expandable_rows(&self) -> usize {
         let columns = (0..self.columns.len()).filter(|place| is_of_owner(*place)).filter_map(|place| self.kept(place));
-        let largest: usize = columns.map(|column| largest_row_bytes(column)).sum();
+        let largest: usize = columns.map(largest_row_bytes).sum();
         (EXPANDED_BYTES / largest.max(1)).max(1)
     }
 

@@ -387,9 +387,9 @@ mod tests {
         };
         let resource_spans = (0..random.random_range(1..4)).map(|resource| {
             let spans = (0..random.random_range(1..6)).map(|_| span(random));
-            let spans = spans.map(|span| if number % 2 == 0 { span } else { poor(span) }).collect();
+            let spans = spans.map(|span| if number.is_multiple_of(2) { span } else { poor(span) }).collect();
             let name = Some(Value::StringValue(format!("service {number} {resource}")));
-            let attributes = vec![attribute("service.name", name), attribute("empty", None)];
+            let attributes = [attribute("service.name", name), attribute("empty", None)];
             let resource = Resource { attributes: attributes[..number % 3].to_vec(), ..Resource::default() };
             ResourceSpans {
                 resource: Some(resource),

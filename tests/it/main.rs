@@ -1,6 +1,7 @@
 //! The one integration binary: each module is a topic.
 //!
 //! - `cli`: the built program's commands, as a shell runs them.
+//! - `column_cache`: columns kept in memory answer as files do.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `engine_limits`: what no statement may do to the process.
 //! - `facts`: real traces answer what a separate program computed.
@@ -27,6 +28,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
+mod column_cache;
 mod crash;
 mod engine_limits;
 mod facts;

@@ -42,6 +42,7 @@ pub(in crate::cli) struct Settings {
     seal_after: Duration,
     max_request_bytes: u64,
     query_memory_bytes: u64,
+    column_cache_bytes: u64,
     spill_size_bytes: u64,
     statement_timeout: Option<Duration>,
 }
@@ -52,7 +53,7 @@ const QUERIES: &str = "Queries";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 13] = [
+pub(in crate::cli) static KEYS: [Key; 14] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -139,6 +140,15 @@ pub(in crate::cli) static KEYS: [Key; 13] = [
         help: "Memory that all running statements share; one may hold three quarters of it",
         heading: QUERIES,
         set: |settings, text| parse_size(text).map(|bytes| settings.query_memory_bytes = bytes),
+    },
+    Key {
+        name: "column_cache",
+        flag: "column-cache",
+        value_name: "SIZE",
+        default: "512MiB",
+        help: "Memory for columns of stored spans that were read before; 0 keeps none",
+        heading: QUERIES,
+        set: |settings, text| parse_size(text).map(|bytes| settings.column_cache_bytes = bytes),
     },
     Key {
         name: "spill_size",
@@ -250,6 +260,7 @@ impl Settings {
         EngineSettings {
             memory_bytes,
             statement_memory_bytes: memory_bytes / 4 * 3,
+            column_cache_bytes: usize::try_from(self.column_cache_bytes).unwrap_or(usize::MAX),
             spill_bytes: self.spill_size_bytes,
             statement_timeout: self.statement_timeout,
             ..EngineSettings::default()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::Session;
-use datafusion::common::Statistics;
+use datafusion::common::{Statistics, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -13,6 +13,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::hot::{ColumnCache, HotSource};
 use super::indexed::IndexedSource;
 use super::lookup::{Rows, rows_of_traces};
 use super::prune::prune;
@@ -54,13 +55,15 @@ pub(super) async fn scan_files(
     // Footers and page indexes are parsed once a file, not once a statement.
     let metadata = state.runtime_env().cache_manager.get_file_metadata_cache();
     let reader = CachedParquetFileReaderFactory::new(snapshot.object_store.clone(), metadata);
-    let mut source = ParquetSource::new(physical_schema()).with_parquet_file_reader_factory(Arc::new(reader));
+    let mut source = ParquetSource::new(physical_schema());
     if let Some(predicate) = predicate {
         source = source.with_predicate(predicate);
     }
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
     let is_lookup = rows.iter().all(|rows| *rows != Rows::All);
-    let source = IndexedSource::new(Arc::new(source), is_lookup);
+    let cache = state.config().get_extension::<ColumnCache>();
+    let cache = cache.ok_or_else(|| internal_datafusion_err!("a scan of files without a cache of columns"))?;
+    let source = IndexedSource::new(Arc::new(HotSource::new(source, Arc::new(reader), cache)), is_lookup);
     let config = FileScanConfigBuilder::new(url, Arc::new(source))
         .with_file_groups(groups)
         .with_statistics(total)

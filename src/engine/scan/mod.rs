@@ -4,6 +4,7 @@
 
 mod files;
 mod fresh;
+mod hot;
 mod indexed;
 mod lookup;
 mod prune;
@@ -11,5 +12,6 @@ mod statistics;
 mod table;
 mod wanted;
 
+pub(super) use hot::ColumnCache;
 pub(super) use table::{PinnedSnapshot, SpansTable};
 pub(super) use wanted::MAX_TRACES;

@@ -1,0 +1,13 @@
+//! Columns of files, decoded and kept in memory: what was read before is neither fetched nor unpacked again.
+//!
+//! A wrapper around the Parquet source. It keeps whole columns of row groups, within a budget; where that does not pay (a few rows of
+//! a row group, maps and lists, more than the budget holds) the Parquet source reads as it would alone.
+
+mod cache;
+mod file;
+mod morsels;
+mod source;
+mod stream;
+
+pub(in crate::engine) use cache::ColumnCache;
+pub(super) use source::HotSource;

@@ -1,0 +1,80 @@
+//! Opening files: from memory where that pays, else as the Parquet source does.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::Result;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
+use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
+use futures::stream::BoxStream;
+
+use super::file::Scan;
+
+/// Opens the files of one partition.
+#[derive(Debug)]
+pub(super) struct HotMorselizer {
+    inner: Arc<dyn Morselizer>,
+    scan: Arc<Scan>,
+}
+
+impl HotMorselizer {
+    pub(super) fn new(inner: Arc<dyn Morselizer>, scan: Arc<Scan>) -> Self {
+        Self { inner, scan }
+    }
+}
+
+impl Morselizer for HotMorselizer {
+    fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        // Of a file whose rows are known already, a few pages are read.
+        if !self.scan.may_be_kept() || file.extension::<ParquetRowSelection>().is_some() {
+            return self.inner.plan_file(file);
+        }
+        Ok(Box::new(Open { inner: self.inner.clone(), scan: self.scan.clone(), file }))
+    }
+}
+
+/// Reads the footer, and decides.
+#[derive(Debug)]
+struct Open {
+    inner: Arc<dyn Morselizer>,
+    scan: Arc<Scan>,
+    file: PartitionedFile,
+}
+
+impl Open {
+    async fn open(self) -> Result<Box<dyn MorselPlanner>> {
+        match self.scan.clone().open(&self.file).await? {
+            Some(file) => Ok(Box::new(Ready(file.into_stream()))),
+            None => self.inner.plan_file(self.file),
+        }
+    }
+}
+
+impl MorselPlanner for Open {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        Ok(Some(MorselPlan::new().with_pending_planner(self.open())))
+    }
+}
+
+/// A file that is read from memory.
+struct Ready(BoxStream<'static, Result<RecordBatch>>);
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
+    }
+}
+
+impl MorselPlanner for Ready {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        Ok(Some(MorselPlan::new().with_morsels(vec![self])))
+    }
+}
+
+impl Morsel for Ready {
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        self.0
+    }
+}
