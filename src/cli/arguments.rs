@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{self, Exit};
-use super::{config, demo, generate, import, repl, serve, sql};
+use super::{compact, config, demo, generate, import, repl, serve, sql, table};
 use crate::error::{Error, Result};
 
 const EXAMPLES: &str = "\
@@ -37,6 +37,8 @@ enum Command {
     Demo(demo::Arguments),
     Sql(sql::Arguments),
     Repl(repl::Arguments),
+    Table(table::Arguments),
+    Compact(compact::Arguments),
     Config(config::Arguments),
 }
 
@@ -75,6 +77,8 @@ fn run(command: Command) -> Result<Exit> {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Repl(arguments) => repl::run(arguments).await,
+            Command::Table(arguments) => table::run(arguments).await,
+            Command::Compact(arguments) => compact::run(arguments).await,
             Command::Config(arguments) => config::run(&arguments),
         }
     });

@@ -3,6 +3,7 @@
 //! The only place that knows every other folder. Commands return an [`Exit`]; nothing below ends the process.
 
 mod arguments;
+mod compact;
 mod config;
 mod data;
 mod demo;
@@ -16,6 +17,7 @@ mod repl;
 mod serve;
 mod settings;
 mod sql;
+mod table;
 mod terminal;
 
 pub use arguments::main;

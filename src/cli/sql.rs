@@ -107,7 +107,7 @@ fn read_bounded(from: impl Read) -> io::Result<String> {
 }
 
 /// Runs each statement and writes its rows; gives the output back.
-async fn execute<W: Write + Send>(
+pub(super) async fn execute<W: Write + Send>(
     engine: &Arc<Engine>,
     script: &str,
     format: Format,

@@ -1,4 +1,4 @@
-//! The catalogue: the views of `schema/` under `traces`, and the spans that they are made from, which are not listed.
+//! The catalogue: the views of `schema/` under `traces` and `system`, and the tables that they are made from, which are not listed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,11 +9,14 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 
 use super::scan::SpansTable;
+use super::system;
 
 /// The catalogue's name, which clients see as the database.
 pub(super) const CATALOG: &str = "spanhouse";
 /// The schema on the search path.
 pub(super) const TRACES: &str = "traces";
+/// The schema of what the store says of itself.
+pub(super) const SYSTEM: &str = "system";
 /// The schema of physical tables: reachable for the views, listed nowhere.
 pub(super) const INTERNAL: &str = "internal";
 
@@ -26,6 +29,13 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     ("service_edges", include_str!("../../schema/service_edges.sql")),
 ];
 
+/// The views of [`SYSTEM`], in the order in which they are made.
+pub(super) const SYSTEM_VIEWS: &[(&str, &str)] = &[
+    ("files", include_str!("../../schema/system/files.sql")),
+    ("partitions", include_str!("../../schema/system/partitions.sql")),
+    ("store", include_str!("../../schema/system/store.sql")),
+];
+
 /// The one catalogue, shared by all sessions.
 #[derive(Debug)]
 pub(super) struct Catalog {
@@ -34,13 +44,19 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// Creates the catalogue with no views yet.
-    pub fn new() -> (Arc<Self>, Arc<Relations>) {
-        let traces = Arc::new(Relations::default());
+    /// Creates the catalogue with no views yet; gives the schemas [`TRACES`] and [`SYSTEM`] to put them into.
+    pub fn new() -> (Arc<Self>, [Arc<Relations>; 2]) {
+        let (traces, system) = (Arc::new(Relations::default()), Arc::new(Relations::default()));
         let internal = Arc::new(Relations::default());
         internal.insert("spans", Arc::new(SpansTable));
-        let schemas = BTreeMap::from([(TRACES.to_string(), traces.clone() as Arc<dyn SchemaProvider>)]);
-        (Arc::new(Self { schemas: RwLock::new(schemas), internal }), traces)
+        for (name, table) in system::tables() {
+            internal.insert(name, table);
+        }
+        let schemas = BTreeMap::from([
+            (TRACES.to_string(), traces.clone() as Arc<dyn SchemaProvider>),
+            (SYSTEM.to_string(), system.clone() as Arc<dyn SchemaProvider>),
+        ]);
+        (Arc::new(Self { schemas: RwLock::new(schemas), internal }), [traces, system])
     }
 }
 

@@ -29,6 +29,7 @@ mod session_functions;
 mod settings;
 mod shared;
 mod stop;
+mod system;
 mod times;
 mod variables;
 

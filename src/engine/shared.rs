@@ -80,7 +80,7 @@ impl Engine {
 }
 
 fn state(settings: &EngineSettings) -> Result<SessionState> {
-    let (catalog, traces) = Catalog::new();
+    let (catalog, [traces, system]) = Catalog::new();
     let builder = SessionStateBuilder::new()
         .with_config(config(settings))
         .with_runtime_env(Arc::new(runtime_env(settings)?))
@@ -103,6 +103,9 @@ fn state(settings: &EngineSettings) -> Result<SessionState> {
     }
     for (name, sql) in catalog::VIEWS {
         traces.insert_view(name, view(&context.state(), sql)?);
+    }
+    for (name, sql) in catalog::SYSTEM_VIEWS {
+        system.insert_view(name, view(&context.state(), sql)?);
     }
     pg_catalog::install(&context)?;
     information_schema::install(&context).map_err(from_datafusion)?;

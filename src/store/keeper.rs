@@ -10,10 +10,10 @@ use datafusion::object_store::path::Path;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::compact::{FileFacts, Job, Rewriter, Stop, memory_bytes, plan};
+use super::compact::{Backlog, Job, Rewriter, Stop, facts_of, is_ours, plan};
 use super::failpoint;
 use super::store::Shared;
-use super::table::{FileName, Replacement, Tombstone, WrittenFile};
+use super::table::{Replacement, Tombstone, WrittenFile};
 use super::vacuum::Vacuum;
 use super::{DataFile, priority};
 use crate::error::{Error, Kind, Result};
@@ -160,11 +160,14 @@ impl Work {
     /// Does the first of the merges that are due, in one commit; `None` when none is. `finally` takes every date for quiet.
     fn compact_once(&mut self, finally: bool) -> Result<Option<CompactReport>> {
         let files = self.candidates();
-        let facts: Vec<_> = files.iter().map(|file| self.facts_of(file, finally)).collect();
+        // At the end of time every date is quiet.
+        let now_unix_ms = if finally { i64::MAX } else { self.shared.clock.unix_ms() };
+        let facts: Vec<_> = files.iter().map(|file| facts_of(file, now_unix_ms)).collect();
         let jobs = plan(&facts, &self.shared.plan_limits);
         let counters = &self.shared.counters;
-        counters.backlog_files.store(jobs.iter().map(|job| job.files.len() as u64).sum(), Ordering::Relaxed);
-        counters.backlog_rows.store(jobs.iter().map(|job| job.rows).sum(), Ordering::Relaxed);
+        let backlog = Backlog::of(&jobs);
+        counters.backlog_files.store(backlog.files, Ordering::Relaxed);
+        counters.backlog_rows.store(backlog.rows, Ordering::Relaxed);
         if jobs.is_empty() {
             return Ok(None);
         }
@@ -183,23 +186,9 @@ impl Work {
     /// The files that may be merged: ours, whose rows are in order.
     fn candidates(&mut self) -> Vec<DataFile> {
         self.avoided.retain(|_, since| since.elapsed() < AVOID_FOR);
-        let is_ours = |file: &DataFile| file.location.filename().is_some_and(|name| FileName::parse(name).is_some());
         let state = self.shared.visible.load();
         let files = state.files.iter().filter(|file| is_ours(file) && !self.avoided.contains_key(&file.location));
         files.cloned().collect()
-    }
-
-    fn facts_of<'a>(&self, file: &'a DataFile, finally: bool) -> FileFacts<'a> {
-        let age_ms = self.shared.clock.unix_ms().saturating_sub(file.written_unix_ms).max(0);
-        FileFacts {
-            date: &file.date,
-            rows: file.rows,
-            size_bytes: file.size_bytes,
-            min_start_ns: file.min_start_ns,
-            max_start_ns: file.max_start_ns,
-            age: if finally { Duration::MAX } else { Duration::from_millis(age_ms as u64) },
-            memory_bytes: memory_bytes(file),
-        }
     }
 
     /// Carries out jobs up to the rows of a large file: what is small shares a commit.

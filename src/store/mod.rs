@@ -33,6 +33,7 @@ mod trace_index;
 mod vacuum;
 mod wal;
 
+pub use compact::Backlog;
 pub use keeper::CompactReport;
 pub use lock::holder;
 pub use reader::StoreReader;

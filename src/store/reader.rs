@@ -84,7 +84,7 @@ impl StoreReader {
         followed.log =
             read.await.map_err(|error| Error::internal(format!("reading the log ended badly: {error}")))??;
         let fresh = followed.log.fresh.load().batches();
-        Snapshot::new(table.version, table.files.clone(), fresh, Arc::new(self.object_store.clone()))
+        Snapshot::new(table.version, table.files.clone(), fresh, Arc::new(self.object_store.clone()), None)
     }
 }
 

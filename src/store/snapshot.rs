@@ -7,6 +7,9 @@ use async_trait::async_trait;
 use datafusion::object_store::{ObjectStore, path::Path};
 use url::Url;
 
+use super::StoreStatus;
+use super::clock::{Clock, OsClock};
+use super::compact::{Backlog, backlog};
 use super::trace_index::{FileIndex, FileRun, TraceSet};
 use crate::error::{Error, Result};
 use crate::model::SpanBatch;
@@ -52,6 +55,8 @@ pub struct Snapshot {
     /// Batches none of whose spans is in `files`.
     pub fresh: Arc<[SpanBatch]>,
     pub object_store: Arc<dyn ObjectStore>,
+    /// The store's numbers, when the store itself was asked and not a reader.
+    pub status: Option<Arc<StoreStatus>>,
     /// The URL under which the engine registers `object_store`.
     pub object_store_url: Url,
 }
@@ -65,9 +70,15 @@ impl Snapshot {
         files: Arc<[DataFile]>,
         fresh: Arc<[SpanBatch]>,
         object_store: Arc<dyn ObjectStore>,
+        status: Option<StoreStatus>,
     ) -> Result<Self> {
         let object_store_url = Url::parse(OBJECT_STORE_URL).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(Self { table_version, files, fresh, object_store, object_store_url })
+        Ok(Self { table_version, files, fresh, object_store, status: status.map(Arc::new), object_store_url })
+    }
+
+    /// What compaction has to do in the files of this snapshot.
+    pub fn backlog(&self) -> Backlog {
+        backlog(&self.files, OsClock.unix_ms())
     }
 }
 

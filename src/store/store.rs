@@ -395,6 +395,7 @@ impl SnapshotSource for Store {
             state.files.clone(),
             state.batches(),
             Arc::new(self.shared.object_store.clone()),
+            Some(self.status()),
         )
     }
 }

@@ -40,6 +40,7 @@ pub(in crate::cli) struct Settings {
     fresh_memory_bytes: u64,
     log_size_bytes: u64,
     seal_after: Duration,
+    keep_removed: Duration,
     max_request_bytes: u64,
     query_memory_bytes: u64,
     column_cache_bytes: u64,
@@ -53,7 +54,7 @@ const QUERIES: &str = "Queries";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 14] = [
+pub(in crate::cli) static KEYS: [Key; 15] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -131,6 +132,15 @@ pub(in crate::cli) static KEYS: [Key; 14] = [
         help: "How long a span waits at most before it is moved into the table",
         heading: STORAGE,
         set: |settings, text| parse_duration(text).map(|duration| settings.seal_after = duration),
+    },
+    Key {
+        name: "keep_removed",
+        flag: "keep-removed",
+        value_name: "DURATION",
+        default: "10m",
+        help: "How long a data file that was replaced stays on disk, for other programs that read it",
+        heading: STORAGE,
+        set: |settings, text| parse_duration(text).map(|duration| settings.keep_removed = duration),
     },
     Key {
         name: "query_memory",
@@ -251,6 +261,7 @@ impl Settings {
             fresh_budget_bytes: usize::try_from(self.fresh_memory_bytes).unwrap_or(usize::MAX),
             log_budget_bytes: self.log_size_bytes,
             seal_after: self.seal_after,
+            keep_removed: self.keep_removed,
             ..StoreSettings::default()
         }
     }

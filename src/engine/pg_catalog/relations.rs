@@ -18,7 +18,7 @@ use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStatic
 use futures::TryStreamExt;
 
 use super::functions;
-use crate::engine::catalog::{CATALOG, TRACES, VIEWS};
+use crate::engine::catalog::{CATALOG, SYSTEM, TRACES, VIEWS};
 use crate::engine::pg_types::PgType;
 
 /// The schema's name.
@@ -221,7 +221,7 @@ impl CatalogInfo for Listed {
     }
 
     async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
-        Ok((catalog == CATALOG).then(|| [TRACES, PG_CATALOG, "information_schema"].map(str::to_owned).to_vec()))
+        Ok((catalog == CATALOG).then(|| [TRACES, SYSTEM, PG_CATALOG, "information_schema"].map(str::to_owned).to_vec()))
     }
 
     async fn table_names(&self, catalog: &str, schema: &str) -> Result<Option<Vec<String>>> {
@@ -233,6 +233,6 @@ impl CatalogInfo for Listed {
     }
 
     async fn table_type(&self, _catalog: &str, schema: &str, _table: &str) -> Result<Option<TableType>> {
-        Ok(Some(if schema == TRACES { TableType::Base } else { TableType::View }))
+        Ok(Some(if schema == TRACES || schema == SYSTEM { TableType::Base } else { TableType::View }))
     }
 }

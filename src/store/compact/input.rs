@@ -28,7 +28,7 @@ const BATCH_ROWS: usize = 2 * 1024;
 const ROW_BYTES: u64 = 1024;
 
 /// What reading a file takes of memory: one row group as it is stored, and one batch.
-pub(crate) fn memory_bytes(file: &DataFile) -> u64 {
+pub(super) fn memory_bytes(file: &DataFile) -> u64 {
     let row_group = file.rows.min(ROW_GROUP_ROWS as u64);
     let stored = file.size_bytes / file.rows.max(1) * row_group;
     stored + row_group.min(BATCH_ROWS as u64) * ROW_BYTES

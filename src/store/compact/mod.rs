@@ -3,6 +3,7 @@
 //! The decision is a pure function over the files' descriptions; the merge reads and writes through the table's seams and holds a few
 //! batches of each file. Knows nothing of commits.
 
+mod backlog;
 mod cut;
 mod input;
 mod merge;
@@ -11,6 +12,7 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use input::memory_bytes;
-pub(crate) use plan::{FileFacts, Job, PlanLimits, plan};
+pub use backlog::Backlog;
+pub(crate) use backlog::{backlog, facts_of, is_ours};
+pub(crate) use plan::{Job, PlanLimits, plan};
 pub(crate) use rewrite::{Rewriter, Stop};

@@ -1,0 +1,1 @@
+SELECT name, value, description FROM system.store
