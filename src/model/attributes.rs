@@ -58,3 +58,24 @@ impl AttributeType {
 pub fn attribute_types_are_all_strings(letters: &[u8]) -> bool {
     letters.iter().all(|letter| *letter == AttributeType::String.letter())
 }
+
+/// Writes an int as a map has it.
+pub fn write_int(value: i64, out: &mut String) {
+    out.push_str(itoa::Buffer::new().format(value));
+}
+
+/// Writes a double as a map has it: the shortest decimal that reads back equal, or the name that OTLP JSON has for a
+/// non-finite number.
+pub fn write_double(value: f64, out: &mut String) {
+    out.push_str(match value {
+        value if value.is_finite() => return out.push_str(zmij::Buffer::new().format_finite(value)),
+        f64::INFINITY => "Infinity",
+        f64::NEG_INFINITY => "-Infinity",
+        _ => "NaN",
+    });
+}
+
+/// A bool as a map has it.
+pub fn bool_text(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}

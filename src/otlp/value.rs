@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::limits::{MAX_ATTRIBUTE_VALUE_BYTES, MAX_VALUE_LEVELS};
 use super::wire::{Fields, WireError, WireFault};
-use crate::model::{AttributeType, push_json_string};
+use crate::model::{AttributeType, bool_text, push_json_string, write_double, write_int};
 
 /// Field numbers of `AnyValue`, `ArrayValue`, `KeyValueList` and `KeyValue`.
 pub(super) mod field {
@@ -120,15 +120,15 @@ pub(super) fn write_value(value: AnyValue<'_>, out: &mut String) -> Result<Optio
             AttributeType::String
         }
         AnyValue::Bool(value) => {
-            out.push_str(if value { "true" } else { "false" });
+            out.push_str(bool_text(value));
             AttributeType::Bool
         }
         AnyValue::Int(value) => {
-            out.push_str(itoa::Buffer::new().format(value));
+            write_int(value, out);
             AttributeType::Int
         }
         AnyValue::Double(value) => {
-            push_double(value, out);
+            write_double(value, out);
             AttributeType::Double
         }
         AnyValue::Bytes(bytes) => {
@@ -141,16 +141,6 @@ pub(super) fn write_value(value: AnyValue<'_>, out: &mut String) -> Result<Optio
         AnyValue::Array(_) | AnyValue::KeyValueList(_) => return write_nested(value, out),
     };
     Ok((out.len() - start <= MAX_ATTRIBUTE_VALUE_BYTES).then_some(kind))
-}
-
-/// The shortest decimal that reads back equal, or the name that OTLP JSON has for a non-finite number.
-pub(super) fn push_double(value: f64, out: &mut String) {
-    out.push_str(match value {
-        value if value.is_finite() => return out.push_str(zmij::Buffer::new().format_finite(value)),
-        f64::INFINITY => "Infinity",
-        f64::NEG_INFINITY => "-Infinity",
-        _ => "NaN",
-    });
 }
 
 fn write_nested(value: AnyValue<'_>, out: &mut String) -> Result<Option<AttributeType>, ValueFault> {
@@ -213,7 +203,7 @@ impl NestedWriter<'_> {
             AnyValue::Double(value) => {
                 self.plain &= value.is_finite();
                 let mut text = String::new();
-                push_double(value, &mut text);
+                write_double(value, &mut text);
                 self.typed("doubleValue", |writer| match value.is_finite() {
                     true => writer.push(&text),
                     false => writer.quoted(&text),

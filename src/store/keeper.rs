@@ -194,13 +194,14 @@ impl Work {
     /// Carries out jobs up to the rows of a large file: what is small shares a commit.
     fn merge(&mut self, files: &[DataFile], jobs: &[Job]) -> Result<Merged> {
         let mut merged = Merged { removed: Vec::new(), added: Vec::new() };
+        let promoted = self.shared.visible.load().promoted.clone();
         let mut rows = 0;
         for job in jobs {
             if rows > 0 && rows + job.rows > self.shared.plan_limits.target_rows {
                 break;
             }
             let of_job: Vec<DataFile> = job.files.iter().map(|&index| files[index].clone()).collect();
-            match self.rewriter.merge(&of_job, job.goal_rows) {
+            match self.rewriter.merge(&of_job, job.goal_rows, &promoted) {
                 Ok(added) => {
                     rows += job.rows;
                     merged.added.extend(added);

@@ -12,7 +12,7 @@ use super::fresh::Part;
 use super::open::{Decode, decode_payload, read_node_id};
 use super::state::Visible;
 use super::store::{log_dir, table_root};
-use super::table::{DeltaLog, LocalStore};
+use super::table::{DeltaLog, LocalStore, TableState};
 use super::wal::{LogEnd, LogReader, Lsn, Record, TornTail};
 use super::{Snapshot, SnapshotSource};
 use crate::error::{Error, Kind, Result};
@@ -84,7 +84,8 @@ impl StoreReader {
         followed.log =
             read.await.map_err(|error| Error::internal(format!("reading the log ended badly: {error}")))??;
         let fresh = followed.log.fresh.load().batches();
-        Snapshot::new(table.version, table.files.clone(), fresh, Arc::new(self.object_store.clone()), None)
+        let store = Arc::new(self.object_store.clone());
+        Snapshot::new(table.version, table.files.clone(), table.promoted.clone(), fresh, store, None)
     }
 }
 
@@ -112,7 +113,7 @@ impl LogFollower {
         if straddles {
             *self = Self::default();
         }
-        self.fresh.install(None, Arc::from([]), mark);
+        self.fresh.install(&TableState { mark, ..TableState::default() });
         let end = self.read_new(disk, dir, mark, decode)?;
         // An unfinished write that did not move since the last look may have been taken back and written over.
         let stuck = end.torn.is_some()

@@ -12,6 +12,7 @@ use super::table::{FileName, NewFile, TableDir, WrittenFile, write_new_file};
 use super::wal::Lsn;
 use crate::error::{Error, Result};
 use crate::model::SpanBatch;
+use crate::model::promoted::{Promoted, Promotion};
 
 /// What is fresh, as far as the decision to seal needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +49,27 @@ struct Row {
 }
 
 /// Orders the rows of `parts` trace by trace within time buckets and writes a file or more for each date, synced with its directory.
-pub(crate) fn write_sorted(dir: &TableDir, parts: &[Arc<Part>], node: &str, mark: Lsn) -> Result<Vec<WrittenFile>> {
+pub(crate) fn write_sorted(
+    dir: &TableDir,
+    parts: &[Arc<Part>],
+    promoted: &Promoted,
+    node: &str,
+    mark: Lsn,
+) -> Result<Vec<WrittenFile>> {
+    let mut promotion = Promotion { known: promoted.clone(), may_grow: true };
     let rows = sorted_rows(parts)?;
     let batches: Vec<&SpanBatch> = parts.iter().map(|part| &part.batch).collect();
     let gatherer = Gatherer::new(&batches)?;
     let mut files = Vec::new();
     let by_date = rows.chunk_by(|a, b| a.key.start_ns.div_euclid(DAY_NS) == b.key.start_ns.div_euclid(DAY_NS));
     for (number, rows) in by_date.flat_map(|of_date| of_date.chunks(FILE_ROWS)).enumerate() {
-        match write_file(dir, &gatherer, rows, FileName::sealed(node, mark, number)) {
-            Ok(file) => files.push(file),
+        let name = FileName::sealed(node, mark, number);
+        let file = NewFile { date: date_of(rows[0].key.start_ns)?, name, promotion: promotion.clone() };
+        match write_file(dir, &gatherer, rows, file) {
+            Ok(file) => {
+                promotion.known.extend(&file.columns);
+                files.push(file);
+            }
             Err(error) => {
                 dir.remove(&files);
                 return Err(error);
@@ -66,12 +79,12 @@ pub(crate) fn write_sorted(dir: &TableDir, parts: &[Arc<Part>], node: &str, mark
     Ok(files)
 }
 
-fn write_file(dir: &TableDir, gatherer: &Gatherer<'_>, rows: &[Row], name: FileName) -> Result<WrittenFile> {
+fn write_file(dir: &TableDir, gatherer: &Gatherer<'_>, rows: &[Row], file: NewFile) -> Result<WrittenFile> {
     let chunks = rows.chunks(gatherer.most_rows).map(|rows| {
         let rows: Vec<RowAt> = rows.iter().map(|row| row.at).collect();
         gatherer.gather(&rows)
     });
-    write_new_file(dir, NewFile { date: date_of(rows[0].key.start_ns)?, name }, chunks)
+    write_new_file(dir, file, chunks)
 }
 
 fn sorted_rows(parts: &[Arc<Part>]) -> Result<Vec<Row>> {

@@ -146,7 +146,8 @@ impl Work {
         let Some(parts) = self.shared.visible.begin_seal() else { return Ok(SealReport::default()) };
         let Some(mark) = parts.last().map(|part| part.last) else { return Ok(SealReport::default()) };
         let begun = Instant::now();
-        let written = write_sorted(&self.shared.table_dir, &parts, &self.shared.node, mark);
+        let promoted = self.shared.visible.load().promoted.clone();
+        let written = write_sorted(&self.shared.table_dir, &parts, &promoted, &self.shared.node, mark);
         let files = written.inspect_err(|_| self.shared.visible.abandon_seal())?;
         drop(parts);
         let pending = Pending { files, mark, begun };

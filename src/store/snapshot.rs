@@ -13,6 +13,7 @@ use super::compact::{Backlog, backlog};
 use super::trace_index::{FileIndex, FileRun, TraceSet};
 use crate::error::{Error, Result};
 use crate::model::SpanBatch;
+use crate::model::promoted::Promoted;
 
 /// A sealed Parquet file of the table.
 #[derive(Debug, Clone)]
@@ -52,6 +53,8 @@ pub struct Snapshot {
     /// The Delta table's version; `None` before its first commit.
     pub table_version: Option<u64>,
     pub files: Arc<[DataFile]>,
+    /// The columns of promoted attributes that files may have.
+    pub promoted: Arc<Promoted>,
     /// Batches none of whose spans is in `files`.
     pub fresh: Arc<[SpanBatch]>,
     pub object_store: Arc<dyn ObjectStore>,
@@ -68,12 +71,14 @@ impl Snapshot {
     pub(super) fn new(
         table_version: Option<u64>,
         files: Arc<[DataFile]>,
+        promoted: Arc<Promoted>,
         fresh: Arc<[SpanBatch]>,
         object_store: Arc<dyn ObjectStore>,
         status: Option<StoreStatus>,
     ) -> Result<Self> {
         let object_store_url = Url::parse(OBJECT_STORE_URL).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(Self { table_version, files, fresh, object_store, status: status.map(Arc::new), object_store_url })
+        let status = status.map(Arc::new);
+        Ok(Self { table_version, files, promoted, fresh, object_store, status, object_store_url })
     }
 
     /// What compaction has to do in the files of this snapshot.

@@ -8,15 +8,19 @@ use datafusion::object_store::path::Path;
 
 use super::DataFile;
 use super::fresh::{Part, choose_merge};
+use super::table::TableState;
 use super::wal::Lsn;
 use crate::error::Result;
 use crate::model::SpanBatch;
+use crate::model::promoted::Promoted;
 
 /// Everything that a statement can see, at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub table_version: Option<u64>,
     pub files: Arc<[DataFile]>,
+    /// The table's columns of promoted attributes.
+    pub promoted: Arc<Promoted>,
     /// In the log's order, without gap or overlap, all above the table's low-water mark.
     pub parts: Vec<Arc<Part>>,
     /// Parts up to here are being sealed: they are not merged with later ones.
@@ -47,6 +51,7 @@ impl State {
         Self {
             table_version: self.table_version,
             files: self.files.clone(),
+            promoted: self.promoted.clone(),
             parts,
             sealing: self.sealing,
             batches: OnceLock::new(),
@@ -88,7 +93,8 @@ impl Visible {
 
     /// Takes over a version of the table: its files come in the place of the former ones and of the parts up to `mark`. Gives what those
     /// had charged.
-    pub(crate) fn install(&self, table_version: Option<u64>, files: Arc<[DataFile]>, mark: Lsn) -> u64 {
+    pub(crate) fn install(&self, table: &TableState) -> u64 {
+        let TableState { version: table_version, files, promoted, mark } = table.clone();
         let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.state.load();
         let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +102,7 @@ impl Visible {
         former.push(Arc::downgrade(&state.files));
         let (gone, parts): (Vec<_>, Vec<_>) = state.parts.iter().cloned().partition(|part| part.last <= mark);
         let sealing = state.sealing.filter(|sealing| *sealing > mark);
-        self.state.store(Arc::new(State { table_version, files, sealing, ..state.with_parts(parts) }));
+        self.state.store(Arc::new(State { table_version, files, promoted, sealing, ..state.with_parts(parts) }));
         gone.iter().map(|part| u64::from(part.charged)).sum()
     }
 

@@ -146,7 +146,7 @@ pub(crate) struct Counters {
 impl Shared {
     /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
     pub(crate) fn install(&self, table: &TableState) {
-        let freed = self.visible.install(table.version, table.files.clone(), table.mark);
+        let freed = self.visible.install(table);
         self.budget.add_permits(freed as usize);
     }
 
@@ -393,6 +393,7 @@ impl SnapshotSource for Store {
         Snapshot::new(
             state.table_version,
             state.files.clone(),
+            state.promoted.clone(),
             state.batches(),
             Arc::new(self.shared.object_store.clone()),
             Some(self.status()),

@@ -46,9 +46,12 @@ fn deltalake_polars_and_duckdb_count_the_same_spans() {
     let seen: serde_json::Value = serde_json::from_str(&said).expect("json");
     let Expected { rows, traces, spans, parents, duration_ns, attributes, events } = expected;
     let (traces, spans) = (traces.len(), spans.len());
-    assert_eq!(seen["deltalake"], serde_json::json!([rows, traces, spans, duration_ns]));
-    let dates = seen["polars"][6].clone();
-    assert_eq!(seen["polars"], serde_json::json!([rows, traces, spans, parents, duration_ns, events, dates]));
+    assert_eq!(seen["deltalake"], serde_json::json!([rows, traces, spans, duration_ns, attributes]));
+    let dates = seen["polars"][7].clone();
+    assert_eq!(
+        seen["polars"],
+        serde_json::json!([rows, traces, spans, parents, duration_ns, attributes, events, dates])
+    );
     for duckdb in ["duckdb_dataset", "duckdb_files"] {
         let counts = serde_json::json!([rows, traces, spans, parents, duration_ns, attributes, events, dates]);
         assert_eq!(seen[duckdb], counts, "{duckdb}");

@@ -7,8 +7,10 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExpressionPlacement, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 const NAME: &str = "attribute";
 
@@ -29,6 +31,14 @@ pub(in crate::engine) fn is_attribute(expr: &Expr) -> bool {
         Expr::Alias(alias) => is_attribute(&alias.expr),
         _ => false,
     }
+}
+
+/// The map and the key of a physical expression that reads an attribute by a constant key.
+pub(in crate::engine) fn attribute_read(expr: &dyn PhysicalExpr) -> Option<(&Arc<dyn PhysicalExpr>, &str)> {
+    let call = ScalarFunctionExpr::try_downcast_func::<Attribute>(expr)?;
+    let [map, key] = call.args() else { return None };
+    let key = key.downcast_ref::<Literal>()?.value().try_as_str()??;
+    Some((map, key))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -56,6 +66,14 @@ impl ScalarUDFImpl for Attribute {
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
         Ok(DataType::Utf8View)
+    }
+
+    /// Files have columns for frequent keys: the scan must see which keys are read, and not only that the map is.
+    fn placement(&self, args: &[ExpressionPlacement]) -> ExpressionPlacement {
+        match args {
+            [ExpressionPlacement::Column, ExpressionPlacement::Literal] => ExpressionPlacement::MoveTowardsLeafNodes,
+            _ => ExpressionPlacement::KeepInPlace,
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -8,6 +8,7 @@ mod ids;
 mod levels;
 mod nested;
 mod orphans;
+mod promoted;
 mod quantile;
 mod session_info;
 mod sketch;
@@ -18,9 +19,10 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-pub(super) use attribute::{attribute_of, is_attribute};
+pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, is_bounded};
 pub(super) use ids::{id_text, id_text_argument};
+pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
 
 /// The scalar functions that every session has.

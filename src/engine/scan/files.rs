@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::{Statistics, internal_datafusion_err};
+use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -13,6 +14,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::attributes::AttributeAdapters;
 use super::hot::{ColumnCache, HotSource};
 use super::indexed::IndexedSource;
 use super::lookup::{Rows, rows_of_traces};
@@ -35,7 +37,7 @@ pub(super) async fn scan_files(
         snapshot.files.iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).unzip();
     let rows = rows_of_traces(snapshot, &files, predicate.as_ref()).await;
     let statistics = statistics.iter().zip(&rows).map(|(of_file, rows)| rows.statistics(of_file));
-    let files: Vec<_> = files
+    let mut files: Vec<_> = files
         .into_iter()
         .zip(statistics)
         .zip(&rows)
@@ -49,16 +51,20 @@ pub(super) async fn scan_files(
         return Ok(None);
     }
     state.runtime_env().register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
-    let total =
-        Statistics::try_merge_iter(files.iter().filter_map(|file| file.statistics.as_deref()), &physical_schema())?;
+    let columns = file_columns(snapshot);
+    for file in &mut files {
+        file.statistics = file.statistics.take().map(|statistics| for_columns(statistics, &columns));
+    }
+    let total = Statistics::try_merge_iter(files.iter().filter_map(|file| file.statistics.as_deref()), &columns)?;
     let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
     // Footers and page indexes are parsed once a file, not once a statement.
     let metadata = state.runtime_env().cache_manager.get_file_metadata_cache();
     let reader = CachedParquetFileReaderFactory::new(snapshot.object_store.clone(), metadata);
-    let mut source = ParquetSource::new(physical_schema());
+    let mut source = ParquetSource::new(columns);
     if let Some(predicate) = predicate {
         source = source.with_predicate(predicate);
     }
+    let projection = projection.cloned().unwrap_or_else(|| (0..physical_schema().fields().len()).collect());
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
     let is_lookup = rows.iter().all(|rows| *rows != Rows::All);
     let cache = state.config().get_extension::<ColumnCache>();
@@ -67,8 +73,23 @@ pub(super) async fn scan_files(
     let config = FileScanConfigBuilder::new(url, Arc::new(source))
         .with_file_groups(groups)
         .with_statistics(total)
-        .with_projection_indices(projection.cloned())?
+        .with_projection_indices(Some(projection))?
         .with_limit(limit)
+        .with_expr_adapter(Some(Arc::new(AttributeAdapters)))
         .build();
     Ok(Some(DataSourceExec::from_data_source(config)))
+}
+
+/// The columns that files may have: those of the table, and those of promoted attributes, which only the attribute adapter reads.
+fn file_columns(snapshot: &Snapshot) -> SchemaRef {
+    let physical = physical_schema();
+    let promoted = snapshot.promoted.columns().iter().map(|column| FieldRef::from(column.field()));
+    Arc::new(Schema::new(physical.fields().iter().cloned().chain(promoted).collect::<Vec<_>>()))
+}
+
+/// The same statistics with unknown ones for the columns of promoted attributes.
+fn for_columns(statistics: Arc<Statistics>, columns: &Schema) -> Arc<Statistics> {
+    let mut statistics = Arc::unwrap_or_clone(statistics);
+    statistics.column_statistics.resize_with(columns.fields().len(), ColumnStatistics::new_unknown);
+    Arc::new(statistics)
 }

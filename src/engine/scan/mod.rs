@@ -2,6 +2,7 @@
 //!
 //! Knows files by what the store says of them, and reads them with DataFusion's Parquet source. Does not know SQL.
 
+mod attributes;
 mod files;
 mod fresh;
 mod hot;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
@@ -18,6 +19,7 @@ use tokio::runtime::Handle;
 
 use super::merge::Input;
 use crate::error::{Error, Kind, Result};
+use crate::model::promoted::{PromotedColumn, whole_batch};
 use crate::model::schema::physical_schema;
 use crate::store::DataFile;
 use crate::store::table::ROW_GROUP_ROWS;
@@ -46,10 +48,7 @@ impl FileInput {
     pub(super) fn open(runtime: &Handle, store: &Arc<dyn ObjectStore>, file: &DataFile) -> Result<Self> {
         let name = file.location.to_string();
         let stored = StoredFile { store: store.clone(), location: file.location.clone(), size_bytes: file.size_bytes };
-        let options = ArrowReaderOptions::new().with_schema(physical_schema());
-        let opened = runtime.block_on(ParquetRecordBatchStreamBuilder::new_with_options(stored, options));
-        let rows = opened.and_then(|builder| builder.with_batch_size(BATCH_ROWS).build());
-        let rows = rows.map_err(|error| unreadable(&name, error))?;
+        let rows = runtime.block_on(read_rows(stored)).map_err(|error| unreadable(&name, error))?;
         Ok(Self { name, runtime: runtime.clone(), rows })
     }
 }
@@ -57,12 +56,31 @@ impl FileInput {
 impl Input for FileInput {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
         let next = self.runtime.block_on(self.rows.next());
-        next.transpose().map_err(|error| unreadable(&self.name, error))
+        let batch = next.transpose().map_err(|error| unreadable(&self.name, error))?;
+        batch.as_ref().map(whole_batch).transpose()
     }
 
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+async fn read_rows(mut stored: StoredFile) -> ParquetResult<ParquetRecordBatchStream<StoredFile>> {
+    let options = ArrowReaderOptions::new();
+    let found = ArrowReaderMetadata::load_async(&mut stored, options.clone()).await?;
+    let wanted = file_schema(found.schema());
+    let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), options.with_schema(wanted))?;
+    ParquetRecordBatchStreamBuilder::new_with_metadata(stored, metadata).with_batch_size(BATCH_ROWS).build()
+}
+
+/// The types in which a file's columns are read: those of [`physical_schema`] and of promoted attributes.
+fn file_schema(found: &Schema) -> SchemaRef {
+    let physical = physical_schema();
+    let fields = found.fields().iter().map(|field| match PromotedColumn::parse(field.name()) {
+        Some(promoted) => FieldRef::from(promoted.field()),
+        None => physical.fields().find(field.name()).map_or(field, |(_, known)| known).clone(),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn unreadable(name: &str, error: ParquetError) -> Error {

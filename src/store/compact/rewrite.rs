@@ -11,6 +11,7 @@ use super::cut::Cut;
 use super::input::FileInput;
 use super::merge::Merge;
 use crate::error::{Error, Kind, Result};
+use crate::model::promoted::{Promoted, Promotion};
 use crate::store::DataFile;
 use crate::store::table::{FileName, NewFile, TableDir, WrittenFile, write_new_file};
 
@@ -44,9 +45,9 @@ pub(crate) struct Rewriter {
 }
 
 impl Rewriter {
-    /// Merges files of one date into files of about `goal_rows`, which are synced and not yet in the table. What an error leaves is removed.
-    /// Blocks.
-    pub(crate) fn merge(&self, files: &[DataFile], goal_rows: u64) -> Result<Vec<WrittenFile>> {
+    /// Merges files of one date into files of about `goal_rows`, which are synced and not yet in the table that has the columns `promoted`.
+    /// What an error leaves is removed. Blocks.
+    pub(crate) fn merge(&self, files: &[DataFile], goal_rows: u64, promoted: &Promoted) -> Result<Vec<WrittenFile>> {
         let Some(first) = files.first() else { return Ok(Vec::new()) };
         let inputs = files.iter().map(|file| FileInput::open(&self.runtime, &self.store, file));
         let mut merge = Merge::begin(inputs.collect::<Result<_>>()?)?;
@@ -54,7 +55,9 @@ impl Rewriter {
         while !merge.is_done() {
             let name = FileName::rewritten(&self.node, written.len());
             let rows = Rows { merge: &mut merge, cut: Cut { goal_rows }, rows: 0, stop: &self.stop };
-            match write_new_file(&self.table, NewFile { date: first.date.clone(), name }, rows) {
+            // Which keys are promoted is for sealing to choose: it sees all that comes.
+            let promotion = Promotion { known: promoted.clone(), may_grow: false };
+            match write_new_file(&self.table, NewFile { date: first.date.clone(), name, promotion }, rows) {
                 Ok(file) => written.push(file),
                 Err(error) => {
                     self.table.remove(&written);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -14,7 +14,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::schema::{self, physical_schema};
+use crate::model::promoted::{Census, FileLayout, PromotedColumn, Promotion, Splitter};
+use crate::model::schema;
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::failpoint;
 use crate::store::trace_index::{self, Head, IndexBuilder, Place};
@@ -31,6 +32,8 @@ pub(crate) struct WrittenIndex {
 pub(crate) struct WrittenContent {
     pub size_bytes: u64,
     pub index: WrittenIndex,
+    /// See [`super::WrittenFile::columns`].
+    pub columns: Vec<PromotedColumn>,
 }
 
 /// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
@@ -38,30 +41,61 @@ pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// The rows of a page: what a read for one trace must decode.
 const PAGE_ROWS: usize = 8 * 1024;
 
-/// Writes batches in [`physical_schema`] to a new file, with a trace index, and syncs it. The directory is not synced yet.
+/// The rows that are looked at before a file's columns are settled; they are held in memory until then. A file of fewer rows gets
+/// exactly the columns that have a value.
+const SAMPLE_ROWS: usize = 32 * 1024;
+
+/// Writes batches in [`schema::physical_schema`] to a new file, with frequent attributes in columns and a trace index, and syncs it. The
+/// directory is not synced yet.
 pub(crate) fn write_data_file(
     disk: &dyn Disk,
     path: &Path,
+    promotion: &Promotion,
     batches: impl IntoIterator<Item = Result<RecordBatch>>,
 ) -> Result<WrittenContent> {
+    let mut batches = batches.into_iter();
+    let (sample, mut splitter) = begin_split(promotion, &mut batches)?;
     let file = disk.create_new(path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
     // The Arrow schema is not embedded: other programs would take its views and fixed-size binaries for the columns' types.
-    let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+    let columns = splitter.schema().clone();
+    let options = ArrowWriterOptions::new().with_properties(properties(&columns)).with_skip_arrow_metadata(true);
     let sink = Counted { file, bytes: 0 };
-    let mut writer = ArrowWriter::try_new_with_options(sink, physical_schema(), options).map_err(failed)?;
+    let mut writer = ArrowWriter::try_new_with_options(sink, columns, options).map_err(failed)?;
     let mut index = IndexBuilder::default();
-    for batch in batches {
-        let batch = batch?;
+    for batch in sample.into_iter().map(Ok).chain(batches) {
+        let batch = splitter.split(&batch?)?;
         let traces = batch.column_by_name(schema::TRACE_ID).and_then(|column| column.as_fixed_size_binary_opt());
         index.push(traces.ok_or_else(|| Error::internal("a batch of spans lacks its trace ids"))?)?;
         writer.write(&batch).map_err(failed)?;
     }
     let index = write_index(&mut writer, index, path)?;
+    let (key, note) = splitter.notes().to_metadata();
+    writer.append_key_value_metadata(KeyValue::new(key, note));
     let mut file = writer.into_inner().map_err(failed)?;
     failpoint::pass("before_file_sync");
     file.file.sync_data().map_err(|error| Error::io(path.display(), error))?;
-    Ok(WrittenContent { size_bytes: file.bytes, index })
+    Ok(WrittenContent { size_bytes: file.bytes, index, columns: splitter.columns() })
+}
+
+/// Settles the columns of a file by its first rows, which it gives back.
+fn begin_split(
+    promotion: &Promotion,
+    batches: &mut impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<(Vec<RecordBatch>, Splitter)> {
+    let mut census = Census::new(&promotion.known.keys());
+    let mut sample = Vec::new();
+    let mut is_whole = true;
+    for batch in batches {
+        let batch = batch?;
+        census.count(&batch)?;
+        sample.push(batch);
+        if census.rows() >= SAMPLE_ROWS as u64 {
+            is_whole = false;
+            break;
+        }
+    }
+    Ok((sample, Splitter::new(FileLayout::new(promotion, &census, is_whole))))
 }
 
 /// Puts the trace index behind the last row group, and its place into the footer.
@@ -97,7 +131,7 @@ impl Write for Counted {
     }
 }
 
-fn properties() -> WriterProperties {
+fn properties(columns: &Schema) -> WriterProperties {
     let zstd = ZstdLevel::try_new(1).map_or(Compression::UNCOMPRESSED, Compression::ZSTD);
     // Statistics are kept only where a query can prune by them: comparing every key and value of every map costs more than the rest.
     let mut properties = WriterProperties::builder()
@@ -108,12 +142,12 @@ fn properties() -> WriterProperties {
         .set_write_batch_size(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_created_by(concat!("spanhouse ", env!("CARGO_PKG_VERSION")).to_owned());
-    for field in physical_schema().fields() {
+    for field in columns.fields() {
         let column = ColumnPath::from(field.name().as_str());
         if !field.data_type().is_nested() {
             properties = properties.set_column_statistics_enabled(column.clone(), EnabledStatistics::Page);
         }
-        let is_number = *field.data_type() == DataType::Int64;
+        let is_number = *field.data_type() == DataType::Int64 && PromotedColumn::parse(field.name()).is_none();
         let is_span_id = *field.data_type() == schema::SPAN_ID_TYPE;
         if is_number || is_span_id {
             // Times and span ids hardly repeat: a dictionary only costs. Plain values under zstd came out smaller than delta packing.

@@ -8,7 +8,9 @@ use datafusion::object_store::ObjectStore;
 use datafusion::object_store::path::Path;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
-use deltalake_core::kernel::{Action, Add, DataType, LogicalFileView, Remove, StructField, StructType, Transaction};
+use deltalake_core::kernel::{
+    Action, Add, DataType, LogicalFileView, MetadataExt, PrimitiveType, Remove, StructField, StructType, Transaction,
+};
 use deltalake_core::logstore::{LogStore, LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -21,6 +23,7 @@ use url::Url;
 use super::WrittenFile;
 use super::data_file::WrittenIndex;
 use crate::error::{Error, Kind, Result};
+use crate::model::promoted::{Promoted, PromotedColumn, Scalar};
 use crate::model::schema::{DATE, DURATION_NS, START_NS, physical_schema};
 use crate::store::DataFile;
 use crate::store::clock::Clock;
@@ -39,6 +42,8 @@ pub(crate) struct TableState {
     /// `None` before the table exists.
     pub version: Option<u64>,
     pub files: Arc<[DataFile]>,
+    /// The table's columns of promoted attributes.
+    pub promoted: Arc<Promoted>,
     /// The last record of the node's log whose spans are in the files.
     pub mark: Lsn,
 }
@@ -139,10 +144,12 @@ impl DeltaLog {
             partition_by: Some(vec![DATE.to_owned()]),
             predicate: None,
         };
+        let mut actions: Vec<Action> = files.iter().map(|file| add_action(file, true)).collect();
+        let promoted = self.add_columns(delta, files, &mut actions)?;
         let before = self.state.version;
         failpoint::pass("before_commit");
         let committed = CommitBuilder::from(CommitProperties::default().with_application_transaction(transaction))
-            .with_actions(files.iter().map(|file| add_action(file, true)).collect())
+            .with_actions(actions)
             .build(Some(delta as &dyn TableReference), self.log.clone(), operation)
             .await;
         failpoint::pass("after_commit");
@@ -151,7 +158,7 @@ impl DeltaLog {
         if before.is_some_and(|before| committed.version() == before + 1) {
             let new = files.iter().map(|file| to_data_file(file, &self.indexes)).collect::<Result<Vec<_>>>()?;
             let files = self.state.files.iter().cloned().chain(new).collect();
-            self.state = TableState { version: Some(committed.version()), files, mark };
+            self.state = TableState { version: Some(committed.version()), files, promoted, mark };
         } else {
             self.rebuild().await?;
         }
@@ -187,6 +194,7 @@ impl DeltaLog {
             return Err(Error::new(Kind::NotFound, "a file that was to be replaced is not in the table any more"));
         }
         actions.extend(added.iter().map(|file| add_action(file, why.changes_rows())));
+        let promoted = self.add_columns(delta, added, &mut actions)?;
         let before = self.state.version;
         failpoint::pass("before_replace_commit");
         let committed = CommitBuilder::default()
@@ -202,7 +210,8 @@ impl DeltaLog {
                 .map(Ok)
                 .chain(added.iter().map(|file| to_data_file(file, &self.indexes)))
                 .collect::<Result<Vec<_>>>()?;
-            self.state = TableState { version: Some(committed.version()), files: files.into(), mark: self.state.mark };
+            self.state =
+                TableState { version: Some(committed.version()), files: files.into(), promoted, mark: self.state.mark };
         } else {
             self.rebuild().await?;
         }
@@ -259,8 +268,24 @@ impl DeltaLog {
         };
         let files = log_data.iter().map(|view| from_view(&self.root, &view, index_of)).collect::<Result<Vec<_>>>()?;
         let mark = Lsn(mark.map_or(0, |mark| mark.max(0) as u64));
-        self.state = TableState { version: Some(delta.version()), files: files.into(), mark };
+        let schema = delta.schema();
+        let promoted = Arc::new(Promoted::from_names(schema.fields().map(|field| field.name().as_str())));
+        self.state = TableState { version: Some(delta.version()), files: files.into(), promoted, mark };
         Ok(())
+    }
+
+    /// Adds to a commit what gives the table the columns that these files want; gives the promoted columns that it has then.
+    fn add_columns(
+        &self,
+        delta: &DeltaTableState,
+        files: &[WrittenFile],
+        actions: &mut Vec<Action>,
+    ) -> Result<Arc<Promoted>> {
+        let mut promoted = Promoted::clone(&self.state.promoted);
+        files.iter().for_each(|file| promoted.extend(&file.columns));
+        let new = self.state.promoted.missing(promoted.columns());
+        actions.extend(columns_action(delta, &new).map_err(|error| failed(&self.root, "commit to", error))?);
+        Ok(Arc::new(promoted))
     }
 }
 
@@ -285,6 +310,25 @@ fn table_schema() -> Result<StructType> {
         .map_err(|error| Error::internal(format!("the span schema has no form in Delta: {error}")))?;
     let fields = schema.fields().cloned().chain([StructField::nullable(DATE, DataType::DATE)]);
     StructType::try_new(fields).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// The change of the table's columns that adds these; `None` when there is nothing to add.
+fn columns_action(delta: &DeltaTableState, new: &[&PromotedColumn]) -> Result<Option<Action>, DeltaTableError> {
+    if new.is_empty() {
+        return Ok(None);
+    }
+    let added = new.iter().map(|column| StructField::nullable(column.name(), promoted_type(column.scalar)));
+    let schema = StructType::try_new(delta.schema().fields().cloned().chain(added))?;
+    Ok(Some(Action::Metadata(delta.metadata().clone().with_schema(&schema)?)))
+}
+
+fn promoted_type(scalar: Scalar) -> DataType {
+    DataType::Primitive(match scalar {
+        Scalar::String => PrimitiveType::String,
+        Scalar::Int => PrimitiveType::Long,
+        Scalar::Double => PrimitiveType::Double,
+        Scalar::Bool => PrimitiveType::Boolean,
+    })
 }
 
 fn add_action(file: &WrittenFile, data_change: bool) -> Action {

@@ -68,6 +68,16 @@ impl LocalStore {
     }
 }
 
+/// An error that names the file: a range that lies behind the end of one does not.
+fn named(location: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Generic { store, source } => {
+            StoreError::Generic { store, source: format!("{location}: {source}").into() }
+        }
+        error => error,
+    }
+}
+
 /// A new name for a file until it is whole.
 fn temporary_name() -> String {
     format!(".{}.tmp", uuid::Uuid::new_v4().hyphenated())
@@ -109,7 +119,7 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[std::ops::Range<u64>]) -> StoreResult<Vec<Bytes>> {
-        self.inner.get_ranges(location, ranges).await
+        self.inner.get_ranges(location, ranges).await.map_err(|error| named(location, error))
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {

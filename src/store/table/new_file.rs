@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::Int64Type;
 use super::data_file::{WrittenContent, WrittenIndex, write_data_file};
 use super::table_dir::{FileName, TableDir};
 use crate::error::{Error, Result};
+use crate::model::promoted::{PromotedColumn, Promotion};
 use crate::model::schema::START_NS;
 
 /// A data file that is on disk and not yet in the table.
@@ -21,6 +22,8 @@ pub(crate) struct WrittenFile {
     pub max_start_ns: i64,
     pub written_unix_ms: i64,
     pub index: WrittenIndex,
+    /// The columns of promoted attributes that the table should have with this file in it.
+    pub columns: Vec<PromotedColumn>,
 }
 
 /// A data file to be written.
@@ -29,6 +32,7 @@ pub(crate) struct NewFile {
     /// The day on which all its spans start.
     pub date: String,
     pub name: FileName,
+    pub promotion: Promotion,
 }
 
 /// Writes batches as a new file, synced with its directory. What an error leaves is removed.
@@ -41,11 +45,11 @@ pub(crate) fn write_new_file(
     let path = dir.join(file.name.to_unique_text());
     let mut counted = Counted::default();
     let batches = batches.into_iter().inspect(|batch| counted.count(batch));
-    let written = write_data_file(table.disk.as_ref(), &path, batches).and_then(|content| {
+    let written = write_data_file(table.disk.as_ref(), &path, &file.promotion, batches).and_then(|content| {
         table.disk.sync_dir(&dir).map_err(|error| Error::io(dir.display(), error))?;
         Ok(content)
     });
-    let WrittenContent { size_bytes, index } = written.inspect_err(|_| {
+    let WrittenContent { size_bytes, index, columns } = written.inspect_err(|_| {
         // The file is half written and not in the table: what cannot be removed now is removed at the next start.
         let _ = table.disk.remove_file(&path);
     })?;
@@ -59,6 +63,7 @@ pub(crate) fn write_new_file(
         max_start_ns,
         written_unix_ms: table.clock.unix_ms(),
         index,
+        columns,
     })
 }
 

@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use proptest::prelude::*;
 
 use super::{FileIndex, IndexBuilder, IndexMemory, Place, TraceSet};
+use crate::model::promoted::Promotion;
 use crate::model::schema::TRACE_ID;
 use crate::store::disk::OsDisk;
 use crate::store::table::write_data_file;
@@ -42,7 +43,7 @@ impl File {
                 traces.iter().map(|trace| TestSpan { trace: *trace, span: 1, start_ns: START }).collect();
             decode(&payload(&spans))?.to_record_batch()
         });
-        write_data_file(&OsDisk, &path, batches).expect("written");
+        write_data_file(&OsDisk, &path, &Promotion::default(), batches).expect("written");
         Self::read(&path, traces.len()).await
     }
 

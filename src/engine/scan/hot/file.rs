@@ -48,12 +48,12 @@ const VALUE_BYTES: usize = 16;
 const LEAST_SHARE: usize = 8;
 
 impl Scan {
-    /// Whether the columns of all files together leave room in the cache for others.
+    /// Whether the columns of all files together leave room in the cache for others. A map counts as one: what is read of it may be one
+    /// attribute, for which a file has a column.
     pub(super) fn may_be_kept(&self) -> bool {
         let columns = self.projection.column_indices();
-        let nested = columns.iter().any(|column| self.file_schema.field(*column).data_type().is_nested());
         let bytes = self.rows.map(|rows| rows.saturating_mul(columns.len()).saturating_mul(VALUE_BYTES));
-        !nested && bytes.is_some_and(|bytes| bytes <= self.cache.budget_bytes() / SCAN_SHARE)
+        bytes.is_some_and(|bytes| bytes <= self.cache.budget_bytes() / SCAN_SHARE)
     }
 
     /// Opens a file; `None` when the Parquet source serves it better.
