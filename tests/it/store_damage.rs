@@ -14,8 +14,9 @@ async fn row_30_a_missing_or_damaged_data_file_is_named_and_nothing_partial_is_a
     let store = open(dir.path()).await;
     append(&store, request(1..2001)).await.expect("kept");
     store.seal().await.expect("sealed");
-    let engine = Engine::new(store.clone(), EngineSettings::default()).expect("an engine");
     let sum = async || -> Result<usize> {
+        // An engine that has read the file before may answer from memory.
+        let engine = Engine::new(store.clone(), EngineSettings::default()).expect("an engine");
         let session = engine.session();
         let statement = session.prepare("SELECT sum(duration_ns) FROM spans").await?.remove(0);
         let Outcome::Rows(rows) = session.execute(&statement, &[]).await? else { panic!("no rows") };
@@ -32,8 +33,7 @@ async fn row_30_a_missing_or_damaged_data_file_is_named_and_nothing_partial_is_a
     let error = sum().await.expect_err("a file is missing");
     assert!(error.to_string().contains(&name), "{error}");
 
-    // Footers are remembered: only a cut that takes rows away shows.
-    std::fs::write(&file, &bytes[..100]).expect("cut");
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("cut");
     let error = sum().await.expect_err("a file is cut");
     assert!(error.to_string().contains(&name), "{error}");
 
