@@ -20,6 +20,7 @@ mod parameters;
 mod pg_catalog;
 mod pg_types;
 mod planner;
+mod retention;
 mod rules;
 mod runtime;
 mod scan;

@@ -15,6 +15,7 @@ use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
 use super::information_schema;
 use super::parameters;
+use super::retention;
 use super::scan::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
 use super::session_functions;
@@ -126,6 +127,7 @@ impl Session {
             values => plan.replace_params_with_values(&ParamValues::from(values.to_vec())).map_err(from_datafusion)?,
         };
         let snapshot = self.snapshot().await?;
+        let plan = retention::without_expired(plan, snapshot.expired_before_ns).map_err(from_datafusion)?;
         let mut state = self.state()?;
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
         let timeout = self.inner().variables.statement_timeout();

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::compact::{Backlog, Job, Rewriter, Stop, facts_of, is_ours, plan};
 use super::failpoint;
+use super::retention::expired_files;
 use super::store::Shared;
 use super::table::{Replacement, Tombstone, WrittenFile};
 use super::vacuum::Vacuum;
@@ -138,13 +139,31 @@ impl Work {
             if self.rewriter.stop.check().is_err() {
                 return;
             }
+            if let Err(error) = self.expire() {
+                tracing::error!(%error, "cannot drop files whose spans have expired");
+            }
             let compacted = if self.shared.settings.compact { self.compact_once(false) } else { Ok(None) };
             pause = if matches!(compacted, Ok(Some(_))) { Duration::ZERO } else { LOOK_EVERY };
             self.tidy();
         }
     }
 
+    /// Takes the files out of the table all of whose spans have expired.
+    fn expire(&mut self) -> Result<()> {
+        let Some(before_ns) = self.shared.expired_before_ns() else { return Ok(()) };
+        let files = expired_files(&self.shared.visible.load().files, before_ns);
+        if files.is_empty() {
+            return Ok(());
+        }
+        let gone = self.replace(&files, &[], &Replacement::Expiry { before_ns })?;
+        tracing::info!(files = files.len(), "dropped files whose spans have expired");
+        self.shared.counters.expired_files.fetch_add(files.len() as u64, Ordering::Relaxed);
+        self.vacuum.add(gone);
+        Ok(())
+    }
+
     fn compact_all(&mut self) -> Result<CompactReport> {
+        self.expire()?;
         let mut total = CompactReport::default();
         while let Some(report) = self.compact_once(true)? {
             total.files_before += report.files_before;

@@ -16,6 +16,7 @@ mod priority;
 mod publish;
 mod reader;
 mod refusing;
+mod retention;
 mod retries;
 mod seal;
 mod sealer;

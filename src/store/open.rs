@@ -27,7 +27,7 @@ use super::state::Visible;
 use super::store::{Counters, Shared, Store, log_dir, table_root};
 use super::table::{DeltaLog, Leftovers, LocalStore, TableDir, TableState, Tombstone, remove_leftovers};
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
-use super::{DataFile, RefusalWatch};
+use super::{DataFile, RefusalWatch, retention};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
@@ -110,6 +110,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         lock: Mutex::new(Some(lock)),
     };
     shared.budget.add_permits(shared.budget_units());
+    retention::announce(shared.disk.as_ref(), dir, shared.settings.retention)?;
     shared.install(&state);
     let end = replay_log(&shared, state.mark, decode)?;
     // Only now: a directory whose log is damaged is left as it is.

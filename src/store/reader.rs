@@ -7,9 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use super::clock::{Clock, OsClock};
 use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
 use super::open::{Decode, decode_payload, read_node_id};
+use super::retention::{announced, expired_before_ns};
 use super::state::Visible;
 use super::store::{log_dir, table_root};
 use super::table::{DeltaLog, LocalStore, TableState};
@@ -83,9 +85,10 @@ impl StoreReader {
         });
         followed.log =
             read.await.map_err(|error| Error::internal(format!("reading the log ended badly: {error}")))??;
-        let fresh = followed.log.fresh.load().batches();
-        let store = Arc::new(self.object_store.clone());
-        Snapshot::new(table.version, table.files.clone(), table.promoted.clone(), fresh, store, None)
+        let retention = announced(&self.dir)?;
+        let expired_before_ns = retention.map(|retention| expired_before_ns(retention, OsClock.unix_ms()));
+        let state = followed.log.fresh.load().beside(table);
+        Snapshot::new(&state, expired_before_ns, Arc::new(self.object_store.clone()), None)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct StoreSettings {
     pub compact: bool,
     /// How long a file that left the table stays on disk, for readers in other processes that began before.
     pub keep_removed: Duration,
+    /// The age at which spans expire; they are kept for ever without one.
+    pub retention: Option<Duration>,
 }
 
 impl Default for StoreSettings {
@@ -36,6 +38,7 @@ impl Default for StoreSettings {
             retry_window: Duration::from_secs(600),
             compact: true,
             keep_removed: Duration::from_secs(600),
+            retention: None,
         }
     }
 }

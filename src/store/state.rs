@@ -47,6 +47,18 @@ impl State {
         self.parts.iter().map(|part| part.received_unix_ms).min()
     }
 
+    /// The same fresh parts beside a version of the table.
+    pub(crate) fn beside(&self, table: &TableState) -> Self {
+        Self {
+            table_version: table.version,
+            files: table.files.clone(),
+            promoted: table.promoted.clone(),
+            parts: self.parts.clone(),
+            sealing: None,
+            batches: self.batches.clone(),
+        }
+    }
+
     fn with_parts(&self, parts: Vec<Arc<Part>>) -> Self {
         Self {
             table_version: self.table_version,

@@ -24,7 +24,7 @@ use super::state::Visible;
 use super::table::{DeltaLog, LocalStore, TableDir, TableState};
 use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
-use super::{RefusalWatch, Snapshot, SnapshotSource, open};
+use super::{RefusalWatch, Snapshot, SnapshotSource, open, retention};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
@@ -83,6 +83,8 @@ pub struct StoreStatus {
     pub removed_files: u64,
     /// Files that left the table and were deleted, since the store was opened.
     pub deleted_files: u64,
+    /// Files that left the table because all their spans had expired, since the store was opened.
+    pub expired_files: u64,
 }
 
 /// The store of one process.
@@ -141,9 +143,16 @@ pub(crate) struct Counters {
     pub backlog_rows: AtomicU64,
     pub removed_files: AtomicU64,
     pub deleted_files: AtomicU64,
+    pub expired_files: AtomicU64,
 }
 
 impl Shared {
+    /// The start before which spans have expired now.
+    pub(crate) fn expired_before_ns(&self) -> Option<i64> {
+        let retention = self.settings.retention?;
+        Some(retention::expired_before_ns(retention, self.clock.unix_ms()))
+    }
+
     /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
     pub(crate) fn install(&self, table: &TableState) {
         let freed = self.visible.install(table);
@@ -360,6 +369,7 @@ impl Store {
             backlog_rows: count(&counters.backlog_rows),
             removed_files: count(&counters.removed_files),
             deleted_files: count(&counters.deleted_files),
+            expired_files: count(&counters.expired_files),
         }
     }
 }
@@ -390,13 +400,7 @@ impl Drop for Waiting<'_> {
 impl SnapshotSource for Store {
     async fn snapshot(&self) -> Result<Snapshot> {
         let state = self.shared.visible.load();
-        Snapshot::new(
-            state.table_version,
-            state.files.clone(),
-            state.promoted.clone(),
-            state.batches(),
-            Arc::new(self.shared.object_store.clone()),
-            Some(self.status()),
-        )
+        let object_store = Arc::new(self.shared.object_store.clone());
+        Snapshot::new(&state, self.shared.expired_before_ns(), object_store, Some(self.status()))
     }
 }

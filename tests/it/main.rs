@@ -7,6 +7,7 @@
 //! - `facts`: real traces answer what a separate program computed.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `layering`: folders depend downwards only.
+//! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
@@ -35,6 +36,7 @@ mod facts;
 mod ingest_faults;
 mod layering;
 mod library;
+mod life;
 mod one_snapshot;
 mod otlp_fixtures;
 mod otlp_server;

@@ -41,6 +41,7 @@ pub(in crate::cli) struct Settings {
     log_size_bytes: u64,
     seal_after: Duration,
     keep_removed: Duration,
+    retention: Option<Duration>,
     max_request_bytes: u64,
     query_memory_bytes: u64,
     column_cache_bytes: u64,
@@ -48,13 +49,16 @@ pub(in crate::cli) struct Settings {
     statement_timeout: Option<Duration>,
 }
 
+/// A shorter retention is a slip of the keyboard: it would delete what was kept.
+const LEAST_RETENTION: Duration = Duration::from_secs(3600);
+
 const LISTENERS: &str = "Listeners";
 const STORAGE: &str = "Storage";
 const QUERIES: &str = "Queries";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 15] = [
+pub(in crate::cli) static KEYS: [Key; 16] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -132,6 +136,15 @@ pub(in crate::cli) static KEYS: [Key; 15] = [
         help: "How long a span waits at most before it is moved into the table",
         heading: STORAGE,
         set: |settings, text| parse_duration(text).map(|duration| settings.seal_after = duration),
+    },
+    Key {
+        name: "retention",
+        flag: "retention",
+        value_name: "DURATION",
+        default: "off",
+        help: "The age at which spans expire, such as 30d, or off to keep them for ever",
+        heading: STORAGE,
+        set: |settings, text| parse_timeout(text).map(|retention| settings.retention = retention),
     },
     Key {
         name: "keep_removed",
@@ -253,6 +266,9 @@ impl Settings {
         if self.seal_after.is_zero() {
             alone("seal_after", "it must be longer than nothing".to_owned());
         }
+        if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
+            alone("retention", "it is too short: give at least 1h, or off".to_owned());
+        }
         wrong
     }
 
@@ -262,6 +278,7 @@ impl Settings {
             log_budget_bytes: self.log_size_bytes,
             seal_after: self.seal_after,
             keep_removed: self.keep_removed,
+            retention: self.retention,
             ..StoreSettings::default()
         }
     }

@@ -63,6 +63,11 @@ fn of_process(status: &StoreStatus) -> Vec<Figure> {
         ("compacted_rows", Some(status.compacted_rows), "spans that compaction wrote since the start"),
         ("compaction_failures", Some(status.compaction_failures), "merges that failed since the start"),
         ("removed_files", Some(status.removed_files), "files that left the table and are not deleted yet"),
+        (
+            "expired_files",
+            Some(status.expired_files),
+            "files dropped since the start because all their spans had expired",
+        ),
         ("deleted_files", Some(status.deleted_files), "files that left the table and were deleted since the start"),
         ("trace_index_bytes", Some(status.trace_index_bytes), "memory that trace indexes take"),
         (

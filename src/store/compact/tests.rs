@@ -26,9 +26,13 @@ struct House {
 
 /// A store that compacts only when asked to.
 async fn house(dir: &Path, disk: Arc<dyn Disk>) -> House {
+    house_with(dir, disk, None).await
+}
+
+async fn house_with(dir: &Path, disk: Arc<dyn Disk>, retention: Option<Duration>) -> House {
     let clock = Arc::new(ManualClock::default());
     clock.0.store(START / 1_000_000, Ordering::SeqCst);
-    let settings = StoreSettings { compact: false, keep_removed: Duration::from_secs(60), ..quiet() };
+    let settings = StoreSettings { compact: false, keep_removed: Duration::from_secs(60), retention, ..quiet() };
     let parts = || Components { plan_limits: LIMITS, ..components(disk.clone(), clock.clone()) };
     for _ in 0..100 {
         match open::open(dir, settings.clone(), parts()).await {
@@ -216,4 +220,32 @@ async fn a_commit_that_fails_but_is_in_the_table_is_found() {
     disk.heal();
     assert_eq!(house.ids().await, (0..60).collect::<Vec<_>>());
     assert_eq!(house.snapshot().await.files.len(), 1);
+}
+
+#[tokio::test]
+async fn expired_spans_are_named_by_every_snapshot_and_their_files_dropped_when_none_is_left() {
+    let dir = tempfile::tempdir().expect("directory");
+    let hour = Duration::from_secs(3600);
+    let house = house_with(dir.path(), Arc::new(FaultyDisk::default()), Some(24 * hour)).await;
+    house.add(&spread(0..100, START, DAY_NS)).await;
+    house.add(&spread(100..200, START + DAY_NS, DAY_NS)).await;
+    let at = |hours: i64| house.clock.0.store(START / 1_000_000 + hours * 3_600_000, Ordering::SeqCst);
+    at(24);
+    let oldest = house.snapshot().await.files.iter().map(|file| file.min_start_ns).min().expect("files");
+    assert_eq!(house.snapshot().await.expired_before_ns, (oldest < START).then_some(START), "all start later");
+    at(36);
+    assert_eq!(house.snapshot().await.expired_before_ns, Some(START + DAY_NS / 2));
+    house.store.compact().await.expect("compacted");
+    assert_eq!(house.ids().await.len(), 200, "the first day is not over for half of its spans");
+    at(48);
+    house.store.compact().await.expect("compacted");
+    assert_eq!(house.ids().await, (100..200).collect::<Vec<_>>());
+    assert_eq!(house.snapshot().await.expired_before_ns, None, "nothing that has expired is left");
+    assert_eq!(house.store.status().expired_files, 1);
+    at(49);
+    house.store.compact().await.expect("compacted");
+    assert_eq!(data_files(dir.path()), 1);
+    let reader = StoreReader::open_with(dir.path(), decode).await.expect("a reader");
+    let seen = reader.snapshot().await.expect("a snapshot");
+    assert!(seen.expired_before_ns.is_some_and(|before_ns| before_ns > START + DAY_NS), "readers know it too");
 }

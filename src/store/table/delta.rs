@@ -71,18 +71,24 @@ pub(crate) struct Tombstone {
 pub(crate) enum Replacement {
     /// The same rows, laid out better.
     Compaction,
+    /// Rows that start before this have expired.
+    Expiry { before_ns: i64 },
 }
 
 impl Replacement {
     fn changes_rows(&self) -> bool {
         match self {
             Self::Compaction => false,
+            Self::Expiry { .. } => true,
         }
     }
 
     fn operation(&self) -> DeltaOperation {
         match self {
             Self::Compaction => DeltaOperation::Optimize { predicate: None, target_size: 0 },
+            Self::Expiry { before_ns } => {
+                DeltaOperation::Delete { predicate: Some(format!("{START_NS} < {before_ns}")) }
+            }
         }
     }
 }

@@ -1,0 +1,125 @@
+//! Spans that come late, and spans that expire, as statements see them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::span::Event;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+use spanhouse::engine::{Engine, EngineSettings, Outcome};
+use spanhouse::store::{SnapshotSource, Store, StoreReader, StoreSettings};
+
+use crate::store_support::append;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A span of the one trace: its id, its parent's, and when it began and ended.
+fn span(id: u8, parent: u8, start_ns: u64, end_ns: u64) -> Span {
+    Span {
+        trace_id: vec![7; 16],
+        span_id: vec![id; 8],
+        parent_span_id: if parent == 0 { Vec::new() } else { vec![parent; 8] },
+        name: format!("operation {id}"),
+        start_time_unix_nano: start_ns,
+        end_time_unix_nano: end_ns,
+        status: Some(Status { code: if id == 4 { 2 } else { 0 }, ..Status::default() }),
+        events: vec![Event { time_unix_nano: start_ns, name: "here".into(), ..Event::default() }],
+        ..Span::default()
+    }
+}
+
+async fn add(store: &Store, spans: Vec<Span>) {
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let request =
+        ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] };
+    append(store, request.encode_to_vec().into()).await.expect("kept");
+}
+
+/// The one row of a statement, as text.
+async fn row(source: Arc<dyn SnapshotSource>, sql: &str) -> String {
+    let engine = Engine::new(source, EngineSettings::default()).expect("an engine");
+    let session = engine.session();
+    let statements = session.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let outcome = session.execute(&statements[0], &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let Outcome::Rows(mut rows) = outcome else { panic!("no rows") };
+    let mut cells = Vec::new();
+    while let Some(batch) = rows.stream.next().await {
+        let batch = batch.expect("a batch");
+        for column in batch.columns() {
+            for at in 0..batch.num_rows() {
+                cells.push(datafusion::arrow::util::display::array_value_to_string(column, at).expect("text"));
+            }
+        }
+    }
+    cells.join(" ")
+}
+
+async fn open(dir: &Path, retention: Option<Duration>) -> Arc<Store> {
+    let settings =
+        StoreSettings { seal_after: Duration::from_secs(3600), compact: false, retention, ..StoreSettings::default() };
+    Store::open(dir, settings).await.expect("a store")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_right_after_each_late_span_in_memory_and_in_files() {
+    const TRACE: &str = "SELECT span_count, root_name, CAST(duration_ns / 1000000000 AS BIGINT), error_count, orphan_count FROM traces.traces";
+    // The root comes last, and began on the day before its children.
+    let midnight_ns = 1_767_312_000 * SECOND_NS;
+    let at = |second: i64| midnight_ns.saturating_add_signed(second * SECOND_NS as i64);
+    let steps = [
+        (span(2, 1, at(1), at(3)), "1  2 0 1"),
+        (span(3, 2, at(2), at(8)), "2  7 0 1"),
+        (span(4, 5, at(2), at(3)), "3  7 1 2"),
+        (span(1, 0, at(-2), at(9)), "4 operation 1 11 1 1"),
+        (span(5, 1, at(0), at(20)), "5 operation 1 22 1 0"),
+    ];
+    for seals in [false, true] {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = open(dir.path(), None).await;
+        for (number, (span, expected)) in steps.iter().enumerate() {
+            add(&store, vec![span.clone()]).await;
+            assert_eq!(row(store.clone(), TRACE).await, *expected, "step {number}, fresh, {seals}");
+            if seals {
+                store.seal().await.expect("sealed");
+                assert_eq!(row(store.clone(), TRACE).await, *expected, "step {number}, sealed");
+            }
+        }
+        store.compact().await.expect("compacted");
+        assert_eq!(row(store.clone(), TRACE).await, steps[4].1, "compacted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_sees_a_span_that_has_expired_fresh_or_stored() {
+    let dir = tempfile::tempdir().expect("directory");
+    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_nanos() as u64;
+    let ago = |seconds: u64| now_ns - seconds * SECOND_NS;
+    let statements = [
+        ("SELECT count(*) FROM spans", "2"),
+        ("SELECT count(*) FROM spans WHERE trace_id = '07070707070707070707070707070707'", "2"),
+        ("SELECT min(span_name) FROM spans", "operation 2"),
+        ("SELECT count(*) FROM events", "2"),
+        ("SELECT span_count, orphan_count FROM traces.traces", "2 1"),
+        ("SELECT (SELECT count(*) FROM spans) + (SELECT count(*) FROM traces.traces)", "3"),
+        ("WITH late AS (SELECT * FROM spans) SELECT count(*) FROM late a JOIN late b ON a.trace_id = b.trace_id", "4"),
+        ("SELECT count(*) FROM spans WHERE timestamp < now() - INTERVAL '90 minutes'", "0"),
+    ];
+    let store = open(dir.path(), Some(Duration::from_secs(3600))).await;
+    add(&store, vec![span(1, 0, ago(7200), ago(10)), span(2, 1, ago(600), ago(500)), span(3, 2, ago(60), ago(50))])
+        .await;
+    let reader = StoreReader::open(dir.path()).await.expect("a reader");
+    for state in ["fresh", "sealed"] {
+        for (sql, expected) in statements {
+            assert_eq!(row(store.clone(), sql).await, expected, "{state}: {sql}");
+            assert_eq!(row(reader.clone(), sql).await, expected, "{state}, by a reader: {sql}");
+        }
+        store.seal().await.expect("sealed");
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let store = open(dir.path(), None).await;
+    assert_eq!(row(store.clone(), "SELECT count(*) FROM spans").await, "3", "without retention they are still there");
+}
