@@ -8,7 +8,7 @@ use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -150,8 +150,12 @@ fn properties(columns: &Schema) -> WriterProperties {
         let is_number = *field.data_type() == DataType::Int64 && PromotedColumn::parse(field.name()).is_none();
         let is_span_id = *field.data_type() == schema::SPAN_ID_TYPE;
         if is_number || is_span_id {
-            // Times and span ids hardly repeat: a dictionary only costs. Plain values under zstd came out smaller than delta packing.
+            // Times and span ids hardly repeat: a dictionary only costs. Delta packing came out larger.
             properties = properties.set_column_dictionary_enabled(column.clone(), false);
+        }
+        if is_number {
+            // The bytes of equal weight together: smaller, and read faster, than numbers as they are, since the compressor finds few repeats.
+            properties = properties.set_column_encoding(column.clone(), Encoding::BYTE_STREAM_SPLIT);
         }
         if field.name() == schema::SPAN_ID {
             // Unique random bytes: a compressor finds nothing. Parents repeat among siblings, and are compressed.
