@@ -9,6 +9,7 @@ mod commands;
 mod dialect;
 mod errors;
 mod execution;
+mod few_groups;
 mod functions;
 mod grammar;
 mod information_schema;

@@ -17,6 +17,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::catalog::{self, Catalog};
 use super::errors::from_datafusion;
+use super::few_groups::FewGroups;
 use super::functions;
 use super::information_schema;
 use super::parameters::TimesAndIntervals;
@@ -128,11 +129,12 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     planners
 }
 
-/// Ours comes when the sides of joins are chosen, and before anything rests on them.
+/// Sides of joins come where DataFusion has chosen them and nothing rests on them yet; groups and limits come last.
 pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "join_selection");
     rules.insert(after.map_or(0, |at| at + 1), Arc::new(BuildOnWorkTable));
+    rules.push(Arc::new(FewGroups));
     rules
 }
 
