@@ -33,6 +33,7 @@ mod shared;
 mod stop;
 mod system;
 mod times;
+mod top_rows;
 mod variables;
 
 pub use execution::RowStream;

@@ -30,6 +30,7 @@ use super::scan::ColumnCache;
 use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
+use super::top_rows::TopRows;
 use crate::error::{Error, Result};
 use crate::store::SnapshotSource;
 
@@ -135,6 +136,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     let after = rules.iter().position(|rule| rule.name() == "join_selection");
     rules.insert(after.map_or(0, |at| at + 1), Arc::new(BuildOnWorkTable));
     rules.push(Arc::new(FewGroups));
+    rules.push(Arc::new(TopRows));
     rules
 }
 

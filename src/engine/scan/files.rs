@@ -7,7 +7,7 @@ use datafusion::catalog::Session;
 use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -22,6 +22,13 @@ use super::prune::prune;
 use super::statistics::file_statistics;
 use crate::model::schema::physical_schema;
 use crate::store::{DataFile, Snapshot};
+
+/// The scan of Parquet files that a plan is, if it is one: what it reads, and the source that reads it.
+pub(in crate::engine) fn file_scan(plan: &dyn ExecutionPlan) -> Option<(&FileScanConfig, &ParquetSource)> {
+    let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IndexedSource>()?;
+    let source: &HotSource = source.inner().downcast_ref()?;
+    Some((config, source.inner().downcast_ref()?))
+}
 
 /// Plans a scan of the files that the predicate may want; `None` when there is none.
 pub(super) async fn scan_files(

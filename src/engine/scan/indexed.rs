@@ -38,6 +38,11 @@ impl IndexedSource {
         Self { inner, is_lookup }
     }
 
+    /// The source that reads.
+    pub(super) fn inner(&self) -> &Arc<dyn FileSource> {
+        &self.inner
+    }
+
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(Self { inner, ..self.clone() })
     }

@@ -13,6 +13,7 @@ mod statistics;
 mod table;
 mod wanted;
 
+pub(super) use files::file_scan;
 pub(super) use hot::ColumnCache;
 pub(super) use table::{PinnedSnapshot, SpansTable};
 pub(super) use wanted::MAX_TRACES;

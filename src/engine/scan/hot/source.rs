@@ -42,6 +42,11 @@ impl HotSource {
         Self { inner: Arc::new(inner), readers, cache, batch_rows: BATCH_ROWS }
     }
 
+    /// The source that reads what is not kept.
+    pub fn inner(&self) -> &Arc<dyn FileSource> {
+        &self.inner
+    }
+
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(Self { inner, ..self.clone() })
     }

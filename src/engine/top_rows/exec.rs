@@ -1,0 +1,365 @@
+//! The operator: runs its input in steps over ever worse pages until nothing better can come.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ScalarValue, internal_datafusion_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::datasource::physical_plan::parquet::{PagePruningAccessPlanFilter, ParquetAccessPlan};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetFileMetrics};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, collect, replace_children_if_necessary,
+};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use parquet::file::metadata::ParquetMetaData;
+
+use super::origin::only_file_scan;
+use super::pages::{Page, access_to, pages};
+use crate::engine::scan::file_scan;
+
+/// Pages of the first step: a few for each core.
+const FIRST_PAGES: usize = 8;
+/// How many times more pages each step reads than the one before: where the best pages lack rows, a few steps reach all of them.
+const GROWTH: usize = 4;
+/// Footers read at once when they are not in memory.
+const FOOTERS_AT_ONCE: usize = 16;
+
+/// The `fetch` best rows of `input`.
+#[derive(Debug)]
+pub(super) struct TopRowsExec {
+    input: Arc<dyn ExecutionPlan>,
+    order: LexOrdering,
+    fetch: usize,
+    key: Key,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+/// What the order rests on first: an expression over the files' columns that rises with one of them, a number that is never NULL.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub expr: Arc<dyn PhysicalExpr>,
+    pub column: String,
+    pub largest_first: bool,
+}
+
+impl TopRowsExec {
+    /// `sort` has a limit, and one scan of files below it.
+    pub fn new(sort: &SortExec, fetch: usize, key: Key) -> Self {
+        let properties =
+            PlanProperties::clone(sort.properties()).with_partitioning(Partitioning::UnknownPartitioning(1));
+        Self {
+            input: sort.input().clone(),
+            order: sort.expr().clone(),
+            fetch,
+            key,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+}
+
+impl DisplayAs for TopRowsExec {
+    fn fmt_as(&self, _style: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TopRowsExec: fetch={}, expr=[{}], pages by {}", self.fetch, self.order, self.key.column)
+    }
+}
+
+impl ExecutionPlan for TopRowsExec {
+    fn name(&self) -> &str {
+        "TopRowsExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for sort in &self.order {
+            if f(&sort.expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().ok_or_else(|| internal_datafusion_err!("top rows of nothing"))?;
+        Ok(Arc::new(Self {
+            input,
+            order: self.order.clone(),
+            fetch: self.fetch,
+            key: self.key.clone(),
+            properties: self.properties.clone(),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        replace_children_if_necessary(self, children)
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let run = Run {
+            input: self.input.clone(),
+            order: self.order.clone(),
+            fetch: self.fetch,
+            key: self.key.clone(),
+            context,
+            metrics: self.metrics.clone(),
+        };
+        let batches = stream::once(run.finish()).try_filter_map(|batch| async move { Ok(batch) });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+struct Run {
+    input: Arc<dyn ExecutionPlan>,
+    order: LexOrdering,
+    fetch: usize,
+    key: Key,
+    context: Arc<TaskContext>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+/// A file of the scan, with its footer.
+struct File {
+    file: PartitionedFile,
+    metadata: Arc<ParquetMetaData>,
+}
+
+impl Run {
+    async fn finish(self) -> Result<Option<RecordBatch>> {
+        let files = self.files().await?;
+        let pages = self.pages_best_first(&files)?;
+        let bounds = self.bounds(&pages)?;
+        let steps = MetricBuilder::new(&self.metrics).counter("steps", 0);
+        let read = MetricBuilder::new(&self.metrics).counter("pages_read", 0);
+        let (mut best, mut next, mut step) = (None, 0, FIRST_PAGES);
+        loop {
+            let worst = self.worst_key(best.as_ref())?;
+            let end = (next + step).min(pages.len());
+            let still_good =
+                (next..end).take_while(|page| may_be_better(bounds[*page].as_ref(), worst.as_ref(), &self.key));
+            let until = next + still_good.count();
+            if until == next && next > 0 || pages.is_empty() && best.is_some() {
+                return Ok(best);
+            }
+            steps.add(1);
+            read.add(until - next);
+            let input = self.step(&files, &pages[next..until], next == 0, worst)?;
+            let sort =
+                SortExec::new(self.order.clone(), input).with_fetch(Some(self.fetch)).with_preserve_partitioning(true);
+            let found = collect(Arc::new(sort), self.context.clone()).await?;
+            best = self.best_of(best, found)?;
+            if until == pages.len() {
+                return Ok(best);
+            }
+            (next, step) = (until, step.saturating_mul(GROWTH));
+        }
+    }
+
+    /// The files of the scan, each once: whole, however the scan cuts them.
+    async fn files(&self) -> Result<Vec<File>> {
+        let scan = only_file_scan(&self.input).and_then(|scan| file_scan(scan.as_ref()));
+        let Some((config, _)) = scan else { return Ok(Vec::new()) };
+        let runtime = self.context.runtime_env();
+        let store = runtime.object_store(&config.object_store_url)?;
+        let cache = runtime.cache_manager.get_file_metadata_cache();
+        let mut seen = std::collections::HashSet::new();
+        let files: Vec<_> = config
+            .file_groups
+            .iter()
+            .flat_map(FileGroup::iter)
+            .filter(|file| seen.insert(file.object_meta.location.clone()))
+            .map(|file| PartitionedFile { range: None, ..file.clone() })
+            .collect();
+        let footers = files.into_iter().map(|file| {
+            let (store, cache) = (store.clone(), cache.clone());
+            async move {
+                let metadata = DFParquetMetadata::new(&store, &file.object_meta)
+                    .with_file_metadata_cache(Some(cache))
+                    .fetch_metadata()
+                    .await?;
+                Ok(File { file, metadata })
+            }
+        });
+        stream::iter(footers).buffered(FOOTERS_AT_ONCE).try_collect().await
+    }
+
+    /// The pages that the scan's own filter leaves; those without a bound come first.
+    fn pages_best_first(&self, files: &[File]) -> Result<Vec<Page>> {
+        let scan = only_file_scan(&self.input).and_then(|scan| file_scan(scan.as_ref()));
+        let Some((config, source)) = scan else { return Ok(Vec::new()) };
+        let schema = config.file_schema();
+        let filter = source.filter().map(|predicate| PagePruningAccessPlanFilter::new(&predicate, schema.clone()));
+        let unused = ExecutionPlanMetricsSet::new();
+        let mut all = Vec::new();
+        for (at, File { file, metadata }) in files.iter().enumerate() {
+            let mut access = ParquetAccessPlan::new_all(metadata.num_row_groups());
+            if let Some(filter) = &filter {
+                let metrics = ParquetFileMetrics::new(0, file.object_meta.location.as_ref(), &unused);
+                let columns = metadata.file_metadata().schema_descr();
+                access = filter.prune_plan_with_page_index(access, schema, columns, metadata, &metrics);
+            }
+            all.extend(pages(at, metadata, &access, &self.key.column, self.key.largest_first));
+        }
+        match self.key.largest_first {
+            true => all.sort_by_key(|page| std::cmp::Reverse(page.bound.unwrap_or(i64::MAX))),
+            false => all.sort_by_key(|page| page.bound.unwrap_or(i64::MIN)),
+        }
+        Ok(all)
+    }
+
+    /// The key at each page's bound.
+    fn bounds(&self, pages: &[Page]) -> Result<Vec<Option<ScalarValue>>> {
+        let column: ArrayRef = Arc::new(pages.iter().map(|page| page.bound).collect::<Int64Array>());
+        let schema = Arc::new(Schema::new(vec![Field::new(&self.key.column, DataType::Int64, true)]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![column])?;
+        let expr = datafusion::physical_expr::utils::reassign_expr_columns(self.key.expr.clone(), &schema)?;
+        let keys = expr.evaluate(&batch)?.into_array(pages.len())?;
+        let bounds = pages.iter().enumerate().map(|(at, page)| match page.bound {
+            Some(_) => ScalarValue::try_from_array(&keys, at).map(Some),
+            None => Ok(None),
+        });
+        bounds.collect()
+    }
+
+    /// The key of the worst row that is still among the best; `None` while there are too few.
+    fn worst_key(&self, best: Option<&RecordBatch>) -> Result<Option<ScalarValue>> {
+        let Some(best) = best.filter(|best| best.num_rows() == self.fetch) else { return Ok(None) };
+        let worst = best.slice(best.num_rows() - 1, 1);
+        let key = self.order.first().expr.evaluate(&worst)?.into_array(1)?;
+        ScalarValue::try_from_array(&key, 0).map(Some)
+    }
+
+    /// The input over these pages, and in the first step over what is not in files.
+    fn step(
+        &self,
+        files: &[File],
+        pages: &[Page],
+        first: bool,
+        worst: Option<ScalarValue>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut by_file: HashMap<usize, Vec<&Page>> = HashMap::new();
+        pages.iter().for_each(|page| by_file.entry(page.file).or_default().push(page));
+        let partitions = self.context.session_config().target_partitions().max(1);
+        let mut groups = vec![Vec::new(); partitions];
+        let mut rows = vec![0; partitions];
+        for (at, pages) in by_file {
+            let File { file, metadata } = &files[at];
+            let access = access_to(metadata, pages.iter().copied());
+            let least = (0..partitions).min_by_key(|partition| rows[*partition]).unwrap_or(0);
+            rows[least] += pages.iter().map(|page| page.rows.len()).sum::<usize>();
+            groups[least].push(file.clone().with_extension(access));
+        }
+        groups.retain(|group| !group.is_empty());
+        let groups = groups.into_iter().map(FileGroup::new).collect();
+        restricted(&self.input, &Step { groups, first, better: worst.map(|worst| self.better_than(worst)) })
+    }
+
+    /// What a row must be to be better than the worst; an equal key may still win by what the order looks at next.
+    fn better_than(&self, worst: ScalarValue) -> Arc<dyn PhysicalExpr> {
+        let op = match self.key.largest_first {
+            true => Operator::GtEq,
+            false => Operator::LtEq,
+        };
+        Arc::new(BinaryExpr::new(self.key.expr.clone(), op, Arc::new(Literal::new(worst))))
+    }
+
+    fn best_of(&self, best: Option<RecordBatch>, found: Vec<RecordBatch>) -> Result<Option<RecordBatch>> {
+        let schema = self.input.schema();
+        let all = concat_batches(&schema, best.iter().chain(&found))?;
+        if all.num_rows() == 0 {
+            return Ok(best);
+        }
+        let columns = self.order.iter().map(|sort| {
+            let values = sort.expr.evaluate(&all)?.into_array(all.num_rows())?;
+            Ok(SortColumn { values, options: Some(sort.options) })
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let chosen = lexsort_to_indices(&columns, Some(self.fetch))?;
+        Ok(Some(take_record_batch(&all, &chosen)?))
+    }
+}
+
+/// Whether a page with this bound may hold a row that is better than the worst, or as good.
+fn may_be_better(bound: Option<&ScalarValue>, worst: Option<&ScalarValue>, key: &Key) -> bool {
+    let (Some(bound), Some(worst)) = (bound, worst) else { return true };
+    match bound.partial_cmp(worst) {
+        Some(order) if key.largest_first => order.is_ge(),
+        Some(order) => order.is_le(),
+        None => true,
+    }
+}
+
+/// What of the input a step reads.
+struct Step {
+    groups: Vec<FileGroup>,
+    first: bool,
+    better: Option<Arc<dyn PhysicalExpr>>,
+}
+
+fn restricted(plan: &Arc<dyn ExecutionPlan>, step: &Step) -> Result<Arc<dyn ExecutionPlan>> {
+    if let Some((config, source)) = file_scan(plan.as_ref()) {
+        if step.groups.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(plan.schema())));
+        }
+        let predicate = match (source.filter(), step.better.clone()) {
+            (Some(own), Some(better)) => Some(Arc::new(BinaryExpr::new(own, Operator::And, better)) as _),
+            (own, better) => own.or(better),
+        };
+        let mut source = source.clone().with_pushdown_filters(true);
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(predicate);
+        }
+        let config = FileScanConfigBuilder::from(config.clone())
+            .with_source(Arc::new(source))
+            .with_file_groups(step.groups.clone())
+            .build();
+        return Ok(DataSourceExec::from_data_source(config));
+    }
+    if plan.is::<UnionExec>() {
+        let inputs = plan.children().into_iter().filter(|child| step.first || only_file_scan(child).is_some());
+        let inputs = inputs.map(|input| match only_file_scan(input) {
+            Some(_) => restricted(input, step),
+            None => Ok(input.clone()),
+        });
+        return UnionExec::try_new(inputs.collect::<Result<_>>()?);
+    }
+    let children = plan.children().into_iter().map(|child| restricted(child, step)).collect::<Result<_>>()?;
+    replace_children_if_necessary(plan.clone(), children)
+}
