@@ -1,7 +1,6 @@
 //! What ingest and queries spend their time on, one module a folder of the source.
 
 mod decode;
-mod lookups;
 mod queries;
 mod requests;
 mod store;
@@ -12,7 +11,6 @@ criterion::criterion_group!(
     store::wal_append,
     store::seal,
     queries::queries,
-    queries::quantile,
-    lookups::trace_by_id
+    queries::quantile
 );
 criterion::criterion_main!(benches);

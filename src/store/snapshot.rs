@@ -32,6 +32,11 @@ pub struct DataFile {
 }
 
 impl DataFile {
+    /// Whether the file may have spans of `traces`, as far as can be told without reading.
+    pub fn may_have(&self, traces: &TraceSet) -> bool {
+        self.index.may_have(traces)
+    }
+
     /// The rows in which the file may have spans of `traces`, in order and without overlap; `None` when it has no index that can tell.
     pub async fn rows_of(&self, store: &Arc<dyn ObjectStore>, traces: &TraceSet) -> Option<Vec<Range<u32>>> {
         self.index.find(store, &self.location, self.size_bytes, traces).await

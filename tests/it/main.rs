@@ -19,6 +19,7 @@
 //! - `store_foreign`: other programs read the table.
 //! - `store_support`: requests and span ids for the store's topics.
 //! - `support`: real servers and clients for the other topics.
+//! - `trace_lookup`: traces by id, against a plain count of what was sent.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
 //! - `pg_clients`: drivers of other languages.
 //! - `pg_faults`: hostile bytes and statements on the PostgreSQL wire.
@@ -54,3 +55,4 @@ mod store_damage;
 mod store_foreign;
 mod store_support;
 mod support;
+mod trace_lookup;

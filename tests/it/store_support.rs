@@ -44,7 +44,16 @@ pub async fn append(store: &Store, payload: Bytes) -> Result<()> {
 
 /// Opens a store that seals only when asked.
 pub async fn open(dir: &Path) -> Arc<Store> {
-    let settings = StoreSettings { seal_after: Duration::from_secs(3600), ..StoreSettings::default() };
+    open_with(dir, StoreSettings { seal_after: Duration::from_secs(3600), ..StoreSettings::default() }).await
+}
+
+/// Opens a store that leaves its files as they were sealed.
+pub async fn open_uncompacted(dir: &Path) -> Arc<Store> {
+    let settings = StoreSettings { seal_after: Duration::from_secs(3600), compact: false, ..StoreSettings::default() };
+    open_with(dir, settings).await
+}
+
+async fn open_with(dir: &Path, settings: StoreSettings) -> Arc<Store> {
     // The threads of a store that was dropped without closing let go of the directory a moment later.
     for _ in 0..250 {
         match Store::open(dir, settings.clone()).await {

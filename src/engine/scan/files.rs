@@ -17,7 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::attributes::AttributeAdapters;
 use super::hot::{ColumnCache, HotSource};
 use super::indexed::IndexedSource;
-use super::lookup::{Rows, rows_of_traces};
+use super::lookup::{Rows, candidates, rows_of_traces};
 use super::prune::prune;
 use super::statistics::file_statistics;
 use crate::model::schema::physical_schema;
@@ -38,10 +38,12 @@ pub(super) async fn scan_files(
     predicate: Option<Arc<dyn PhysicalExpr>>,
     limit: Option<usize>,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let statistics: Vec<_> = snapshot.files.iter().map(file_statistics).collect();
+    // What is known of a file is more work to compare than to ask its index for a trace.
+    let files = candidates(snapshot, predicate.as_ref());
+    let statistics: Vec<_> = files.iter().map(|file| file_statistics(file)).collect();
     let wanted = prune(predicate.as_ref(), &statistics);
     let (files, statistics): (Vec<&DataFile>, Vec<_>) =
-        snapshot.files.iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).unzip();
+        files.into_iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).unzip();
     let rows = rows_of_traces(snapshot, &files, predicate.as_ref()).await;
     let statistics = statistics.iter().zip(&rows).map(|(of_file, rows)| rows.statistics(of_file));
     let mut files: Vec<_> = files

@@ -27,6 +27,15 @@ pub(super) enum Rows {
     Some(Vec<Range<u32>>),
 }
 
+/// The files that may have what the predicate wants, as far as it names traces and their indexes are in memory.
+pub(super) fn candidates<'a>(snapshot: &'a Snapshot, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<&'a DataFile> {
+    let files = snapshot.files.iter();
+    match predicate.and_then(wanted_traces).map(|ids| TraceSet::new(ids.iter().map(Vec::as_slice))) {
+        Some(traces) => files.filter(|file| file.may_have(&traces)).collect(),
+        None => files.collect(),
+    }
+}
+
 /// What of each file a scan for the predicate has to read: everything, unless it names traces.
 pub(super) async fn rows_of_traces(
     snapshot: &Snapshot,

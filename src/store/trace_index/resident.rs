@@ -61,6 +61,12 @@ pub(crate) struct IndexMemory {
 }
 
 impl IndexMemory {
+    /// One in which there is no room.
+    #[cfg(test)]
+    pub(super) fn full() -> Self {
+        Self { resident_bytes: BUDGET_BYTES.into(), ..Self::default() }
+    }
+
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.resident_bytes.load(Ordering::Relaxed)
     }
@@ -104,6 +110,14 @@ impl FileIndex {
     /// Reads the head, unless that has been done. A failure is left to the first lookup.
     pub(crate) async fn warm(&self, store: &Arc<dyn ObjectStore>, location: &Path, size_bytes: u64) {
         let _ = self.known(store, location, size_bytes).await;
+    }
+
+    /// Whether the file may have spans of `traces`, as far as can be told without reading.
+    pub(crate) fn may_have(&self, traces: &TraceSet) -> bool {
+        match self.0.known.get() {
+            Some(Known::InMemory(_, head)) => traces.0.iter().any(|hash| head.may_have(*hash)),
+            _ => true,
+        }
     }
 
     /// The rows in which the file may have spans of `traces`, in order and without overlap; `None` when the index cannot tell.

@@ -103,6 +103,9 @@ impl File {
         let ids: Vec<Vec<u8>> = self.runs.keys().cloned().chain((900_000..900_100).map(id)).collect();
         assert_eq!(self.find(&index, &ids).await, Some(all.clone()));
         assert_eq!(self.find(&index, &ids[self.runs.len()..]).await, Some(Vec::new()));
+        let may_have = |ids: &[Vec<u8>]| index.may_have(&TraceSet::new(ids.iter().map(Vec::as_slice)));
+        assert!(self.runs.keys().all(|id| may_have(std::slice::from_ref(id))));
+        assert!(ids[self.runs.len()..].iter().filter(|id| may_have(std::slice::from_ref(id))).count() < 20);
         let runs = index.runs(&self.store, &self.location, self.size_bytes).await.expect("an index");
         assert_eq!(runs.into_iter().map(|run| run.rows).collect::<Vec<_>>(), all);
         let figures = index.figures().expect("a head in memory");
@@ -146,6 +149,17 @@ async fn at_ten_spans_a_trace_the_index_takes_less_than_a_byte_a_span() {
     let (bytes, resident) = (built.bytes.len() as f64 / 2e5, built.head.size_bytes() as f64 / 2e5);
     assert!((0.6..0.9).contains(&bytes), "{bytes} bytes a span in the file");
     assert!((0.1..0.15).contains(&resident), "{resident} bytes a span in memory");
+}
+
+#[tokio::test]
+async fn without_memory_for_its_head_an_index_is_read_for_each_lookup() {
+    let file = File { memory: Arc::new(IndexMemory::full()), ..File::of(&[1, 1, 2, 3, 3, 1]).await };
+    let (index, full) = (file.index(), file.memory.resident_bytes());
+    assert_eq!(file.find(&index, &[id(1)]).await, Some(vec![0..2, 5..6]));
+    assert_eq!(file.find(&index, &[id(4)]).await, Some(vec![]));
+    assert_eq!(index.figures(), None);
+    drop(index);
+    assert_eq!((file.memory.resident_bytes(), file.memory.failures()), (full, 0));
 }
 
 /// The file's place for its index, as its footer has it.
