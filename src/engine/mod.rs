@@ -34,6 +34,7 @@ mod stop;
 mod system;
 mod times;
 mod top_rows;
+mod traces;
 mod variables;
 
 pub use execution::RowStream;

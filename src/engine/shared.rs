@@ -23,7 +23,7 @@ use super::information_schema;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
-use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SessionTimes, SharedSketch};
+use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SessionTimes, SharedSketch, TraceLocal};
 use super::runtime::QueryRuntime;
 use super::scan;
 use super::scan::ColumnCache;
@@ -31,6 +31,7 @@ use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
 use super::top_rows::TopRows;
+use super::traces::KnownRuns;
 use crate::error::{Error, Result};
 use crate::store::SnapshotSource;
 
@@ -81,7 +82,7 @@ impl Engine {
     }
 }
 
-fn state(settings: &EngineSettings) -> Result<SessionState> {
+pub(super) fn state(settings: &EngineSettings) -> Result<SessionState> {
     let (catalog, [traces, system]) = Catalog::new();
     let builder = SessionStateBuilder::new()
         .with_config(config(settings))
@@ -130,13 +131,15 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     planners
 }
 
-/// Sides of joins come where DataFusion has chosen them and nothing rests on them yet; groups and limits come last.
+/// Work on whole traces is found first, while scans tell what they read; sides of joins come where DataFusion has chosen them and nothing
+/// rests on them yet; groups and limits come last.
 pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "join_selection");
     rules.insert(after.map_or(0, |at| at + 1), Arc::new(BuildOnWorkTable));
     rules.push(Arc::new(FewGroups));
     rules.push(Arc::new(TopRows));
+    rules.insert(0, Arc::new(TraceLocal::default()));
     rules
 }
 
@@ -153,7 +156,8 @@ fn config(settings: &EngineSettings) -> SessionConfig {
         .with_create_default_catalog_and_schema(false)
         // Ours is registered in its place.
         .with_information_schema(false)
-        .with_extension(Arc::new(ColumnCache::new(settings.column_cache_bytes)));
+        .with_extension(Arc::new(ColumnCache::new(settings.column_cache_bytes)))
+        .with_extension(Arc::new(KnownRuns::default()));
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     // Two cores and small files: statistics come from the table's log, not from listing.

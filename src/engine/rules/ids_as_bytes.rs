@@ -7,7 +7,7 @@
 //! | `id_text(a) = 'hex'`, `IN ('hex', …)`, `IS NULL` | `a = bytes`, …, which prunes by Parquet statistics |
 //! | `id_text(a) >= 'hex'`, `BETWEEN`, `LIKE 'hex%'` | `a >= bytes`, … |
 //! | `id_text(a) = id_text(b)` | `a = b` |
-//! | a join on ids | a join on their bytes |
+//! | a join on ids | a join on their bytes, but for `EXISTS` beside an `OR` |
 //! | `GROUP BY` an id | by its bytes, with the text made once a group |
 //!
 //! A literal that is no lower-case hex of the right length equals no id, as text would have it.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::alias::AliasGenerator;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, InList, Like};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -189,6 +189,10 @@ fn width(id: &Expr, schema: &DFSchema) -> Option<i32> {
 }
 
 fn join_on_bytes(join: Join, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
+    if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
+        // A mark is called after the tables of a side, which then has columns of no table.
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
     let shown = join.schema.clone();
     let (mut left, mut right) = (join.left.clone(), join.right.clone());
     let mut on = Vec::with_capacity(join.on.len());

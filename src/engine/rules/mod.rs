@@ -5,9 +5,11 @@ mod ids_as_bytes;
 mod lenient_text;
 mod session_times;
 mod shared_sketch;
+mod trace_local;
 
 pub(super) use build_on_work_table::BuildOnWorkTable;
 pub(super) use ids_as_bytes::IdsAsBytes;
 pub(super) use lenient_text::{LenientText, number_from_text};
 pub(super) use session_times::SessionTimes;
 pub(super) use shared_sketch::SharedSketch;
+pub(super) use trace_local::TraceLocal;

@@ -11,6 +11,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanC
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -33,6 +34,7 @@ pub(in crate::engine) fn file_scan(plan: &dyn ExecutionPlan) -> Option<(&FileSca
 /// Plans a scan of the files that the predicate may want; `None` when there is none.
 pub(super) async fn scan_files(
     state: &dyn Session,
+    readers: &Readers,
     snapshot: &Snapshot,
     projection: Option<&Vec<usize>>,
     predicate: Option<Arc<dyn PhysicalExpr>>,
@@ -66,19 +68,10 @@ pub(super) async fn scan_files(
     }
     let total = Statistics::try_merge_iter(files.iter().filter_map(|file| file.statistics.as_deref()), &columns)?;
     let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
-    // Footers and page indexes are parsed once a file, not once a statement.
-    let metadata = state.runtime_env().cache_manager.get_file_metadata_cache();
-    let reader = CachedParquetFileReaderFactory::new(snapshot.object_store.clone(), metadata);
-    let mut source = ParquetSource::new(columns);
-    if let Some(predicate) = predicate {
-        source = source.with_predicate(predicate);
-    }
     let projection = projection.cloned().unwrap_or_else(|| (0..physical_schema().fields().len()).collect());
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
     let is_lookup = rows.iter().all(|rows| *rows != Rows::All);
-    let cache = state.config().get_extension::<ColumnCache>();
-    let cache = cache.ok_or_else(|| internal_datafusion_err!("a scan of files without a cache of columns"))?;
-    let source = IndexedSource::new(Arc::new(HotSource::new(source, Arc::new(reader), cache)), is_lookup);
+    let source = IndexedSource::new(Arc::new(readers.source(snapshot, columns, predicate)), is_lookup);
     let config = FileScanConfigBuilder::new(url, Arc::new(source))
         .with_file_groups(groups)
         .with_statistics(total)
@@ -89,15 +82,48 @@ pub(super) async fn scan_files(
     Ok(Some(DataSourceExec::from_data_source(config)))
 }
 
+/// What reading files takes beside the files.
+#[derive(Debug, Clone)]
+pub(super) struct Readers {
+    pub runtime: Arc<RuntimeEnv>,
+    cache: Arc<ColumnCache>,
+}
+
+impl Readers {
+    /// Those of a session.
+    pub fn of(state: &dyn Session) -> Result<Self> {
+        let cache = state.config().get_extension::<ColumnCache>();
+        let cache = cache.ok_or_else(|| internal_datafusion_err!("a scan of files without a cache of columns"))?;
+        Ok(Self { runtime: state.runtime_env().clone(), cache })
+    }
+
+    /// A source of files that may have `columns`.
+    pub fn source(
+        &self,
+        snapshot: &Snapshot,
+        columns: SchemaRef,
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+    ) -> HotSource {
+        // Footers and page indexes are parsed once a file, not once a statement.
+        let metadata = self.runtime.cache_manager.get_file_metadata_cache();
+        let reader = CachedParquetFileReaderFactory::new(snapshot.object_store.clone(), metadata);
+        let mut source = ParquetSource::new(columns);
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(predicate);
+        }
+        HotSource::new(source, Arc::new(reader), self.cache.clone())
+    }
+}
+
 /// The columns that files may have: those of the table, and those of promoted attributes, which only the attribute adapter reads.
-fn file_columns(snapshot: &Snapshot) -> SchemaRef {
+pub(super) fn file_columns(snapshot: &Snapshot) -> SchemaRef {
     let physical = physical_schema();
     let promoted = snapshot.promoted.columns().iter().map(|column| FieldRef::from(column.field()));
     Arc::new(Schema::new(physical.fields().iter().cloned().chain(promoted).collect::<Vec<_>>()))
 }
 
 /// The same statistics with unknown ones for the columns of promoted attributes.
-fn for_columns(statistics: Arc<Statistics>, columns: &Schema) -> Arc<Statistics> {
+pub(super) fn for_columns(statistics: Arc<Statistics>, columns: &Schema) -> Arc<Statistics> {
     let mut statistics = Arc::unwrap_or_clone(statistics);
     statistics.column_statistics.resize_with(columns.fields().len(), ColumnStatistics::new_unknown);
     Arc::new(statistics)

@@ -8,12 +8,16 @@ mod fresh;
 mod hot;
 mod indexed;
 mod lookup;
+mod pieces;
 mod prune;
+mod spans_scan;
 mod statistics;
 mod table;
 mod wanted;
 
 pub(super) use files::file_scan;
 pub(super) use hot::ColumnCache;
+pub(super) use pieces::Piece;
+pub(super) use spans_scan::{Pieces, Rows, SpansScan};
 pub(super) use table::{PinnedSnapshot, SpansTable};
 pub(super) use wanted::MAX_TRACES;

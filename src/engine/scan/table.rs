@@ -15,8 +15,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 
-use super::files::scan_files;
+use super::files::{Readers, scan_files};
 use super::fresh::scan_fresh;
+use super::spans_scan::SpansScan;
 use crate::model::schema::physical_schema;
 use crate::store::Snapshot;
 
@@ -55,19 +56,22 @@ impl TableProvider for SpansTable {
             .get_extension::<PinnedSnapshot>()
             .ok_or_else(|| internal_datafusion_err!("a scan of spans without a pinned snapshot"))?;
         let predicate = physical_predicate(state, filters)?;
+        let readers = Readers::of(state)?;
         let partitions = state.config().target_partitions();
         let mut inputs = Vec::new();
         if let Some(fresh) = scan_fresh(&pinned.0.fresh, projection, predicate.as_ref(), partitions)? {
             inputs.push(fresh);
         }
-        if let Some(sealed) = scan_files(state, &pinned.0, projection, predicate, limit).await? {
+        if let Some(sealed) = scan_files(state, &readers, &pinned.0, projection, predicate.clone(), limit).await? {
             inputs.push(sealed);
         }
-        match inputs.len() {
-            0 => Ok(Arc::new(EmptyExec::new(datafusion::common::project_schema(&self.schema(), projection)?))),
-            1 => Ok(inputs.swap_remove(0)),
-            _ => UnionExec::try_new(inputs),
-        }
+        let inner = match inputs.len() {
+            0 => Arc::new(EmptyExec::new(datafusion::common::project_schema(&self.schema(), projection)?)),
+            1 => inputs.swap_remove(0),
+            _ => UnionExec::try_new(inputs)?,
+        };
+        let columns = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
+        Ok(Arc::new(SpansScan { inner, readers, snapshot: pinned.0.clone(), columns, predicate, limit }))
     }
 }
 

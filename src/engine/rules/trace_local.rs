@@ -1,0 +1,215 @@
+//! What joins spans on their trace, or groups them by it, is done trace by trace.
+//!
+//! A hash join of two scans of the same spans with `trace_id = trace_id` among its keys becomes one scan of whole traces and a join
+//! within each; an aggregation whose groups are within traces becomes one over whole traces. Filters and projections may be between the
+//! scan and these; whatever else is there leaves the plan as it is.
+//!
+//! The rule comes first, while scans still tell what they read, and takes that knowledge out of the plan.
+
+use std::sync::Arc;
+
+use datafusion::common::NullEquality;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, IsNotNullExpr};
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::utils::build_join_schema;
+
+use crate::engine::scan::{Rows, SpansScan};
+use crate::engine::traces::{
+    Local, TraceAggregate, TraceAggregateExec, TraceJoin, TraceJoinExec, WholeTracesExec, scan_below,
+};
+use crate::model::schema::{TRACE_ID, physical_schema};
+
+/// The rule.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct TraceLocal {
+    /// Does it wherever it can be done, for tests.
+    always: bool,
+}
+
+impl PhysicalOptimizerRule for TraceLocal {
+    fn name(&self) -> &str {
+        "trace_local"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = config.execution.target_partitions;
+        let plan = plan.transform_up(|plan| {
+            let local = match (plan.downcast_ref::<HashJoinExec>(), plan.downcast_ref::<AggregateExec>()) {
+                (Some(join), _) => self.join(join, partitions)?,
+                (_, Some(aggregate)) => self.aggregate(aggregate, partitions)?,
+                _ => None,
+            };
+            Ok(local.map_or_else(|| Transformed::no(plan), Transformed::yes))
+        });
+        plan.data()?
+            .transform_up(|plan| match plan.downcast_ref::<SpansScan>() {
+                Some(scan) => Ok(Transformed::yes(scan.inner().clone())),
+                None => Ok(Transformed::no(plan)),
+            })
+            .data()
+    }
+}
+
+impl TraceLocal {
+    /// The rule for tests: it does not ask whether it pays.
+    #[cfg(test)]
+    pub fn always() -> Self {
+        Self { always: true }
+    }
+
+    fn join(&self, join: &HashJoinExec, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if join.null_equality() != NullEquality::NullEqualsNothing || join.null_aware || join.fetch().is_some() {
+            return Ok(None);
+        }
+        let (Some(left), Some(right)) = (scan_below(join.left()), scan_below(join.right())) else { return Ok(None) };
+        let pays = || is_choosy(left) == is_choosy(right) && pays(&[left.rows(), right.rows()]);
+        if !left.same_spans(right) || !(self.always || pays()) {
+            return Ok(None);
+        }
+        let trace = physical_schema().index_of(TRACE_ID)?;
+        let mut at_hand: Vec<usize> = left.columns().iter().chain(right.columns()).copied().chain([trace]).collect();
+        at_hand.sort_unstable();
+        at_hand.dedup();
+        let trace_at = at_hand.iter().position(|column| *column == trace);
+        let (Some(l), Some(r)) = (Local::new(join.left(), &at_hand), Local::new(join.right(), &at_hand)) else {
+            return Ok(None);
+        };
+        let is_trace = |(a, b): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
+            l.origin(a) == trace_at && r.origin(b) == trace_at
+        };
+        let (traces, on): (Vec<_>, Vec<_>) = join.on().iter().cloned().partition(is_trace);
+        if traces.is_empty() {
+            return Ok(None);
+        }
+        let (_, made) = build_join_schema(&join.left().schema(), &join.right().schema(), join.join_type());
+        let columns = match &join.projection {
+            Some(projection) => projection.iter().map(|at| made[*at].clone()).collect(),
+            None => made,
+        };
+        let spans = left.pieces(&at_hand, either(left.predicate(), right.predicate()))?;
+        if spans.is_empty() {
+            return Ok(None);
+        }
+        let local = TraceJoin {
+            left: l,
+            right: r,
+            on,
+            filter: join.filter().cloned(),
+            join_type: *join.join_type(),
+            columns,
+            schema: join.schema(),
+        };
+        Ok(Some(Arc::new(TraceJoinExec::new(WholeTracesExec::try_new(spans, partitions)?, local))))
+    }
+
+    fn aggregate(&self, last: &AggregateExec, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(first) = reads_rows(last) else { return Ok(None) };
+        let can = |aggregate: &AggregateExec| aggregate.group_expr().is_single() && aggregate.limit_options().is_none();
+        let needs_order = first
+            .aggr_expr()
+            .iter()
+            .any(|aggregate| !aggregate.order_bys().is_empty() && aggregate.order_sensitivity().hard_requires());
+        let Some(scan) = scan_below(first.input()) else { return Ok(None) };
+        let pays = || !scan.is_lookup() && pays(&[scan.rows()]);
+        if !can(first) || !can(last) || needs_order || !(self.always || pays()) {
+            return Ok(None);
+        }
+        let trace = physical_schema().index_of(TRACE_ID)?;
+        let trace_at = scan.columns().iter().position(|column| *column == trace);
+        let Some(spans) = Local::new(first.input(), scan.columns()) else { return Ok(None) };
+        let group_by: Vec<_> = first.group_expr().expr().iter().map(|(group, _)| group.clone()).collect();
+        let is_trace = |group: &Arc<dyn PhysicalExpr>| trace_at.is_some() && spans.origin(group) == trace_at;
+        let Some(trace_group) = group_by.iter().position(is_trace) else { return Ok(None) };
+        let pieces = scan.pieces(scan.columns(), scan.predicate().cloned())?;
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        let local = TraceAggregate {
+            spans,
+            group_by,
+            trace_group,
+            aggregates: first.aggr_expr().to_vec(),
+            filters: first.filter_expr().to_vec(),
+            schema: last.schema(),
+        };
+        Ok(Some(Arc::new(TraceAggregateExec::new(WholeTracesExec::try_new(pieces, partitions)?, local))))
+    }
+}
+
+/// The aggregation that reads rows, when `last` gives what they come to.
+fn reads_rows(last: &AggregateExec) -> Option<&AggregateExec> {
+    match last.mode() {
+        AggregateMode::Single | AggregateMode::SinglePartitioned => Some(last),
+        AggregateMode::Final | AggregateMode::FinalPartitioned => {
+            let first = last.input().downcast_ref::<AggregateExec>()?;
+            (*first.mode() == AggregateMode::Partial).then_some(first)
+        }
+        _ => None,
+    }
+}
+
+/// Whether one scan of all that the sides read is less work than theirs.
+///
+/// A side that reads little, such as an hour, makes a small hash table that the other streams past. Fresh spans lie in no order and
+/// have to be sorted, which is more work than a hash table when most are fresh.
+fn pays(sides: &[Rows]) -> bool {
+    const FEW: usize = 4;
+    let stored = sides.iter().map(|side| side.stored).max().unwrap_or(0);
+    let fresh = sides.iter().map(|side| side.fresh).max().unwrap_or(0);
+    let least = sides.iter().map(|side| side.stored + side.fresh).min().unwrap_or(0);
+    fresh <= stored && stored > 0 && least * FEW >= stored + fresh
+}
+
+/// Whether a scan wants some kinds of spans only. What such a side finds tells the other side of a hash join, through the trace index,
+/// which rows to read.
+fn is_choosy(scan: &SpansScan) -> bool {
+    let lets_most_through = |expr: &Arc<dyn PhysicalExpr>| {
+        let is_unequal = expr.downcast_ref::<BinaryExpr>().is_some_and(|binary| *binary.op() == Operator::NotEq);
+        is_unequal || expr.is::<IsNotNullExpr>()
+    };
+    scan.predicate().is_some_and(|predicate| !split_conjunction(predicate).into_iter().all(lets_most_through))
+}
+
+fn either(
+    left: Option<&Arc<dyn PhysicalExpr>>,
+    right: Option<&Arc<dyn PhysicalExpr>>,
+) -> Option<Arc<dyn PhysicalExpr>> {
+    let (left, right) = left.zip(right)?;
+    if left.eq(right) {
+        return Some(left.clone());
+    }
+    Some(Arc::new(BinaryExpr::new(left.clone(), Operator::Or, right.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_pays_when_most_is_stored_and_both_sides_read_much() {
+        let rows = |stored, fresh| Rows { stored, fresh };
+        for (sides, wanted) in [
+            ([rows(1000, 0), rows(1000, 0)], true),
+            ([rows(1000, 1000), rows(1000, 1000)], true),
+            ([rows(1000, 1001), rows(1000, 1001)], false),
+            ([rows(250, 0), rows(1000, 0)], true),
+            ([rows(1000, 0), rows(249, 0)], false),
+            ([rows(0, 0), rows(0, 0)], false),
+            ([rows(0, 10), rows(0, 10)], false),
+        ] {
+            assert_eq!(pays(&sides), wanted, "{sides:?}");
+        }
+    }
+}

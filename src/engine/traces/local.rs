@@ -1,0 +1,155 @@
+//! What a plan does with single spans between the scan and an operator on whole traces, done to one batch of them.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+
+use crate::engine::scan::SpansScan;
+
+/// Filters and projections over some columns of the spans at hand.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Local {
+    /// Where the scan's columns are in the batches at hand.
+    columns: Vec<usize>,
+    scanned: SchemaRef,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Filter { predicate: Arc<dyn PhysicalExpr>, projection: Option<Vec<usize>> },
+    Project { exprs: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
+}
+
+/// Spans, and for each the number of its trace: equal for spans of one trace, and rising from row to row.
+#[derive(Debug, Clone)]
+pub(super) struct Spans {
+    pub batch: RecordBatch,
+    pub traces: Arc<[u32]>,
+}
+
+/// The scan that `plan` filters and projects; `None` when it does anything else.
+pub(in crate::engine) fn scan_below(plan: &Arc<dyn ExecutionPlan>) -> Option<&SpansScan> {
+    if let Some(scan) = plan.downcast_ref::<SpansScan>() {
+        return (!scan.is_limited() && !scan.is_nested()).then_some(scan);
+    }
+    if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        return filter.fetch().is_none().then(|| scan_below(filter.input())).flatten();
+    }
+    scan_below(plan.downcast_ref::<ProjectionExec>()?.input())
+}
+
+impl Local {
+    /// What `plan` does with its scan's rows, given batches that have the physical columns `at_hand`.
+    pub fn new(plan: &Arc<dyn ExecutionPlan>, at_hand: &[usize]) -> Option<Self> {
+        if let Some(scan) = plan.downcast_ref::<SpansScan>() {
+            let at = |column: &usize| at_hand.iter().position(|at_hand| at_hand == column);
+            let columns = scan.columns().iter().map(at).collect::<Option<_>>()?;
+            return Some(Self { columns, scanned: scan.schema(), steps: Vec::new() });
+        }
+        if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+            let mut below = Self::new(filter.input(), at_hand)?;
+            let projection = filter.projection().as_ref().map(|columns| columns.to_vec());
+            below.steps.push(Step::Filter { predicate: filter.predicate().clone(), projection });
+            return Some(below);
+        }
+        let projection = plan.downcast_ref::<ProjectionExec>()?;
+        let mut below = Self::new(projection.input(), at_hand)?;
+        let exprs = projection.expr().iter().map(|expr| expr.expr.clone()).collect();
+        below.steps.push(Step::Project { exprs, schema: projection.schema() });
+        Some(below)
+    }
+
+    /// Which column at hand `expr` over the result is; `None` when it is made of anything else.
+    pub fn origin(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+        let mut at = expr.downcast_ref::<Column>()?.index();
+        for step in self.steps.iter().rev() {
+            at = match step {
+                Step::Filter { projection: Some(projection), .. } => *projection.get(at)?,
+                Step::Filter { projection: None, .. } => at,
+                Step::Project { exprs, .. } => exprs.get(at)?.downcast_ref::<Column>()?.index(),
+            };
+        }
+        self.columns.get(at).copied()
+    }
+
+    /// The expressions that it evaluates.
+    pub fn expressions(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.steps.iter().flat_map(|step| match step {
+            Step::Filter { predicate, .. } => std::slice::from_ref(predicate),
+            Step::Project { exprs, .. } => exprs.as_slice(),
+        })
+    }
+
+    pub(super) fn apply(&self, spans: &Spans) -> Result<Spans> {
+        let columns = self.columns.iter().map(|at| spans.batch.column(*at).clone()).collect();
+        let mut spans = Spans {
+            batch: batch(self.scanned.clone(), columns, spans.batch.num_rows())?,
+            traces: spans.traces.clone(),
+        };
+        for step in &self.steps {
+            spans = step.apply(spans)?;
+        }
+        Ok(spans)
+    }
+}
+
+impl Step {
+    fn apply(&self, spans: Spans) -> Result<Spans> {
+        match self {
+            Self::Filter { predicate, projection } => {
+                let spans = spans.filter(predicate)?;
+                match projection {
+                    Some(projection) => Ok(Spans { batch: spans.batch.project(projection)?, ..spans }),
+                    None => Ok(spans),
+                }
+            }
+            Self::Project { exprs, schema } => {
+                let rows = spans.batch.num_rows();
+                let columns = exprs.iter().map(|expr| expr.evaluate(&spans.batch)?.into_array(rows));
+                let columns = columns.collect::<Result<_>>()?;
+                Ok(Spans { batch: batch(schema.clone(), columns, rows)?, ..spans })
+            }
+        }
+    }
+}
+
+impl Spans {
+    fn filter(self, predicate: &Arc<dyn PhysicalExpr>) -> Result<Self> {
+        let wanted = predicate.evaluate(&self.batch)?.into_array(self.batch.num_rows())?;
+        let wanted = truth(&wanted)?;
+        if wanted.true_count() == wanted.len() {
+            return Ok(self);
+        }
+        let traces = wanted.values().set_indices().map(|row| self.traces[row]).collect();
+        Ok(Self { batch: filter_record_batch(&self.batch, &wanted)?, traces })
+    }
+}
+
+/// A condition's values with NULL as false.
+pub(super) fn truth(values: &dyn Array) -> Result<BooleanArray> {
+    let values = values.as_boolean_opt().ok_or_else(|| exec_datafusion_err!("a condition must be true or false"))?;
+    Ok(match values.null_count() {
+        0 => values.clone(),
+        _ => prep_null_mask_filter(values),
+    })
+}
+
+/// A batch that knows its rows even without columns.
+pub(super) fn batch(
+    schema: SchemaRef,
+    columns: Vec<datafusion::arrow::array::ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}

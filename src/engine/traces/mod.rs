@@ -1,0 +1,24 @@
+//! Operators on whole traces: spans of a trace brought together without hashing or repartitioning all spans, and what is done trace by
+//! trace on top.
+//!
+//! Knows the scan of spans in pieces, and DataFusion's expressions. Does not know SQL.
+
+mod aggregate;
+mod aggregate_stream;
+mod chunks;
+mod gather;
+mod join;
+mod join_stream;
+mod local;
+mod matching;
+mod runs;
+mod splits;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+pub(super) use aggregate::{TraceAggregate, TraceAggregateExec};
+pub(super) use join::{TraceJoin, TraceJoinExec};
+pub(super) use local::{Local, scan_below};
+pub(super) use splits::KnownRuns;
+pub(super) use whole::WholeTracesExec;
