@@ -38,6 +38,12 @@ pub(crate) fn spans(ids: std::ops::Range<u64>) -> Vec<TestSpan> {
         .collect()
 }
 
+/// Appends an OTLP export as a listener does.
+pub(crate) async fn append_export(store: &super::Store, payload: Bytes) -> Result<()> {
+    let batch = crate::otlp::decode_export(&payload)?.batch;
+    store.append(payload, batch).await
+}
+
 /// The payload that stands for `spans` in the log.
 pub(crate) fn payload(spans: &[TestSpan]) -> Bytes {
     let mut bytes = Vec::new();

@@ -18,7 +18,7 @@ use prost::Message;
 use crate::engine::rules::TraceLocal;
 use crate::engine::scan::PinnedSnapshot;
 use crate::engine::{EngineSettings, shared};
-use crate::otlp::decode_export;
+use crate::store::testing::append_export;
 use crate::store::{Snapshot, SnapshotSource, Store, StoreSettings};
 
 /// Noon of a day, in nanoseconds.
@@ -174,9 +174,7 @@ async fn snapshot_of(ops: &[Op]) -> (tempfile::TempDir, Arc<Store>, Snapshot) {
     for op in ops {
         match op {
             Op::Append(spans) => {
-                let payload = bytes::Bytes::from(request(spans).encode_to_vec());
-                let batch = decode_export(&payload).expect("decoded").batch;
-                store.append(payload, batch).await.expect("kept");
+                append_export(&store, request(spans).encode_to_vec().into()).await.expect("kept");
             }
             Op::Seal => {
                 store.seal().await.expect("sealed");
