@@ -235,6 +235,34 @@ fn check_against_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
     }
 }
 
+/// A field that no version of OTLP has, of any wire type; groups hold further ones.
+fn unknown_field() -> impl Strategy<Value = Vec<u8>> {
+    let key = |number: u32, wire_type: u32| {
+        let mut out = Vec::new();
+        prost::encoding::encode_varint(u64::from(number << 3 | wire_type), &mut out);
+        out
+    };
+    let leaf = (100u32..1 << 20, any::<u64>(), vec(any::<u8>(), 0..5), 0..4usize).prop_map(
+        move |(number, value, bytes, kind)| {
+            let mut out = key(number, [0, 1, 2, 5][kind]);
+            match kind {
+                0 => prost::encoding::encode_varint(value, &mut out),
+                1 => out.extend(value.to_le_bytes()),
+                2 => {
+                    prost::encoding::encode_varint(bytes.len() as u64, &mut out);
+                    out.extend(bytes);
+                }
+                _ => out.extend((value as u32).to_le_bytes()),
+            }
+            out
+        },
+    );
+    leaf.prop_recursive(3, 8, 3, move |inner| {
+        (100u32..1 << 20, vec(inner, 0..3))
+            .prop_map(move |(number, fields)| [key(number, 3), fields.concat(), key(number, 4)].concat())
+    })
+}
+
 proptest! {
     #[test]
     fn what_came_in_is_given_back(request in request()) {
@@ -289,6 +317,48 @@ proptest! {
         push_bytes(2, &array, &mut attribute);
         push_bytes(9, &attribute, &mut span);
         check_against_prost(&wrap_span(&span))?;
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over_in_every_message(request in request(), unknown in vec(unknown_field(), 1..8)) {
+        let next = std::cell::Cell::new(0);
+        let with = |number: u32, mut inner: Vec<u8>, out: &mut Vec<u8>| {
+            inner.extend_from_slice(&unknown[next.get() % unknown.len()]);
+            next.set(next.get() + 1);
+            push_bytes(number, &inner, out);
+        };
+        let mut bytes = Vec::new();
+        for resource_spans in &request.resource_spans {
+            let mut message = ResourceSpans { scope_spans: Vec::new(), resource: None, ..resource_spans.clone() }.encode_to_vec();
+            if let Some(resource) = &resource_spans.resource {
+                with(1, resource.encode_to_vec(), &mut message);
+            }
+            for scope_spans in &resource_spans.scope_spans {
+                let mut inner = ScopeSpans { spans: Vec::new(), ..scope_spans.clone() }.encode_to_vec();
+                for span in &scope_spans.spans {
+                    let mut fields = Span { attributes: Vec::new(), ..span.clone() }.encode_to_vec();
+                    span.attributes.iter().for_each(|attribute| with(9, attribute.encode_to_vec(), &mut fields));
+                    with(2, fields, &mut inner);
+                }
+                with(2, inner, &mut message);
+            }
+            with(1, message, &mut bytes);
+        }
+        check_round_trip(&bytes, &request)?;
+    }
+
+    #[test]
+    fn the_last_of_repeated_scalars_counts(first in span(), last in span()) {
+        let scalars = Span { attributes: vec![], events: vec![], links: vec![], status: None, ..first };
+        check_against_prost(&wrap_span(&[scalars.encode_to_vec(), last.encode_to_vec()].concat()))?;
+    }
+
+    #[test]
+    fn a_request_cut_at_any_byte_is_judged_as_prost_judges_it(spans in resource_spans()) {
+        let bytes = ExportTraceServiceRequest { resource_spans: vec![spans] }.encode_to_vec();
+        for len in 0..bytes.len() {
+            check_against_prost(&bytes[..len])?;
+        }
     }
 }
 

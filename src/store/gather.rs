@@ -200,10 +200,10 @@ struct Texts {
 }
 
 impl Texts {
-    fn with_capacity(texts: usize) -> Self {
+    fn with_capacity(texts: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(texts + 1);
         offsets.push(0);
-        Self { bytes: Vec::new(), offsets, valid: None }
+        Self { bytes: Vec::with_capacity(bytes), offsets, valid: None }
     }
 
     fn len(&self) -> usize {
@@ -252,7 +252,7 @@ impl Texts {
 }
 
 fn gather_texts(columns: &[Option<StringArray>], rows: &[RowAt]) -> Result<ArrayRef> {
-    let mut texts = Texts::with_capacity(rows.len());
+    let mut texts = Texts::with_capacity(rows.len(), 0);
     for at in rows {
         match &columns[at.batch as usize] {
             Some(column) => texts.extend(column, at.row as usize, at.row as usize + 1)?,
@@ -263,22 +263,31 @@ fn gather_texts(columns: &[Option<StringArray>], rows: &[RowAt]) -> Result<Array
 }
 
 fn gather_maps(columns: &[Option<MapArray>], rows: &[RowAt]) -> Result<ArrayRef> {
-    const EXPECTED_ENTRIES: usize = 4;
     let Some(kept) = columns.iter().flatten().next() else {
         return Err(Error::internal("a column of maps that no batch has"));
     };
     let DataType::Map(field, sorted) = kept.data_type() else {
         return Err(Error::internal("the type of a map is no map"));
     };
-    let mut offsets: Vec<i32> = Vec::with_capacity(rows.len() + 1);
-    offsets.push(0);
-    let mut keys = Texts::with_capacity(rows.len() * EXPECTED_ENTRIES);
-    let mut values = Texts::with_capacity(rows.len() * EXPECTED_ENTRIES);
     let texts = |map: &MapArray| (map.keys().as_string::<i32>().clone(), map.values().as_string::<i32>().clone());
     let parts: Vec<_> = columns.iter().map(|map| map.as_ref().map(|map| (map.value_offsets(), texts(map)))).collect();
+    let entries = |at: &RowAt| {
+        let (rows, (keys, values)) = parts[at.batch as usize].as_ref()?;
+        Some((keys, values, rows[at.row as usize] as usize, rows[at.row as usize + 1] as usize))
+    };
+    // Summed up first: buffers that double as they fill cost more than the texts.
+    let (mut count, mut keys_bytes, mut values_bytes) = (0, 0, 0);
+    for (keys, values, start, end) in rows.iter().filter_map(entries) {
+        let bytes = |texts: &StringArray| (texts.value_offsets()[end] - texts.value_offsets()[start]) as usize;
+        (count, keys_bytes, values_bytes) =
+            (count + end - start, keys_bytes + bytes(keys), values_bytes + bytes(values));
+    }
+    let mut offsets: Vec<i32> = Vec::with_capacity(rows.len() + 1);
+    offsets.push(0);
+    let mut keys = Texts::with_capacity(count, keys_bytes);
+    let mut values = Texts::with_capacity(count, values_bytes);
     for at in rows {
-        if let Some((rows, (from_keys, from_values))) = &parts[at.batch as usize] {
-            let (start, end) = (rows[at.row as usize] as usize, rows[at.row as usize + 1] as usize);
+        if let Some((from_keys, from_values, start, end)) = entries(at) {
             keys.extend(from_keys, start, end)?;
             values.extend(from_values, start, end)?;
         }
