@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import subprocess
@@ -16,9 +17,6 @@ from pathlib import Path
 from engines import Server
 
 TABLES = Path(__file__).parent / "tables"
-# A table is at rest when its files have not changed for so long.
-REST_SECONDS = 5
-REST_DEADLINE_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -65,26 +63,20 @@ def load_spanhouse(source: Source, folder: Path) -> tuple[float, int, int]:
     sent = subprocess.run([source.binary, "import", "--to", endpoint, source.requests], capture_output=True, text=True)
     if sent.returncode != 0:
         raise RuntimeError(f"import failed: {sent.stdout}{sent.stderr}")
-    peak_bytes = server.stop()
+    peak_bytes = max(server.stop(), _compact(source.binary, folder))
     seconds = time.monotonic() - started
-    server = Server(folder, source.binary, source.threads)
-    seconds += _wait_for_rest(folder / "table")
-    peak_bytes = max(peak_bytes, server.stop())
     return seconds, sum(Path(file).stat().st_size for file in _live_files(folder / "table")), peak_bytes
 
 
-def _wait_for_rest(table: Path) -> float:
-    """Waits until compaction has left the files alone for a while; returns after how many seconds they changed last."""
-    started = changed = time.monotonic()
-    seen = None
-    while time.monotonic() - changed < REST_SECONDS:
-        if time.monotonic() - started > REST_DEADLINE_SECONDS:
-            raise RuntimeError(f"the files of {table} still change after {REST_DEADLINE_SECONDS} s")
-        now = sorted((file.name, file.stat().st_size) for file in table.rglob("*") if file.is_file())
-        if now != seen:
-            seen, changed = now, time.monotonic()
-        time.sleep(0.2)
-    return changed - started
+def _compact(binary: Path, folder: Path) -> int:
+    """Brings the table to its final form at once; returns the most bytes that were resident."""
+    process = subprocess.Popen([binary, "compact", "--data-dir", folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    words = process.stderr.read().decode() if process.stderr else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"compact failed: {words}")
+    return usage.ru_maxrss * 1024
 
 
 def _live_files(table: Path) -> list[str]:
