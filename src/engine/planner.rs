@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use datafusion::common::utils::list_ndims;
 
-use super::functions::{attribute_of, bounded_function, is_attribute};
+use super::functions::{attribute_of, bounded_function, is_attribute, json_part, json_text};
 use super::rules::number_from_text;
 
 /// Our expression planner.
@@ -53,6 +53,12 @@ impl ExprPlanner for Dialect {
         match raw.op {
             BinaryOperator::Arrow | BinaryOperator::LongArrow if is_map(&raw.left, schema) => {
                 Ok(PlannerResult::Planned(attribute_of(raw.left, raw.right)))
+            }
+            BinaryOperator::Arrow if is_text(&raw.left, schema) => {
+                Ok(PlannerResult::Planned(json_part(raw.left, raw.right)))
+            }
+            BinaryOperator::LongArrow if is_text(&raw.left, schema) => {
+                Ok(PlannerResult::Planned(json_text(raw.left, raw.right)))
             }
             BinaryOperator::StringConcat => Ok(concatenate(raw, schema)),
             BinaryOperator::Plus
@@ -146,6 +152,10 @@ fn call_bounded(name: &str, args: Vec<Expr>) -> PlannerResult<Vec<Expr>> {
         Some(function) => PlannerResult::Planned(function.call(args)),
         None => PlannerResult::Original(args),
     }
+}
+
+fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| data_type.is_string())
 }
 
 fn is_map(expr: &Expr, schema: &DFSchema) -> bool {

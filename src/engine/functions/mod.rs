@@ -5,6 +5,7 @@ mod bounded;
 mod exact;
 mod groups;
 mod ids;
+mod json;
 mod levels;
 mod nested;
 mod orphans;
@@ -22,12 +23,13 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, is_bounded};
 pub(super) use ids::{id_text, id_text_argument};
+pub(super) use json::{json_part, json_text};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
 
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
-    vec![
+    let ours = vec![
         session_info::version_udf(),
         attribute::udf(),
         ids::udf(),
@@ -35,7 +37,8 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         nested::links_udf(),
         bounded::text_concat_udf(),
         to_char::udf(),
-    ]
+    ];
+    ours.into_iter().chain(json::scalar_udfs()).collect()
 }
 
 /// DataFusion's own functions by name, where they need a bound.
