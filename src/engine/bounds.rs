@@ -69,7 +69,7 @@ fn large_constant_bytes(value: &ScalarValue) -> usize {
 }
 
 /// Sums over all expressions of a plan and of its subqueries; rows of `VALUES` are as many as were written.
-fn count(plan: &LogicalPlan, weight: impl Fn(&Expr) -> usize) -> Result<usize> {
+pub(super) fn count(plan: &LogicalPlan, weight: impl Fn(&Expr) -> usize) -> Result<usize> {
     let mut total = 0_usize;
     plan.apply_with_subqueries(|node| {
         if matches!(node, LogicalPlan::Values(_)) {

@@ -20,6 +20,7 @@ use super::errors::from_datafusion;
 use super::memory::statement_env;
 use super::runtime::{QueryRuntime, Task};
 use super::stop::{Stop, stoppable};
+use super::width::Width;
 use crate::error::{Error, Kind, Result};
 
 /// Batches that wait for a client: enough to keep both sides busy, few enough that a slow client holds little memory.
@@ -63,7 +64,8 @@ async fn run(
     started: oneshot::Sender<Result<SchemaRef>>,
     rows: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
-    let mut stream = match open(state, &plan, memory_bytes, &stop).await {
+    let mut width = Width::of(&plan);
+    let mut stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
         Ok(stream) => stream,
         Err(e) => {
             // The receiver is gone only when the client is, and then nobody wants the error.
@@ -74,6 +76,21 @@ async fn run(
     if started.send(Ok(stream.schema())).is_err() {
         return;
     }
+    let mut first = stream.next().await;
+    while let (Some(Err(_)), Some(narrower)) = (&first, width.narrower()) {
+        // What ran holds memory until it is gone.
+        drop(stream);
+        width = narrower;
+        stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
+            Ok(stream) => stream,
+            Err(e) => {
+                let _ = rows.send(Err(from_datafusion(e))).await;
+                return;
+            }
+        };
+        first = stream.next().await;
+    }
+    let mut stream = futures::stream::iter(first).chain(stream);
     while let Some(batch) = stream.next().await {
         let failed = batch.is_err();
         if rows.send(batch.map(Some).map_err(from_datafusion)).await.is_err() || failed {
@@ -88,6 +105,7 @@ async fn open(
     plan: &LogicalPlan,
     memory_bytes: usize,
     stop: &Stop,
+    width: &Width,
 ) -> DataFusionResult<SendableRecordBatchStream> {
     let bounds = StatementBounds::of(plan)?;
     set_bounds(&mut state, bounds);
@@ -96,8 +114,9 @@ async fn open(
     let plan = state.optimize(plan)?;
     set_bounds(&mut state, bounds);
     let rows = batch_rows(&plan, state.config().batch_size())?;
-    *state.config_mut() = state.config().clone().with_batch_size(rows);
-    let physical = stoppable(state.query_planner().create_physical_plan(&plan, &state).await?, stop)?;
+    *state.config_mut() = state.config().clone().with_batch_size(rows.min(width.batch_rows()));
+    let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    let physical = stoppable(width.watch(physical, rows)?, stop)?;
     let context = TaskContext::from(&state).with_runtime(statement_env(state.runtime_env(), memory_bytes));
     execute_stream(physical, Arc::new(context))
 }

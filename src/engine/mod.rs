@@ -36,6 +36,7 @@ mod times;
 mod top_rows;
 mod traces;
 mod variables;
+mod width;
 
 pub use execution::RowStream;
 pub use library::{LibraryParameter, LibraryQuery, ParameterKind, library};

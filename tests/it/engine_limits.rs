@@ -184,6 +184,41 @@ async fn row_36_large_constants_beside_many_rows_stay_one() {
     }
 }
 
+/// Lists beside many rows are copied few at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_joins_copy_large_lists_few_at_a_time() {
+    const MOST_ROWS: usize = 40;
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    let before = resident_bytes();
+    let large = "(SELECT range(0, 1000000) AS r, 1 AS k)";
+    let many = "(SELECT value, 1 AS k FROM generate_series(1, 9000))";
+    let counted = "(SELECT array_agg(value) AS r FROM generate_series(1, 1000000))";
+    for sql in [
+        format!("SELECT r, value FROM {large} a CROSS JOIN {many} b"),
+        format!("SELECT r, value FROM {many} b CROSS JOIN {large} a"),
+        format!("SELECT r, value FROM {large} a JOIN {many} b USING (k)"),
+        format!("SELECT r, value FROM {many} b JOIN {large} a USING (k)"),
+        format!("SELECT r, value FROM {many} b LEFT JOIN {large} a ON a.k < b.value"),
+        format!("SELECT r, value FROM {counted} a CROSS JOIN {many} b"),
+        format!("SELECT (SELECT r FROM {counted} a), value FROM {many} b"),
+    ] {
+        let mut rows = start(&engine, &sql).await.expect("starts");
+        let mut count = 0;
+        while count < MOST_ROWS {
+            let batch = rows.stream.next().await.expect("more rows");
+            count += batch.unwrap_or_else(|error| panic!("{sql}: {error}")).num_rows();
+            let grown = resident_bytes().saturating_sub(before);
+            assert!(grown < 2 << 30, "{} MiB: {sql}", grown >> 20);
+        }
+        drop(rows);
+        idle_within(&engine, Duration::from_secs(20), &sql).await;
+    }
+    let error = run(&engine, "SELECT r, unnest(r) FROM (SELECT range(0, 8000000) AS r)").await.expect_err("a square");
+    assert_eq!(error.sqlstate(), "54000", "{error}");
+    assert_eq!(run(&engine, "SELECT unnest(range(0, 8000))").await.expect("runs"), 8_000);
+}
+
 /// Resident memory of this process, in bytes; other tests of this binary share it.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").expect("a Linux machine");
