@@ -121,7 +121,8 @@ async fn a_lookup_reads_few_bytes_of_few_files() {
     let plan = explained[0].last().expect("a plan");
     let counts = plan.split("files_pruned_trace_index=").skip(1).filter_map(|rest| rest.split([',', ']']).next());
     let left_out: usize = counts.filter_map(|count| count.parse::<usize>().ok()).sum();
-    assert!(left_out > 0 && left_out < store.status().table_files, "{plan}");
+    // How many there are depends on the cores: a file that they share is asked, and counted, by each.
+    assert!(left_out > 0, "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
