@@ -115,10 +115,11 @@ pub(super) fn state(settings: &EngineSettings) -> Result<SessionState> {
     Ok(context.state())
 }
 
-/// Ours comes where subqueries are joins, filters are below projections, and a lone DISTINCT is a GROUP BY.
+/// Ours comes where subqueries are joins, filters are below projections, a lone DISTINCT is a GROUP BY, and what reads attributes is beside
+/// the scan: moved there later, it would take the bytes of ids along under the name that their text has.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
-    let after = rules.iter().position(|rule| rule.name() == "single_distinct_aggregation_to_group_by");
+    let after = rules.iter().position(|rule| rule.name() == "push_down_leaf_projections");
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(IdsAsBytes));
     rules.insert(at, Arc::new(SharedSketch));
