@@ -23,7 +23,7 @@ use super::information_schema;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
-use super::rules::{BuildOnWorkTable, IdsAsBytes, LenientText, SessionTimes, SharedSketch, TraceLocal};
+use super::rules::{BuildOnWorkTable, Forgiving, IdsAsBytes, LenientText, SessionTimes, SharedSketch, TraceLocal};
 use super::runtime::QueryRuntime;
 use super::scan;
 use super::scan::ColumnCache;
@@ -118,7 +118,7 @@ pub(super) fn state(settings: &EngineSettings) -> Result<SessionState> {
 /// Ours comes where subqueries are joins, filters are below projections, a lone DISTINCT is a GROUP BY, and what reads attributes is beside
 /// the scan: moved there later, it would take the bytes of ids along under the name that their text has.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Optimizer::new().rules;
+    let mut rules: Vec<_> = Optimizer::new().rules.into_iter().map(Forgiving::where_needed).collect();
     let after = rules.iter().position(|rule| rule.name() == "push_down_leaf_projections");
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(IdsAsBytes));

@@ -1,5 +1,6 @@
 //! The one integration binary: each module is a topic.
 //!
+//! - `attributes`: maps of fresh spans and columns of files answer the same, and the maps are not read.
 //! - `cli`: the built program's commands, as a shell runs them.
 //! - `column_cache`: columns kept in memory answer as files do.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
@@ -29,6 +30,7 @@
 // Tests say what they skip and with which seed they run.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod attributes;
 mod cli;
 mod column_cache;
 mod crash;

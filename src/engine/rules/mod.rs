@@ -1,6 +1,7 @@
 //! Planner and optimizer rules of ours, one file a rule.
 
 mod build_on_work_table;
+mod forgiving;
 mod ids_as_bytes;
 mod lenient_text;
 mod session_times;
@@ -8,6 +9,7 @@ mod shared_sketch;
 mod trace_local;
 
 pub(super) use build_on_work_table::BuildOnWorkTable;
+pub(super) use forgiving::Forgiving;
 pub(super) use ids_as_bytes::IdsAsBytes;
 pub(super) use lenient_text::{LenientText, number_from_text};
 pub(super) use session_times::SessionTimes;
