@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{self, Exit};
-use super::{compact, config, demo, generate, import, repl, serve, sql, table};
+use super::{compact, config, demo, generate, import, redact, repl, serve, sql, table};
 use crate::error::{Error, Result};
 
 const EXAMPLES: &str = "\
@@ -39,6 +39,7 @@ enum Command {
     Repl(repl::Arguments),
     Table(table::Arguments),
     Compact(compact::Arguments),
+    Redact(redact::Arguments),
     Config(config::Arguments),
 }
 
@@ -79,6 +80,7 @@ fn run(command: Command) -> Result<Exit> {
             Command::Repl(arguments) => repl::run(arguments).await,
             Command::Table(arguments) => table::run(arguments).await,
             Command::Compact(arguments) => compact::run(arguments).await,
+            Command::Redact(arguments) => redact::run(arguments).await,
             Command::Config(arguments) => config::run(&arguments),
         }
     });

@@ -6,7 +6,7 @@ use super::data::{self, DataDir};
 use super::exit::Exit;
 use super::output::{count, say};
 use crate::error::Result;
-use crate::store::{CompactReport, Store, StoreSettings};
+use crate::store::{CompactReport, Store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let settings = arguments.data_dir.flags().settings()?;
     data::must_exist(&settings.data_dir)?;
-    let store = Store::open(&settings.data_dir, StoreSettings { compact: false, ..settings.store() }).await?;
+    let store = Store::open(&settings.data_dir, data::for_upkeep(&settings)?).await?;
     let sealed = store.seal().await;
     let compacted = match sealed {
         Ok(_) => store.compact().await,

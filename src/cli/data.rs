@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::settings::SettingFlags;
+use super::settings::{SettingFlags, Settings};
 use crate::error::{Error, Kind, Result};
+use crate::store::{StoreReader, StoreSettings, announced_retention};
 
 /// The file in a data directory that tells where its server listens. It is there while a server runs.
 const SERVER_FILE: &str = "server.json";
@@ -69,6 +71,20 @@ pub(super) fn must_exist(data_dir: &Path) -> Result<()> {
     }
     let message = format!("there is no data directory {}", data_dir.display());
     Err(Error::new(Kind::NotFound, message).with_hint(OTHER_DIRECTORY))
+}
+
+/// A reader of the data directory, which takes no lock.
+pub(super) async fn open_reader(settings: &Settings) -> Result<Arc<StoreReader>> {
+    StoreReader::open(&settings.data_dir).await.map_err(|error| match error.kind {
+        Kind::NotFound => error.with_hint(OTHER_DIRECTORY),
+        _ => error,
+    })
+}
+
+/// The store's settings for a command that works on a directory in the place of its server: what that had announced goes on to hold.
+pub(super) fn for_upkeep(settings: &Settings) -> Result<StoreSettings> {
+    let retention = announced_retention(&settings.data_dir)?;
+    Ok(StoreSettings { compact: false, retention, ..settings.store() })
 }
 
 /// What to do when a data directory is not there or holds no store.

@@ -13,6 +13,7 @@ mod house;
 mod import;
 mod logging;
 mod output;
+mod redact;
 mod repl;
 mod serve;
 mod settings;

@@ -13,9 +13,8 @@ use super::exit::{self, Exit};
 use super::settings::Settings;
 use super::terminal;
 use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::render::{Expanded, Format, RenderOptions, write_all};
-use crate::store::StoreReader;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,10 +71,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 
 /// An engine that reads the data directory and takes no lock.
 pub(super) async fn open_engine(settings: &Settings) -> Result<Arc<Engine>> {
-    let source = StoreReader::open(&settings.data_dir).await.map_err(|error| match error.kind {
-        Kind::NotFound => error.with_hint(data::OTHER_DIRECTORY),
-        _ => error,
-    })?;
+    let source = data::open_reader(settings).await?;
     Engine::new(source, settings.engine())
 }
 
@@ -146,7 +142,6 @@ async fn write_file(
     partial.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
-
 /// Adds the line that an error is about, with a mark under the place.
 pub(super) fn located(mut error: Error, script: &str) -> Error {
     let Some(position) = error.position.filter(|position| *position > 0) else { return error };
@@ -172,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_error_shows_its_line_and_place() {
-        let error = Error::new(Kind::BadInput, "no such column").with_position(12);
+        let error = Error::bad_input("no such column").with_position(12);
         let text = located(error, "SELECT 1,\n  nope").message;
         assert_eq!(text, "no such column\nline 2:   nope\n         ^");
     }

@@ -21,6 +21,7 @@ mod parameters;
 mod pg_catalog;
 mod pg_types;
 mod planner;
+mod predicate;
 mod retention;
 mod rules;
 mod runtime;

@@ -108,6 +108,19 @@ impl Session {
         self.engine.runtime().run(work).await
     }
 
+    /// The plan of a script of one query, before rules have seen it, and the state that it was made with.
+    pub(super) async fn planned(&self, script: &str) -> Result<(SessionState, LogicalPlan)> {
+        let statements = self.prepare(script).await?;
+        match statements.as_slice() {
+            [Statement { work, parameter_types, .. }] if parameter_types.is_empty() => match work.as_ref() {
+                Work::Plan { plan, .. } => Ok((self.state()?, plan.clone())),
+                Work::Command(_) => Err(Error::bad_input("a command in the place of a query")),
+            },
+            [_] => Err(Error::bad_input("there are no parameters here").with_sqlstate("42P02")),
+            _ => Err(Error::bad_input("more than one statement in the place of a query")),
+        }
+    }
+
     /// Runs a statement on a snapshot pinned now, or on the transaction's.
     pub async fn execute(&self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Outcome> {
         let (plan, tag, shown) = match &*statement.work {

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::compact::{Backlog, Job, Rewriter, Stop, facts_of, is_ours, plan};
 use super::failpoint;
+use super::redact::{Files, RedactReport, SpanFilter, rewrite_all, survey};
 use super::retention::expired_files;
 use super::store::Shared;
 use super::table::{Replacement, Tombstone, WrittenFile};
@@ -36,8 +37,19 @@ pub struct CompactReport {
     pub bytes_after: u64,
 }
 
+/// A redaction to be carried out.
+#[derive(Debug, Clone)]
+pub struct Redaction {
+    pub filter: Arc<dyn SpanFilter>,
+    /// What the table's log calls it.
+    pub receipt: String,
+    /// Whether files that left the table are deleted without a grace for readers in other processes.
+    pub delete_now: bool,
+}
+
 enum Command {
     Compact(oneshot::Sender<Result<CompactReport>>),
+    Redact(Redaction, oneshot::Sender<Result<RedactReport>>),
 }
 
 /// The store's end of the keeper. Dropping it ends the thread soon.
@@ -79,10 +91,19 @@ impl Keeper {
 
     /// Compacts until nothing is left to do.
     pub(crate) async fn compact(&self) -> Result<CompactReport> {
+        self.ask(Command::Compact).await
+    }
+
+    /// Takes spans out of the files of the table.
+    pub(crate) async fn redact(&self, redaction: Redaction) -> Result<RedactReport> {
+        self.ask(|answer| Command::Redact(redaction, answer)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
         let closed = || Error::new(Kind::Closed, "the store is closed");
         let commands = self.lock().as_ref().map(|running| running.commands.clone()).ok_or_else(closed)?;
         let (answer, done) = oneshot::channel();
-        commands.send(Command::Compact(answer)).await.map_err(|_| closed())?;
+        commands.send(command(answer)).await.map_err(|_| closed())?;
         drop(commands);
         done.await.map_err(|_| closed())?
     }
@@ -134,6 +155,9 @@ impl Work {
                     // The asker may have gone away; the work is done all the same.
                     let _ = answer.send(self.compact_all());
                 }
+                Ok(Some(Command::Redact(redaction, answer))) => {
+                    let _ = answer.send(self.redact(&redaction));
+                }
                 Err(_) => {}
             }
             if self.rewriter.stop.check().is_err() {
@@ -144,8 +168,38 @@ impl Work {
             }
             let compacted = if self.shared.settings.compact { self.compact_once(false) } else { Ok(None) };
             pause = if matches!(compacted, Ok(Some(_))) { Duration::ZERO } else { LOOK_EVERY };
-            self.tidy();
+            self.tidy(self.shared.settings.keep_removed);
         }
+    }
+
+    /// Writes the files that hold such spans anew without them, in one commit.
+    fn redact(&mut self, redaction: &Redaction) -> Result<RedactReport> {
+        let state = self.shared.visible.load();
+        let (promoted, version_before) = (state.promoted.clone(), state.table_version);
+        let Rewriter { runtime, store, stop, .. } = &self.rewriter;
+        let filter = redaction.filter.as_ref();
+        let found = survey(&Files { runtime, store, stop }, &state.files, filter)?;
+        // The snapshot of this work would hold the files that are to go.
+        drop(state);
+        let rewritten = rewrite_all(&self.rewriter, &found, filter, &promoted)?;
+        if !rewritten.removed.is_empty() {
+            let removed: Vec<Path> = rewritten.removed.iter().map(|file| file.location.clone()).collect();
+            let why = Replacement::Redaction { receipt: redaction.receipt.clone() };
+            let gone = self.replace(&removed, &rewritten.added, &why)?;
+            self.vacuum.add(gone);
+            tracing::info!(spans = found.spans, files = removed.len(), "redacted spans");
+        }
+        let grace = if redaction.delete_now { Duration::ZERO } else { self.shared.settings.keep_removed };
+        Ok(RedactReport {
+            spans: found.spans,
+            traces: found.traces(),
+            traces_are_all: found.traces_are_all(),
+            files: rewritten.files,
+            version_before,
+            version_after: self.shared.visible.load().table_version,
+            deleted_files: self.tidy(grace),
+            waiting_files: self.vacuum.waiting() as u64,
+        })
     }
 
     /// Takes the files out of the table all of whose spans have expired.
@@ -172,7 +226,7 @@ impl Work {
             total.bytes_before += report.bytes_before;
             total.bytes_after += report.bytes_after;
         }
-        self.tidy();
+        self.tidy(self.shared.settings.keep_removed);
         Ok(total)
     }
 
@@ -280,14 +334,15 @@ impl Work {
         })
     }
 
-    /// Deletes what left the table and can be read by nobody any more.
-    fn tidy(&mut self) {
+    /// Deletes what left the table `grace` ago and can be read by nobody in this process any more; gives their number.
+    fn tidy(&mut self, grace: Duration) -> u64 {
         let shared = &self.shared;
         let held = shared.visible.held_files();
         let now_unix_ms = shared.clock.unix_ms();
-        let deleted = self.vacuum.run(&shared.table_dir, now_unix_ms, shared.settings.keep_removed, &held);
+        let deleted = self.vacuum.run(&shared.table_dir, now_unix_ms, grace, &held);
         shared.counters.deleted_files.fetch_add(deleted, Ordering::Relaxed);
         shared.counters.removed_files.store(self.vacuum.waiting() as u64, Ordering::Relaxed);
+        deleted
     }
 }
 

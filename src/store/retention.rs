@@ -47,8 +47,8 @@ pub(crate) fn announce(disk: &dyn Disk, dir: &FsPath, retention: Option<Duration
     disk.rename(&temporary, &path).and_then(|()| disk.sync_dir(dir)).map_err(failed)
 }
 
-/// What the writer announced.
-pub(crate) fn announced(dir: &FsPath) -> Result<Option<Duration>> {
+/// What the writer of a data directory announced.
+pub fn announced(dir: &FsPath) -> Result<Option<Duration>> {
     let path = dir.join(FILE);
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use super::clock::Clock;
 use super::compact::PlanLimits;
 use super::disk::Disk;
-use super::keeper::{CompactReport, Keeper};
+use super::keeper::{CompactReport, Keeper, Redaction};
 use super::lock::DirectoryLock;
 use super::publish::Attachment;
 use super::retries::{Outcome, Retries, Standing};
@@ -24,7 +24,7 @@ use super::state::Visible;
 use super::table::{DeltaLog, LocalStore, TableDir, TableState};
 use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
-use super::{RefusalWatch, Snapshot, SnapshotSource, open, retention};
+use super::{RedactReport, RefusalWatch, Snapshot, SnapshotSource, open, retention};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
@@ -298,6 +298,15 @@ impl Store {
     /// Makes the files of the table as few and large as they shall be, and returns when nothing is left to do.
     pub async fn compact(&self) -> Result<CompactReport> {
         self.keeper.compact().await
+    }
+
+    /// Takes spans out of the table for good: those that are fresh now are sealed first. A span that comes later is a new one.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`], with nothing changed, when a file of another program holds such spans.
+    pub async fn redact(&self, redaction: Redaction) -> Result<RedactReport> {
+        self.seal().await?;
+        self.keeper.redact(redaction).await
     }
 
     /// Refuses further appends, seals, removes the log, which then holds nothing more, and lets go of the directory.

@@ -110,7 +110,8 @@ async fn a_statement_over_frequent_attributes_reads_their_columns_and_not_the_ma
     answer(&engine(), "SELECT max(cardinality(map_keys(attributes))) FROM spans").await.expect_err("the maps are gone");
 }
 
-async fn answer(engine: &Arc<Engine>, statement: &str) -> Result<String> {
+/// The answer to a statement, as a table in text.
+pub async fn answer(engine: &Arc<Engine>, statement: &str) -> Result<String> {
     let session = engine.session();
     let statement = session.prepare(statement).await?.remove(0);
     let Outcome::Rows(rows) = session.execute(&statement, &[]).await? else { panic!("no rows") };
@@ -148,7 +149,8 @@ fn destroy_maps(file: &Path) {
 }
 
 /// An export of spans that have attributes of each kind, frequent and seldom ones.
-fn export(ids: Range<u64>) -> Bytes {
+/// An export of the spans with these numbers, rich in attributes.
+pub fn export(ids: Range<u64>) -> Bytes {
     let scopes = [0, 1].map(|scope| ScopeSpans {
         scope: Some(InstrumentationScope {
             name: format!("scope {scope}"),

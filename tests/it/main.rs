@@ -12,6 +12,7 @@
 //! - `library`: the shipped queries find what real traces hold.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
+//! - `redact`: chosen spans go for good, and all others stay.
 //! - `repl`: the shell on a pipe and in a terminal.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
@@ -49,6 +50,7 @@ mod pg_faults;
 mod pg_psql;
 mod pg_simple;
 mod pg_types;
+mod redact;
 mod repl;
 mod sdk;
 mod slt;

@@ -64,6 +64,17 @@ async fn open_with(dir: &Path, settings: StoreSettings) -> Arc<Store> {
     panic!("the directory is still locked");
 }
 
+/// Waits until the threads of a store that was dropped without closing have let go of its directory.
+pub async fn until_free(dir: &Path) {
+    for _ in 0..250 {
+        if spanhouse::store::holder(dir).is_none() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the directory is still locked");
+}
+
 /// The ids of all spans that a source shows, sorted, repeated ones repeated.
 pub async fn span_ids(source: &dyn SnapshotSource) -> Vec<u64> {
     let snapshot: Snapshot = source.snapshot().await.expect("a snapshot");

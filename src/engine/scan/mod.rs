@@ -18,6 +18,7 @@ mod wanted;
 pub(super) use files::file_scan;
 pub(super) use hot::ColumnCache;
 pub(super) use pieces::Piece;
+pub(super) use prune::files_that_may_match;
 pub(super) use spans_scan::{Pieces, Rows, SpansScan};
 pub(super) use table::{PinnedSnapshot, SpansTable};
 pub(super) use wanted::MAX_TRACES;

@@ -7,7 +7,14 @@ use datafusion::common::pruning::PrunableStatistics;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
+use super::statistics::file_statistics;
 use crate::model::schema::physical_schema;
+use crate::store::DataFile;
+
+/// Which of the files may hold rows that the predicate wants, as far as the table's log tells.
+pub(in crate::engine) fn files_that_may_match(files: &[DataFile], predicate: &Arc<dyn PhysicalExpr>) -> Vec<bool> {
+    prune(Some(predicate), &files.iter().map(file_statistics).collect::<Vec<_>>())
+}
 
 /// Which containers may hold rows that the predicate wants; all of them when that cannot be told.
 pub(super) fn prune(predicate: Option<&Arc<dyn PhysicalExpr>>, statistics: &[Arc<Statistics>]) -> Vec<bool> {

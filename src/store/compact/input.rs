@@ -4,22 +4,24 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringViewArray};
+use datafusion::arrow::buffer::Buffer;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt};
-use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use tokio::runtime::Handle;
 
 use super::merge::Input;
 use crate::error::{Error, Kind, Result};
-use crate::model::promoted::{PromotedColumn, whole_batch};
+use crate::model::default_column;
+use crate::model::promoted::{Owner, PromotedColumn, whole_batch};
 use crate::model::schema::physical_schema;
 use crate::store::DataFile;
 use crate::store::table::ROW_GROUP_ROWS;
@@ -37,7 +39,7 @@ pub(super) fn memory_bytes(file: &DataFile) -> u64 {
 }
 
 /// A data file that is being read.
-pub(super) struct FileInput {
+pub(crate) struct FileInput {
     name: String,
     runtime: Handle,
     rows: ParquetRecordBatchStream<StoredFile>,
@@ -45,10 +47,29 @@ pub(super) struct FileInput {
 
 impl FileInput {
     /// Opens a file. Blocks; may not run on a thread of `runtime`.
-    pub(super) fn open(runtime: &Handle, store: &Arc<dyn ObjectStore>, file: &DataFile) -> Result<Self> {
+    pub(crate) fn open(runtime: &Handle, store: &Arc<dyn ObjectStore>, file: &DataFile) -> Result<Self> {
+        Self::open_some(runtime, store, file, None)
+    }
+
+    /// Opens a file of which only these columns of the physical schema are read: the others hold anything.
+    pub(crate) fn open_columns(
+        runtime: &Handle,
+        store: &Arc<dyn ObjectStore>,
+        file: &DataFile,
+        columns: &[String],
+    ) -> Result<Self> {
+        Self::open_some(runtime, store, file, Some(columns))
+    }
+
+    fn open_some(
+        runtime: &Handle,
+        store: &Arc<dyn ObjectStore>,
+        file: &DataFile,
+        columns: Option<&[String]>,
+    ) -> Result<Self> {
         let name = file.location.to_string();
         let stored = StoredFile { store: store.clone(), location: file.location.clone(), size_bytes: file.size_bytes };
-        let rows = runtime.block_on(read_rows(stored)).map_err(|error| unreadable(&name, error))?;
+        let rows = runtime.block_on(read_rows(stored, columns)).map_err(|error| unreadable(&name, error))?;
         Ok(Self { name, runtime: runtime.clone(), rows })
     }
 }
@@ -57,7 +78,7 @@ impl Input for FileInput {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
         let next = self.runtime.block_on(self.rows.next());
         let batch = next.transpose().map_err(|error| unreadable(&self.name, error))?;
-        batch.as_ref().map(whole_batch).transpose()
+        batch.map(|batch| whole_batch(&padded(batch)?)).transpose()
     }
 
     fn name(&self) -> &str {
@@ -65,12 +86,58 @@ impl Input for FileInput {
     }
 }
 
-async fn read_rows(mut stored: StoredFile) -> ParquetResult<ParquetRecordBatchStream<StoredFile>> {
+async fn read_rows(
+    mut stored: StoredFile,
+    columns: Option<&[String]>,
+) -> ParquetResult<ParquetRecordBatchStream<StoredFile>> {
     let options = ArrowReaderOptions::new();
     let found = ArrowReaderMetadata::load_async(&mut stored, options.clone()).await?;
     let wanted = file_schema(found.schema());
     let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), options.with_schema(wanted))?;
-    ParquetRecordBatchStreamBuilder::new_with_metadata(stored, metadata).with_batch_size(BATCH_ROWS).build()
+    let mask = columns.map_or_else(ProjectionMask::all, |columns| {
+        let fields = metadata.schema().fields().iter().enumerate();
+        let places = fields.filter(|(_, field)| is_part_of(field.name(), columns)).map(|(place, _)| place);
+        ProjectionMask::roots(metadata.parquet_schema(), places.collect::<Vec<_>>())
+    });
+    let rows = ParquetRecordBatchStreamBuilder::new_with_metadata(stored, metadata);
+    rows.with_projection(mask).with_batch_size(BATCH_ROWS).build()
+}
+
+/// Whether a column of a file is one of `columns`, or a part of the attributes that are.
+fn is_part_of(name: &str, columns: &[String]) -> bool {
+    let is_asked = |name: &str| columns.iter().any(|column| column == name);
+    let owner_of_column = PromotedColumn::parse(name).map(|column| column.key.owner);
+    let owner_of_map = Owner::ALL.into_iter().find(|owner| name == owner.map_column() || name == owner.types_column());
+    match owner_of_column.or(owner_of_map) {
+        Some(owner) => is_asked(owner.map_column()) || is_asked(owner.types_column()),
+        None => is_asked(name),
+    }
+}
+
+/// The batch with something in the columns of the physical schema that were not read.
+fn padded(batch: RecordBatch) -> Result<RecordBatch> {
+    let physical = physical_schema();
+    let found = batch.schema();
+    let missing: Vec<_> = physical.fields().iter().filter(|field| found.index_of(field.name()).is_err()).collect();
+    if missing.is_empty() {
+        return Ok(batch);
+    }
+    let fields: Vec<_> = found.fields().iter().chain(missing.iter().copied()).cloned().collect();
+    let padding = missing.iter().map(|field| anything(field, batch.num_rows()));
+    let columns = batch.columns().iter().cloned().map(Ok).chain(padding).collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| Error::internal(error.to_string()))
+}
+
+fn anything(field: &Field, rows: usize) -> Result<ArrayRef> {
+    Ok(match field.data_type() {
+        DataType::FixedSizeBinary(len) if !field.is_nullable() => {
+            let zeros = Buffer::from_vec(vec![0_u8; rows * *len as usize]);
+            Arc::new(FixedSizeBinaryArray::new(*len, zeros, None))
+        }
+        DataType::Utf8View if !field.is_nullable() => Arc::new(StringViewArray::from(vec![""; rows])),
+        DataType::Int64 if !field.is_nullable() => Arc::new(Int64Array::from(vec![0; rows])),
+        _ => default_column(field, rows)?,
+    })
 }
 
 /// The types in which a file's columns are read: those of [`physical_schema`] and of promoted attributes.

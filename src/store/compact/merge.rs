@@ -14,7 +14,7 @@ use crate::store::order::{KeyColumns, SortKey};
 const GATHER_ROWS: usize = 8 * 1024;
 
 /// Rows in order, one batch after the other.
-pub(super) trait Input {
+pub(crate) trait Input {
     /// The next batch; `None` at the end. Empty batches are allowed.
     fn next(&mut self) -> Result<Option<RecordBatch>>;
     /// The input's name, for messages.

@@ -14,5 +14,7 @@ mod tests;
 
 pub use backlog::Backlog;
 pub(crate) use backlog::{backlog, facts_of, is_ours};
+pub(crate) use input::FileInput;
+pub(crate) use merge::Input;
 pub(crate) use plan::{Job, PlanLimits, plan};
 pub(crate) use rewrite::{Rewriter, Stop};

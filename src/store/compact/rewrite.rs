@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array, BooleanArray, RecordBatch};
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::object_store::ObjectStore;
 use tokio::runtime::Handle;
 
 use super::cut::Cut;
 use super::input::FileInput;
-use super::merge::Merge;
+use super::merge::{Input, Merge};
 use crate::error::{Error, Kind, Result};
 use crate::model::promoted::{Promoted, Promotion};
 use crate::store::DataFile;
+use crate::store::redact::SpanFilter;
 use crate::store::table::{FileName, NewFile, TableDir, WrittenFile, write_new_file};
 
 /// Ends work under way, from another thread.
@@ -50,14 +52,38 @@ impl Rewriter {
     pub(crate) fn merge(&self, files: &[DataFile], goal_rows: u64, promoted: &Promoted) -> Result<Vec<WrittenFile>> {
         let Some(first) = files.first() else { return Ok(Vec::new()) };
         let inputs = files.iter().map(|file| FileInput::open(&self.runtime, &self.store, file));
-        let mut merge = Merge::begin(inputs.collect::<Result<_>>()?)?;
+        let written = self.write(inputs.collect::<Result<_>>()?, &first.date, goal_rows, promoted)?;
+        self.verify(files.iter().map(|file| file.rows).sum(), files.len(), written)
+    }
+
+    /// Writes a file without the spans that the filter means, of which it has `matching`: one file, or none when no row is left.
+    pub(crate) fn without(
+        &self,
+        file: &DataFile,
+        filter: &dyn SpanFilter,
+        matching: u64,
+        promoted: &Promoted,
+    ) -> Result<Vec<WrittenFile>> {
+        let input = Without { input: FileInput::open(&self.runtime, &self.store, file)?, filter };
+        let written = self.write(vec![input], &file.date, u64::MAX, promoted)?;
+        self.verify(file.rows.saturating_sub(matching), 1, written)
+    }
+
+    fn write<I: Input>(
+        &self,
+        inputs: Vec<I>,
+        date: &str,
+        goal_rows: u64,
+        promoted: &Promoted,
+    ) -> Result<Vec<WrittenFile>> {
+        let mut merge = Merge::begin(inputs)?;
         let mut written = Vec::new();
         while !merge.is_done() {
             let name = FileName::rewritten(&self.node, written.len());
             let rows = Rows { merge: &mut merge, cut: Cut { goal_rows }, rows: 0, stop: &self.stop };
             // Which keys are promoted is for sealing to choose: it sees all that comes.
             let promotion = Promotion { known: promoted.clone(), may_grow: false };
-            match write_new_file(&self.table, NewFile { date: first.date.clone(), name, promotion }, rows) {
+            match write_new_file(&self.table, NewFile { date: date.to_owned(), name, promotion }, rows) {
                 Ok(file) => written.push(file),
                 Err(error) => {
                     self.table.remove(&written);
@@ -65,30 +91,49 @@ impl Rewriter {
                 }
             }
         }
-        self.verify(files, written)
+        Ok(written)
     }
 
-    /// Refuses an output that has not as many rows as its inputs: no defect or damage may lose a span.
-    fn verify(&self, files: &[DataFile], written: Vec<WrittenFile>) -> Result<Vec<WrittenFile>> {
-        let (read, wrote): (u64, u64) =
-            (files.iter().map(|file| file.rows).sum(), written.iter().map(|file| file.rows).sum());
-        if read == wrote {
+    /// Refuses an output that has not as many rows as its `inputs` should give: no defect or damage may lose a span.
+    fn verify(&self, rows: u64, inputs: usize, written: Vec<WrittenFile>) -> Result<Vec<WrittenFile>> {
+        let wrote: u64 = written.iter().map(|file| file.rows).sum();
+        if rows == wrote {
             return Ok(written);
         }
         self.table.remove(&written);
-        Err(Error::corrupt(format!("{} files that should hold {read} rows hold {wrote}", files.len())))
+        Err(Error::corrupt(format!("{inputs} files that should give {rows} rows gave {wrote}")))
+    }
+}
+
+/// A file without the spans that a filter means.
+struct Without<'a> {
+    input: FileInput,
+    filter: &'a dyn SpanFilter,
+}
+
+impl Input for Without<'_> {
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(batch) = self.input.next()? else { return Ok(None) };
+        let meant = self.filter.matches(&batch)?;
+        let stays: BooleanArray = (0..meant.len()).map(|row| Some(!meant.is_valid(row) || !meant.value(row))).collect();
+        let rest = filter_record_batch(&batch, &stays);
+        rest.map(Some).map_err(|error| Error::internal(format!("cannot take spans out of a batch: {error}")))
+    }
+
+    fn name(&self) -> &str {
+        self.input.name()
     }
 }
 
 /// The rows of one output.
-struct Rows<'a> {
-    merge: &'a mut Merge<FileInput>,
+struct Rows<'a, I> {
+    merge: &'a mut Merge<I>,
     cut: Cut,
     rows: u64,
     stop: &'a Stop,
 }
 
-impl Iterator for Rows<'_> {
+impl<I: Input> Iterator for Rows<'_, I> {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -73,13 +73,18 @@ pub(crate) enum Replacement {
     Compaction,
     /// Rows that start before this have expired.
     Expiry { before_ns: i64 },
+    /// Rows that nobody may see any more. What chose them stays out of the log: it may tell as much as they did.
+    Redaction { receipt: String },
 }
+
+/// Under which key the commit of a redaction names its receipt.
+const REDACTION_KEY: &str = "spanhouse.redaction";
 
 impl Replacement {
     fn changes_rows(&self) -> bool {
         match self {
             Self::Compaction => false,
-            Self::Expiry { .. } => true,
+            Self::Expiry { .. } | Self::Redaction { .. } => true,
         }
     }
 
@@ -88,6 +93,16 @@ impl Replacement {
             Self::Compaction => DeltaOperation::Optimize { predicate: None, target_size: 0 },
             Self::Expiry { before_ns } => {
                 DeltaOperation::Delete { predicate: Some(format!("{START_NS} < {before_ns}")) }
+            }
+            Self::Redaction { .. } => DeltaOperation::Delete { predicate: None },
+        }
+    }
+
+    fn properties(&self) -> CommitProperties {
+        match self {
+            Self::Compaction | Self::Expiry { .. } => CommitProperties::default(),
+            Self::Redaction { receipt } => {
+                CommitProperties::default().with_metadata([(REDACTION_KEY.to_owned(), receipt.as_str().into())])
             }
         }
     }
@@ -203,7 +218,7 @@ impl DeltaLog {
         let promoted = self.add_columns(delta, added, &mut actions)?;
         let before = self.state.version;
         failpoint::pass("before_replace_commit");
-        let committed = CommitBuilder::default()
+        let committed = CommitBuilder::from(why.properties())
             .with_actions(actions)
             .build(Some(delta as &dyn TableReference), self.log.clone(), why.operation())
             .await;

@@ -1,0 +1,144 @@
+//! `redact`: takes chosen spans out of a data directory for good.
+
+mod ids;
+mod receipt;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{ArgGroup, Args};
+
+use self::receipt::{By, NewReceipt, Receipt};
+use super::data::{self, DataDir};
+use super::exit::Exit;
+use super::output::{count, say};
+use super::settings::Settings;
+use super::sql;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::store::{
+    FoundSpans, RedactReport, Redaction, SnapshotSource, SpanFilter, Store, StoreReader, TraceFilter, find_spans,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  spanhouse redact --dry-run --where \"attributes['user.email'] = 'ann@example.org'\"
+  spanhouse redact --trace-id 4bf92f3577b34da6a3ce929d0e0e4736 --receipt ticket-1841.json
+  spanhouse sql --format csv \"SELECT DISTINCT trace_id FROM spans WHERE …\" > ids.csv
+  spanhouse redact --trace-ids-from ids.csv --now
+
+Needs a directory that no server has; a dry run does not. Fresh spans are moved into the table first, the files \
+that hold such spans are written anew without them, and one commit puts those in their place: killed at any \
+moment, all of it happened or nothing, and doing it again does no harm. The write-ahead log is empty afterwards.
+
+The replaced files still hold the spans. They are deleted when keep_removed (10 minutes) is over, by the next \
+server or `spanhouse compact`; --now deletes them at once, and a `spanhouse sql` that is reading them then fails.
+
+A span that arrives later is a new span, also of a trace that was redacted, and also when it is sent again.";
+
+/// Take spans out of the table for good, by trace or by predicate
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("which").required(true))]
+pub(super) struct Arguments {
+    /// The traces whose spans go
+    #[arg(long, group = "which", value_name = "ID", num_args = 1..)]
+    trace_id: Vec<String>,
+    /// A file of trace ids, one a line; - reads them from standard input
+    #[arg(long, group = "which", value_name = "FILE")]
+    trace_ids_from: Option<PathBuf>,
+    /// What says of a span that it goes: SQL over the columns of traces.spans, as behind WHERE
+    #[arg(long = "where", group = "which", value_name = "PREDICATE")]
+    predicate: Option<String>,
+    /// Tell what would go, and change nothing; a server may run meanwhile
+    #[arg(long)]
+    dry_run: bool,
+    /// Delete the replaced files at once
+    #[arg(long, conflicts_with = "dry_run")]
+    now: bool,
+    /// Write what was done into a new file, as JSON
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
+    let settings = arguments.data_dir.flags().settings()?;
+    data::must_exist(&settings.data_dir)?;
+    let receipt = arguments.receipt.as_deref().map(NewReceipt::begin).transpose()?;
+    let reader = data::open_reader(&settings).await?;
+    let (by, filter) = selection(&arguments, &settings, reader.clone()).await?;
+    let written = match arguments.dry_run {
+        true => {
+            let found = find_spans(&reader.snapshot().await?, filter).await?;
+            tell_found(&found)?;
+            Receipt::of_dry_run(by, &found)
+        }
+        false => {
+            drop(reader);
+            let (id, report) = redact(&settings, filter, arguments.now).await?;
+            tell_done(&report)?;
+            Receipt::of_redaction(id, by, &report)
+        }
+    };
+    receipt.map_or(Ok(()), |receipt| receipt.write(&written))?;
+    Ok(Exit::Success)
+}
+
+/// Which spans the arguments mean.
+async fn selection(
+    arguments: &Arguments,
+    settings: &Settings,
+    reader: Arc<StoreReader>,
+) -> Result<(By, Arc<dyn SpanFilter>)> {
+    if let Some(predicate) = &arguments.predicate {
+        let engine = Engine::new(reader, settings.engine())?;
+        let filter = engine.span_filter(predicate).await.map_err(|error| sql::located(error, predicate))?;
+        return Ok((By::Predicate(predicate.clone()), filter));
+    }
+    let ids = match &arguments.trace_ids_from {
+        Some(file) => ids::read(file)?,
+        None => ids::parse(&arguments.trace_id)?,
+    };
+    let filter = TraceFilter::new(ids.iter().copied());
+    Ok((By::TraceIds(ids.iter().map(ToString::to_string).collect()), Arc::new(filter)))
+}
+
+async fn redact(settings: &Settings, filter: Arc<dyn SpanFilter>, delete_now: bool) -> Result<(String, RedactReport)> {
+    let store = Store::open(&settings.data_dir, data::for_upkeep(settings)?).await.map_err(stop_the_server)?;
+    let id = uuid::Uuid::new_v4().to_string();
+    let redacted = store.redact(Redaction { filter, receipt: id.clone(), delete_now }).await;
+    // The log goes with this: it may hold the spans as they came.
+    let closed = store.close().await;
+    let report = redacted?;
+    closed?;
+    Ok((id, report))
+}
+
+fn stop_the_server(error: Error) -> Error {
+    match error.kind {
+        Kind::Denied => error.with_hint("stop the server, redact, and start it again; --dry-run works beside it"),
+        _ => error,
+    }
+}
+
+fn tell_found(found: &FoundSpans) -> Result<()> {
+    let traces = count(found.traces(), "trace");
+    let more = if found.traces_are_all() { "" } else { " or more" };
+    let (spans, files) = (count(found.spans, "span"), count(found.files.len() as u64, "file"));
+    say!("{spans} of {traces}{more} would go, out of {files}; nothing was changed")
+}
+
+fn tell_done(report: &RedactReport) -> Result<()> {
+    let traces = count(report.traces, "trace");
+    let more = if report.traces_are_all { "" } else { " or more" };
+    let (spans, files) = (count(report.spans, "span"), count(report.files.len() as u64, "file"));
+    say!("{spans} of {traces}{more} went, out of {files}")?;
+    match report.waiting_files {
+        0 => Ok(()),
+        waiting => say!(
+            "{} left the table and may hold them still: the next server or `spanhouse compact` deletes what keep_removed is over for; --now deletes at once",
+            count(waiting, "file")
+        ),
+    }
+}
