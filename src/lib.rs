@@ -28,6 +28,7 @@ pub mod generate;
 pub mod ingest;
 pub mod model;
 pub mod otlp;
+pub mod pg;
 pub mod render;
 pub mod repl;
 pub mod server;

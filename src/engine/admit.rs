@@ -1,8 +1,6 @@
 //! Read-only: which statements may run at all.
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, SetExpr, Statement, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Error, Kind, Result};
@@ -68,44 +66,6 @@ pub(super) fn check_first_word(tokens: &[TokenWithSpan]) -> Result<()> {
 fn is_explain_analyze(tokens: &[TokenWithSpan], word: &str) -> bool {
     word == "analyze"
         && matches!(tokens.iter().find_map(|t| match &t.token { Token::Word(w) => Some(w), _ => None }), Some(w) if w.value.eq_ignore_ascii_case("explain"))
-}
-
-/// Refuses forms that the planner would take and read otherwise than PostgreSQL.
-pub(super) fn check_meaning(statement: &Statement) -> Result<()> {
-    let refused = |what: &str| Error::bad_input(format!("not supported: {what}")).with_sqlstate("0A000");
-    let visited = visit_expressions(statement, |expr| match expr {
-        Expr::SimilarTo { .. } => {
-            ControlFlow::Break(refused("SIMILAR TO").with_hint("use ~ with a regular expression, or LIKE"))
-        }
-        Expr::Cast { data_type, .. } if is_cut(data_type) => {
-            ControlFlow::Break(refused("a cast that cuts text").with_hint("use left(text, length)"))
-        }
-        _ => ControlFlow::Continue(()),
-    });
-    match visited {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
-}
-
-fn is_cut(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Char(Some(_))
-            | DataType::Character(Some(_))
-            | DataType::Varchar(Some(_))
-            | DataType::CharVarying(Some(_))
-            | DataType::CharacterVarying(Some(_))
-    )
-}
-
-/// Refuses a sample of a table: the planner would give all of it.
-pub(super) fn check_sample(tokens: &[TokenWithSpan]) -> Result<()> {
-    let is_sample = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("tablesample"));
-    match tokens.iter().any(is_sample) {
-        true => Err(Error::bad_input("not supported: TABLESAMPLE").with_sqlstate("0A000")),
-        false => Ok(()),
-    }
 }
 
 /// Refuses whatever is not a read, also inside EXPLAIN.

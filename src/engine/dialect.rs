@@ -18,6 +18,8 @@ use datafusion::sql::sqlparser::ast::{
     visit_expressions_mut,
 };
 
+use super::standard::call;
+
 /// Aggregates that take ClickHouse's `…If` ending.
 const WITH_IF: &[&str] =
     &["any", "avg", "count", "max", "min", "quantile", "quantileexact", "quantiles", "sum", "uniq", "uniqexact"];
@@ -56,34 +58,17 @@ pub(super) fn call_bare_words(statement: &mut Statement) {
         if word == "localtimestamp" {
             *expr = Expr::Cast {
                 kind: CastKind::Cast,
-                expr: Box::new(call("now")),
+                expr: Box::new(call("now", Vec::new())),
                 data_type: DataType::Timestamp(None, TimezoneInfo::None),
                 array: false,
                 format: None,
             };
         } else if let Some((_, name)) = BARE_CALLS.iter().find(|(bare, _)| *bare == word) {
-            *expr = call(name);
+            *expr = call(name, Vec::new());
         }
         ControlFlow::Continue(())
     });
     debug_assert!(done.is_continue());
-}
-
-fn call(name: &str) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: Vec::new(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn rewrite_function(function: &mut Function) {

@@ -90,6 +90,18 @@ fn unknown_column(field: &Column, known: &[Column]) -> Error {
     }
 }
 
+/// What DataFusion says of a function that takes other arguments.
+const NO_SIGNATURE: &str = "failed to match any signature";
+
+fn wrong_arguments(text: &str) -> Error {
+    let name = between(text, "Function '", "'").unwrap_or("of that name");
+    let error = Error::bad_input(format!("function {name} does not take these arguments")).with_sqlstate("42883");
+    match between(text, "requires ", ", but received ") {
+        Some(wanted) => error.with_hint(format!("it takes {}; cast what it is given", wanted.to_lowercase())),
+        None => error,
+    }
+}
+
 /// A cast of a map, row or list, which the planner tells with whole Arrow types.
 fn nested_cast(text: &str) -> Option<Error> {
     let from = between(text, "Unsupported CAST from ", "(")?;
@@ -102,7 +114,7 @@ fn nested_cast(text: &str) -> Option<Error> {
     let error = Error::bad_input(format!("not supported: a cast of {what}")).with_sqlstate("0A000");
     Some(
         error.with_hint(
-            "select it as it is, which is JSON for clients, or take a part of it, such as attributes['key']",
+            "cast it to text or jsonb, which gives its JSON, or take a part of it, such as attributes['key']",
         ),
     )
 }
@@ -116,6 +128,9 @@ fn is_close(wanted: &str, known: &str) -> bool {
 
 fn planning(text: &str) -> Error {
     let text = clean(text);
+    if text.contains(NO_SIGNATURE) {
+        return wrong_arguments(&text);
+    }
     let lower = text.to_lowercase();
     if let Some(name) = between(&text, "table '", "' not found") {
         let name = name.strip_prefix("spanhouse.").unwrap_or(name);

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{ColumnarValue, LogicalPlan, LogicalPlanBuilder, S
 use datafusion::prelude::{col, lit};
 
 use super::catalog::{CATALOG, TRACES};
-use super::pg_types::PgType;
+use crate::pg::PgType;
 
 /// The schema's name.
 const INFORMATION_SCHEMA: &str = "information_schema";

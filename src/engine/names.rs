@@ -1,10 +1,11 @@
 //! The names of a result's columns: those that PostgreSQL gives, or the expression as it was written where PostgreSQL says `?column?`.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Ident, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement,
-    Subscript, Value,
+    Subscript, Value, visit_expressions_mut,
 };
 
 /// The longest name, as PostgreSQL has it.
@@ -46,6 +47,29 @@ pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
         names.push(name);
     }
     Some(names)
+}
+
+/// Names the columns that the planner would give one name, though their own differ: it leaves casts and subqueries out of names.
+pub(super) fn name_repeats(statement: &mut Statement, names: &[String]) {
+    let Statement::Query(query) = statement else { return };
+    let Some(select) = leftmost_select(query) else { return };
+    let mut used = HashSet::new();
+    for (item, name) in select.iter_mut().zip(names) {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let mut planned = expr.clone();
+        let _ = visit_expressions_mut(&mut planned, |expr| {
+            while let Expr::Cast { expr: inner, .. } | Expr::Nested(inner) = expr {
+                *expr = (**inner).clone();
+            }
+            if matches!(expr, Expr::Subquery(_)) {
+                *expr = Expr::Value(Value::Null.with_empty_span());
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        if !used.insert(planned.to_string()) {
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', name.clone()) };
+        }
+    }
 }
 
 /// The positions, from 1, that `ORDER BY` names by number.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::SessionStateDefaults;
@@ -15,7 +16,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use datafusion::common::utils::list_ndims;
 
-use super::functions::{attribute_of, bounded_function, is_attribute, json_part, json_text};
+use super::functions::{attribute_of, bounded_function, cast_to_json, is_attribute, json_part, json_text};
 use super::rules::number_from_text;
 
 /// Our expression planner.
@@ -54,6 +55,11 @@ impl ExprPlanner for Dialect {
             BinaryOperator::Arrow | BinaryOperator::LongArrow if is_map(&raw.left, schema) => {
                 Ok(PlannerResult::Planned(attribute_of(raw.left, raw.right)))
             }
+            // A part of a whole map's JSON is read without making the JSON.
+            BinaryOperator::LongArrow if is_text(&raw.right, schema) && is_cast_map(&raw.left, schema) => {
+                let map = cast_to_json(&raw.left).cloned().unwrap_or(raw.left);
+                Ok(PlannerResult::Planned(attribute_of(map, raw.right)))
+            }
             BinaryOperator::Arrow if is_text(&raw.left, schema) => {
                 Ok(PlannerResult::Planned(json_part(raw.left, raw.right)))
             }
@@ -86,6 +92,7 @@ impl ExprPlanner for Dialect {
             raw.args =
                 raw.args.into_iter().map(|arg| if is_attribute(&arg) { number_from_text(arg) } else { arg }).collect();
         }
+        raw.args = raw.args.into_iter().map(named_by_its_casts).collect();
         Ok(PlannerResult::Original(raw))
     }
 }
@@ -106,6 +113,18 @@ const NUMERIC_AGGREGATES: &[&str] = &[
     "percentile_cont",
     "percentile_disc",
 ];
+
+/// An argument with its casts in its name: the planner names `sum(a::int)` and `sum(a::float)` alike, and takes no two columns of one name.
+fn named_by_its_casts(arg: Expr) -> Expr {
+    let is_cast = |expr: &Expr| Ok(matches!(expr, Expr::Cast(_) | Expr::TryCast(_)));
+    match arg.exists(is_cast) {
+        Ok(true) => {
+            let name = arg.to_string();
+            arg.alias(name)
+        }
+        _ => arg,
+    }
+}
 
 /// Arithmetic reads text as numbers: beside a number, or beside other text.
 fn numbers_from_text(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
@@ -156,6 +175,11 @@ fn call_bounded(name: &str, args: Vec<Expr>) -> PlannerResult<Vec<Expr>> {
 
 fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| data_type.is_string())
+}
+
+/// Whether an expression is a map cast to JSON.
+fn is_cast_map(expr: &Expr, schema: &DFSchema) -> bool {
+    cast_to_json(expr).is_some_and(|inner| is_map(inner, schema))
 }
 
 fn is_map(expr: &Expr, schema: &DFSchema) -> bool {

@@ -12,6 +12,7 @@ use super::grammar::Grammar;
 use super::limits;
 use super::names;
 use super::pg_catalog;
+use super::standard;
 use crate::error::{Error, Result};
 
 /// A statement of a script.
@@ -57,13 +58,13 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         return Ok(Body::Command(command));
     }
     admit::check_first_word(&tokens)?;
-    admit::check_sample(&tokens)?;
     // PostgreSQL's own dialect reads each argument of a call twice.
     let may_be_postgres = limits::nests_little(&tokens);
     if let Some(mut statement) = may_be_postgres.then(|| pg_catalog::parse(text, &tokens)).flatten() {
         admit::check_statement(&statement)?;
         let names = names::name_columns(&mut statement);
         dialect::call_bare_words(&mut statement);
+        names::name_repeats(&mut statement, names.as_deref().unwrap_or_default());
         return Ok(Body::Query { ast: Box::new(statement), names });
     }
     let start = tokens.first().map(|token| token.span.start).unwrap_or(Location::new(1, 1));
@@ -92,10 +93,11 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         }
     };
     admit::check_statement(&statement)?;
-    admit::check_meaning(&statement)?;
     let names = names::name_columns(&mut statement);
     dialect::rewrite(&mut statement);
+    standard::rewrite(&mut statement)?;
     dialect::call_bare_words(&mut statement);
+    names::name_repeats(&mut statement, names.as_deref().unwrap_or_default());
     Ok(Body::Query { ast: Box::new(statement), names })
 }
 

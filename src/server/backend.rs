@@ -4,7 +4,7 @@ use pgwire::messages::data::{NoData, RowDescription};
 use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
 
-use super::encode::{Column, Format};
+use super::row::{Column, Format};
 use super::wire::Wire;
 use crate::error::Error;
 

@@ -5,12 +5,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::Severity;
 use super::cancel::Registration;
-use super::encode::TextStyle;
 use super::frontend::Frontend;
 use super::statement::Named;
 use super::wire::{FLUSH_BYTES, Halt, Stops, Wire, shutting_down};
 use crate::engine::Session;
 use crate::error::Error;
+use crate::pg::TextStyle;
 
 /// A session of the PostgreSQL protocol, from its first statement to its end.
 pub(super) struct Connection {

@@ -5,7 +5,7 @@ use pgwire::messages::copy::{CopyDone, CopyOutResponse, MESSAGE_TYPE_BYTE_COPY_D
 
 use super::connection::Connection;
 use super::cursor::Cursor;
-use super::encode::BatchEncoder;
+use super::row::BatchEncoder;
 use super::sql::{CopyFormat, CopyOptions};
 use super::wire::{FLUSH_BYTES, Halt, Stops};
 use crate::error::{Error, Kind, Result};

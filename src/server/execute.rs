@@ -8,14 +8,15 @@ use pgwire::messages::response::TransactionStatus;
 
 use super::connection::Connection;
 use super::cursor::Cursor;
-use super::encode::{Column, Format, PgType, oid_of_name};
 use super::parameters::fit;
+use super::row::{Column, Format};
 use super::settings::text_style;
 use super::sql::{Command, CopyOptions, CursorDeclaration, FetchCount, Transaction};
 use super::statement::{Parameter, Portal, PortalState, Prepared, spread};
 use super::wire::{Halt, Stops};
 use crate::engine::{Outcome, Statement};
 use crate::error::{Error, Kind, Result};
+use crate::pg::{PgType, oid_of_name};
 
 /// A statement that has begun to answer.
 pub(super) enum Started {

@@ -7,10 +7,10 @@ use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete
 use pgwire::messages::response::EmptyQueryResponse;
 
 use super::connection::Connection;
-use super::encode::{Column, Format};
 use super::execute::Started;
 use super::frontend::{Bind, Frontend, Target};
 use super::parameters::decode;
+use super::row::{Column, Format};
 use super::simple::counted;
 use super::sql::{Command, FetchCount, split};
 use super::statement::{Portal, PortalState, Prepared, spread};

@@ -6,7 +6,7 @@
 //! 2. [`connection`] takes whole messages off the [`wire`], [`frontend`] reads them with every length checked.
 //! 3. [`simple`] and [`extended`] know the two protocols; [`sql`] knows whose a statement is: transactions, cursors, prepared
 //!    statements and copies are the connection's, all else goes to the engine ([`execute`]).
-//! 4. A [`cursor`] pulls batches from the engine and [`encode`] writes their rows into the output buffer, which is flushed
+//! 4. A [`cursor`] pulls batches from the engine and [`row`] writes their rows into the output buffer, which is flushed
 //!    as it fills: a client that reads slowly stops the pulling, and one that leaves or cancels drops the result.
 //!
 //! pgwire gives the messages that the server sends; reading is done here, because its decoders trust what clients say.
@@ -16,12 +16,12 @@ mod cancel;
 mod connection;
 mod copy_out;
 mod cursor;
-mod encode;
 mod execute;
 mod extended;
 mod frontend;
 mod listener;
 mod parameters;
+mod row;
 mod settings;
 mod simple;
 mod sql;

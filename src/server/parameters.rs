@@ -5,9 +5,10 @@ use datafusion::arrow::array::types::IntervalMonthDayNano;
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 
-use super::encode::{DAY_SECONDS, Format, POSTGRES_EPOCH_DAYS, arrow_of_oid};
+use super::row::Format;
 use super::statement::Parameter;
 use crate::error::{Error, Result};
+use crate::pg::{DAY_SECONDS, POSTGRES_EPOCH_DAYS, arrow_of_oid};
 
 /// Most elements of an array parameter: what a long `= ANY($1)` has, with room.
 const MAX_ARRAY_ELEMENTS: usize = 1_000_000;
@@ -379,7 +380,7 @@ mod tests {
             let from_text = read(text.as_bytes(), Format::Text, 1700).expect("text");
             let ScalarValue::Decimal128(Some(unscaled), _, scale) = from_text else { panic!("{text}") };
             let mut binary = BytesMut::new();
-            crate::server::encode::put_numeric_binary(&mut binary, &unscaled.to_string(), scale);
+            crate::pg::put_numeric_binary(&mut binary, &unscaled.to_string(), scale);
             assert_eq!(read(&binary, Format::Binary, 1700).expect("binary"), from_text, "{text}");
         }
         assert!(matches!(read(b"1e3", Format::Text, 1700), Ok(ScalarValue::Float64(Some(1000.0)))));

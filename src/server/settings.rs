@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::encode::TextStyle;
 use crate::engine::Session;
 use crate::error::{Error, Result};
+use crate::pg::TextStyle;
 
 /// What a user may set about the PostgreSQL listener.
 #[derive(Debug, Clone)]

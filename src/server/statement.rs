@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::cursor::Cursor;
-use super::encode::{Column, Format};
+use super::row::{Column, Format};
 use super::sql::Command;
 use crate::engine::Statement;
 use crate::error::{Error, Kind, Result};

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("model", &["error"]),
+    ("pg", &["error", "model"]),
     ("otlp", &["error", "model"]),
     ("store", &["error", "model", "otlp"]),
-    ("engine", &["error", "model", "store"]),
+    ("engine", &["error", "model", "pg", "store"]),
     ("render", &["error", "model"]),
     ("generate", &["error", "model"]),
     ("ingest", &["error", "model", "otlp", "store"]),
-    ("server", &["error", "model", "engine"]),
+    ("server", &["error", "model", "pg", "engine"]),
     ("repl", &["error", "model", "engine", "render", "store"]),
     ("cli", &["error", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl"]),
 ];

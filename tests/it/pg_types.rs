@@ -117,11 +117,24 @@ async fn first(client: &tokio_postgres::Client, sql: &str) -> Option<String> {
 }
 
 #[test]
-fn a_cast_of_a_map_says_what_to_write_instead() {
+fn maps_cast_to_text_and_json_as_they_are_shown() {
     let server = Server::start();
     server.runtime.block_on(async {
         let client = server.connect().await;
-        for sql in ["SELECT attributes::text FROM spans", "SELECT events::text FROM spans"] {
+        for column in ["attributes", "events", "row(span_id, attributes)"] {
+            let shown = first(&client, &format!("SELECT {column} FROM spans ORDER BY span_id LIMIT 1")).await;
+            for cast in ["text", "varchar", "json", "jsonb"] {
+                let sql = format!("SELECT ({column})::{cast} FROM spans ORDER BY span_id LIMIT 1");
+                assert_eq!(first(&client, &sql).await, shown, "{sql}");
+            }
+        }
+        let statement = client.prepare("SELECT attributes::text, attributes::jsonb, $1::jsonb").await.map(|_| ());
+        assert!(statement.is_err(), "no relation is named");
+        let statement = client.prepare("SELECT attributes::text, attributes::jsonb, $1::jsonb FROM spans").await;
+        let statement = statement.expect("prepared");
+        let types = statement.columns().iter().map(|column| column.type_().name()).collect::<Vec<_>>();
+        assert_eq!(types, ["text", "jsonb", "jsonb"]);
+        for sql in ["SELECT attributes::int FROM spans", "SELECT events::bytea FROM spans"] {
             let error = client.simple_query(sql).await.expect_err(sql);
             let error = error.as_db_error().expect("from the server");
             assert_eq!(error.code().code(), "0A000", "{sql}");

@@ -11,7 +11,10 @@ mod nested;
 mod orphans;
 mod promoted;
 mod quantile;
+mod sample;
 mod session_info;
+mod shown;
+mod similar;
 mod sketch;
 mod texts;
 mod to_char;
@@ -26,6 +29,7 @@ pub(super) use ids::{id_text, id_text_argument};
 pub(super) use json::{json_part, json_text};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
+pub(super) use shown::{VALUE_JSON, cast_to_json, value_text};
 
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
@@ -37,8 +41,10 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         nested::links_udf(),
         bounded::text_concat_udf(),
         to_char::udf(),
+        sample::udf(),
+        similar::udf(),
     ];
-    ours.into_iter().chain(json::scalar_udfs()).collect()
+    ours.into_iter().chain(shown::udfs()).chain(json::scalar_udfs()).collect()
 }
 
 /// DataFusion's own functions by name, where they need a bound.

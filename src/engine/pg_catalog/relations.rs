@@ -19,7 +19,7 @@ use futures::TryStreamExt;
 
 use super::functions;
 use crate::engine::catalog::{CATALOG, SYSTEM, TRACES, VIEWS};
-use crate::engine::pg_types::PgType;
+use crate::pg::PgType;
 
 /// The schema's name.
 const PG_CATALOG: &str = "pg_catalog";

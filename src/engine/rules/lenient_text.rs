@@ -1,7 +1,8 @@
 //! Text compares as what it is compared with: beside a number, a boolean or a time, text that does not convert is NULL.
 //!
 //! Attribute values are text. DataFusion would cast them with an error at the first value that does not convert; here every such
-//! conversion is one that gives NULL. Literals keep the strict conversion, so that a misspelt constant is told.
+//! conversion is one that gives NULL. Literals keep the strict conversion, so that a misspelt constant is told. The other way round, the text
+//! of a map, list or row is the one that clients see.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -13,6 +14,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
+
+use crate::engine::functions::value_text;
 
 /// The largest whole number below which every whole number is a double.
 const EXACT_IN_DOUBLE: i64 = 1 << 53;
@@ -53,6 +56,11 @@ fn lenient(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::Cast(Cast { expr, field }) if is_text_column(&expr, schema) && converts(field.data_type()) => {
             Transformed::yes(Expr::TryCast(TryCast::new_from_field(expr, field)))
+        }
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })
+            if field.data_type().is_string() && is_nested(&expr, schema) =>
+        {
+            Transformed::yes(value_text(*expr))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => compare(*left, op, *right, schema),
         Expr::Between(Between { expr, negated, low, high }) => match wanted_type(&expr, &[&low, &high], schema) {
@@ -124,6 +132,11 @@ fn exact_in_double(expr: &Expr) -> bool {
 fn is_text_column(expr: &Expr, schema: &DFSchema) -> bool {
     let literal = matches!(expr, Expr::Literal(..) | Expr::Placeholder(_));
     !literal && expr.get_type(schema).is_ok_and(|data_type| data_type.is_string())
+}
+
+/// Whether a value is a map, a list or a row: its text is the one that clients see.
+fn is_nested(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| data_type.is_nested() && !matches!(data_type, DataType::Dictionary(..)))
 }
 
 fn converts(data_type: &DataType) -> bool {

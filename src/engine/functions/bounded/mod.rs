@@ -23,6 +23,7 @@ use datafusion::logical_expr::{
 pub(super) use string_agg::bounded as bounded_string_agg;
 pub(super) use text_concat::udf as text_concat_udf;
 
+use super::shown::is_shown;
 use crate::engine::bounds::StatementBounds;
 use crate::error::{Error, Kind};
 use growth::Growth;
@@ -80,7 +81,7 @@ pub(super) fn bound(known: &dyn Fn(&str) -> Option<Arc<ScalarUDF>>) -> Vec<Scala
 
 /// Whether calls of this function count against a statement's bounds.
 pub(in crate::engine) fn is_bounded(name: &str) -> bool {
-    FUNCTIONS.binary_search_by_key(&name, |(name, _)| name).is_ok()
+    FUNCTIONS.binary_search_by_key(&name, |(name, _)| name).is_ok() || is_shown(name)
 }
 
 /// A function of the table for the planner, which names functions without asking a session.
@@ -165,7 +166,7 @@ impl Bounded {
 }
 
 /// Refuses what is larger than a statement may make in one call.
-fn within(name: &str, made: i128, bounds: &StatementBounds) -> Result<()> {
+pub(super) fn within(name: &str, made: i128, bounds: &StatementBounds) -> Result<()> {
     if made <= bounds.made_bytes {
         return Ok(());
     }

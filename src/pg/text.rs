@@ -33,7 +33,7 @@ impl TextStyle {
 }
 
 /// Writes the value of row `at`, which is not NULL, without a length.
-pub(super) fn put_text(out: &mut BytesMut, values: &Values, at: usize, style: &TextStyle) -> Result<()> {
+pub(crate) fn put_text(out: &mut BytesMut, values: &Values, at: usize, style: &TextStyle) -> Result<()> {
     match values {
         Values::Null => {}
         Values::Bool(a) => out.put_u8(if a.value(at) { b't' } else { b'f' }),
@@ -46,7 +46,7 @@ pub(super) fn put_text(out: &mut BytesMut, values: &Values, at: usize, style: &T
         Values::Decimal128(a, scale) => put_decimal(out, &a.value(at).to_string(), *scale),
         Values::Decimal256(a, scale) => put_decimal(out, &a.value(at).to_string(), *scale),
         Values::Text(a) | Values::Shown(a) => put_characters(out, a.value(at)),
-        Values::TextView(a) => put_characters(out, a.value(at)),
+        Values::TextView(a) | Values::JsonText(a) => put_characters(out, a.value(at)),
         Values::Bytes(a) => put_bytea(out, a.value(at)),
         Values::FixedBytes(a) => put_bytea(out, a.value(at)),
         Values::Date(a) => put_date(out, i64::from(a.value(at))),

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::push_json_string_with;
 
 /// Writes the value of row `at` as JSON.
-pub(super) fn put_json(out: &mut BytesMut, array: &dyn Array, at: usize) -> Result<()> {
+pub(crate) fn put_json(out: &mut BytesMut, array: &dyn Array, at: usize) -> Result<()> {
     if array.is_null(at) {
         out.put_slice(b"null");
         return Ok(());

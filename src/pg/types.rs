@@ -1,6 +1,8 @@
 //! Which PostgreSQL type an Arrow type is for clients, and the OIDs of both directions.
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use std::collections::HashMap;
+
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 use crate::error::{Error, Kind, Result};
 
@@ -42,7 +44,27 @@ pub enum Element {
     Timestamptz,
 }
 
+/// Where a field says which extension type it has.
+const EXTENSION_NAME: &str = "ARROW:extension:name";
+
+/// What Arrow calls text that is JSON.
+const JSON_TEXT: &str = "arrow.json";
+
+/// A column of text that is JSON.
+pub(crate) fn json_text_field(name: &str) -> Field {
+    let mark = HashMap::from([(EXTENSION_NAME.to_owned(), JSON_TEXT.to_owned())]);
+    Field::new(name, DataType::Utf8View, true).with_metadata(mark)
+}
+
 impl PgType {
+    /// Returns the type that a column is shown as.
+    pub fn of_field(field: &Field) -> Self {
+        match field.extension_type_name() {
+            Some(JSON_TEXT) => Self::Jsonb,
+            _ => Self::of(field.data_type()),
+        }
+    }
+
     /// Returns the type that a column of `data_type` is shown as.
     pub fn of(data_type: &DataType) -> Self {
         match data_type {

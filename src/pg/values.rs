@@ -15,11 +15,11 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::engine::{Element, PgType};
+use super::types::{Element, PgType};
 use crate::error::{Error, Result};
 
 /// A column's values in the shape that cells are written from.
-pub(super) enum Values {
+pub(crate) enum Values {
     /// Every value is NULL.
     Null,
     Bool(BooleanArray),
@@ -48,6 +48,8 @@ pub(super) enum Values {
         element: Element,
     },
     Json(ArrayRef),
+    /// JSON that is text already.
+    JsonText(StringViewArray),
     /// Anything else: already as Arrow's own text.
     Shown(StringArray),
 }
@@ -56,7 +58,7 @@ impl Values {
     /// Brings `array` into a shape of `to`; fails when it is of another kind.
     ///
     /// `zone` is where a timestamp with time zone is shown.
-    pub(super) fn new(array: &ArrayRef, to: PgType, zone: Tz) -> Result<Self> {
+    pub(crate) fn new(array: &ArrayRef, to: PgType, zone: Tz) -> Result<Self> {
         if array.data_type() == &DataType::Null {
             return Ok(Self::Null);
         }
@@ -78,13 +80,18 @@ impl Values {
                 let unit = DataType::Interval(IntervalUnit::MonthDayNano);
                 Self::Interval(as_type(array, &unit)?.as_primitive().clone())
             }
-            PgType::Jsonb => Self::Json(plain(array)?),
+            PgType::Jsonb => match plain(array)? {
+                text if text.data_type().is_string() => {
+                    Self::JsonText(as_type(&text, &DataType::Utf8View)?.as_string_view().clone())
+                }
+                nested => Self::Json(nested),
+            },
             PgType::Array(element) => list(&plain(array)?, element, zone)?,
         })
     }
 
     /// Whether the value of row `at` is NULL.
-    pub(super) fn is_null(&self, at: usize) -> bool {
+    pub(crate) fn is_null(&self, at: usize) -> bool {
         match self {
             Self::Null => true,
             Self::Bool(a) => a.is_null(at),
@@ -96,7 +103,7 @@ impl Values {
             Self::Decimal128(a, _) => a.is_null(at),
             Self::Decimal256(a, _) => a.is_null(at),
             Self::Text(a) | Self::Shown(a) => a.is_null(at),
-            Self::TextView(a) => a.is_null(at),
+            Self::TextView(a) | Self::JsonText(a) => a.is_null(at),
             Self::Bytes(a) => a.is_null(at),
             Self::FixedBytes(a) => a.is_null(at),
             Self::Date(a) => a.is_null(at),

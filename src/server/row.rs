@@ -5,11 +5,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use pgwire::messages::data::{FORMAT_CODE_BINARY, FORMAT_CODE_TEXT, FieldDescription, MESSAGE_TYPE_BYTE_DATA_ROW};
 
-use super::binary::{put_binary, put_sized};
-use super::text::{TextStyle, put_text};
-use super::values::Values;
-use crate::engine::PgType;
 use crate::error::{Error, Kind, Result};
+use crate::pg::{PgType, TextStyle, Values, put_binary, put_sized, put_text};
 
 /// Whether a column goes out as text or in binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +46,7 @@ impl Column {
     pub(crate) fn of_schema(schema: &SchemaRef) -> Vec<Self> {
         let column = |field: &std::sync::Arc<datafusion::arrow::datatypes::Field>| Self {
             name: field.name().clone(),
-            pg_type: PgType::of(field.data_type()),
+            pg_type: PgType::of_field(field),
         };
         schema.fields().iter().map(column).collect()
     }

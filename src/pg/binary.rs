@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const JSONB_VERSION: u8 = 1;
 
 /// Writes the value of row `at`, which is not NULL, without its length.
-pub(super) fn put_binary(out: &mut BytesMut, values: &Values, at: usize) -> Result<()> {
+pub(crate) fn put_binary(out: &mut BytesMut, values: &Values, at: usize) -> Result<()> {
     match values {
         Values::Null => {}
         Values::Bool(a) => out.put_u8(u8::from(a.value(at))),
@@ -42,6 +42,10 @@ pub(super) fn put_binary(out: &mut BytesMut, values: &Values, at: usize) -> Resu
         Values::List { lists, elements, element } => {
             let offsets = lists.value_offsets();
             put_array(out, offsets[at] as usize..offsets[at + 1] as usize, elements, element.oid())?;
+        }
+        Values::JsonText(a) => {
+            out.put_u8(JSONB_VERSION);
+            put_characters(out, a.value(at));
         }
         Values::Json(array) => {
             out.put_u8(JSONB_VERSION);
@@ -72,7 +76,7 @@ fn put_array(out: &mut BytesMut, rows: std::ops::Range<usize>, elements: &Values
 }
 
 /// Writes a value behind its length in bytes; −1 stands for NULL.
-pub(super) fn put_sized(out: &mut BytesMut, null: bool, write: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
+pub(crate) fn put_sized(out: &mut BytesMut, null: bool, write: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
     if null {
         out.put_i32(-1);
         return Ok(());

@@ -1,0 +1,81 @@
+//! Casts to types that the planner does not know, or takes for others.
+
+use datafusion::sql::sqlparser::ast::{
+    CharacterLength, DataType, ExactNumberInfo, Expr, TypedString, Value, ValueWithSpan,
+};
+
+use super::{call, take};
+use crate::engine::functions::VALUE_JSON;
+
+/// A real has 24 binary digits; `float(25)` and more is double precision.
+const REAL_DIGITS: u64 = 24;
+
+/// Rewrites a cast, or a constant that names its type.
+pub(super) fn rewrite(expr: &mut Expr) {
+    match expr {
+        Expr::TypedString(TypedString { data_type: DataType::JSON | DataType::JSONB, .. }) => {
+            if let Expr::TypedString(TypedString { value, .. }) = take(expr) {
+                *expr = call(VALUE_JSON, vec![Expr::Value(value)]);
+            }
+        }
+        Expr::Cast { data_type: DataType::JSON | DataType::JSONB, .. } => {
+            if let Expr::Cast { expr: value, .. } = take(expr) {
+                *expr = call(VALUE_JSON, vec![*value]);
+            }
+        }
+        Expr::Cast { data_type, .. } => {
+            let Some((planned, cut)) = text_type(data_type) else {
+                *data_type = number_type(data_type.clone());
+                return;
+            };
+            *data_type = planned;
+            if let Some(Cut { chars, trimmed }) = cut {
+                let chars = Expr::Value(ValueWithSpan::from(Value::Number(chars.to_string(), false)));
+                let cut = call("left", vec![take(expr), chars]);
+                *expr = if trimmed { call("rtrim", vec![cut]) } else { cut };
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How a cast shortens text.
+struct Cut {
+    chars: u64,
+    /// Blanks at the end of `char(n)` mean nothing.
+    trimmed: bool,
+}
+
+/// The planner's type for a type of text, and what a cast to it cuts; `None` for other types.
+fn text_type(data_type: &DataType) -> Option<(DataType, Option<Cut>)> {
+    let (length, trimmed) = match data_type {
+        DataType::Varchar(length)
+        | DataType::CharVarying(length)
+        | DataType::CharacterVarying(length)
+        | DataType::Nvarchar(length) => (*length, false),
+        DataType::Char(length) | DataType::Character(length) => {
+            (Some(length.unwrap_or(CharacterLength::IntegerLength { length: 1, unit: None })), true)
+        }
+        DataType::Custom(name, arguments) if arguments.is_empty() && is_text(&name.to_string()) => (None, false),
+        _ => return None,
+    };
+    let cut = match length {
+        Some(CharacterLength::IntegerLength { length: chars, .. }) => Some(Cut { chars, trimmed }),
+        Some(CharacterLength::Max) | None => None,
+    };
+    Some((DataType::Text, cut))
+}
+
+fn is_text(name: &str) -> bool {
+    ["bpchar", "name", "citext"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The planner takes `float` for four bytes; PostgreSQL has eight.
+fn number_type(data_type: DataType) -> DataType {
+    match data_type {
+        DataType::Float(ExactNumberInfo::Precision(digits)) if digits <= REAL_DIGITS => DataType::Real,
+        DataType::Float(_) => DataType::DoublePrecision,
+        DataType::Dec(info) => DataType::Decimal(info),
+        other => other,
+    }
+}

@@ -1,0 +1,136 @@
+//! Forms of PostgreSQL and of the SQL standard that the planner has no meaning for, or another one, as what it knows.
+//!
+//! | written | means |
+//! |---|---|
+//! | `x::json`, `x::jsonb`, `json '…'` | `value_json(x)` |
+//! | `x::varchar(3)`, `x::char(3)` | `left(x::text, 3)`, `rtrim(left(x::text, 3))` |
+//! | `x::character varying`, `x::float`, … | the same type by the planner's name |
+//! | `x SIMILAR TO p ESCAPE e` | `x ~ similar_to_escape(p, e)` |
+//! | `t TABLESAMPLE BERNOULLI (p)` | `(SELECT * FROM t WHERE random() < p / 100) AS t` |
+
+mod casts;
+mod sample;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Statement, TableFactor, VisitMut, VisitorMut,
+};
+
+use crate::error::{Error, Result};
+
+/// Rewrites a statement in place.
+pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
+    match statement.visit(&mut Forms) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Forms;
+
+impl VisitorMut for Forms {
+    type Break = Error;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::Cast { .. } | Expr::TypedString(_) => casts::rewrite(expr),
+            Expr::SimilarTo { .. } => match_similar(expr),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        match sample::rewrite(table) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+/// Puts the match of a regular expression for `SIMILAR TO`.
+fn match_similar(expr: &mut Expr) {
+    let Expr::SimilarTo { negated, expr: text, pattern, escape_char } = take(expr) else { return };
+    let escape = escape_char.map(Expr::Value);
+    let op = if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let right = call("similar_to_escape", [*pattern].into_iter().chain(escape).collect());
+    *expr = Expr::Nested(Box::new(Expr::BinaryOp { left: text, op, right: Box::new(right) }));
+}
+
+/// Takes an expression out of its place, which is filled anew.
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Identifier(Ident::new("")))
+}
+
+/// The call `name(args, …)`.
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::grammar::Grammar;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    fn rewritten(sql: &str) -> Result<String> {
+        let mut statements = Parser::parse_sql(&Grammar::for_tokens(100), sql).expect("parses");
+        rewrite(&mut statements[0])?;
+        Ok(statements[0].to_string())
+    }
+
+    #[test]
+    fn standard_forms_become_what_the_planner_knows() {
+        for (written, meant) in [
+            ("SELECT a::jsonb", "SELECT value_json(a)"),
+            ("SELECT json '{}'", "SELECT value_json('{}')"),
+            ("SELECT a::varchar(3)", "SELECT left(a::TEXT, 3)"),
+            ("SELECT a::character varying(3)", "SELECT left(a::TEXT, 3)"),
+            ("SELECT a::char", "SELECT rtrim(left(a::TEXT, 1))"),
+            ("SELECT CAST(a AS character varying)", "SELECT CAST(a AS TEXT)"),
+            ("SELECT a::bpchar", "SELECT a::TEXT"),
+            ("SELECT a::float, a::float(24)", "SELECT a::DOUBLE PRECISION, a::REAL"),
+            ("SELECT a SIMILAR TO 'b'", "SELECT (a ~ similar_to_escape('b'))"),
+            ("SELECT a NOT SIMILAR TO b ESCAPE '#'", "SELECT (a !~ similar_to_escape(b, '#'))"),
+            (
+                "SELECT 1 FROM t AS x TABLESAMPLE BERNOULLI (10)",
+                "SELECT 1 FROM (SELECT * FROM t WHERE random() < 10 / 100) AS x",
+            ),
+            (
+                "SELECT 1 FROM traces.spans TABLESAMPLE SYSTEM (0.5) REPEATABLE (7)",
+                "SELECT 1 FROM (SELECT * FROM traces.spans WHERE sample_place(7, trace_id, span_id) < 0.5 / 100) AS spans",
+            ),
+        ] {
+            assert_eq!(rewritten(written).expect("rewritten"), meant);
+        }
+    }
+
+    #[test]
+    fn samples_that_cannot_be_taken_are_told() {
+        for (written, sqlstate) in [
+            ("SELECT 1 FROM t TABLESAMPLE BERNOULLI (101)", "2202H"),
+            ("SELECT 1 FROM t TABLESAMPLE (10)", "42601"),
+            ("SELECT 1 FROM t SAMPLE (10)", "42601"),
+            ("SELECT 1 FROM t TABLESAMPLE BERNOULLI (10 ROWS)", "42601"),
+            ("SELECT 1 FROM t TABLESAMPLE BERNOULLI (10) REPEATABLE (1)", "0A000"),
+            ("SELECT 1 FROM (SELECT 1) AS t TABLESAMPLE BERNOULLI (10)", "42601"),
+        ] {
+            assert_eq!(rewritten(written).expect_err(written).sqlstate(), sqlstate, "{written}");
+        }
+    }
+}
