@@ -69,7 +69,7 @@ impl House {
     /// Waits until something goes wrong by itself: a listener ends, or the log fails.
     pub(super) async fn failed(&mut self) -> Error {
         tokio::select! {
-            poisoned = self.store.poisoned() => Error::corrupt(format!("the write-ahead log has failed, nothing more is accepted: {poisoned}")),
+            poisoned = self.store.poisoned() => Error::corrupt(format!("nothing more is accepted: {poisoned}")),
             Some(ended) = self.listeners.join_next() => match ended {
                 Ok(Ok(())) => Error::internal("a listener ended by itself"),
                 Ok(Err(error)) => error,

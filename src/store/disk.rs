@@ -40,6 +40,18 @@ pub(crate) trait DiskFile: Write + Send + Debug {
     fn set_len(&mut self, len_bytes: u64) -> io::Result<()>;
 }
 
+/// Writes a small file, whole and durable, in the place of the one that may be there.
+pub(crate) fn write_whole(disk: &dyn Disk, dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let temporary = dir.join(format!(".{name}.tmp"));
+    // What an earlier crash left there is no longer of use.
+    let _ = disk.remove_file(&temporary);
+    let mut file = disk.create_new(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()?;
+    disk.rename(&temporary, &dir.join(name))?;
+    disk.sync_dir(dir)
+}
+
 /// The operating system's files.
 #[derive(Debug)]
 pub(crate) struct OsDisk;

@@ -1,6 +1,6 @@
 //! The keeper's thread: makes small files into large ones and deletes what left the table, behind ingest and queries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -72,7 +72,7 @@ impl Keeper {
         let stop = Stop::default();
         let rewriter = Rewriter {
             runtime: runtime.handle().clone(),
-            store: Arc::new(shared.object_store.clone()),
+            store: shared.object_store.clone(),
             table: shared.table_dir.clone(),
             node: shared.node.clone(),
             stop: stop.clone(),
@@ -319,8 +319,10 @@ impl Work {
                 Err(error) if error.kind != Kind::NotFound => {
                     // The commit may be in the table all the same.
                     table.refresh().await?;
-                    let live = |location: &Path| table.state().files.iter().any(|file| file.location == *location);
-                    if removed.iter().any(live) { Err(error) } else { Ok(tombstones_of(removed, shared)) }
+                    let live: HashSet<&str> = table.state().files.iter().map(|file| file.location.as_ref()).collect();
+                    let is_done = !removed.iter().any(|file| live.contains(file.as_ref()))
+                        && added.iter().all(|file| live.contains(file.location.as_str()));
+                    if is_done { Ok(tombstones_of(removed, shared)) } else { Err(error) }
                 }
                 other => other,
             };

@@ -6,17 +6,23 @@ mod clock;
 mod compact;
 mod disk;
 mod failpoint;
+#[cfg(test)]
+pub(crate) mod faulty_store;
+mod fence;
 mod fresh;
 mod gather;
 mod keeper;
 mod lock;
 mod open;
 mod order;
+mod place;
 mod priority;
 mod publish;
 mod reader;
 mod redact;
 mod refusing;
+#[cfg(test)]
+mod remote_tests;
 mod retention;
 mod retries;
 mod seal;
@@ -27,6 +33,7 @@ mod state;
 #[expect(clippy::module_inception, reason = "the store is what this folder is about")]
 mod store;
 mod table;
+mod table_url;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -45,4 +52,5 @@ pub use retention::announced as announced_retention;
 pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
 pub use store::{SealReport, Store, StoreStatus};
+pub use table_url::TableUrl;
 pub use trace_index::{FileIndex, FileRun, IndexFigures, TraceSet};

@@ -1,5 +1,6 @@
 //! Opening a data directory: lock, table, replay, leftovers, threads.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
@@ -8,30 +9,33 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
+use chrono::DateTime;
 use datafusion::object_store::ObjectStore;
 use futures::{StreamExt, stream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, Semaphore};
 
 use super::clock::{Clock, OsClock};
 use super::compact::PlanLimits;
-use super::disk::{Disk, OsDisk};
+use super::disk::{Disk, OsDisk, write_whole};
+use super::fence::Fence;
 use super::fresh::Part;
 use super::keeper::Keeper;
 use super::lock::DirectoryLock;
+use super::place::TablePlace;
 use super::publish::Publisher;
 use super::retries::Retries;
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::Visible;
-use super::store::{Counters, Shared, Store, log_dir, table_root};
-use super::table::{DeltaLog, Leftovers, LocalStore, TableDir, TableState, Tombstone, remove_leftovers};
+use super::store::{Counters, Shared, Store, log_dir};
+use super::table::{DeltaLog, FileName, Leftovers, TableDir, TableState, Tombstone, remove_leftovers};
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
-use super::{DataFile, RefusalWatch, retention};
+use super::{DataFile, RefusalWatch, retention, table_url};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
-/// The file that holds the node's id.
+/// The file that holds the node's id: the id under which this directory's log commits to the table, made when the directory is.
 const NODE_FILE: &str = "node";
 
 /// Files whose index is read at a time while the store opens: two keep a disk busy and leave the cores to others.
@@ -47,6 +51,8 @@ pub(crate) struct Components {
     pub clock: Arc<dyn Clock>,
     pub decode: Decode,
     pub plan_limits: PlanLimits,
+    /// In the place of the object store that the table's URL names.
+    pub remote: Option<Arc<dyn ObjectStore>>,
 }
 
 impl Default for Components {
@@ -56,6 +62,7 @@ impl Default for Components {
             clock: Arc::new(OsClock),
             decode: decode_payload,
             plan_limits: PlanLimits::default(),
+            remote: None,
         }
     }
 }
@@ -76,16 +83,14 @@ pub(crate) async fn open(dir: &Path, settings: StoreSettings, components: Compon
 
 fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) -> Result<Arc<Store>> {
     let begun = Instant::now();
-    let Components { disk, clock, decode, plan_limits } = components;
-    let (log_dir, table_root) = (log_dir(dir), table_root(dir));
-    for dir in [&log_dir, &table_root] {
-        disk.create_dir_all(dir).map_err(|error| Error::io(dir.display(), error))?;
-    }
+    let Components { disk, clock, decode, plan_limits, remote } = components;
+    let log_dir = log_dir(dir);
+    disk.create_dir_all(&log_dir).map_err(|error| Error::io(log_dir.display(), error))?;
     let lock = DirectoryLock::take(dir)?;
-    let node = node_id(disk.as_ref(), dir)?;
     let runtime = table_runtime("spanhouse-table")?;
-    let object_store = LocalStore::new(table_root.clone(), disk.clone())?;
-    let table = runtime.block_on(DeltaLog::load(&table_root, Arc::new(object_store.clone()), &node))?;
+    let (place, node, mut table) = open_table(dir, &settings, &disk, runtime.handle(), remote)?;
+    let fence = Arc::<Fence>::default();
+    table.write_behind(fence.clone());
     let tombstones = runtime.block_on(table.tombstones())?;
     let state = table.state().clone();
     let shared = Shared {
@@ -100,10 +105,11 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         visible: Visible::default(),
         segments: Arc::new(SegmentList::default()),
         seal_wanted: Notify::new(),
-        object_store,
-        table_dir: TableDir { root: table_root, disk: disk.clone(), clock },
+        object_store: place.store,
+        table_dir: TableDir { home: place.home, disk: disk.clone(), clock },
         indexes: table.indexes().clone(),
         table: tokio::sync::Mutex::new(table),
+        fence,
         plan_limits,
         counters: Counters::default(),
         refusals: RefusalWatch::new("the memory for fresh spans"),
@@ -114,9 +120,10 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     shared.install(&state);
     let end = replay_log(&shared, state.mark, decode)?;
     // Only now: a directory whose log is damaged is left as it is.
-    tidy_table(&shared, &state, &tombstones)?;
+    runtime.block_on(tidy_table(&shared, &state, &tombstones))?;
     log_opening(&shared, &end, begun);
-    runtime.spawn(warm_indexes(state.files.clone(), Arc::new(shared.object_store.clone())));
+    log_others(&state.files, &shared.node);
+    runtime.spawn(warm_indexes(state.files.clone(), shared.object_store.clone()));
     let shared = Arc::new(shared);
     let (merge, merge_wanted) = mpsc::sync_channel(1);
     start_merger(shared.clone(), merge_wanted)?;
@@ -131,6 +138,33 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     let sealer = Sealer::start(shared.clone(), runtime)?;
     let keeper = Keeper::start(shared.clone(), table_runtime("spanhouse-keep")?, tombstones)?;
     Ok(Arc::new(Store::new(shared, appender, (sealer, keeper), log_thread)))
+}
+
+/// Reads the table's log where the directory has its table; a new directory then has it there for good.
+fn open_table(
+    dir: &Path,
+    settings: &StoreSettings,
+    disk: &Arc<dyn Disk>,
+    runtime: &Handle,
+    remote: Option<Arc<dyn ObjectStore>>,
+) -> Result<(TablePlace, String, DeltaLog)> {
+    let known = read_node_id(dir)?;
+    let url = table_url::choose(dir, settings.table_url.as_ref(), known.is_none())?;
+    // A directory elsewhere that is gone, such as one that is not mounted, is not a new table.
+    if known.is_none() || url.is_none() {
+        TablePlace::create(dir, url.as_ref(), disk.as_ref())?;
+    }
+    let place = TablePlace::open(dir, url.clone(), disk, runtime, remote)?;
+    let node = known.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+    let table = runtime.block_on(async {
+        let table = place.load(&node).await?;
+        table.ensure_newest().await.map(|()| table)
+    })?;
+    if known.is_none() {
+        table_url::record(disk.as_ref(), dir, url.as_ref())?;
+        write_whole(disk.as_ref(), dir, NODE_FILE, &node).map_err(|error| Error::io(dir.display(), error))?;
+    }
+    Ok((place, node, table))
 }
 
 /// Makes what the log holds above the mark fresh again, and remembers requests against retries.
@@ -163,13 +197,13 @@ async fn warm_indexes(files: Arc<[DataFile]>, store: Arc<dyn ObjectStore>) {
     stream::iter(files.iter()).for_each_concurrent(WARM_FILES, |file| file.warm_index(store)).await;
 }
 
-/// Removes from the table's directory what a crash left there.
-fn tidy_table(shared: &Shared, table: &TableState, tombstones: &[Tombstone]) -> Result<()> {
-    let root = &shared.table_dir.root;
+/// Removes from the table's place what a crash left there.
+async fn tidy_table(shared: &Shared, table: &TableState, tombstones: &[Tombstone]) -> Result<()> {
     let live = table.files.iter().map(|file| &file.location);
     let named = live.chain(tombstones.iter().map(|gone| &gone.location));
-    let named = table.version.map(|_| named.map(|location| root.join(location.as_ref())).collect());
-    let Leftovers { orphans, temporary } = remove_leftovers(root, &shared.node, named.as_ref())?;
+    let named = table.version.map(|_| named.cloned().collect());
+    let removed = remove_leftovers(&shared.table_dir, shared.object_store.as_ref(), &shared.node, named.as_ref());
+    let Leftovers { orphans, temporary } = removed.await?;
     if orphans + temporary > 0 {
         tracing::info!(orphans, temporary, "removed files that a crash had left out of the table");
     }
@@ -187,6 +221,38 @@ fn log_opening(shared: &Shared, end: &LogEnd, begun: Instant) {
     );
 }
 
+/// Says who else has committed to the table, and until when: what they acknowledged after that lies in their own logs only.
+fn log_others(files: &[DataFile], node: &str) {
+    for (node, Written { files, until_unix_ms }) in writers(files).into_iter().filter(|(writer, _)| *writer != node) {
+        let until = DateTime::from_timestamp_millis(until_unix_ms).map(|until| until.to_rfc3339());
+        tracing::info!(
+            node,
+            files,
+            until,
+            "the table has files of another node; spans that it acknowledged later are in its data directory only"
+        );
+    }
+}
+
+/// What a node has in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written {
+    files: usize,
+    until_unix_ms: i64,
+}
+
+/// The nodes that wrote the table's files.
+fn writers(files: &[DataFile]) -> BTreeMap<String, Written> {
+    let mut writers = BTreeMap::new();
+    for file in files {
+        let Some(name) = file.location.filename().and_then(FileName::parse) else { continue };
+        let written = writers.entry(name.node).or_insert(Written { files: 0, until_unix_ms: i64::MIN });
+        written.files += 1;
+        written.until_unix_ms = written.until_unix_ms.max(file.written_unix_ms);
+    }
+    writers
+}
+
 fn part_of(shared: &Shared, record: &Record, decode: Decode) -> Result<Part> {
     let batch = decode(&record.payload).map_err(|error| {
         Error::corrupt(format!("request {} of the log cannot be read again: {error}", record.lsn.0))
@@ -197,22 +263,6 @@ fn part_of(shared: &Shared, record: &Record, decode: Decode) -> Result<Part> {
         charge.forget();
     }
     Part::new(record.lsn, batch, wanted, record.received_unix_ms)
-}
-
-/// The id under which this directory's log commits to the table, made when the directory is.
-fn node_id(disk: &dyn Disk, dir: &Path) -> Result<String> {
-    let path = dir.join(NODE_FILE);
-    let failed = |error| Error::io(path.display(), error);
-    if let Some(node) = read_node_id(dir)? {
-        return Ok(node);
-    }
-    let node = uuid::Uuid::new_v4().simple().to_string();
-    let temporary = dir.join(".node.tmp");
-    let _ = fs::remove_file(&temporary);
-    let mut file = disk.create_new(&temporary).map_err(failed)?;
-    file.write_all(node.as_bytes()).and_then(|()| file.sync_data()).map_err(failed)?;
-    disk.rename(&temporary, &path).and_then(|()| disk.sync_dir(dir)).map_err(failed)?;
-    Ok(node)
 }
 
 /// The id of a directory's node; `None` when the directory has never been opened.

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use datafusion::object_store::ObjectStore;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::clock::{Clock, OsClock};
 use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
 use super::open::{Decode, decode_payload, read_node_id};
+use super::place::TablePlace;
 use super::retention::{announced, expired_before_ns};
 use super::state::Visible;
-use super::store::{log_dir, table_root};
-use super::table::{DeltaLog, LocalStore, TableState};
+use super::store::log_dir;
+use super::table::{DeltaLog, TableState};
+use super::table_url::recorded;
 use super::wal::{LogEnd, LogReader, Lsn, Record, TornTail};
 use super::{Snapshot, SnapshotSource};
 use crate::error::{Error, Kind, Result};
@@ -32,7 +36,7 @@ pub struct StoreReader {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
     decode: Decode,
-    object_store: LocalStore,
+    object_store: Arc<dyn ObjectStore>,
     /// One snapshot is made at a time: they share what was read before.
     followed: Mutex<Followed>,
 }
@@ -67,11 +71,10 @@ impl StoreReader {
             Error::new(Kind::NotFound, text).with_hint("give the directory of a server, or import traces into it first")
         })?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-        let root = table_root(dir);
-        let object_store = LocalStore::new(root.clone(), disk.clone())?;
-        let table = DeltaLog::load(&root, Arc::new(object_store.clone()), &node).await?;
+        let place = TablePlace::open(dir, recorded(dir)?, &disk, &Handle::current(), None)?;
+        let table = place.load(&node).await?;
         let followed = Mutex::new(Followed { table, log: LogFollower::default() });
-        Ok(Arc::new(Self { dir: dir.to_owned(), disk, decode, object_store, followed }))
+        Ok(Arc::new(Self { dir: dir.to_owned(), disk, decode, object_store: place.store, followed }))
     }
 
     async fn try_snapshot(&self, followed: &mut Followed) -> Result<Snapshot> {
@@ -88,7 +91,7 @@ impl StoreReader {
         let retention = announced(&self.dir)?;
         let expired_before_ns = retention.map(|retention| expired_before_ns(retention, OsClock.unix_ms()));
         let state = followed.log.fresh.load().beside(table);
-        Snapshot::new(&state, expired_before_ns, Arc::new(self.object_store.clone()), None)
+        Snapshot::new(&state, expired_before_ns, self.object_store.clone(), None)
     }
 }
 

@@ -41,7 +41,7 @@ impl Sealer {
     /// Starts the thread; it ends when the sealer is stopped or dropped.
     pub(crate) fn start(shared: Arc<Shared>, runtime: Runtime) -> Result<Self> {
         let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
-        let work = Work { shared, pending: None };
+        let work = Work { shared, pending: None, failed: false };
         let thread = thread::Builder::new()
             .name("spanhouse-seal".into())
             .spawn(move || {
@@ -82,6 +82,8 @@ struct Work {
     shared: Arc<Shared>,
     /// A commit whose outcome is not known yet.
     pending: Option<Pending>,
+    /// Whether the last sealing failed.
+    failed: bool,
 }
 
 /// Files that are written and synced, and the record up to which they hold the log's spans.
@@ -142,7 +144,17 @@ impl Work {
     }
 
     async fn seal(&mut self) -> Result<SealReport> {
+        let sealed = self.try_seal().await;
+        self.failed = sealed.is_err();
+        sealed
+    }
+
+    async fn try_seal(&mut self) -> Result<SealReport> {
         self.settle().await?;
+        if self.failed {
+            // Files are written for nothing as long as the table is out of reach.
+            self.shared.table.lock().await.refresh().await?;
+        }
         let Some(parts) = self.shared.visible.begin_seal() else { return Ok(SealReport::default()) };
         let Some(mark) = parts.last().map(|part| part.last) else { return Ok(SealReport::default()) };
         let begun = Instant::now();

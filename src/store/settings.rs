@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::TableUrl;
 use crate::error::{Error, Result};
 
 /// What a user may set about storage.
@@ -23,6 +24,8 @@ pub struct StoreSettings {
     pub compact: bool,
     /// How long a file that left the table stays on disk, for readers in other processes that began before.
     pub keep_removed: Duration,
+    /// Where the table lies; in the data directory without one, or where the directory had it before.
+    pub table_url: Option<TableUrl>,
     /// The age at which spans expire; they are kept for ever without one.
     pub retention: Option<Duration>,
 }
@@ -38,6 +41,7 @@ impl Default for StoreSettings {
             retry_window: Duration::from_secs(600),
             compact: true,
             keep_removed: Duration::from_secs(600),
+            table_url: None,
             retention: None,
         }
     }

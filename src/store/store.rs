@@ -9,11 +9,13 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
+use datafusion::object_store::ObjectStore;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
 use super::compact::PlanLimits;
 use super::disk::Disk;
+use super::fence::Fence;
 use super::keeper::{CompactReport, Keeper, Redaction};
 use super::lock::DirectoryLock;
 use super::publish::Attachment;
@@ -21,7 +23,7 @@ use super::retries::{Outcome, Retries, Standing};
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::Visible;
-use super::table::{DeltaLog, LocalStore, TableDir, TableState};
+use super::table::{DeltaLog, TableDir, TableState};
 use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
 use super::{RedactReport, RefusalWatch, Snapshot, SnapshotSource, open, retention};
@@ -114,11 +116,13 @@ pub(crate) struct Shared {
     pub retries: Retries,
     pub segments: Arc<SegmentList>,
     pub seal_wanted: Notify,
-    pub object_store: LocalStore,
+    /// Where the table lies.
+    pub object_store: Arc<dyn ObjectStore>,
     pub indexes: Arc<IndexMemory>,
     pub table_dir: TableDir,
     /// Held for a commit together with its becoming visible.
     pub table: tokio::sync::Mutex<DeltaLog>,
+    pub fence: Arc<Fence>,
     pub plan_limits: PlanLimits,
     pub counters: Counters,
     /// For the memory budget.
@@ -179,11 +183,6 @@ impl Shared {
     }
 }
 
-/// Where the table lies in a data directory.
-pub(crate) fn table_root(dir: &Path) -> PathBuf {
-    dir.join("table")
-}
-
 /// Where the log lies in a data directory.
 pub(crate) fn log_dir(dir: &Path) -> PathBuf {
     dir.join("wal")
@@ -226,6 +225,7 @@ impl Store {
                 format!("a request of more than {MAX_PAYLOAD_BYTES} bytes does not fit the log"),
             ));
         }
+        self.shared.fence.check()?;
         let hash = RequestHash::of(&payload);
         let received_unix_ms = self.shared.clock.unix_ms();
         if let Some(done) = self.known(self.shared.retries.look(hash, received_unix_ms)).await {
@@ -337,11 +337,21 @@ impl Store {
         joined.map_err(|_| Error::internal("the log's thread ended badly"))
     }
 
-    /// Waits until the log has failed for good, and tells why: from then on no export is acknowledged, and the process should end.
+    /// Waits until the store has failed for good, and tells why: from then on no export is acknowledged, and the process should end.
     pub async fn poisoned(&self) -> Error {
+        tokio::select! {
+            error = self.log_failed() => error,
+            error = self.shared.fence.closed() => error,
+        }
+    }
+
+    async fn log_failed(&self) -> Error {
         let mut poisoned = self.poisoned.clone();
         match poisoned.wait_for(Option::is_some).await.map(|refusal| refusal.clone()) {
-            Ok(Some(refusal)) => refusal.to_error(),
+            Ok(Some(refusal)) => {
+                let error = refusal.to_error();
+                Error::new(error.kind, format!("the write-ahead log has failed: {error}")).with_source(error)
+            }
             // The log's thread ended in good health: it will never be poisoned.
             _ => std::future::pending().await,
         }
@@ -409,7 +419,7 @@ impl Drop for Waiting<'_> {
 impl SnapshotSource for Store {
     async fn snapshot(&self) -> Result<Snapshot> {
         let state = self.shared.visible.load();
-        let object_store = Arc::new(self.shared.object_store.clone());
+        let object_store = self.shared.object_store.clone();
         Snapshot::new(&state, self.shared.expired_before_ns(), object_store, Some(self.status()))
     }
 }

@@ -1,7 +1,6 @@
 //! Deleting the files that left the table, once nobody can be reading them.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use datafusion::object_store::path::Path;
@@ -12,11 +11,16 @@ use super::table::{TableDir, Tombstone};
 #[derive(Debug, Default)]
 pub(crate) struct Vacuum {
     gone: Vec<Tombstone>,
+    /// Nothing is deleted before, since deleting has failed.
+    paused_until_unix_ms: i64,
 }
+
+/// How long nothing is deleted after a failure: an object store that is away would take a minute of waiting for each file.
+const PAUSE_MS: i64 = 60_000;
 
 impl Vacuum {
     pub(crate) fn new(gone: Vec<Tombstone>) -> Self {
-        Self { gone }
+        Self { gone, paused_until_unix_ms: i64::MIN }
     }
 
     pub(crate) fn add(&mut self, gone: impl IntoIterator<Item = Tombstone>) {
@@ -30,18 +34,27 @@ impl Vacuum {
 
     /// Deletes what is due; gives the number of files that are no longer there. What cannot be deleted is tried again the next time.
     pub(crate) fn run(&mut self, table: &TableDir, now_unix_ms: i64, grace: Duration, held: &HashSet<Path>) -> u64 {
+        if now_unix_ms < self.paused_until_unix_ms {
+            return 0;
+        }
         let is_due = |file: &mut Tombstone| is_due(file, now_unix_ms, grace, held.contains(&file.location));
         let mut deleted = 0;
-        for file in self.gone.extract_if(.., is_due).collect::<Vec<_>>() {
-            match table.disk.remove_file(&table.root.join(file.location.as_ref())) {
-                Ok(()) => deleted += 1,
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+        let mut failed = None;
+        let mut due = self.gone.extract_if(.., is_due).collect::<Vec<_>>().into_iter();
+        for file in due.by_ref() {
+            match table.delete(&file.location) {
+                Ok(was_there) => deleted += u64::from(was_there),
                 Err(error) => {
                     tracing::warn!(file = %file.location, %error, "cannot delete a file that left the table");
-                    self.gone.push(file);
+                    failed = Some(file);
+                    self.paused_until_unix_ms = now_unix_ms.saturating_add(PAUSE_MS);
+                    break;
                 }
             }
         }
+        self.gone.extend(due);
+        // The last to be tried again, so that others are not kept waiting.
+        self.gone.extend(failed);
         deleted
     }
 }

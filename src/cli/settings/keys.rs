@@ -8,7 +8,7 @@ use super::values::{
 };
 use crate::engine::EngineSettings;
 use crate::ingest::IngestSettings;
-use crate::store::StoreSettings;
+use crate::store::{StoreSettings, TableUrl};
 
 /// One setting: `name` in the file, `--flag` on the command line, `SPANHOUSE_NAME` in the environment.
 pub(in crate::cli) struct Key {
@@ -42,6 +42,7 @@ pub(in crate::cli) struct Settings {
     seal_after: Duration,
     keep_removed: Duration,
     retention: Option<Duration>,
+    table_url: Option<TableUrl>,
     max_request_bytes: u64,
     query_memory_bytes: u64,
     column_cache_bytes: u64,
@@ -58,7 +59,7 @@ const QUERIES: &str = "Queries";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 16] = [
+pub(in crate::cli) static KEYS: [Key; 17] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -72,6 +73,22 @@ pub(in crate::cli) static KEYS: [Key; 16] = [
                 settings.data_dir = path.into();
                 Ok(())
             }
+        },
+    },
+    Key {
+        name: "table_url",
+        flag: "table-url",
+        value_name: "URL",
+        default: "",
+        help: "Where the table lies, if not in the data directory: s3://BUCKET/PREFIX, az://…, gs://… or file:///…; credentials come \
+               from AWS_*, AZURE_* and GOOGLE_* variables",
+        heading: STORAGE,
+        set: |settings, text| {
+            settings.table_url = match text {
+                "" => None,
+                url => Some(TableUrl::parse(url).map_err(|error| error.to_string())?),
+            };
+            Ok(())
         },
     },
     Key {
@@ -279,6 +296,7 @@ impl Settings {
             seal_after: self.seal_after,
             keep_removed: self.keep_removed,
             retention: self.retention,
+            table_url: self.table_url.clone(),
             ..StoreSettings::default()
         }
     }

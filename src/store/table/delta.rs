@@ -1,7 +1,6 @@
 //! The table's log: which files are in it, up to which record of the write-ahead log, and the commit that changes both at once.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use datafusion::object_store::ObjectStore;
@@ -28,6 +27,7 @@ use crate::model::schema::{DATE, DURATION_NS, START_NS, physical_schema};
 use crate::store::DataFile;
 use crate::store::clock::Clock;
 use crate::store::failpoint;
+use crate::store::fence::Fence;
 use crate::store::trace_index::{FileIndex, IndexMemory};
 use crate::store::wal::Lsn;
 
@@ -50,13 +50,23 @@ pub(crate) struct TableState {
 
 /// The log of the table, as one node reads and writes it.
 pub(crate) struct DeltaLog {
-    /// For messages.
-    root: Box<FsPath>,
+    /// Where the table lies, for messages.
+    place: Box<str>,
     node: String,
     log: LogStoreRef,
     delta: Option<DeltaTableState>,
     state: TableState,
     indexes: Arc<IndexMemory>,
+    /// With a writer: that it is the only one of its name.
+    fence: Option<Arc<Fence>>,
+    /// The last commit that raises the mark, whatever became of it.
+    attempt: Option<Attempt>,
+}
+
+/// What a commit of ours adds to the table.
+struct Attempt {
+    mark: Lsn,
+    files: HashSet<String>,
 }
 
 /// A file that left the table and may still lie in its directory.
@@ -110,13 +120,19 @@ impl Replacement {
 
 impl DeltaLog {
     /// Loads the table below `store`'s root, if there is one. Must run on a Tokio runtime.
-    pub(crate) async fn load(root: &FsPath, store: Arc<dyn ObjectStore>, node: &str) -> Result<Self> {
+    pub(crate) async fn load(place: &str, store: Arc<dyn ObjectStore>, node: &str) -> Result<Self> {
         let url = Url::parse(ROOT_URL).map_err(|error| Error::internal(error.to_string()))?;
         let log = default_logstore(store.clone(), store, &url, &StorageConfig::default());
-        let (root, node) = (root.into(), node.to_owned());
-        let mut table = Self { root, node, log, delta: None, state: TableState::default(), indexes: Arc::default() };
+        let (place, node) = (place.into(), node.to_owned());
+        let (state, indexes) = (TableState::default(), Arc::default());
+        let mut table = Self { place, node, log, delta: None, state, indexes, fence: None, attempt: None };
         table.refresh().await?;
         Ok(table)
+    }
+
+    /// Makes this the log of the one process that writes as its node. Nothing is read or written once another does.
+    pub(crate) fn write_behind(&mut self, fence: Arc<Fence>) {
+        self.fence = Some(fence);
     }
 
     pub(crate) fn state(&self) -> &TableState {
@@ -130,31 +146,47 @@ impl DeltaLog {
 
     /// Brings the state to the table's newest version.
     pub(crate) async fn refresh(&mut self) -> Result<()> {
+        self.check_fence()?;
         match &mut self.delta {
             Some(delta) => {
                 let before = delta.version();
-                delta.update(self.log.as_ref(), None).await.map_err(|error| failed(&self.root, "read", error))?;
+                delta.update(self.log.as_ref(), None).await.map_err(|error| failed(&self.place, "read", error))?;
                 if delta.version() == before {
                     return Ok(());
                 }
             }
             None => {
                 let exists =
-                    self.log.is_delta_table_location().await.map_err(|error| failed(&self.root, "read", error))?;
+                    self.log.is_delta_table_location().await.map_err(|error| failed(&self.place, "read", error))?;
                 if !exists {
                     return Ok(());
                 }
                 let loaded = DeltaTableState::try_new(self.log.as_ref(), None).await;
-                self.delta = Some(loaded.map_err(|error| failed(&self.root, "read", error))?);
+                self.delta = Some(loaded.map_err(|error| failed(&self.place, "read", error))?);
             }
         }
         self.rebuild().await
+    }
+
+    /// Refuses to go on from an old version: a commit must not be there that the store's listing left out, or its files would be taken for
+    /// orphans.
+    pub(crate) async fn ensure_newest(&self) -> Result<()> {
+        let next = self.state.version.map_or(0, |version| version + 1);
+        let found = self.log.read_commit_entry(next).await.map_err(|error| failed(&self.place, "read", error))?;
+        match found {
+            None => Ok(()),
+            Some(_) => {
+                let text = format!("the table {} has a commit {next} that its listing does not show", self.place);
+                Err(Error::new(Kind::Io, text).with_hint("try again: the object store's listing is behind"))
+            }
+        }
     }
 
     /// Adds files and raises the low-water mark to `mark` in one commit; creates the table first when there is none.
     ///
     /// After an error the commit may be in the table all the same: [`Self::refresh`] tells by the mark.
     pub(crate) async fn commit(&mut self, files: &[WrittenFile], mark: Lsn) -> Result<&TableState> {
+        self.check_fence()?;
         if self.delta.is_none() {
             self.create().await?;
         }
@@ -168,13 +200,14 @@ impl DeltaLog {
         let mut actions: Vec<Action> = files.iter().map(|file| add_action(file, true)).collect();
         let promoted = self.add_columns(delta, files, &mut actions)?;
         let before = self.state.version;
+        self.attempt = Some(Attempt { mark, files: files.iter().map(|file| file.location.clone()).collect() });
         failpoint::pass("before_commit");
         let committed = CommitBuilder::from(CommitProperties::default().with_application_transaction(transaction))
             .with_actions(actions)
             .build(Some(delta as &dyn TableReference), self.log.clone(), operation)
             .await;
         failpoint::pass("after_commit");
-        let committed = committed.map_err(|error| failed(&self.root, "commit to", error))?;
+        let committed = committed.map_err(|error| failed(&self.place, "commit to", error))?;
         self.delta = Some(committed.snapshot());
         if before.is_some_and(|before| committed.version() == before + 1) {
             let new = files.iter().map(|file| to_data_file(file, &self.indexes)).collect::<Result<Vec<_>>>()?;
@@ -199,10 +232,11 @@ impl DeltaLog {
         why: &Replacement,
         clock: &dyn Clock,
     ) -> Result<Vec<Tombstone>> {
+        self.check_fence()?;
         let delta = self.delta.as_ref().ok_or_else(|| Error::internal("the table has no state"))?;
         let wanted: HashSet<&Path> = removed.iter().collect();
         let removed_unix_ms = clock.unix_ms();
-        let log_data = delta.snapshot().try_log_data().map_err(|error| failed(&self.root, "read", error))?;
+        let log_data = delta.snapshot().try_log_data().map_err(|error| failed(&self.place, "read", error))?;
         let mut actions: Vec<Action> = log_data
             .iter()
             .filter(|view| wanted.contains(&view.object_store_path()))
@@ -223,7 +257,7 @@ impl DeltaLog {
             .build(Some(delta as &dyn TableReference), self.log.clone(), why.operation())
             .await;
         failpoint::pass("after_replace_commit");
-        let committed = committed.map_err(|error| failed(&self.root, "commit to", error))?;
+        let committed = committed.map_err(|error| failed(&self.place, "commit to", error))?;
         self.delta = Some(committed.snapshot());
         if before.is_some_and(|before| committed.version() == before + 1) {
             let kept = self.state.files.iter().filter(|file| !wanted.contains(&file.location)).cloned();
@@ -245,7 +279,7 @@ impl DeltaLog {
         let live: HashSet<&Path> = self.state.files.iter().map(|file| &file.location).collect();
         let views = delta.all_tombstones(self.log.as_ref()).try_collect::<Vec<_>>().await;
         let mut tombstones = Vec::new();
-        for view in views.map_err(|error| failed(&self.root, "read", error))? {
+        for view in views.map_err(|error| failed(&self.place, "read", error))? {
             // A path that is none of ours, such as an absolute one, is another program's to remove.
             let Ok(location) = Path::parse(view.path()) else { continue };
             if !live.contains(&location) {
@@ -257,7 +291,7 @@ impl DeltaLog {
     }
 
     async fn create(&mut self) -> Result<()> {
-        let failed_here = |error| failed(&self.root, "create", error);
+        let failed_here = |error| failed(&self.place, "create", error);
         let columns = table_schema()?;
         let created: DeltaTable = CreateBuilder::new()
             .with_log_store(self.log.clone())
@@ -278,8 +312,8 @@ impl DeltaLog {
         let mark = delta
             .transaction_version(self.log.as_ref(), &self.node)
             .await
-            .map_err(|error| failed(&self.root, "read", error))?;
-        let log_data = delta.snapshot().try_log_data().map_err(|error| failed(&self.root, "read", error))?;
+            .map_err(|error| failed(&self.place, "read", error))?;
+        let log_data = delta.snapshot().try_log_data().map_err(|error| failed(&self.place, "read", error))?;
         // What is known of a file's index stays known: files do not change.
         let known: HashMap<&Path, &FileIndex> =
             self.state.files.iter().map(|file| (&file.location, &file.index)).collect();
@@ -287,12 +321,33 @@ impl DeltaLog {
             Some(index) => (*index).clone(),
             None => FileIndex::unread(self.indexes.clone()),
         };
-        let files = log_data.iter().map(|view| from_view(&self.root, &view, index_of)).collect::<Result<Vec<_>>>()?;
+        let files = log_data.iter().map(|view| from_view(&self.place, &view, index_of)).collect::<Result<Vec<_>>>()?;
         let mark = Lsn(mark.map_or(0, |mark| mark.max(0) as u64));
+        self.refuse_foreign(mark, &files)?;
         let schema = delta.schema();
         let promoted = Arc::new(Promoted::from_names(schema.fields().map(|field| field.name().as_str())));
         self.state = TableState { version: Some(delta.version()), files: files.into(), promoted, mark };
         Ok(())
+    }
+
+    fn check_fence(&self) -> Result<()> {
+        self.fence.as_ref().map_or(Ok(()), |fence| fence.check())
+    }
+
+    /// Closes the fence when the mark was raised by somebody else than this process.
+    fn refuse_foreign(&self, mark: Lsn, files: &[DataFile]) -> Result<()> {
+        let Some(fence) = &self.fence else { return Ok(()) };
+        let ours = self.attempt.as_ref().filter(|attempt| attempt.mark == mark);
+        let is_ours =
+            ours.is_some_and(|attempt| files.iter().any(|file| attempt.files.contains(file.location.as_ref())));
+        if mark == self.state.mark || is_ours {
+            return Ok(());
+        }
+        let text = format!(
+            "another process has written to the table {} as node {}, up to request {}, where this one had come to {}",
+            self.place, self.node, mark.0, self.state.mark.0
+        );
+        Err(fence.close(text))
     }
 
     /// Adds to a commit what gives the table the columns that these files want; gives the promoted columns that it has then.
@@ -305,7 +360,7 @@ impl DeltaLog {
         let mut promoted = Promoted::clone(&self.state.promoted);
         files.iter().for_each(|file| promoted.extend(&file.columns));
         let new = self.state.promoted.missing(promoted.columns());
-        actions.extend(columns_action(delta, &new).map_err(|error| failed(&self.root, "commit to", error))?);
+        actions.extend(columns_action(delta, &new).map_err(|error| failed(&self.place, "commit to", error))?);
         Ok(Arc::new(promoted))
     }
 }
@@ -313,14 +368,14 @@ impl DeltaLog {
 impl std::fmt::Debug for DeltaLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DeltaLog")
-            .field("root", &self.root)
+            .field("place", &self.place)
             .field("version", &self.state.version)
             .finish_non_exhaustive()
     }
 }
 
-fn failed(root: &FsPath, what: &str, error: DeltaTableError) -> Error {
-    Error::new(Kind::Io, format!("cannot {what} the table {}: {error}", root.display())).with_source(error)
+fn failed(place: &str, what: &str, error: DeltaTableError) -> Error {
+    Error::new(Kind::Io, format!("cannot {what} the table {place}: {error}")).with_source(error)
 }
 
 /// The table's columns as Delta has them: ids are `binary`, nanoseconds are `long`.
@@ -386,12 +441,11 @@ fn to_data_file(file: &WrittenFile, indexes: &Arc<IndexMemory>) -> Result<DataFi
 
 /// Reads an entry of the table's log. Bounds that another writer left out are the widest; a missing row count is an error, since
 /// counts are answered from it.
-fn from_view(root: &FsPath, view: &LogicalFileView, index_of: impl Fn(&Path) -> FileIndex) -> Result<DataFile> {
+fn from_view(place: &str, view: &LogicalFileView, index_of: impl Fn(&Path) -> FileIndex) -> Result<DataFile> {
     let location = view.object_store_path();
     let stats: Value = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
     let bound = |side: &str, open: i64| stats[side][START_NS].as_i64().unwrap_or(open);
-    let wrong =
-        |what: &str| Error::corrupt(format!("the table {} has a file {location} without {what}", root.display()));
+    let wrong = |what: &str| Error::corrupt(format!("the table {place} has a file {location} without {what}"));
     let date = view.partition_values_map().remove(DATE).flatten();
     Ok(DataFile {
         size_bytes: u64::try_from(view.size()).map_err(|_| wrong("a size"))?,

@@ -1,14 +1,17 @@
-//! The sealed table: a Delta Lake log over Parquet files, on an object store that syncs what it writes.
+//! The sealed table: a Delta Lake log over Parquet files, in a directory or on an object store.
 //!
 //! Knows Delta, Parquet and the disk. Knows nothing of the write-ahead log but its sequence numbers.
 
+mod connect;
 mod data_file;
 mod delta;
 mod leftovers;
 mod local_store;
 mod new_file;
 mod table_dir;
+mod upload;
 
+pub(crate) use connect::{connect, with_needs};
 pub(crate) use data_file::ROW_GROUP_ROWS;
 #[cfg(test)]
 pub(crate) use data_file::write_data_file;
@@ -16,4 +19,5 @@ pub(crate) use delta::{DeltaLog, Replacement, TableState, Tombstone};
 pub(crate) use leftovers::{Leftovers, remove_leftovers};
 pub(crate) use local_store::LocalStore;
 pub(crate) use new_file::{NewFile, WrittenFile, write_new_file};
-pub(crate) use table_dir::{FileName, TableDir};
+pub(crate) use table_dir::{FileName, Home, TableDir};
+pub(crate) use upload::Uploader;

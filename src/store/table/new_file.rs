@@ -6,7 +6,7 @@ use datafusion::arrow::datatypes::Int64Type;
 
 use super::data_file::{WrittenContent, WrittenIndex, write_data_file};
 use super::table_dir::{FileName, TableDir};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::promoted::{PromotedColumn, Promotion};
 use crate::model::schema::START_NS;
 
@@ -35,27 +35,23 @@ pub(crate) struct NewFile {
     pub promotion: Promotion,
 }
 
-/// Writes batches as a new file, synced with its directory. What an error leaves is removed.
+/// Writes batches as a new file, durable under its name. What an error leaves is removed. Blocks.
 pub(crate) fn write_new_file(
     table: &TableDir,
     file: NewFile,
     batches: impl IntoIterator<Item = Result<RecordBatch>>,
 ) -> Result<WrittenFile> {
-    let dir = table.date_dir(&file.date)?;
-    let path = dir.join(file.name.to_unique_text());
+    let path = table.new_path(&file.date, &file.name)?;
     let mut counted = Counted::default();
     let batches = batches.into_iter().inspect(|batch| counted.count(batch));
-    let written = write_data_file(table.disk.as_ref(), &path, &file.promotion, batches).and_then(|content| {
-        table.disk.sync_dir(&dir).map_err(|error| Error::io(dir.display(), error))?;
+    let written = write_data_file(table.disk.as_ref(), &path.local, &file.promotion, batches).and_then(|content| {
+        table.settle(&path, content.size_bytes)?;
         Ok(content)
     });
-    let WrittenContent { size_bytes, index, columns } = written.inspect_err(|_| {
-        // The file is half written and not in the table: what cannot be removed now is removed at the next start.
-        let _ = table.disk.remove_file(&path);
-    })?;
+    let WrittenContent { size_bytes, index, columns } = written.inspect_err(|_| table.abandon(&path))?;
     let (min_start_ns, max_start_ns) = counted.starts_ns.unwrap_or((i64::MAX, i64::MIN));
     Ok(WrittenFile {
-        location: table.below_root(&path)?,
+        location: path.location.to_string(),
         date: file.date,
         size_bytes,
         rows: counted.rows,

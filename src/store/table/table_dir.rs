@@ -1,9 +1,13 @@
 //! Where data files lie while they are not, or no longer, in the table: their names, and removing them.
 
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::object_store::path::Path;
+
 use super::WrittenFile;
+use super::upload::Uploader;
 use crate::error::{Error, Result};
 use crate::model::schema;
 use crate::store::clock::Clock;
@@ -62,32 +66,85 @@ impl FileName {
     }
 }
 
-/// The table's directory, for those who write data files.
+/// Where data files are written, for those who write them.
 #[derive(Debug, Clone)]
 pub(crate) struct TableDir {
-    pub root: PathBuf,
+    pub home: Home,
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
 }
 
+/// The place of the table's files.
+#[derive(Debug, Clone)]
+pub(crate) enum Home {
+    /// A directory: files are written where they stay.
+    Directory(PathBuf),
+    /// An object store: files are written to the local directory `staging` first.
+    ObjectStore { staging: PathBuf, uploader: Uploader },
+}
+
+/// Where a new file is written, and where it will be in the table.
+#[derive(Debug)]
+pub(super) struct NewPath {
+    pub local: PathBuf,
+    pub location: Path,
+}
+
 impl TableDir {
-    /// The directory of a date's files, created on demand.
-    pub(crate) fn date_dir(&self, date: &str) -> Result<PathBuf> {
-        let dir = self.root.join(format!("{}={date}", schema::DATE));
+    /// The paths of a new file; directories are created on demand.
+    pub(super) fn new_path(&self, date: &str, name: &FileName) -> Result<NewPath> {
+        let name = name.to_unique_text();
+        let partition = format!("{}={date}", schema::DATE);
+        let dir = match &self.home {
+            Home::Directory(root) => root.join(&partition),
+            Home::ObjectStore { staging, .. } => staging.clone(),
+        };
         self.disk.create_dir_all(&dir).map_err(|error| Error::io(dir.display(), error))?;
-        Ok(dir)
+        let location = Path::from_iter([partition.as_str(), name.as_str()]);
+        Ok(NewPath { local: dir.join(name), location })
     }
 
-    /// The path of a file as the table names it.
-    pub(crate) fn below_root(&self, path: &Path) -> Result<String> {
-        let below = path.strip_prefix(&self.root).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(below.to_string_lossy().into_owned())
+    /// Makes a file that was written and synced durable under its name in the table's place. Blocks.
+    pub(super) fn settle(&self, path: &NewPath, size_bytes: u64) -> Result<()> {
+        match &self.home {
+            Home::Directory(root) => {
+                let dir = path.local.parent().unwrap_or(root);
+                self.disk.sync_dir(dir).map_err(|error| Error::io(dir.display(), error))
+            }
+            Home::ObjectStore { uploader, .. } => {
+                uploader.upload(&path.local, size_bytes, &path.location)?;
+                self.remove_local(&path.local);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes a file that could not be written; what stays is removed at the next start.
+    pub(super) fn abandon(&self, path: &NewPath) {
+        self.remove_local(&path.local);
+    }
+
+    fn remove_local(&self, path: &std::path::Path) {
+        // It may not even be there; a leftover of ours is removed at the next start.
+        let _ = self.disk.remove_file(path);
+    }
+
+    /// Deletes a data file; tells whether it was there. Blocks.
+    pub(crate) fn delete(&self, location: &Path) -> Result<bool> {
+        match &self.home {
+            Home::ObjectStore { uploader, .. } => uploader.delete(location),
+            Home::Directory(root) => match self.disk.remove_file(&root.join(location.as_ref())) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(Error::io(location, error)),
+            },
+        }
     }
 
     /// Removes files that did not get into the table. A file that stays is an orphan, which the next start removes.
     pub(crate) fn remove(&self, files: &[WrittenFile]) {
         for file in files {
-            if let Err(error) = self.disk.remove_file(&self.root.join(&file.location)) {
+            if let Err(error) = self.delete(&Path::from(file.location.as_str())) {
                 tracing::warn!(file = file.location, %error, "cannot remove a data file that is not in the table");
             }
         }

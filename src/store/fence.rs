@@ -1,0 +1,37 @@
+//! What happens to a process that is no longer the only one with its node's name.
+
+use tokio::sync::watch;
+
+use crate::error::{Error, Kind};
+
+/// Closed once another process has committed to the table in this node's name: from then on the log's numbers mean different spans in both
+/// processes, and nothing that this one would commit or acknowledge could be told from the other's.
+#[derive(Debug, Default)]
+pub(crate) struct Fence(watch::Sender<Option<String>>);
+
+impl Fence {
+    pub(crate) fn close(&self, why: String) -> Error {
+        self.0.send_replace(Some(why.clone()));
+        error(why)
+    }
+
+    /// # Errors
+    /// [`Kind::Closed`] once it is closed.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.0.borrow().clone().map_or(Ok(()), |why| Err(error(why)))
+    }
+
+    /// Waits until it is closed, and tells why.
+    pub(crate) async fn closed(&self) -> Error {
+        match self.0.subscribe().wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => error(why),
+            // The sender is ours: it lives as long as this future.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+fn error(why: String) -> Error {
+    Error::new(Kind::Closed, why)
+        .with_hint("one data directory may serve once: end the other process, or give this one a new --data-dir")
+}
