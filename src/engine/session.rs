@@ -20,6 +20,7 @@ use super::scan::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
 use super::session_functions;
 use super::shared::Engine;
+use super::times::time_of_text;
 use super::variables::Variables;
 use crate::error::{Error, Result};
 use crate::store::Snapshot;
@@ -164,6 +165,13 @@ impl Session {
     /// Changes a setting, as `SET` does.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
         self.inner().variables.set(name, Some(value))
+    }
+
+    /// Reads a time as a constant in a statement is read: `2026-01-31 10:00`, `today`, in the session's zone. `None` for another type,
+    /// and for a text that is no such time.
+    pub fn time_of_text(&self, text: &str, data_type: &DataType) -> Option<ScalarValue> {
+        let zone = self.inner().variables.get("timezone").ok()?.parse().ok()?;
+        time_of_text(text, data_type, zone)
     }
 
     /// Whether a transaction is open.
@@ -344,7 +352,8 @@ fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
         if types.len() < number {
             types.resize(number, None);
         }
-        types[number - 1] = data_type;
+        // NULL is no type: the planner says it where a parameter only stands beside another one.
+        types[number - 1] = data_type.filter(|data_type| !data_type.is_null());
     }
     parameters::infer(plan, &mut types).map_err(from_datafusion)?;
     Ok(types)

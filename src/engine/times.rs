@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use datafusion::arrow::array::timezone::Tz;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::ScalarValue;
 
 /// What a text says: a point in time when it names a zone or is `now`, else what a clock in the session's zone shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +12,23 @@ enum Reading {
     Clock(NaiveDateTime),
 }
 
+/// Reads a value of a type of times; `None` for another type, and for a text that is no such time.
+pub(super) fn time_of_text(text: &str, wanted: &DataType, zone: Tz) -> Option<ScalarValue> {
+    let now = Utc::now();
+    Some(match wanted {
+        DataType::Timestamp(TimeUnit::Nanosecond, Some(name)) => {
+            ScalarValue::TimestampNanosecond(Some(instant_ns(text, zone, now)?), Some(name.clone()))
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, None) => {
+            ScalarValue::TimestampNanosecond(Some(clock_ns(text, zone, now)?), None)
+        }
+        DataType::Date32 => ScalarValue::Date32(Some(date_days(text, zone, now)?)),
+        _ => return None,
+    })
+}
+
 /// Reads a `timestamptz`, as nanoseconds since 1970; a time without a zone is in `zone`. `None` when it is no such time.
-pub(super) fn instant_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64> {
+fn instant_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64> {
     match read(text, zone, now)? {
         Reading::Instant(instant) => instant.timestamp_nanos_opt(),
         Reading::Clock(clock) => to_utc(clock, zone).and_utc().timestamp_nanos_opt(),
@@ -19,7 +36,7 @@ pub(super) fn instant_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64
 }
 
 /// Reads a `timestamp` without a zone, as nanoseconds since 1970 on that clock; a zone in the text does not count, as in PostgreSQL.
-pub(super) fn clock_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64> {
+fn clock_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64> {
     let (clock, _) = split_zone(text.trim());
     let clock = match read(clock, zone, now)? {
         Reading::Instant(instant) => instant.with_timezone(&zone).naive_local(),
@@ -29,7 +46,7 @@ pub(super) fn clock_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64> 
 }
 
 /// Reads a date, as days since 1970; a time of day in the text does not count.
-pub(super) fn date_days(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i32> {
+fn date_days(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i32> {
     let epoch = NaiveDate::default();
     let days = clock_ns(text, zone, now)?.div_euclid(86_400_000_000_000);
     i32::try_from(epoch.checked_add_signed(TimeDelta::days(days))?.signed_duration_since(epoch).num_days()).ok()

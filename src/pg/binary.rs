@@ -20,6 +20,7 @@ pub(crate) fn put_binary(out: &mut BytesMut, values: &Values, at: usize) -> Resu
         Values::Int2(a) => out.put_i16(a.value(at)),
         Values::Int4(a) => out.put_i32(a.value(at)),
         Values::Int8(a) => out.put_i64(a.value(at)),
+        Values::Oid(a) => out.put_u32(a.value(at)),
         Values::Float4(a) => out.put_f32(a.value(at)),
         Values::Float8(a) => out.put_f64(a.value(at)),
         Values::Decimal128(a, scale) => put_numeric_binary(out, &a.value(at).to_string(), *scale),

@@ -40,6 +40,7 @@ pub(crate) fn put_text(out: &mut BytesMut, values: &Values, at: usize, style: &T
         Values::Int2(a) => put_integer(out, i128::from(a.value(at))),
         Values::Int4(a) => put_integer(out, i128::from(a.value(at))),
         Values::Int8(a) => put_integer(out, i128::from(a.value(at))),
+        Values::Oid(a) => put_integer(out, i128::from(a.value(at))),
         Values::Float4(a) => put_float4(out, a.value(at)),
         Values::Float8(a) => put_float8(out, a.value(at)),
         Values::Decimal128(a, 0) => put_integer(out, a.value(at)),

@@ -13,6 +13,7 @@ pub enum PgType {
     Int2,
     Int4,
     Int8,
+    Oid,
     Float4,
     Float8,
     Numeric { precision: u8, scale: i8 },
@@ -34,6 +35,7 @@ pub enum Element {
     Int2,
     Int4,
     Int8,
+    Oid,
     Float4,
     Float8,
     Numeric,
@@ -72,7 +74,9 @@ impl PgType {
             DataType::Int8 | DataType::UInt8 | DataType::Int16 => Self::Int2,
             DataType::UInt16 | DataType::Int32 => Self::Int4,
             // PostgreSQL counts with 64 signed bits; a value beyond them is refused when it is sent.
-            DataType::UInt32 | DataType::Int64 | DataType::UInt64 => Self::Int8,
+            DataType::Int64 | DataType::UInt64 => Self::Int8,
+            // Only what names objects of the catalogue is unsigned and of 32 bits.
+            DataType::UInt32 => Self::Oid,
             DataType::Float16 | DataType::Float32 => Self::Float4,
             DataType::Float64 => Self::Float8,
             DataType::Decimal32(precision, scale)
@@ -105,6 +109,7 @@ impl PgType {
             Self::Int2 => Element::Int2,
             Self::Int4 => Element::Int4,
             Self::Int8 => Element::Int8,
+            Self::Oid => Element::Oid,
             Self::Float4 => Element::Float4,
             Self::Float8 => Element::Float8,
             Self::Numeric { .. } => Element::Numeric,
@@ -127,6 +132,7 @@ impl PgType {
             Self::Int2 => 21,
             Self::Int4 => 23,
             Self::Text => 25,
+            Self::Oid => 26,
             Self::Float4 => 700,
             Self::Float8 => 701,
             Self::Date => 1082,
@@ -143,6 +149,7 @@ impl PgType {
                 Element::Int4 => 1007,
                 Element::Text => 1009,
                 Element::Int8 => 1016,
+                Element::Oid => 1028,
                 Element::Float4 => 1021,
                 Element::Float8 => 1022,
                 Element::Timestamp => 1115,
@@ -160,6 +167,7 @@ impl PgType {
             Self::Int2 => "smallint",
             Self::Int4 => "integer",
             Self::Int8 => "bigint",
+            Self::Oid => "oid",
             Self::Float4 => "real",
             Self::Float8 => "double precision",
             Self::Numeric { .. } => "numeric",
@@ -176,6 +184,7 @@ impl PgType {
                 Element::Int2 => "smallint[]",
                 Element::Int4 => "integer[]",
                 Element::Int8 => "bigint[]",
+                Element::Oid => "oid[]",
                 Element::Float4 => "real[]",
                 Element::Float8 => "double precision[]",
                 Element::Numeric => "numeric[]",
@@ -193,7 +202,7 @@ impl PgType {
         match self {
             Self::Bool => 1,
             Self::Int2 => 2,
-            Self::Int4 | Self::Float4 | Self::Date => 4,
+            Self::Int4 | Self::Oid | Self::Float4 | Self::Date => 4,
             Self::Int8 | Self::Float8 | Self::Time | Self::Timestamp | Self::Timestamptz => 8,
             Self::Interval => 16,
             Self::Numeric { .. } | Self::Text | Self::Bytea | Self::Jsonb | Self::Array(_) => -1,
@@ -220,6 +229,7 @@ impl Element {
             Self::Int2 => PgType::Int2.oid(),
             Self::Int4 => PgType::Int4.oid(),
             Self::Int8 => PgType::Int8.oid(),
+            Self::Oid => PgType::Oid.oid(),
             Self::Float4 => PgType::Float4.oid(),
             Self::Float8 => PgType::Float8.oid(),
             Self::Numeric => 1700,
@@ -240,8 +250,9 @@ pub fn arrow_of_oid(oid: u32) -> Option<DataType> {
         17 => DataType::Binary,
         21 => DataType::Int16,
         23 => DataType::Int32,
-        // oid and its kin are unsigned 32-bit numbers.
-        20 | 26 | 2205 | 2206 => DataType::Int64,
+        20 => DataType::Int64,
+        // oid, and what is written by name and is one.
+        26 | 24 | 2205 | 2206 | 4089 | 4096 => DataType::UInt32,
         18 | 19 | 25 | 114 | 1042 | 1043 | 2950 | 3802 => DataType::Utf8,
         700 => DataType::Float32,
         701 => DataType::Float64,
@@ -255,6 +266,7 @@ pub fn arrow_of_oid(oid: u32) -> Option<DataType> {
         1005 => list(DataType::Int16),
         1007 => list(DataType::Int32),
         1016 => list(DataType::Int64),
+        1028 => list(DataType::UInt32),
         1009 | 1015 => list(DataType::Utf8),
         1021 => list(DataType::Float32),
         1022 => list(DataType::Float64),
@@ -290,6 +302,7 @@ pub fn oid_of_name(name: &str) -> Result<u32> {
         "text[]" => 1009,
         "bigint[]" | "int8[]" => 1016,
         "int[]" | "integer[]" | "int4[]" => 1007,
+        "oid" => 26,
         "unknown" => 0,
         _ => return Err(Error::new(Kind::NotFound, format!("type \"{name}\" does not exist"))),
     })
@@ -309,7 +322,7 @@ mod tests {
         let cases = [
             (DataType::UInt8, 21),
             (DataType::UInt16, 23),
-            (DataType::UInt32, 20),
+            (DataType::UInt32, 26),
             (DataType::UInt64, 20),
             (DataType::List(item(DataType::UInt64)), 1016),
             (DataType::Utf8View, 25),
@@ -329,7 +342,9 @@ mod tests {
 
     #[test]
     fn a_declared_parameter_type_comes_back_as_its_own_oid() {
-        for oid in [16, 17, 20, 21, 23, 25, 700, 701, 1082, 1083, 1114, 1184, 1186, 1700, 1009, 1016, 1022, 1185] {
+        for oid in
+            [16, 17, 20, 21, 23, 25, 700, 701, 1082, 1083, 1114, 1184, 1186, 1700, 26, 1009, 1016, 1022, 1028, 1185]
+        {
             let data_type = arrow_of_oid(oid).expect("known");
             assert_eq!(PgType::of(&data_type).oid(), oid, "{data_type}");
         }

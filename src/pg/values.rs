@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::types::{
     Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, Time64NanosecondType, UInt64Type,
+    IntervalMonthDayNanoType, Time64NanosecondType, UInt32Type, UInt64Type,
 };
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, Int64Array, ListArray,
@@ -26,6 +26,7 @@ pub(crate) enum Values {
     Int2(PrimitiveArray<Int16Type>),
     Int4(PrimitiveArray<Int32Type>),
     Int8(PrimitiveArray<Int64Type>),
+    Oid(PrimitiveArray<UInt32Type>),
     Float4(PrimitiveArray<Float32Type>),
     Float8(PrimitiveArray<Float64Type>),
     Decimal128(PrimitiveArray<Decimal128Type>, i8),
@@ -67,6 +68,7 @@ impl Values {
             PgType::Int2 => Self::Int2(as_type(array, &DataType::Int16)?.as_primitive().clone()),
             PgType::Int4 => Self::Int4(as_type(array, &DataType::Int32)?.as_primitive().clone()),
             PgType::Int8 => Self::Int8(int8(array)?),
+            PgType::Oid => Self::Oid(as_type(array, &DataType::UInt32)?.as_primitive().clone()),
             PgType::Float4 => Self::Float4(as_type(array, &DataType::Float32)?.as_primitive().clone()),
             PgType::Float8 => Self::Float8(as_type(array, &DataType::Float64)?.as_primitive().clone()),
             PgType::Numeric { scale, .. } => numeric(&plain(array)?, scale)?,
@@ -98,6 +100,7 @@ impl Values {
             Self::Int2(a) => a.is_null(at),
             Self::Int4(a) => a.is_null(at),
             Self::Int8(a) => a.is_null(at),
+            Self::Oid(a) => a.is_null(at),
             Self::Float4(a) => a.is_null(at),
             Self::Float8(a) => a.is_null(at),
             Self::Decimal128(a, _) => a.is_null(at),
@@ -228,6 +231,7 @@ fn list(array: &ArrayRef, element: Element, zone: Tz) -> Result<Values> {
         Element::Int2 => PgType::Int2,
         Element::Int4 => PgType::Int4,
         Element::Int8 => PgType::Int8,
+        Element::Oid => PgType::Oid,
         Element::Float4 => PgType::Float4,
         Element::Float8 => PgType::Float8,
         Element::Numeric => PgType::of(lists.values().data_type()),

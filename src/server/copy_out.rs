@@ -25,13 +25,8 @@ impl Connection {
         let writer = CopyWriter::new(options, &names)?;
         let code = i16::from(options.format == CopyFormat::Binary);
         self.wire.put(&CopyOutResponse::new(code as i8, names.len() as i16, vec![code; names.len()]));
-        match options.format {
-            CopyFormat::Binary => put_copy_data(&mut self.wire.output, |out| {
-                out.put_slice(BINARY_HEADER);
-                Ok(())
-            })?,
-            _ if options.header => put_copy_data(&mut self.wire.output, |out| writer.put_header(out, &names))?,
-            _ => {}
+        if options.header && options.format != CopyFormat::Binary {
+            put_copy_data(&mut self.wire.output, |out| writer.put_header(out, &names))?;
         }
         let mut rows = 0;
         loop {
@@ -40,7 +35,10 @@ impl Connection {
                     return self.end_copy(options, rows);
                 };
                 // The borrow of the cursor ends with the row, the wire's buffer is another field.
-                put_copy_data(&mut self.wire.output, |out| writer.put_row(out, batch, row))?;
+                put_copy_data(&mut self.wire.output, |out| {
+                    out.put_slice(binary_header(options, rows));
+                    writer.put_row(out, batch, row)
+                })?;
                 cursor.pass();
                 rows += 1;
             }
@@ -51,6 +49,7 @@ impl Connection {
     fn end_copy(&mut self, options: &CopyOptions, rows: u64) -> Result<(), Halt> {
         if options.format == CopyFormat::Binary {
             put_copy_data(&mut self.wire.output, |out| {
+                out.put_slice(binary_header(options, rows));
                 out.put_i16(-1);
                 Ok(())
             })?;
@@ -59,6 +58,12 @@ impl Connection {
         self.wire.put_complete(format!("COPY {rows}"));
         Ok(())
     }
+}
+
+/// What stands before a row, or before the end, after `rows` rows. Clients read PostgreSQL's own framing and no other: the
+/// header is in one message with what follows it.
+fn binary_header(options: &CopyOptions, rows: u64) -> &'static [u8] {
+    if options.format == CopyFormat::Binary && rows == 0 { BINARY_HEADER } else { &[] }
 }
 
 /// Writes a `CopyData` message around what `write` gives; nothing stays when that fails.

@@ -257,7 +257,7 @@ impl Connection {
         for (column, parameter) in batch.columns().iter().zip(&target.parameters) {
             let value =
                 ScalarValue::try_from_array(column, 0).map_err(|e| Error::internal(format!("argument: {e}")))?;
-            values.push(fit(value, parameter)?);
+            values.push(fit(value, parameter, &|text, data_type| self.session.time_of_text(text, data_type))?);
         }
         Ok(values)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use pgwire::messages::data::ParameterDescription;
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::EmptyQueryResponse;
@@ -66,7 +67,8 @@ impl Connection {
         let formats = parameter_formats(&bind, &prepared)?;
         let mut values = Vec::with_capacity(bind.parameters.len());
         for (index, (bytes, parameter)) in bind.parameters.iter().zip(&prepared.parameters).enumerate() {
-            values.push(decode(bytes.as_ref(), formats[index], parameter, index + 1)?);
+            let times = |text: &str, data_type: &DataType| self.session.time_of_text(text, data_type);
+            values.push(decode(bytes.as_ref(), formats[index], parameter, index + 1, &times)?);
         }
         let formats = bind.result_formats.into_iter().map(Format::from_code).collect::<Result<Vec<_>, _>>()?;
         if let Some(columns) = &prepared.columns {

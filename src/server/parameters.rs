@@ -15,12 +15,16 @@ const MAX_ARRAY_ELEMENTS: usize = 1_000_000;
 /// Nanoseconds from 1970-01-01 to 2000-01-01, PostgreSQL's time zero.
 const POSTGRES_EPOCH_NS: i64 = POSTGRES_EPOCH_DAYS * DAY_SECONDS * 1_000_000_000;
 
+/// Reads times as constants in the session's statements are read; `None` for another type or no such time.
+pub(super) type ReadTime<'a> = &'a dyn Fn(&str, &DataType) -> Option<ScalarValue>;
+
 /// Reads the value of parameter `$number`.
 pub(super) fn decode(
     bytes: Option<&Bytes>,
     format: Format,
     parameter: &Parameter,
     number: usize,
+    times: ReadTime<'_>,
 ) -> Result<ScalarValue> {
     let data_type = arrow_of_oid(parameter.oid);
     let Some(bytes) = bytes else {
@@ -31,14 +35,14 @@ pub(super) fn decode(
         (Format::Binary, Some(data_type)) => Binary { bytes, number }.value(data_type, parameter.oid)?,
         // What has no binary form here is taken as the text it most likely is.
         (Format::Binary, None) => ScalarValue::Utf8(Some(utf8(bytes)?.to_owned())),
-        (Format::Text, Some(data_type)) => from_text(utf8(bytes)?, data_type)?,
+        (Format::Text, Some(data_type)) => from_text(utf8(bytes)?, data_type, times)?,
         (Format::Text, None) => ScalarValue::Utf8(Some(utf8(bytes)?.to_owned())),
     };
-    fit(value, parameter)
+    fit(value, parameter, times)
 }
 
 /// Brings a value to the type that the statement takes, where that loses nothing.
-pub(super) fn fit(value: ScalarValue, parameter: &Parameter) -> Result<ScalarValue> {
+pub(super) fn fit(value: ScalarValue, parameter: &Parameter, times: ReadTime<'_>) -> Result<ScalarValue> {
     let Some(wanted) = &parameter.wanted else { return Ok(value) };
     let given = value.data_type();
     if matches!(wanted, DataType::Interval(_)) && matches!(given, DataType::Timestamp(..)) {
@@ -53,7 +57,7 @@ pub(super) fn fit(value: ScalarValue, parameter: &Parameter) -> Result<ScalarVal
         };
     }
     if let (Some(Some(text)), false) = (value.try_as_str(), is_text(wanted)) {
-        return from_text(text, wanted);
+        return from_text(text, wanted, times);
     }
     // A fraction for a whole number is the statement's to compare, not ours to cut.
     let cuts = wanted.is_integer() && !given.is_integer() || matches!(wanted, DataType::Date32) && given.is_temporal();
@@ -80,13 +84,16 @@ fn invalid(text: &str, what: &str) -> Error {
 }
 
 /// Reads PostgreSQL's text form.
-fn from_text(text: &str, data_type: &DataType) -> Result<ScalarValue> {
+fn from_text(text: &str, data_type: &DataType, times: ReadTime<'_>) -> Result<ScalarValue> {
     let trimmed = text.trim();
+    if let Some(time) = times(trimmed, data_type) {
+        return Ok(time);
+    }
     Ok(match data_type {
         DataType::Boolean => ScalarValue::Boolean(Some(boolean(trimmed).ok_or_else(|| invalid(text, "boolean"))?)),
         DataType::Binary => ScalarValue::Binary(Some(bytea(text).ok_or_else(|| invalid(text, "bytea"))?)),
         DataType::Decimal128(_, _) => decimal(trimmed).ok_or_else(|| invalid(text, "numeric"))?,
-        DataType::List(field) => array_from_text(trimmed, field.data_type())?,
+        DataType::List(field) => array_from_text(trimmed, field.data_type(), times)?,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => return text_as(text, data_type),
         other => ScalarValue::try_from_string(trimmed.to_owned(), other).map_err(|_| invalid(text, &name_of(other)))?,
     })
@@ -105,6 +112,7 @@ fn name_of(data_type: &DataType) -> String {
         DataType::Int16 => "smallint".into(),
         DataType::Int32 => "integer".into(),
         DataType::Int64 => "bigint".into(),
+        DataType::UInt32 => "oid".into(),
         DataType::Float32 => "real".into(),
         DataType::Float64 => "double precision".into(),
         DataType::Date32 => "date".into(),
@@ -147,7 +155,7 @@ fn decimal(text: &str) -> Option<ScalarValue> {
 }
 
 /// Reads `{a,"b c",NULL}` of one dimension.
-fn array_from_text(text: &str, element: &DataType) -> Result<ScalarValue> {
+fn array_from_text(text: &str, element: &DataType, times: ReadTime<'_>) -> Result<ScalarValue> {
     let malformed = || invalid(text, "array");
     let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(malformed)?;
     let mut values = Vec::new();
@@ -173,7 +181,7 @@ fn array_from_text(text: &str, element: &DataType) -> Result<ScalarValue> {
         }
         values.push(match !quoted && item.trim().eq_ignore_ascii_case("null") {
             true => ScalarValue::try_from(element).map_err(|e| Error::internal(e.to_string()))?,
-            false => from_text(if quoted { &item } else { item.trim() }, element)?,
+            false => from_text(if quoted { &item } else { item.trim() }, element, times)?,
         });
     }
     Ok(ScalarValue::List(ScalarValue::new_list(&values, element, true)))
@@ -204,8 +212,8 @@ impl Binary<'_> {
             DataType::Boolean => ScalarValue::Boolean(Some(self.fixed::<1>()?[0] != 0)),
             DataType::Int16 => ScalarValue::Int16(Some(i16::from_be_bytes(self.fixed()?))),
             DataType::Int32 => ScalarValue::Int32(Some(i32::from_be_bytes(self.fixed()?))),
-            DataType::Int64 if oid == 20 => ScalarValue::Int64(Some(i64::from_be_bytes(self.fixed()?))),
-            DataType::Int64 => ScalarValue::Int64(Some(u32::from_be_bytes(self.fixed()?).into())),
+            DataType::Int64 => ScalarValue::Int64(Some(i64::from_be_bytes(self.fixed()?))),
+            DataType::UInt32 => ScalarValue::UInt32(Some(u32::from_be_bytes(self.fixed()?))),
             DataType::Float32 => ScalarValue::Float32(Some(f32::from_be_bytes(self.fixed()?))),
             DataType::Float64 => ScalarValue::Float64(Some(f64::from_be_bytes(self.fixed()?))),
             DataType::Binary => ScalarValue::Binary(Some(self.bytes.to_vec())),
@@ -338,7 +346,7 @@ mod tests {
 
     fn read(bytes: &[u8], format: Format, oid: u32) -> Result<ScalarValue> {
         let parameter = Parameter { oid, wanted: None };
-        decode(Some(&Bytes::copy_from_slice(bytes)), format, &parameter, 1)
+        decode(Some(&Bytes::copy_from_slice(bytes)), format, &parameter, 1, &|_, _| None)
     }
 
     #[test]

@@ -64,10 +64,25 @@ def psycopg_checks():
     except psycopg.errors.UndefinedColumn:
         print("ok psycopg undefined column")
     connection.rollback()
+    for low, high in [("2023-11-14 22:13", "2023-11-14T22:13:21Z"), ("epoch", "2023-11-14 22:13:21"), ("20231114", "2023-11-14 23:13:21+01")]:
+        count = connection.execute("SELECT count(*) FROM spans WHERE timestamp BETWEEN %s AND %s", (low, high)).fetchone()
+        check(f"psycopg times as text from {low}", count, (2,))
+    check("psycopg one parameter twice", connection.execute("SELECT %(a)s + %(a)s, %(b)s", {"a": 1, "b": "x"}).fetchone(), (2, "x"))
+    for where, names in [("true", ["GET /", "GET /cart", "SELECT cart", "render"]), ("false", [])]:
+        with connection.cursor() as cursor:
+            query = f"COPY (SELECT span_name, duration_ns FROM spans WHERE {where} ORDER BY 1) TO STDOUT (FORMAT binary)"
+            with cursor.copy(query) as copy:
+                copy.set_types(["text", "int8"])
+                check(f"psycopg binary copy of {where}", [name for name, _ in copy.rows()], names)
     with connection.cursor() as cursor:
         with cursor.copy("COPY (SELECT span_name FROM spans ORDER BY 1) TO STDOUT") as copy:
             check("psycopg copy", b"".join(copy), b"GET /\nGET /cart\nSELECT cart\nrender\n")
     connection.close()
+
+
+async def asyncpg_pool_checks():
+    async with asyncpg.create_pool(host="127.0.0.1", port=PORT, user="ada", database="traces", min_size=1, max_size=2) as pool:
+        check("asyncpg pool", [await pool.fetchval("SELECT 1"), await pool.fetchval("SELECT 2")], [1, 2])
 
 
 async def asyncpg_checks():
@@ -118,4 +133,5 @@ def sqlalchemy_checks():
 
 psycopg_checks()
 sqlalchemy_checks()
+asyncio.run(asyncpg_pool_checks())
 asyncio.run(asyncpg_checks())

@@ -1,155 +1,173 @@
-//! Functions that clients' catalogue queries call, and our own functions as `\df` lists them.
+//! Functions that clients' catalogue queries call.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::engine::catalog::TRACES;
-use crate::pg::oid_of_name;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
-use datafusion::arrow::compute::{cast, concat_batches};
-use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, StringArray, UInt32Array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Int64Type, UInt32Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarUDF, Signature, SimpleScalarUDF, TypeSignature, Volatility, create_udf,
 };
 
-/// A function of ours as clients see it.
-struct Listed {
-    name: &'static str,
-    arguments: &'static str,
-    result: &'static str,
-    aggregate: bool,
+use super::ours;
+use crate::engine::catalog::TRACES;
+use crate::pg::oid_of_name;
+
+/// The owner of all there is, and its OID.
+pub(super) const OWNER: (u32, &str) = (10, "spanhouse");
+
+/// What a function says, whatever it is asked.
+#[derive(Clone, Copy)]
+enum Says {
+    NoText,
+    NoBytes,
+    Nothing,
+    Yes,
+    No,
+    Zero,
 }
 
-const fn aggregate(name: &'static str, arguments: &'static str, result: &'static str) -> Listed {
-    Listed { name, arguments, result, aggregate: true }
-}
-
-const fn scalar(name: &'static str, arguments: &'static str, result: &'static str) -> Listed {
-    Listed { name, arguments, result, aggregate: false }
-}
-
-/// Our functions; their place here gives their OIDs.
-const OURS: &[Listed] = &[
-    aggregate("quantile", "value double precision, q double precision", "double precision"),
-    aggregate("quantiles", "value double precision, VARIADIC q double precision[]", "double precision[]"),
-    aggregate("quantileexact", "value double precision, q double precision", "double precision"),
-    aggregate("median", "value double precision", "double precision"),
-    aggregate("percentile_cont", "q double precision ORDER BY value double precision", "double precision"),
-    aggregate("percentile_disc", "q double precision ORDER BY value double precision", "double precision"),
-    scalar("date_bin", "stride interval, at timestamp with time zone", "timestamp with time zone"),
-    scalar("time_bucket", "stride interval, at timestamp with time zone", "timestamp with time zone"),
-    aggregate("countif", "condition boolean", "bigint"),
-    aggregate("sumif", "value double precision, condition boolean", "double precision"),
-    aggregate("avgif", "value double precision, condition boolean", "double precision"),
-    aggregate("minif", "value anyelement, condition boolean", "anyelement"),
-    aggregate("maxif", "value anyelement, condition boolean", "anyelement"),
-    aggregate("quantileif", "value double precision, condition boolean, q double precision", "double precision"),
-    aggregate("uniq", "value anyelement", "bigint"),
-    aggregate("any", "value anyelement", "anyelement"),
+/// Functions with one answer, by the number of their arguments. There are no comments, locks, notifications, indexes and partitions here.
+const CONSTANT: &[(&str, RangeInclusive<usize>, Says)] = &[
+    ("obj_description", 1..=2, Says::NoText),
+    ("shobj_description", 2..=2, Says::NoText),
+    ("col_description", 2..=2, Says::NoText),
+    ("pg_get_functiondef", 1..=1, Says::NoText),
+    ("pg_get_indexdef", 1..=3, Says::NoText),
+    ("pg_get_triggerdef", 1..=2, Says::NoText),
+    ("pg_get_ruledef", 1..=2, Says::NoText),
+    ("pg_get_function_sqlbody", 1..=1, Says::NoText),
+    ("pg_get_serial_sequence", 2..=2, Says::NoText),
+    ("pg_tablespace_location", 1..=1, Says::NoText),
+    ("pg_describe_object", 3..=3, Says::NoText),
+    ("pg_table_size", 1..=1, Says::NoBytes),
+    ("pg_tablespace_size", 1..=1, Says::NoBytes),
+    ("pg_database_size", 1..=1, Says::NoBytes),
+    ("pg_advisory_unlock_all", 0..=0, Says::Nothing),
+    ("pg_advisory_unlock", 1..=2, Says::No),
+    ("pg_advisory_unlock_shared", 1..=2, Says::No),
+    ("pg_is_in_recovery", 0..=0, Says::No),
+    ("pg_is_other_temp_schema", 1..=1, Says::No),
+    ("pg_my_temp_schema", 0..=0, Says::Zero),
+    ("pg_relation_is_updatable", 2..=2, Says::Zero),
+    ("pg_function_is_visible", 1..=1, Says::Yes),
+    ("pg_type_is_visible", 1..=1, Says::Yes),
+    ("pg_operator_is_visible", 1..=1, Says::Yes),
+    ("pg_opclass_is_visible", 1..=1, Says::Yes),
+    ("pg_opfamily_is_visible", 1..=1, Says::Yes),
+    ("pg_collation_is_visible", 1..=1, Says::Yes),
+    ("pg_conversion_is_visible", 1..=1, Says::Yes),
+    ("pg_statistics_obj_is_visible", 1..=1, Says::Yes),
+    ("pg_ts_config_is_visible", 1..=1, Says::Yes),
+    ("pg_ts_dict_is_visible", 1..=1, Says::Yes),
+    ("pg_ts_parser_is_visible", 1..=1, Says::Yes),
+    ("pg_ts_template_is_visible", 1..=1, Says::Yes),
 ];
 
-/// The first OID of our functions: above all of PostgreSQL's own, below all relations'.
-const FIRST_OID: i32 = 16_000;
+/// Functions that ask for a privilege by its name in their last argument.
+const PRIVILEGES: [&str; 8] = [
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_database_privilege",
+    "has_function_privilege",
+    "has_schema_privilege",
+    "has_table_privilege",
+    "has_tablespace_privilege",
+    "has_type_privilege",
+];
+/// What everybody may: SQL here only reads.
+const GRANTED: [&str; 5] = ["select", "usage", "connect", "execute", "member"];
 
-fn listed(oid: i32) -> Option<&'static Listed> {
-    OURS.get(usize::try_from(oid.checked_sub(FIRST_OID)?).ok()?)
-}
-
-/// Appends our functions to the rows of `pg_proc`.
-pub(super) fn add_ours(proc: &RecordBatch, namespace: i32) -> Result<RecordBatch> {
-    let count = OURS.len();
-    let ints = |value: &dyn Fn(usize) -> i32| Arc::new((0..count).map(value).collect::<Int32Array>()) as ArrayRef;
-    let texts = |value: &dyn Fn(usize) -> &'static str| {
-        Arc::new((0..count).map(|at| Some(value(at))).collect::<StringArray>()) as ArrayRef
-    };
-    let mut columns = Vec::new();
-    for field in proc.schema().fields() {
-        let values = match field.name().as_str() {
-            "oid" => ints(&|at| FIRST_OID + at as i32),
-            "proname" => texts(&|at| OURS[at].name),
-            "pronamespace" => ints(&|_| namespace),
-            "proowner" => ints(&|_| 10),
-            "prolang" => ints(&|_| 12),
-            "prokind" => texts(&|at| if OURS[at].aggregate { "a" } else { "f" }),
-            "provolatile" => texts(&|_| "i"),
-            "proparallel" => texts(&|_| "s"),
-            // PostgreSQL's OIDs of double precision.
-            "prorettype" => ints(&|_| 701),
-            "prosrc" => texts(&|at| OURS[at].name),
-            "pronargs" | "pronargdefaults" | "provariadic" => ints(&|_| 0),
-            "proisstrict" | "proretset" | "prosecdef" | "proleakproof" => ints(&|_| 0),
-            _ => new_null_array(field.data_type(), count),
-        };
-        columns.push(cast(&values, field.data_type())?);
-    }
-    // Where a column may not be NULL, the first row of PostgreSQL's own functions gives a value of the right kind.
-    let ours = RecordBatch::try_new(nullable(proc), columns)?;
-    let theirs = RecordBatch::try_new(ours.schema(), proc.columns().to_vec())?;
-    Ok(concat_batches(&ours.schema(), [&theirs, &ours])?)
-}
-
-fn nullable(batch: &RecordBatch) -> Arc<datafusion::arrow::datatypes::Schema> {
-    let fields: Vec<_> =
-        batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    Arc::new(datafusion::arrow::datatypes::Schema::new(fields))
-}
-
-/// The scalar functions that the crate does not have.
+/// The functions that know no relation by name.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
-    vec![
-        of_oid("pg_get_function_arguments", |oid| Some(listed(oid).map_or("", |function| function.arguments))),
-        of_oid("pg_get_function_identity_arguments", |oid| Some(listed(oid).map_or("", |function| function.arguments))),
-        of_oid("pg_get_function_result", |oid| listed(oid).map(|function| function.result)),
-        of_oid("pg_get_functiondef", |_| None),
-        of_oid("pg_get_indexdef", |_| None),
-        of_oid("pg_get_triggerdef", |_| None),
-        of_oid("pg_get_ruledef", |_| None),
-        of_oid("pg_get_function_sqlbody", |_| None),
-        of_oid("pg_tablespace_location", |_| None),
-        nothing("obj_description", 2, DataType::Utf8),
-        nothing("shobj_description", 2, DataType::Utf8),
-        nothing("col_description", 2, DataType::Utf8),
+    let mut functions = vec![
+        of_oid("pg_get_function_arguments", 1..=1, ours::arguments),
+        of_oid("pg_get_function_identity_arguments", 1..=1, ours::arguments),
+        of_oid("pg_get_function_result", 1..=1, ours::result),
+        of_oid("pg_get_userbyid", 1..=1, |oid| Some(if oid == OWNER.0 { OWNER.1 } else { "unknown" })),
         encoding_number(),
-        create_udf(
-            "getdatabaseencoding",
-            Vec::new(),
-            DataType::Utf8,
-            Volatility::Immutable,
-            Arc::new(|_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from("UTF8")))),
-        ),
-        no_bytes("pg_table_size"),
-        no_bytes("pg_tablespace_size"),
-        no_bytes("pg_database_size"),
+        constant("getdatabaseencoding", 0..=0, DataType::Utf8, ScalarValue::from("UTF8")),
         size_pretty(),
         to_regtype(),
-        visible("pg_function_is_visible"),
-        visible("pg_type_is_visible"),
-        visible("pg_operator_is_visible"),
-        visible("pg_collation_is_visible"),
-        visible("pg_conversion_is_visible"),
-        visible("pg_statistics_obj_is_visible"),
-        visible("pg_ts_config_is_visible"),
-        visible("pg_ts_dict_is_visible"),
-        visible("pg_ts_parser_is_visible"),
-        visible("pg_ts_template_is_visible"),
-        visible("pg_is_other_temp_schema"),
         current_schema(),
         current_schemas(),
-    ]
+    ];
+    functions.extend(CONSTANT.iter().map(|(name, arguments, says)| {
+        let value = match says {
+            Says::NoText => ScalarValue::Utf8(None),
+            Says::NoBytes => ScalarValue::Int64(None),
+            Says::Nothing => ScalarValue::from(""),
+            Says::Yes => ScalarValue::from(true),
+            Says::No => ScalarValue::from(false),
+            Says::Zero => ScalarValue::from(0i32),
+        };
+        constant(name, arguments.clone(), value.data_type(), value)
+    }));
+    functions.extend(PRIVILEGES.iter().map(|name| privilege(name)));
+    functions
+}
+
+/// A function of any arguments.
+fn function(
+    name: &str,
+    arguments: RangeInclusive<usize>,
+    result: DataType,
+    implementation: impl Fn(&[ColumnarValue]) -> Result<ColumnarValue> + Send + Sync + 'static,
+) -> ScalarUDF {
+    let counts = arguments.map(|count| if count == 0 { TypeSignature::Nullary } else { TypeSignature::Any(count) });
+    let signature = Signature::one_of(counts.collect(), Volatility::Stable);
+    ScalarUDF::from(SimpleScalarUDF::new_with_signature(name, signature, result, Arc::new(implementation)))
+}
+
+fn constant(name: &str, arguments: RangeInclusive<usize>, result: DataType, value: ScalarValue) -> ScalarUDF {
+    function(name, arguments, result, move |_| Ok(ColumnarValue::Scalar(value.clone())))
 }
 
 /// A function of an object's OID that gives text.
-fn of_oid(name: &str, value: fn(i32) -> Option<&'static str>) -> ScalarUDF {
-    let implementation = move |arguments: &[ColumnarValue]| {
-        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
-        let oids = cast(&arrays[0], &DataType::Int32)?;
-        let oids = oids.as_primitive::<Int32Type>();
-        let texts: StringArray = oids.iter().map(|oid| oid.and_then(value)).collect();
+pub(super) fn of_oid<T: Into<String>>(
+    name: &str,
+    arguments: RangeInclusive<usize>,
+    value: impl Fn(u32) -> Option<T> + Send + Sync + 'static,
+) -> ScalarUDF {
+    function(name, arguments, DataType::Utf8, move |arguments| {
+        let oids = oids(arguments)?;
+        let texts: StringArray =
+            oids.as_primitive::<UInt32Type>().iter().map(|oid| oid.and_then(&value).map(Into::into)).collect();
         Ok(ColumnarValue::Array(Arc::new(texts)))
-    };
-    create_udf(name, vec![DataType::Int32], DataType::Utf8, Volatility::Immutable, Arc::new(implementation))
+    })
+}
+
+/// The first argument as OIDs.
+fn oids(arguments: &[ColumnarValue]) -> Result<ArrayRef> {
+    let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
+    Ok(cast(&arrays[0], &DataType::UInt32)?)
+}
+
+/// Whether the names in the last argument are among the privileges that everybody has.
+fn privilege(name: &str) -> ScalarUDF {
+    function(name, 2..=4, DataType::Boolean, |arguments| {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let Some(wanted) = arrays.last() else { return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None))) };
+        let wanted = cast(wanted, &DataType::Utf8)?;
+        let granted = |names: &str| {
+            names.split(',').any(|name| GRANTED.iter().any(|granted| granted.eq_ignore_ascii_case(name.trim())))
+        };
+        let answers: BooleanArray = wanted.as_string::<i32>().iter().map(|names| names.map(granted)).collect();
+        Ok(ColumnarValue::Array(Arc::new(answers)))
+    })
+}
+
+/// Whether a relation is found without its schema.
+pub(super) fn table_is_visible(visible: Vec<u32>) -> ScalarUDF {
+    function("pg_table_is_visible", 1..=1, DataType::Boolean, move |arguments| {
+        let oids = oids(arguments)?;
+        let found = oids.as_primitive::<UInt32Type>().iter().map(|oid| oid.map(|oid| visible.contains(&oid)));
+        Ok(ColumnarValue::Array(Arc::new(found.collect::<BooleanArray>())))
+    })
 }
 
 /// The schema where names are looked up.
@@ -177,24 +195,10 @@ fn to_regtype() -> ScalarUDF {
     let implementation = |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
         let names = arrays[0].as_string::<i32>();
-        let oids: Int32Array =
-            names.iter().map(|name| name.and_then(|name| oid_of_name(name).ok()).map(u32::cast_signed)).collect();
+        let oids: UInt32Array = names.iter().map(|name| name.and_then(|name| oid_of_name(name).ok())).collect();
         Ok(ColumnarValue::Array(Arc::new(oids)))
     };
-    create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Immutable, Arc::new(implementation))
-}
-
-/// A function that knows nothing, of whatever it is asked: comments do not exist here, and sizes belong to the store.
-fn nothing(name: &str, arguments: usize, result: DataType) -> ScalarUDF {
-    let answer = result.clone();
-    let implementation = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::try_from(&answer)?));
-    let signature = Signature::any(arguments, Volatility::Immutable);
-    ScalarUDF::from(SimpleScalarUDF::new_with_signature(name, signature, result, Arc::new(implementation)))
-}
-
-/// An object's size on disk, by its OID or name.
-fn no_bytes(name: &str) -> ScalarUDF {
-    nothing(name, 1, DataType::Int64)
+    create_udf("to_regtype", vec![DataType::Utf8], DataType::UInt32, Volatility::Immutable, Arc::new(implementation))
 }
 
 /// The number of an encoding by its name; only UTF-8, which is 6, is known.
@@ -212,21 +216,8 @@ fn encoding_number() -> ScalarUDF {
 }
 
 /// The SQL of each of our relations, by OID.
-pub(super) fn view_definition(definitions: BTreeMap<i32, &'static str>) -> ScalarUDF {
-    let implementation = move |arguments: &[ColumnarValue]| {
-        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
-        let oids = cast(&arrays[0], &DataType::Int32)?;
-        let oids = oids.as_primitive::<Int32Type>();
-        let texts: StringArray = oids.iter().map(|oid| oid.and_then(|oid| definitions.get(&oid).copied())).collect();
-        Ok(ColumnarValue::Array(Arc::new(texts)))
-    };
-    let signature = Signature::one_of(vec![TypeSignature::Any(1), TypeSignature::Any(2)], Volatility::Immutable);
-    ScalarUDF::from(SimpleScalarUDF::new_with_signature(
-        "pg_get_viewdef",
-        signature,
-        DataType::Utf8,
-        Arc::new(implementation),
-    ))
+pub(super) fn view_definition(definitions: BTreeMap<u32, &'static str>) -> ScalarUDF {
+    of_oid("pg_get_viewdef", 1..=2, move |oid| definitions.get(&oid).copied())
 }
 
 /// Bytes as PostgreSQL shows them to people: in the largest unit that leaves at most five digits.
@@ -248,18 +239,6 @@ fn pretty(bytes: i64) -> String {
         value = (value + 512 * value.signum()) / 1024;
     }
     format!("{value} PB")
-}
-
-/// Whether an object is found without its schema: all are but temporary ones, of which there are none.
-fn visible(name: &str) -> ScalarUDF {
-    let answer = name != "pg_is_other_temp_schema";
-    let implementation = move |arguments: &[ColumnarValue]| {
-        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
-        let answers: datafusion::arrow::array::BooleanArray =
-            std::iter::repeat_n(Some(answer), arrays[0].len()).collect();
-        Ok(ColumnarValue::Array(Arc::new(answers)))
-    };
-    create_udf(name, vec![DataType::Int32], DataType::Boolean, Volatility::Immutable, Arc::new(implementation))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, new_null_array};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, UInt32Array, new_null_array};
 use datafusion::arrow::compute::{concat_batches, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef, UInt32Type};
 use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result};
@@ -17,28 +17,21 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable};
 use futures::TryStreamExt;
 
-use super::functions;
+use super::oids::with_oids;
+use super::{empty, ours};
 use crate::engine::catalog::{CATALOG, SYSTEM, TRACES, VIEWS};
 use crate::pg::PgType;
 
 /// The schema's name.
 const PG_CATALOG: &str = "pg_catalog";
-/// Tables made once, in the order that gives the OIDs.
-const FIXED: [&str; 5] = ["pg_namespace", "pg_class", "pg_attribute", "pg_database", "pg_tables"];
-
-/// Tables of what belongs to a session. The wire keeps that, so they are empty here; drivers only look before they clean up.
-const SESSION_TABLES: [(&str, &[&str]); 2] = [
-    ("pg_cursors", &["name", "statement", "is_holdable", "is_binary", "is_scrollable", "creation_time"]),
-    ("pg_prepared_statements", &["name", "statement", "prepare_time", "parameter_types", "from_sql"]),
-];
+/// Tables of our relations, made first and in the order that gives the OIDs.
+const FIRST: [&str; 5] = ["pg_namespace", "pg_class", "pg_attribute", "pg_database", "pg_tables"];
 
 /// `pg_catalog` as a schema.
 #[derive(Debug)]
 pub(super) struct PgCatalog {
-    inner: PgCatalogSchemaProvider<Listed, EmptyContextProvider>,
-    fixed: BTreeMap<String, Arc<dyn TableProvider>>,
-    /// OIDs of our relations.
-    ours: BTreeMap<i32, String>,
+    tables: BTreeMap<String, Arc<dyn TableProvider>>,
+    oids: OidsByName,
 }
 
 impl PgCatalog {
@@ -51,56 +44,69 @@ impl PgCatalog {
             EmptyContextProvider,
         )?;
         let mut batches = BTreeMap::new();
-        for name in FIXED {
-            batches.insert(name, rows(&inner, context, name)?);
+        let names = FIRST.iter().map(|name| (*name).to_owned()).chain(inner.table_names());
+        for name in names {
+            if !batches.contains_key(&name) && !empty::is_empty(&name) {
+                let batch = with_oids(&rows(&inner, context, &name)?)?;
+                batches.insert(name, batch);
+            }
         }
-        let relations = OidsByName::new(&batches)?;
-        if let Some(attributes) = batches.get_mut("pg_attribute") {
-            *attributes = futures::executor::block_on(typed(attributes, &listed, &relations))?;
+        let oids = OidsByName::new(&batches)?;
+        mend(&mut batches, &listed, &oids)?;
+        for (name, schema) in empty::IN_PG_CATALOG.iter() {
+            batches.insert((*name).to_owned(), RecordBatch::new_empty(schema.clone()));
         }
-        if let Some(classes) = batches.get_mut("pg_class") {
-            *classes = with_nulls(classes, &["relacl", "reloptions"])?;
-        }
-        if let Some(databases) = batches.get_mut("pg_database") {
-            *databases = only_ours(databases)?;
-        }
-        let proc = rows(&inner, context, "pg_proc")?;
-        batches.insert("pg_proc", functions::add_ours(&proc, relations.traces)?);
-        for (name, columns) in SESSION_TABLES {
-            let fields: Vec<_> = columns.iter().map(|column| Field::new(*column, DataType::Utf8, true)).collect();
-            batches.insert(name, RecordBatch::new_empty(Arc::new(Schema::new(fields))));
-        }
-        let mut fixed: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+        let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
         for (name, batch) in batches {
-            fixed.insert(name.to_owned(), Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
+            tables.insert(name, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
         }
-        let ours = relations.relations.into_iter().filter(|(_, (schema, _))| schema == TRACES);
-        Ok(Self { inner, fixed, ours: ours.map(|(oid, (_, name))| (oid, name)).collect() })
+        Ok(Self { tables, oids })
     }
 
     /// The SQL of our relations by OID.
-    pub(super) fn definitions(&self) -> BTreeMap<i32, &'static str> {
+    pub(super) fn definitions(&self) -> BTreeMap<u32, &'static str> {
         let sql = |name: &str| VIEWS.iter().find(|(view, _)| *view == name).map(|(_, sql)| sql.trim());
-        self.ours.iter().filter_map(|(oid, name)| Some((*oid, sql(name)?))).collect()
+        let ours = self.oids.relations.iter().filter(|(_, (schema, _))| schema == TRACES);
+        ours.filter_map(|(oid, (_, name))| Some((*oid, sql(name)?))).collect()
+    }
+
+    /// OIDs of the relations that are found without their schema.
+    pub(super) fn visible(&self) -> Vec<u32> {
+        let relations = self.oids.relations.iter();
+        relations.filter(|(_, (schema, _))| schema == TRACES || schema == PG_CATALOG).map(|(oid, _)| *oid).collect()
     }
 }
 
 #[async_trait]
 impl SchemaProvider for PgCatalog {
     fn table_names(&self) -> Vec<String> {
-        self.inner.table_names()
+        self.tables.keys().cloned().collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match self.fixed.get(&name.to_ascii_lowercase()) {
-            Some(table) => Ok(Some(table.clone())),
-            None => self.inner.table(name).await,
-        }
+        Ok(self.tables.get(&name.to_ascii_lowercase()).cloned())
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.fixed.contains_key(&name.to_ascii_lowercase()) || self.inner.table_exist(name)
+        self.tables.contains_key(&name.to_ascii_lowercase())
     }
+}
+
+/// Puts right what the crate says of our relations, types and functions.
+fn mend(batches: &mut BTreeMap<String, RecordBatch>, listed: &Listed, oids: &OidsByName) -> Result<()> {
+    if let Some(attributes) = batches.get_mut("pg_attribute") {
+        *attributes = futures::executor::block_on(typed(attributes, listed, oids))?;
+    }
+    if let Some(classes) = batches.get_mut("pg_class") {
+        *classes = with_nulls(classes, &["relacl", "reloptions"])?;
+    }
+    if let Some(databases) = batches.get_mut("pg_database") {
+        *databases = only_ours(databases)?;
+    }
+    if let Some(proc) = batches.get_mut("pg_proc") {
+        *proc = ours::add_ours(proc, oids.traces)?;
+    }
+    Ok(())
 }
 
 /// Returns all rows of a table of the crate.
@@ -116,30 +122,32 @@ fn rows(
             Ok(concat_batches(stream.schema(), &futures::executor::block_on(batches)?)?)
         }
         Some(PgCatalogTable::Static(table)) => Ok(concat_batches(&table.schema(), table.data())?),
-        _ => Err(DataFusionError::Internal(format!("pg_catalog has no rows for {name}"))),
+        Some(PgCatalogTable::Empty(table)) => Ok(RecordBatch::new_empty(table.schema())),
+        None => Err(DataFusionError::Internal(format!("pg_catalog has no rows for {name}"))),
     }
 }
 
 /// What the OIDs of schemas and relations stand for.
+#[derive(Debug)]
 struct OidsByName {
-    traces: i32,
+    traces: u32,
     /// OID of a relation → its schema and name.
-    relations: BTreeMap<i32, (String, String)>,
+    relations: BTreeMap<u32, (String, String)>,
 }
 
 impl OidsByName {
-    fn new(batches: &BTreeMap<&str, RecordBatch>) -> Result<Self> {
+    fn new(batches: &BTreeMap<String, RecordBatch>) -> Result<Self> {
         let table =
             |name: &str| batches.get(name).ok_or_else(|| DataFusionError::Internal(format!("{name} is missing")));
         let (spaces, classes) = (table("pg_namespace")?, table("pg_class")?);
-        let names: BTreeMap<i32, String> =
-            ints(spaces, "oid")?.values().iter().copied().zip(texts(spaces, "nspname")?).collect();
+        let names: BTreeMap<u32, String> =
+            oids(spaces, "oid")?.values().iter().copied().zip(texts(spaces, "nspname")?).collect();
         let traces = names.iter().find(|(_, name)| *name == TRACES).map_or(0, |(oid, _)| *oid);
         let mut relations = BTreeMap::new();
-        let (oids, spaces) = (ints(classes, "oid")?, ints(classes, "relnamespace")?);
+        let (class_oids, spaces) = (oids(classes, "oid")?, oids(classes, "relnamespace")?);
         for (row, name) in texts(classes, "relname")?.into_iter().enumerate() {
             if let Some(schema) = names.get(&spaces.value(row)) {
-                relations.insert(oids.value(row), (schema.clone(), name));
+                relations.insert(class_oids.value(row), (schema.clone(), name));
             }
         }
         Ok(Self { traces, relations })
@@ -150,8 +158,8 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch.column_by_name(name).ok_or_else(|| DataFusionError::Internal(format!("pg_catalog has no column {name}")))
 }
 
-fn ints(batch: &RecordBatch, name: &str) -> Result<Int32Array> {
-    Ok(column(batch, name)?.as_primitive::<Int32Type>().clone())
+fn oids(batch: &RecordBatch, name: &str) -> Result<UInt32Array> {
+    Ok(column(batch, name)?.as_primitive::<UInt32Type>().clone())
 }
 
 fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<String>> {
@@ -159,13 +167,13 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<String>> {
 }
 
 /// Gives every attribute the type that the wire sends it as.
-async fn typed(attributes: &RecordBatch, listed: &Listed, oids: &OidsByName) -> Result<RecordBatch> {
-    let relations = ints(attributes, "attrelid")?;
+async fn typed(attributes: &RecordBatch, listed: &Listed, known: &OidsByName) -> Result<RecordBatch> {
+    let relations = oids(attributes, "attrelid")?;
     let numbers = column(attributes, "attnum")?.as_primitive::<Int16Type>().clone();
-    let mut schemas: BTreeMap<i32, Option<SchemaRef>> = BTreeMap::new();
+    let mut schemas: BTreeMap<u32, Option<SchemaRef>> = BTreeMap::new();
     let (mut types, mut modifiers) = (Vec::new(), Vec::new());
     for (relation, number) in relations.values().iter().zip(numbers.values()) {
-        if let (false, Some((schema, name))) = (schemas.contains_key(relation), oids.relations.get(relation)) {
+        if let (false, Some((schema, name))) = (schemas.contains_key(relation), known.relations.get(relation)) {
             schemas.insert(*relation, listed.table_schema(CATALOG, schema, name).await?);
         }
         let field = schemas
@@ -173,12 +181,12 @@ async fn typed(attributes: &RecordBatch, listed: &Listed, oids: &OidsByName) -> 
             .and_then(Option::as_ref)
             .and_then(|schema| schema.fields().get(usize::try_from(*number - 1).ok()?).cloned());
         let pg_type = field.map_or(PgType::Text, |field| PgType::of(field.data_type()));
-        types.push(pg_type.oid().cast_signed());
+        types.push(pg_type.oid());
         modifiers.push(pg_type.modifier());
     }
     replace(
         attributes,
-        &[("atttypid", Arc::new(Int32Array::from(types))), ("atttypmod", Arc::new(Int32Array::from(modifiers)))],
+        &[("atttypid", Arc::new(UInt32Array::from(types))), ("atttypmod", Arc::new(Int32Array::from(modifiers)))],
     )
 }
 

@@ -8,12 +8,11 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -22,7 +21,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::lenient_text::is_comparison;
-use crate::engine::times::{clock_ns, date_days, instant_ns};
+use crate::engine::times::time_of_text;
 
 /// Functions that read a clock, with the place of the time among their arguments.
 const CLOCK_READERS: &[(&str, usize)] = &[("date_trunc", 1), ("date_part", 1), ("to_char", 0)];
@@ -122,17 +121,7 @@ impl Zone {
     fn literal(&self, expr: &Expr, wanted: &DataType) -> Option<Expr> {
         let Expr::Literal(value, metadata) = expr else { return None };
         let text = value.try_as_str().flatten()?;
-        let now = Utc::now();
-        let time = match wanted {
-            DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) => {
-                ScalarValue::TimestampNanosecond(Some(instant_ns(text, self.zone, now)?), Some(zone.clone()))
-            }
-            DataType::Timestamp(TimeUnit::Nanosecond, None) => {
-                ScalarValue::TimestampNanosecond(Some(clock_ns(text, self.zone, now)?), None)
-            }
-            DataType::Date32 => ScalarValue::Date32(Some(date_days(text, self.zone, now)?)),
-            _ => return None,
-        };
+        let time = time_of_text(text, wanted, self.zone)?;
         Some(Expr::Literal(time, metadata.clone()))
     }
 
