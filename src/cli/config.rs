@@ -19,6 +19,9 @@ use crate::error::Result;
 ///   data_dir = "/var/lib/spanhouse"
 ///   otlp_grpc = "127.0.0.1:4317"
 ///   seal_after = "60s"
+///
+/// Rules of retention may be tables, [[retention_rules]], with service, errors,
+/// slower_than and keep.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {

@@ -141,7 +141,7 @@ impl Session {
             values => plan.replace_params_with_values(&ParamValues::from(values.to_vec())).map_err(from_datafusion)?,
         };
         let snapshot = self.snapshot().await?;
-        let plan = retention::without_expired(plan, snapshot.expired_before_ns).map_err(from_datafusion)?;
+        let plan = retention::without_expired(plan, snapshot.expiry.as_ref()).map_err(from_datafusion)?;
         let mut state = self.state()?;
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
         let timeout = self.inner().variables.statement_timeout();

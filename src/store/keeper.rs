@@ -13,12 +13,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::compact::{Backlog, Job, Rewriter, Stop, facts_of, is_ours, plan};
 use super::failpoint;
 use super::redact::{Files, RedactReport, SpanFilter, rewrite_all, survey};
-use super::retention::expired_files;
+use super::retention::{Expired, newly_past, wholly_expired};
 use super::store::Shared;
 use super::table::{Replacement, Tombstone, WrittenFile};
 use super::vacuum::Vacuum;
 use super::{DataFile, priority};
 use crate::error::{Error, Kind, Result};
+use crate::model::promoted::Promoted;
 
 /// How often the keeper looks for work.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -77,7 +78,8 @@ impl Keeper {
             node: shared.node.clone(),
             stop: stop.clone(),
         };
-        let work = Work { shared, rewriter, vacuum: Vacuum::new(gone), avoided: HashMap::new() };
+        let work =
+            Work { shared, rewriter, vacuum: Vacuum::new(gone), avoided: HashMap::new(), looked_at: HashMap::new() };
         let thread = thread::Builder::new()
             .name("spanhouse-keep".into())
             .spawn(move || {
@@ -137,6 +139,8 @@ struct Work {
     vacuum: Vacuum,
     /// Files that could not be merged, and when that was.
     avoided: HashMap<Path, Instant>,
+    /// Before how many of retention's cutoffs the spans of files lay when they were looked at.
+    looked_at: HashMap<Path, usize>,
 }
 
 /// Files that take the place of others.
@@ -166,8 +170,12 @@ impl Work {
             if let Err(error) = self.expire() {
                 tracing::error!(%error, "cannot drop files whose spans have expired");
             }
+            let looked = self.expire_by_rule().unwrap_or_else(|error| {
+                tracing::error!(%error, retry_in = ?AVOID_FOR, "cannot take spans that have expired out of a file");
+                false
+            });
             let compacted = if self.shared.settings.compact { self.compact_once(false) } else { Ok(None) };
-            pause = if matches!(compacted, Ok(Some(_))) { Duration::ZERO } else { LOOK_EVERY };
+            pause = if looked || matches!(compacted, Ok(Some(_))) { Duration::ZERO } else { LOOK_EVERY };
             self.tidy(self.shared.settings.keep_removed);
         }
     }
@@ -204,20 +212,70 @@ impl Work {
 
     /// Takes the files out of the table all of whose spans have expired.
     fn expire(&mut self) -> Result<()> {
-        let Some(before_ns) = self.shared.expired_before_ns() else { return Ok(()) };
-        let files = expired_files(&self.shared.visible.load().files, before_ns);
+        let retention = &self.shared.settings.retention;
+        if retention.is_off() {
+            return Ok(());
+        }
+        let cutoffs = retention.cutoffs(retention.reclaim_ms(self.shared.clock.unix_ms()));
+        let files = wholly_expired(&self.shared.visible.load().files, &cutoffs);
         if files.is_empty() {
             return Ok(());
         }
-        let gone = self.replace(&files, &[], &Replacement::Expiry { before_ns })?;
+        let before_ns = cutoffs.none_before_ns();
+        let gone = self.replace(&files, &[], &Replacement::Expiry { before_ns: Some(before_ns) })?;
         tracing::info!(files = files.len(), "dropped files whose spans have expired");
         self.shared.counters.expired_files.fetch_add(files.len() as u64, Ordering::Relaxed);
         self.vacuum.add(gone);
         Ok(())
     }
 
+    /// Looks at the first file whose spans may have expired by a rule since it was looked at last, and writes it anew without them. Tells
+    /// whether there was one.
+    fn expire_by_rule(&mut self) -> Result<bool> {
+        let shared = self.shared.clone();
+        let retention = &shared.settings.retention;
+        if retention.rules.is_empty() {
+            return Ok(false);
+        }
+        let at_unix_ms = retention.reclaim_ms(shared.clock.unix_ms());
+        let cutoffs = retention.cutoffs(at_unix_ms);
+        let files = self.candidates();
+        self.looked_at.retain(|location, _| files.iter().any(|file| file.location == *location));
+        let looked_at = |location: &Path| self.looked_at.get(location).copied().unwrap_or(0);
+        let Some((file, passed)) = newly_past(&files, &cutoffs, looked_at) else { return Ok(false) };
+        self.looked_at.insert(file.location.clone(), passed);
+        let state = shared.visible.load();
+        let Some(expiry) = self.rewriter.runtime.block_on(shared.expiry(&state, at_unix_ms))? else {
+            return Ok(true);
+        };
+        let filter = Expired { expiry, rules: retention.rules.clone() };
+        let promoted = state.promoted.clone();
+        // This work would hold the file that is to go.
+        drop(state);
+        self.take_out(std::slice::from_ref(file), &filter, &promoted).inspect_err(|_| {
+            self.avoided.insert(file.location.clone(), Instant::now());
+        })?;
+        Ok(true)
+    }
+
+    fn take_out(&mut self, files: &[DataFile], filter: &dyn SpanFilter, promoted: &Promoted) -> Result<()> {
+        let Rewriter { runtime, store, stop, .. } = &self.rewriter;
+        let found = survey(&Files { runtime, store, stop }, files, filter)?;
+        let rewritten = rewrite_all(&self.rewriter, &found, filter, promoted)?;
+        if rewritten.removed.is_empty() {
+            return Ok(());
+        }
+        let removed: Vec<Path> = rewritten.removed.iter().map(|file| file.location.clone()).collect();
+        let gone = self.replace(&removed, &rewritten.added, &Replacement::Expiry { before_ns: None })?;
+        self.vacuum.add(gone);
+        tracing::info!(spans = found.spans, "took spans that have expired out of a file");
+        self.shared.counters.expired_rows.fetch_add(found.spans, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn compact_all(&mut self) -> Result<CompactReport> {
         self.expire()?;
+        while self.expire_by_rule()? {}
         let mut total = CompactReport::default();
         while let Some(report) = self.compact_once(true)? {
             total.files_before += report.files_before;

@@ -13,6 +13,8 @@ mod fresh;
 mod gather;
 mod keeper;
 mod lock;
+#[cfg(test)]
+mod model_tests;
 mod open;
 mod order;
 mod place;
@@ -49,6 +51,7 @@ pub use reader::StoreReader;
 pub use redact::{FoundSpans, RedactReport, RedactedFile, SpanFilter, TraceFilter, find_spans};
 pub(crate) use refusing::RefusalWatch;
 pub use retention::announced as announced_retention;
+pub use retention::{Expiry, MOST_RULES, Retention, RetentionRule};
 pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
 pub use store::{SealReport, Store, StoreStatus};

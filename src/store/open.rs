@@ -24,6 +24,7 @@ use super::keeper::Keeper;
 use super::lock::DirectoryLock;
 use super::place::TablePlace;
 use super::publish::Publisher;
+use super::retention::MatchMemory;
 use super::retries::Retries;
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
@@ -112,11 +113,12 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         fence,
         plan_limits,
         counters: Counters::default(),
+        matches: MatchMemory::default(),
         refusals: RefusalWatch::new("the memory for fresh spans"),
         lock: Mutex::new(Some(lock)),
     };
     shared.budget.add_permits(shared.budget_units());
-    retention::announce(shared.disk.as_ref(), dir, shared.settings.retention)?;
+    retention::announce(shared.disk.as_ref(), dir, &shared.settings.retention)?;
     shared.install(&state);
     let end = replay_log(&shared, state.mark, decode)?;
     // Only now: a directory whose log is damaged is left as it is.

@@ -14,7 +14,7 @@ use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
 use super::open::{Decode, decode_payload, read_node_id};
 use super::place::TablePlace;
-use super::retention::{announced, expired_before_ns};
+use super::retention::{MatchMemory, announced, expiry_of};
 use super::state::Visible;
 use super::store::log_dir;
 use super::table::{DeltaLog, TableState};
@@ -37,6 +37,7 @@ pub struct StoreReader {
     disk: Arc<dyn Disk>,
     decode: Decode,
     object_store: Arc<dyn ObjectStore>,
+    matches: MatchMemory,
     /// One snapshot is made at a time: they share what was read before.
     followed: Mutex<Followed>,
 }
@@ -74,7 +75,8 @@ impl StoreReader {
         let place = TablePlace::open(dir, recorded(dir)?, &disk, &Handle::current(), None)?;
         let table = place.load(&node).await?;
         let followed = Mutex::new(Followed { table, log: LogFollower::default() });
-        Ok(Arc::new(Self { dir: dir.to_owned(), disk, decode, object_store: place.store, followed }))
+        let matches = MatchMemory::default();
+        Ok(Arc::new(Self { dir: dir.to_owned(), disk, decode, object_store: place.store, matches, followed }))
     }
 
     async fn try_snapshot(&self, followed: &mut Followed) -> Result<Snapshot> {
@@ -89,9 +91,10 @@ impl StoreReader {
         followed.log =
             read.await.map_err(|error| Error::internal(format!("reading the log ended badly: {error}")))??;
         let retention = announced(&self.dir)?;
-        let expired_before_ns = retention.map(|retention| expired_before_ns(retention, OsClock.unix_ms()));
         let state = followed.log.fresh.load().beside(table);
-        Snapshot::new(&state, expired_before_ns, self.object_store.clone(), None)
+        let store = self.object_store.clone();
+        let expiry = expiry_of(&retention, OsClock.unix_ms(), &state, &store, &self.matches).await?;
+        Snapshot::new(&state, expiry, store, None)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::TableUrl;
+use super::retention::{MOST_RULES, Retention};
 use crate::error::{Error, Result};
 
 /// What a user may set about storage.
@@ -26,8 +27,8 @@ pub struct StoreSettings {
     pub keep_removed: Duration,
     /// Where the table lies; in the data directory without one, or where the directory had it before.
     pub table_url: Option<TableUrl>,
-    /// The age at which spans expire; they are kept for ever without one.
-    pub retention: Option<Duration>,
+    /// How long spans are kept.
+    pub retention: Retention,
 }
 
 impl Default for StoreSettings {
@@ -42,7 +43,7 @@ impl Default for StoreSettings {
             compact: true,
             keep_removed: Duration::from_secs(600),
             table_url: None,
-            retention: None,
+            retention: Retention::default(),
         }
     }
 }
@@ -64,6 +65,9 @@ impl StoreSettings {
         }
         if self.log_budget_bytes < LEAST_LOG_BUDGET_BYTES {
             return wrong("log_budget_bytes", LEAST_LOG_BUDGET_BYTES);
+        }
+        if self.retention.rules.len() > MOST_RULES {
+            return Err(Error::bad_input(format!("retention may have {MOST_RULES} rules at most")));
         }
         if self.seal_rows == 0 {
             return wrong("seal_rows", 1);

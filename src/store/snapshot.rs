@@ -10,6 +10,7 @@ use url::Url;
 use super::StoreStatus;
 use super::clock::{Clock, OsClock};
 use super::compact::{Backlog, backlog};
+use super::retention::Expiry;
 use super::state::State;
 use super::trace_index::{FileIndex, FileRun, TraceSet};
 use crate::error::{Error, Result};
@@ -63,8 +64,8 @@ pub struct Snapshot {
     pub promoted: Arc<Promoted>,
     /// Batches none of whose spans is in `files`.
     pub fresh: Arc<[SpanBatch]>,
-    /// Spans that start before this have expired: no statement may see them. `None` when there is no such span.
-    pub expired_before_ns: Option<i64>,
+    /// Which spans have expired: no statement may see them. `None` when there is no such span.
+    pub expiry: Option<Arc<Expiry>>,
     pub object_store: Arc<dyn ObjectStore>,
     /// The store's numbers, when the store itself was asked and not a reader.
     pub status: Option<Arc<StoreStatus>>,
@@ -78,21 +79,17 @@ const OBJECT_STORE_URL: &str = "spanhouse://table/";
 impl Snapshot {
     pub(super) fn new(
         state: &State,
-        expired_before_ns: Option<i64>,
+        expiry: Option<Arc<Expiry>>,
         object_store: Arc<dyn ObjectStore>,
         status: Option<StoreStatus>,
     ) -> Result<Self> {
-        let oldest = state.files.iter().map(|file| file.min_start_ns);
-        let oldest_ns = oldest.chain(state.parts.iter().map(|part| part.min_start_ns)).min();
-        let expired_before_ns =
-            expired_before_ns.filter(|before_ns| oldest_ns.is_some_and(|oldest| oldest < *before_ns));
         let object_store_url = Url::parse(OBJECT_STORE_URL).map_err(|error| Error::internal(error.to_string()))?;
         Ok(Self {
             table_version: state.table_version,
             files: state.files.clone(),
             promoted: state.promoted.clone(),
             fresh: state.batches(),
-            expired_before_ns,
+            expiry,
             object_store,
             status: status.map(Arc::new),
             object_store_url,

@@ -19,14 +19,15 @@ use super::fence::Fence;
 use super::keeper::{CompactReport, Keeper, Redaction};
 use super::lock::DirectoryLock;
 use super::publish::Attachment;
+use super::retention::{Expiry, MatchMemory, expiry_of};
 use super::retries::{Outcome, Retries, Standing};
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
-use super::state::Visible;
+use super::state::{State, Visible};
 use super::table::{DeltaLog, TableDir, TableState};
 use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
-use super::{RedactReport, RefusalWatch, Snapshot, SnapshotSource, open, retention};
+use super::{RedactReport, RefusalWatch, Snapshot, SnapshotSource, open};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
@@ -87,6 +88,8 @@ pub struct StoreStatus {
     pub deleted_files: u64,
     /// Files that left the table because all their spans had expired, since the store was opened.
     pub expired_files: u64,
+    /// Spans that had expired by a rule and were taken out of files, since the store was opened.
+    pub expired_rows: u64,
 }
 
 /// The store of one process.
@@ -125,6 +128,8 @@ pub(crate) struct Shared {
     pub fence: Arc<Fence>,
     pub plan_limits: PlanLimits,
     pub counters: Counters,
+    /// What old files match of retention rules.
+    pub matches: MatchMemory,
     /// For the memory budget.
     pub refusals: RefusalWatch,
     /// Held until the store is closed or all its threads are gone.
@@ -148,13 +153,13 @@ pub(crate) struct Counters {
     pub removed_files: AtomicU64,
     pub deleted_files: AtomicU64,
     pub expired_files: AtomicU64,
+    pub expired_rows: AtomicU64,
 }
 
 impl Shared {
-    /// The start before which spans have expired now.
-    pub(crate) fn expired_before_ns(&self) -> Option<i64> {
-        let retention = self.settings.retention?;
-        Some(retention::expired_before_ns(retention, self.clock.unix_ms()))
+    /// What of `state` has expired at a time.
+    pub(crate) async fn expiry(&self, state: &State, at_unix_ms: i64) -> Result<Option<Arc<Expiry>>> {
+        expiry_of(&self.settings.retention, at_unix_ms, state, &self.object_store, &self.matches).await
     }
 
     /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
@@ -389,6 +394,7 @@ impl Store {
             removed_files: count(&counters.removed_files),
             deleted_files: count(&counters.deleted_files),
             expired_files: count(&counters.expired_files),
+            expired_rows: count(&counters.expired_rows),
         }
     }
 }
@@ -420,6 +426,7 @@ impl SnapshotSource for Store {
     async fn snapshot(&self) -> Result<Snapshot> {
         let state = self.shared.visible.load();
         let object_store = self.shared.object_store.clone();
-        Snapshot::new(&state, self.shared.expired_before_ns(), object_store, Some(self.status()))
+        let expiry = self.shared.expiry(&state, self.shared.clock.unix_ms()).await?;
+        Snapshot::new(&state, expiry, object_store, Some(self.status()))
     }
 }

@@ -204,6 +204,29 @@ mod tests {
     }
 
     #[test]
+    fn retention_rules_are_text_or_tables_and_are_shown_as_text_that_gives_the_same() {
+        let tables = "retention = \"30d\"\n[[retention_rules]]\nerrors = true\nkeep = \"90d\"\n[[retention_rules]]\nservice = 'a \"b; c'\nslower_than = \"2s\"\nkeep = \"1h\"\n";
+        let effective = resolve(&Sources { file: file(tables), ..Sources::default() }).expect("right");
+        let rules = effective.settings.store().retention.rules;
+        assert_eq!(rules.len(), 2);
+        assert_eq!(rules[1].service.as_deref(), Some("a \"b; c"));
+        let (_, text, place) = effective.values.iter().find(|value| value.0 == "retention_rules").expect("a setting");
+        assert_eq!(place.to_string(), "spanhouse.toml:2");
+        let again = Sources { flags: vec![("retention_rules", text.clone())], ..Sources::default() };
+        assert_eq!(resolve(&again).expect("right").settings.store().retention.rules, rules);
+
+        for (table, why) in [
+            ("keep = 5\nerrors = true", "rule 1: keep: \"5\" is not a duration"),
+            ("keep = \"1d\"\nerors = true", "rule 1: there is no condition \"erors\": did you mean errors?"),
+            ("keep = [1]", "its value must be text"),
+        ] {
+            let told =
+                mistakes(&Sources { file: file(&format!("[[retention_rules]]\n{table}\n")), ..Sources::default() });
+            assert!(told[0].starts_with(&format!("spanhouse.toml:1: retention_rules: {why}")), "{told:?}");
+        }
+    }
+
+    #[test]
     fn one_mistake_hides_no_other() {
         let flags = [
             ("data_dir", ""),

@@ -1,4 +1,4 @@
-//! The settings file: TOML with one key a setting and no sections.
+//! The settings file: TOML with one key a setting and no sections, but for retention rules, of which each may be a table.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::effective::{Mistake, Place, nearest};
 use super::keys::KEYS;
+use super::rules::text_of_tables;
 use crate::error::{Error, Kind, Result};
 
+/// The setting that may be tables.
+const RULES: &str = "retention_rules";
 /// More than this is no settings file.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -49,7 +52,11 @@ impl FileText {
                 mistakes.push(Mistake { place, key: None, why: unknown(name.get_ref()) });
                 continue;
             };
-            match text_of(value.get_ref()) {
+            let text = match key.name {
+                RULES => text_of(value.get_ref()).or_else(|| text_of_tables(value.get_ref())),
+                _ => text_of(value.get_ref()),
+            };
+            match text {
                 Some(text) => values.push((key.name, text, place)),
                 None => {
                     let why = "its value must be text, a whole number, true or false".to_owned();

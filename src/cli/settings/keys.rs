@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::rules::parse_rules;
 use super::values::{
     Listen, LogFormat, parse_duration, parse_listen, parse_log_format, parse_size, parse_timeout, size_text,
 };
 use crate::engine::EngineSettings;
 use crate::ingest::IngestSettings;
-use crate::store::{StoreSettings, TableUrl};
+use crate::store::{Retention, RetentionRule, StoreSettings, TableUrl};
 
 /// One setting: `name` in the file, `--flag` on the command line, `SPANHOUSE_NAME` in the environment.
 pub(in crate::cli) struct Key {
@@ -43,6 +44,7 @@ pub(in crate::cli) struct Settings {
     keep_removed: Duration,
     retention: Option<Duration>,
     table_url: Option<TableUrl>,
+    retention_rules: Vec<RetentionRule>,
     max_request_bytes: u64,
     query_memory_bytes: u64,
     column_cache_bytes: u64,
@@ -51,7 +53,7 @@ pub(in crate::cli) struct Settings {
 }
 
 /// A shorter retention is a slip of the keyboard: it would delete what was kept.
-const LEAST_RETENTION: Duration = Duration::from_secs(3600);
+pub(super) const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 
 const LISTENERS: &str = "Listeners";
 const STORAGE: &str = "Storage";
@@ -59,7 +61,7 @@ const QUERIES: &str = "Queries";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 17] = [
+pub(in crate::cli) static KEYS: [Key; 18] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -162,6 +164,15 @@ pub(in crate::cli) static KEYS: [Key; 17] = [
         help: "The age at which spans expire, such as 30d, or off to keep them for ever",
         heading: STORAGE,
         set: |settings, text| parse_timeout(text).map(|retention| settings.retention = retention),
+    },
+    Key {
+        name: "retention_rules",
+        flag: "retention-rules",
+        value_name: "RULES",
+        default: "",
+        help: "Traces that are kept longer or shorter, as in \"errors keep=90d; service=shop slower_than=2s keep=365d\"",
+        heading: STORAGE,
+        set: |settings, text| parse_rules(text).map(|rules| settings.retention_rules = rules),
     },
     Key {
         name: "keep_removed",
@@ -295,8 +306,8 @@ impl Settings {
             log_budget_bytes: self.log_size_bytes,
             seal_after: self.seal_after,
             keep_removed: self.keep_removed,
-            retention: self.retention,
             table_url: self.table_url.clone(),
+            retention: Retention { age: self.retention, rules: self.retention_rules.clone() },
             ..StoreSettings::default()
         }
     }

@@ -6,6 +6,7 @@
 mod effective;
 mod file;
 mod keys;
+mod rules;
 mod values;
 
 pub(super) use effective::{Effective, Mistake, Sources, resolve};

@@ -68,6 +68,7 @@ fn of_process(status: &StoreStatus) -> Vec<Figure> {
             Some(status.expired_files),
             "files dropped since the start because all their spans had expired",
         ),
+        ("expired_rows", Some(status.expired_rows), "spans that retention rules took out of files since the start"),
         ("deleted_files", Some(status.deleted_files), "files that left the table and were deleted since the start"),
         ("trace_index_bytes", Some(status.trace_index_bytes), "memory that trace indexes take"),
         (

@@ -14,7 +14,7 @@ use crate::store::order::{BUCKET_NS, DAY_NS};
 use crate::store::testing::{
     FaultyDisk, ManualClock, Op, START, TestSpan, components, decode, payload, quiet, span_ids,
 };
-use crate::store::{Snapshot, SnapshotSource, Store, StoreReader, StoreSettings, open};
+use crate::store::{Retention, Snapshot, SnapshotSource, Store, StoreReader, StoreSettings, open};
 
 const LIMITS: PlanLimits =
     PlanLimits { target_rows: 1000, target_bytes: 64 << 20, quiet_after: Duration::from_secs(600) };
@@ -32,7 +32,12 @@ async fn house(dir: &Path, disk: Arc<dyn Disk>) -> House {
 async fn house_with(dir: &Path, disk: Arc<dyn Disk>, retention: Option<Duration>) -> House {
     let clock = Arc::new(ManualClock::default());
     clock.0.store(START / 1_000_000, Ordering::SeqCst);
-    let settings = StoreSettings { compact: false, keep_removed: Duration::from_secs(60), retention, ..quiet() };
+    let settings = StoreSettings {
+        compact: false,
+        keep_removed: Duration::from_secs(60),
+        retention: Retention { age: retention, rules: Vec::new() },
+        ..quiet()
+    };
     let parts = || Components { plan_limits: LIMITS, ..components(disk.clone(), clock.clone()) };
     for _ in 0..100 {
         match open::open(dir, settings.clone(), parts()).await {
@@ -64,6 +69,10 @@ impl House {
 fn spread(ids: std::ops::Range<u64>, start_ns: i64, over_ns: i64) -> Vec<TestSpan> {
     let at = |span: u64| start_ns + (span.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 1) as i64 % over_ns;
     ids.map(|span| TestSpan { trace: span / 5, span, start_ns: at(span) }).collect()
+}
+
+fn expired_before_ns(snapshot: &Snapshot) -> Option<i64> {
+    snapshot.expiry.as_ref().map(|expiry| expiry.all_from_ns())
 }
 
 fn data_files(dir: &Path) -> usize {
@@ -232,20 +241,20 @@ async fn expired_spans_are_named_by_every_snapshot_and_their_files_dropped_when_
     let at = |hours: i64| house.clock.0.store(START / 1_000_000 + hours * 3_600_000, Ordering::SeqCst);
     at(24);
     let oldest = house.snapshot().await.files.iter().map(|file| file.min_start_ns).min().expect("files");
-    assert_eq!(house.snapshot().await.expired_before_ns, (oldest < START).then_some(START), "all start later");
+    assert_eq!(expired_before_ns(&house.snapshot().await), (oldest < START).then_some(START), "all start later");
     at(36);
-    assert_eq!(house.snapshot().await.expired_before_ns, Some(START + DAY_NS / 2));
+    assert_eq!(expired_before_ns(&house.snapshot().await), Some(START + DAY_NS / 2));
     house.store.compact().await.expect("compacted");
     assert_eq!(house.ids().await.len(), 200, "the first day is not over for half of its spans");
     at(48);
     house.store.compact().await.expect("compacted");
     assert_eq!(house.ids().await, (100..200).collect::<Vec<_>>());
-    assert_eq!(house.snapshot().await.expired_before_ns, None, "nothing that has expired is left");
+    assert_eq!(expired_before_ns(&house.snapshot().await), None, "nothing that has expired is left");
     assert_eq!(house.store.status().expired_files, 1);
     at(49);
     house.store.compact().await.expect("compacted");
     assert_eq!(data_files(dir.path()), 1);
     let reader = StoreReader::open_with(dir.path(), decode).await.expect("a reader");
     let seen = reader.snapshot().await.expect("a snapshot");
-    assert!(seen.expired_before_ns.is_some_and(|before_ns| before_ns > START + DAY_NS), "readers know it too");
+    assert!(expired_before_ns(&seen).is_some_and(|before_ns| before_ns > START + DAY_NS), "readers know it too");
 }

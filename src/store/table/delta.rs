@@ -81,8 +81,8 @@ pub(crate) struct Tombstone {
 pub(crate) enum Replacement {
     /// The same rows, laid out better.
     Compaction,
-    /// Rows that start before this have expired.
-    Expiry { before_ns: i64 },
+    /// Rows have expired: those that start before this, or those that the retention's rules say.
+    Expiry { before_ns: Option<i64> },
     /// Rows that nobody may see any more. What chose them stays out of the log: it may tell as much as they did.
     Redaction { receipt: String },
 }
@@ -102,7 +102,8 @@ impl Replacement {
         match self {
             Self::Compaction => DeltaOperation::Optimize { predicate: None, target_size: 0 },
             Self::Expiry { before_ns } => {
-                DeltaOperation::Delete { predicate: Some(format!("{START_NS} < {before_ns}")) }
+                let predicate = before_ns.map(|before_ns| format!("{START_NS} < {before_ns}"));
+                DeltaOperation::Delete { predicate }
             }
             Self::Redaction { .. } => DeltaOperation::Delete { predicate: None },
         }

@@ -14,7 +14,7 @@ mod resident;
 mod tests;
 
 pub(crate) use builder::IndexBuilder;
-pub(crate) use layout::Head;
+pub(crate) use layout::{Head, TraceHash};
 pub(crate) use place::{KEY, Place};
 pub(crate) use resident::IndexMemory;
 pub use resident::{FileIndex, FileRun, IndexFigures, TraceSet};

@@ -1,0 +1,138 @@
+//! Which spans have expired at one moment.
+
+use std::sync::Arc;
+
+use datafusion::object_store::ObjectStore;
+use datafusion::object_store::path::Path;
+
+use super::matches::{COLUMNS, Matches, Matching};
+use super::memory::MatchMemory;
+use super::rules::{Cutoffs, Retention, RetentionRule, deciding_days};
+use crate::error::Result;
+use crate::model::schema::physical_schema;
+use crate::model::{SpanBatch, TraceId};
+use crate::store::DataFile;
+use crate::store::order::DAY_NS;
+use crate::store::state::State;
+use crate::store::trace_index::TraceHash;
+
+/// Decides which spans of a snapshot are seen.
+#[derive(Debug)]
+pub struct Expiry {
+    cutoffs: Cutoffs,
+    matches: Vec<Arc<Matches>>,
+}
+
+impl Expiry {
+    /// A span that starts at this or later is seen.
+    pub fn all_from_ns(&self) -> i64 {
+        self.cutoffs.all_from_ns()
+    }
+
+    /// A span that starts before this is not seen. Between the two, [`Self::is_seen`] decides.
+    pub fn none_before_ns(&self) -> i64 {
+        self.cutoffs.none_before_ns()
+    }
+
+    /// Decides about spans that come trace by trace, fastest.
+    pub fn decide(&self) -> Decide<'_> {
+        Decide { expiry: self, last: None }
+    }
+
+    fn mask(&self, trace_id: &[u8], start_ns: i64) -> u16 {
+        let trace = TraceHash::of(trace_id);
+        let days = deciding_days(start_ns).map(|day| day as i32);
+        let masks = days.flat_map(|day| self.matches.iter().map(move |matches| matches.mask(day, trace)));
+        masks.fold(0, |all, mask| all | mask)
+    }
+}
+
+/// Decides about one span after the other.
+#[derive(Debug)]
+pub struct Decide<'a> {
+    expiry: &'a Expiry,
+    /// The trace and day that were asked for last, and their cutoff.
+    last: Option<([u8; TraceId::LEN], i64, i64)>,
+}
+
+impl Decide<'_> {
+    /// Whether a span of the trace that starts then is seen.
+    pub fn is_seen(&mut self, trace_id: &[u8], start_ns: i64) -> bool {
+        start_ns >= self.expiry.all_from_ns()
+            || start_ns >= self.expiry.none_before_ns() && start_ns >= self.cutoff_ns(trace_id, start_ns)
+    }
+
+    /// The start before which spans of the trace have expired, for those that start on the same day.
+    pub(super) fn cutoff_ns(&mut self, trace_id: &[u8], start_ns: i64) -> i64 {
+        let day = start_ns.div_euclid(DAY_NS);
+        if let Some((last_trace, last_day, cutoff_ns)) = &self.last
+            && last_trace == trace_id
+            && *last_day == day
+        {
+            return *cutoff_ns;
+        }
+        let cutoff_ns = self.expiry.cutoffs.of_mask(self.expiry.mask(trace_id, start_ns));
+        self.last = trace_id.try_into().ok().map(|trace| (trace, day, cutoff_ns));
+        cutoff_ns
+    }
+}
+
+/// What has expired at a time of what `state` shows; `None` when nothing can have. Must run on a Tokio runtime.
+pub(crate) async fn expiry_of(
+    retention: &Retention,
+    at_unix_ms: i64,
+    state: &State,
+    store: &Arc<dyn ObjectStore>,
+    memory: &MatchMemory,
+) -> Result<Option<Arc<Expiry>>> {
+    let cutoffs = retention.cutoffs(at_unix_ms);
+    let all_from_ns = cutoffs.all_from_ns();
+    let oldest =
+        state.files.iter().map(|file| file.min_start_ns).chain(state.parts.iter().map(|part| part.min_start_ns));
+    if oldest.min().is_none_or(|oldest_ns| oldest_ns >= all_from_ns) {
+        return Ok(None);
+    }
+    let mut matches = Vec::new();
+    if !retention.rules.is_empty() {
+        // What starts on other days decides about no span between the two cutoffs.
+        let first = deciding_days(cutoffs.none_before_ns()).start().saturating_mul(DAY_NS);
+        let end = deciding_days(all_from_ns).end().saturating_add(1).saturating_mul(DAY_NS);
+        let decides = |min_ns: i64, max_ns: i64| max_ns >= first && min_ns < end;
+        let files = state.files.iter().filter(|file| decides(file.min_start_ns, file.max_start_ns));
+        matches = memory.of_files(store, &state.files, &files.collect::<Vec<_>>(), &retention.rules).await?;
+        let fresh = state.parts.iter().filter(|part| decides(part.min_start_ns, part.max_start_ns));
+        for part in fresh {
+            matches.push(Arc::new(of_fresh(&part.batch, &retention.rules)?));
+        }
+    }
+    Ok(Some(Arc::new(Expiry { cutoffs, matches })))
+}
+
+fn of_fresh(batch: &SpanBatch, rules: &[RetentionRule]) -> Result<Matches> {
+    let schema = physical_schema();
+    let places: Vec<usize> = COLUMNS.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+    let mut matching = Matching::new(rules);
+    let step = batch.expandable_rows().max(1);
+    for row in (0..batch.num_rows()).step_by(step) {
+        matching.add(&batch.project(&places, row..batch.num_rows().min(row + step))?)?;
+    }
+    Ok(matching.finish())
+}
+
+/// The files all of whose spans have expired, whatever their traces are.
+pub(crate) fn wholly_expired(files: &[DataFile], cutoffs: &Cutoffs) -> Vec<Path> {
+    let before_ns = cutoffs.none_before_ns();
+    files.iter().filter(|file| file.max_start_ns < before_ns).map(|file| file.location.clone()).collect()
+}
+
+/// The first file all of whose spans lie before more cutoffs than when it was looked at last, and before how many.
+///
+/// A file's spans pass a cutoff together, so that each is written anew once for each cutoff at most.
+pub(crate) fn newly_past<'a>(
+    files: &'a [DataFile],
+    cutoffs: &Cutoffs,
+    looked_at: impl Fn(&Path) -> usize,
+) -> Option<(&'a DataFile, usize)> {
+    let past = files.iter().map(|file| (file, cutoffs.passed(file.max_start_ns)));
+    past.into_iter().find(|(file, passed)| *passed > looked_at(&file.location))
+}
