@@ -23,7 +23,9 @@ use super::information_schema;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
-use super::rules::{BuildOnWorkTable, Forgiving, IdsAsBytes, LenientText, SessionTimes, SharedSketch, TraceLocal};
+use super::rules::{
+    BuildOnWorkTable, EachOnce, Forgiving, IdsAsBytes, LenientText, PlainScans, SessionTimes, SharedSketch, TraceLocal,
+};
 use super::runtime::QueryRuntime;
 use super::scan;
 use super::scan::ColumnCache;
@@ -137,7 +139,10 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "join_selection");
-    rules.insert(after.map_or(0, |at| at + 1), Arc::new(BuildOnWorkTable));
+    let at = after.map_or(0, |at| at + 1);
+    rules.insert(at, Arc::new(PlainScans));
+    rules.insert(at, Arc::new(BuildOnWorkTable));
+    rules.push(Arc::new(EachOnce));
     rules.push(Arc::new(FewGroups));
     rules.push(Arc::new(TopRows));
     rules.insert(0, Arc::new(TraceLocal::default()));

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{internal_datafusion_err, internal_err};
@@ -143,9 +144,23 @@ fn rest(
     context: Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream> {
     let schema = rows.schema();
+    let of_plan = schema.clone();
+    let rows = rows.map(move |batch| without_dictionaries(batch?, &of_plan));
+    let rows: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows));
     let left = Left { schema: schema.clone(), rows: Mutex::new(Some(rows)) };
     let input = StreamingTableExec::try_new(schema, vec![Arc::new(left)], None, [], false, None)?;
     replace_children_if_necessary(plan.clone(), vec![Arc::new(input)])?.execute(0, context)
+}
+
+/// The batch as the plan says that it is.
+fn without_dictionaries(batch: RecordBatch, of_plan: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref() == of_plan {
+        return Ok(batch);
+    }
+    let columns = batch.columns().iter().zip(of_plan.fields()).map(|(column, field)| cast(column, field.data_type()));
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = columns.collect::<std::result::Result<_, _>>()?;
+    Ok(RecordBatch::try_new_with_options(of_plan.clone(), columns, &options)?)
 }
 
 /// Rows that are taken once.

@@ -5,9 +5,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringViewArray, StringViewBuilder,
 };
-use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType};
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType, UInt16Type};
 use datafusion::common::{HashMap, internal_err};
 use datafusion::error::Result;
 
@@ -42,6 +42,7 @@ impl Key {
     pub fn code(&mut self, column: &ArrayRef, codes: &mut Vec<u32>) -> Result<()> {
         match (self, column.data_type()) {
             (Self::Text(texts), DataType::Utf8View) => texts.code(column.as_string_view(), codes),
+            (Self::Text(texts), DataType::Dictionary(..)) => texts.code_places(column, codes)?,
             (Self::Number { numbers, .. }, DataType::Int64) => numbers.code(column.as_primitive::<Int64Type>(), codes),
             (Self::Number { numbers, .. }, DataType::Timestamp(TimeUnit::Nanosecond, _)) => {
                 numbers.code(column.as_primitive::<TimestampNanosecondType>(), codes);
@@ -61,6 +62,14 @@ impl Key {
                 }
                 _ => Arc::new(numbers.values::<Int64Type>(codes)),
             },
+        }
+    }
+
+    /// How many values were met.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(texts) => texts.codes.values.len(),
+            Self::Number { numbers, .. } => numbers.codes.values.len(),
         }
     }
 
@@ -157,7 +166,17 @@ pub(super) struct Texts {
     text_bytes: usize,
     remembered: Box<[Remembered]>,
     column: u32,
+    dictionary: Option<Dictionary>,
 }
+
+/// The dictionary of the last column that had one.
+struct Dictionary {
+    values: ArrayRef,
+    /// The code of each of its values that was met, else [`NOT_MET`]: a value that no row has is no group.
+    codes: Vec<u32>,
+}
+
+const NOT_MET: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Default)]
 struct Remembered {
@@ -172,7 +191,7 @@ const ANY_COLUMN: u32 = u32::MAX;
 impl Default for Texts {
     fn default() -> Self {
         let remembered = vec![Remembered::default(); REMEMBERED_VIEWS].into_boxed_slice();
-        Self { codes: Codes::default(), text_bytes: 0, remembered, column: 0 }
+        Self { codes: Codes::default(), text_bytes: 0, remembered, column: 0, dictionary: None }
     }
 }
 
@@ -187,6 +206,51 @@ impl Texts {
             true => self.of_view(*view, column, row),
             false => self.codes.null(),
         }));
+    }
+
+    /// Appends the codes of a column of places in a dictionary.
+    fn code_places(&mut self, column: &ArrayRef, codes: &mut Vec<u32>) -> Result<()> {
+        let Some(column) = column.as_dictionary_opt::<UInt16Type>() else {
+            return internal_err!("a key column of {}", column.data_type());
+        };
+        let texts = column.values().as_string::<i32>();
+        // Batches of one row group share a dictionary.
+        let known = self.dictionary.take().filter(|known| Arc::ptr_eq(&known.values, column.values()));
+        let mut known = known.unwrap_or_else(|| Dictionary {
+            values: column.values().clone(),
+            codes: vec![NOT_MET; column.values().len()],
+        });
+        let places = column.keys();
+        let before = codes.len();
+        match places.null_count() {
+            0 => codes.extend(places.values().iter().map(|place| known.codes[usize::from(*place)])),
+            _ => {
+                codes.extend(places.iter().map(|place| place.map_or(NOT_MET, |place| known.codes[usize::from(place)])))
+            }
+        }
+        // Few batches have a value that was not met before; NULL is looked at row by row.
+        if codes[before..].contains(&NOT_MET) {
+            for (row, code) in codes[before..].iter_mut().enumerate().filter(|(_, code)| **code == NOT_MET) {
+                *code = match places.is_valid(row) {
+                    true => self.of_place(&mut known.codes, texts, usize::from(places.value(row))),
+                    false => self.codes.null(),
+                };
+            }
+        }
+        self.dictionary = Some(known);
+        Ok(())
+    }
+
+    #[inline]
+    fn of_place(&mut self, known: &mut [u32], texts: &StringArray, place: usize) -> u32 {
+        match known[place] {
+            NOT_MET => {
+                let code = self.of_text(texts.value(place));
+                known[place] = code;
+                code
+            }
+            code => code,
+        }
     }
 
     #[inline]
@@ -232,6 +296,7 @@ fn place(view: u128) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::arrow::array::DictionaryArray;
 
     #[test]
     fn equal_values_have_equal_codes_across_columns_and_give_the_values_back() {
@@ -256,6 +321,22 @@ mod tests {
             }
             assert_eq!(key.values(codes.into_iter()).as_string_view(), column.as_string_view());
         }
+    }
+
+    #[test]
+    fn places_in_dictionaries_and_views_have_the_same_codes_and_values_of_no_row_have_none() {
+        let values: ArrayRef = Arc::new(StringArray::from(vec!["of no row", "a", "b"]));
+        let places = |places: Vec<Option<u16>>| -> ArrayRef {
+            Arc::new(DictionaryArray::<UInt16Type>::new(places.into(), values.clone()))
+        };
+        let mut key = Key::new(&DataType::Utf8View).expect("supported");
+        let mut codes = Vec::new();
+        key.code(&places(vec![Some(2), None, Some(1)]), &mut codes).expect("coded");
+        key.code(&(Arc::new(StringViewArray::from(vec!["a", "c"])) as ArrayRef), &mut codes).expect("coded");
+        key.code(&places(vec![Some(1), Some(2)]).slice(1, 1), &mut codes).expect("coded");
+        assert_eq!(codes, [0, 1, 2, 2, 3, 0]);
+        let expected = StringViewArray::from(vec![Some("b"), None, Some("a"), Some("c")]);
+        assert_eq!(key.values(0..4).as_string_view(), &expected);
     }
 
     #[test]

@@ -158,6 +158,9 @@ impl Groups {
             return;
         }
         let sketch = &mut self.sketches[group];
+        if sketch.insert_in_place(value) {
+            return;
+        }
         let before = sketch.heap_bytes();
         sketch.insert(value);
         self.heap_bytes = self.heap_bytes + sketch.heap_bytes() - before;

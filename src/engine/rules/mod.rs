@@ -1,17 +1,21 @@
 //! Planner and optimizer rules of ours, one file a rule.
 
 mod build_on_work_table;
+mod each_once;
 mod forgiving;
 mod ids_as_bytes;
 mod lenient_text;
+mod plain_scans;
 mod session_times;
 mod shared_sketch;
 mod trace_local;
 
 pub(super) use build_on_work_table::BuildOnWorkTable;
+pub(super) use each_once::EachOnce;
 pub(super) use forgiving::Forgiving;
 pub(super) use ids_as_bytes::IdsAsBytes;
 pub(super) use lenient_text::{LenientText, number_from_text};
+pub(super) use plain_scans::PlainScans;
 pub(super) use session_times::SessionTimes;
 pub(super) use shared_sketch::SharedSketch;
 pub(super) use trace_local::TraceLocal;

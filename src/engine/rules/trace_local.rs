@@ -4,7 +4,7 @@
 //! within each; an aggregation whose groups are within traces becomes one over whole traces. Filters and projections may be between the
 //! scan and these; whatever else is there leaves the plan as it is.
 //!
-//! The rule comes first, while scans still tell what they read, and takes that knowledge out of the plan.
+//! The rule comes first, while nothing is between a scan and what is asked of it but filters and projections.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, IsNotNullExpr};
-use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::build_join_schema;
 
-use crate::engine::scan::{Rows, SpansScan};
+use crate::engine::scan::Rows;
 use crate::engine::traces::{
     Local, TraceAggregate, TraceAggregateExec, TraceJoin, TraceJoinExec, WholeTracesExec, scan_below,
 };
@@ -45,20 +45,15 @@ impl PhysicalOptimizerRule for TraceLocal {
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = config.execution.target_partitions;
-        let plan = plan.transform_up(|plan| {
+        plan.transform_up(|plan| {
             let local = match (plan.downcast_ref::<HashJoinExec>(), plan.downcast_ref::<AggregateExec>()) {
                 (Some(join), _) => self.join(join, partitions)?,
                 (_, Some(aggregate)) => self.aggregate(aggregate, partitions)?,
                 _ => None,
             };
             Ok(local.map_or_else(|| Transformed::no(plan), Transformed::yes))
-        });
-        plan.data()?
-            .transform_up(|plan| match plan.downcast_ref::<SpansScan>() {
-                Some(scan) => Ok(Transformed::yes(scan.inner().clone())),
-                None => Ok(Transformed::no(plan)),
-            })
-            .data()
+        })
+        .data()
     }
 }
 
@@ -74,7 +69,7 @@ impl TraceLocal {
             return Ok(None);
         }
         let (Some(left), Some(right)) = (scan_below(join.left()), scan_below(join.right())) else { return Ok(None) };
-        let pays = || is_choosy(left) == is_choosy(right) && pays(&[left.rows(), right.rows()]);
+        let pays = || left.is_choosy() == right.is_choosy() && pays(&[left.rows(), right.rows()]);
         if !left.same_spans(right) || !(self.always || pays()) {
             return Ok(None);
         }
@@ -170,16 +165,6 @@ fn pays(sides: &[Rows]) -> bool {
     let fresh = sides.iter().map(|side| side.fresh).max().unwrap_or(0);
     let least = sides.iter().map(|side| side.stored + side.fresh).min().unwrap_or(0);
     fresh <= stored && stored > 0 && least * FEW >= stored + fresh
-}
-
-/// Whether a scan wants some kinds of spans only. What such a side finds tells the other side of a hash join, through the trace index,
-/// which rows to read.
-fn is_choosy(scan: &SpansScan) -> bool {
-    let lets_most_through = |expr: &Arc<dyn PhysicalExpr>| {
-        let is_unequal = expr.downcast_ref::<BinaryExpr>().is_some_and(|binary| *binary.op() == Operator::NotEq);
-        is_unequal || expr.is::<IsNotNullExpr>()
-    };
-    scan.predicate().is_some_and(|predicate| !split_conjunction(predicate).into_iter().all(lets_most_through))
 }
 
 fn either(

@@ -7,16 +7,19 @@ use datafusion::catalog::Session;
 use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::attributes::AttributeAdapters;
-use super::hot::{ColumnCache, HotSource};
+use super::hot::{ColumnCache, HotSource, Once};
 use super::indexed::IndexedSource;
 use super::lookup::{Rows, candidates, rows_of_traces};
 use super::prune::prune;
@@ -29,6 +32,32 @@ pub(in crate::engine) fn file_scan(plan: &dyn ExecutionPlan) -> Option<(&FileSca
     let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IndexedSource>()?;
     let source: &HotSource = source.inner().downcast_ref()?;
     Some((config, source.inner().downcast_ref()?))
+}
+
+/// The same scan of files, for a statement for which `once` is enough; `None` when that makes no difference.
+pub(in crate::engine) fn scan_once(plan: &dyn ExecutionPlan, once: Once) -> Option<Arc<dyn ExecutionPlan>> {
+    let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IndexedSource>()?;
+    let reading: &HotSource = source.inner().downcast_ref()?;
+    let columns = reading.projection()?;
+    if config.limit.is_some()
+        || columns.column_indices().len() != 1
+        || columns.expr_iter().any(|expr| is_volatile(&expr))
+    {
+        return None;
+    }
+    if matches!(once, Once::Keys(_)) && reading.filter().is_some() {
+        return None;
+    }
+    let source = source.around(Arc::new(reading.once(once)));
+    Some(DataSourceExec::from_data_source(FileScanConfigBuilder::from(config.clone()).with_source(source).build()))
+}
+
+/// The same scan of files, whose batches may have dictionaries of text in the place of text in `columns`.
+pub(in crate::engine) fn scan_coded(plan: &dyn ExecutionPlan, columns: &[usize]) -> Option<Arc<dyn ExecutionPlan>> {
+    let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IndexedSource>()?;
+    let reading: &HotSource = source.inner().downcast_ref()?;
+    let source = source.around(Arc::new(reading.coded(columns)));
+    Some(DataSourceExec::from_data_source(FileScanConfigBuilder::from(config.clone()).with_source(source).build()))
 }
 
 /// Plans a scan of the files that the predicate may want; `None` when there is none.

@@ -43,7 +43,8 @@ impl IndexedSource {
         &self.inner
     }
 
-    fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+    /// The source around another that reads.
+    pub(super) fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(Self { inner, ..self.clone() })
     }
 }

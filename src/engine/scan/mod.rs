@@ -15,8 +15,8 @@ mod statistics;
 mod table;
 mod wanted;
 
-pub(super) use files::file_scan;
-pub(super) use hot::ColumnCache;
+pub(super) use files::{file_scan, scan_coded, scan_once};
+pub(super) use hot::{ColumnCache, Once};
 pub(super) use pieces::Piece;
 pub(super) use prune::files_that_may_match;
 pub(super) use spans_scan::{Pieces, Rows, SpansScan};

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, IsNotNullExpr};
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
     ReplaceChildrenOptions,
@@ -21,7 +24,7 @@ use super::wanted::wanted_traces;
 use crate::model::schema::{TRACE_ID, physical_schema};
 use crate::store::Snapshot;
 
-/// Stands before a scan of spans from planning until the rules of ours have seen it, which take it away.
+/// Stands before a scan of spans from planning until joins have chosen their sides.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct SpansScan {
     pub(super) inner: Arc<dyn ExecutionPlan>,
@@ -56,6 +59,9 @@ impl Pieces {
     }
 }
 
+/// Of so many spans, one is thought to be of the kinds that a choosy scan wants.
+const ONE_PASSES_OF: usize = 20;
+
 impl SpansScan {
     /// The scan itself.
     pub fn inner(&self) -> &Arc<dyn ExecutionPlan> {
@@ -75,6 +81,16 @@ impl SpansScan {
     /// Whether it reads the rows of traces that it names, by the trace index, and not much else.
     pub fn is_lookup(&self) -> bool {
         self.predicate.as_ref().and_then(wanted_traces).is_some()
+    }
+
+    /// Whether it wants some kinds of spans only. What such a side of a hash join finds tells the other, through the trace index, which
+    /// rows to read.
+    pub fn is_choosy(&self) -> bool {
+        let lets_most_through = |expr: &Arc<dyn PhysicalExpr>| {
+            let is_unequal = expr.downcast_ref::<BinaryExpr>().is_some_and(|binary| *binary.op() == Operator::NotEq);
+            is_unequal || expr.is::<IsNotNullExpr>()
+        };
+        self.predicate().is_some_and(|predicate| !split_conjunction(predicate).into_iter().all(lets_most_through))
     }
 
     /// Whether it gives maps or lists. Expressions over attributes are the scan's own work, which reads columns in their place.
@@ -183,12 +199,22 @@ impl ExecutionPlan for SpansScan {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
-    /// Those of the scan: what joins choose their sides by.
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    /// What joins choose their sides by. A filter above, which knows no more of the columns, leaves the estimate as it is.
     fn statistics_from_inputs(&self, of_inner: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        match of_inner {
-            [of_inner] => Ok(of_inner.clone()),
-            _ => internal_err!("a scan of spans without its scan"),
+        let [of_inner] = of_inner else { return internal_err!("a scan of spans without its scan") };
+        if !self.is_choosy() {
+            return Ok(of_inner.clone());
         }
+        let passed = |all: Precision<usize>| all.map(|all| all / ONE_PASSES_OF).to_inexact();
+        Ok(Arc::new(Statistics {
+            num_rows: passed(of_inner.num_rows),
+            total_byte_size: passed(of_inner.total_byte_size),
+            column_statistics: of_inner.column_statistics.clone(),
+        }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

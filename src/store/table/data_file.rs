@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Schema};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -160,6 +161,14 @@ fn properties(columns: &Schema) -> WriterProperties {
         if field.name() == schema::SPAN_ID {
             // Unique random bytes: a compressor finds nothing. Parents repeat among siblings, and are compressed.
             properties = properties.set_column_compression(column, Compression::UNCOMPRESSED);
+        }
+    }
+    // Lists are empty in most files; a file that says so is spared reading them.
+    let leaves = ArrowSchemaConverter::new().convert(columns);
+    for leaf in leaves.iter().flat_map(|parquet| parquet.columns()) {
+        let is_list = |column: &str| [schema::EVENTS, schema::LINKS, schema::SCOPE_ATTRIBUTES].contains(&column);
+        if leaf.path().parts().first().is_some_and(|column| is_list(column)) {
+            properties = properties.set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::Chunk);
         }
     }
     properties.build()

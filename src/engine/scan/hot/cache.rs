@@ -1,9 +1,12 @@
 //! The decoded columns, least recently used first out.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::{Array, ArrayRef};
 use lru::LruCache;
+
+use super::constants::Constants;
 
 /// A column of a row group. Files never change, so that a name stands for its content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,6 +15,18 @@ pub(super) struct ColumnKey {
     pub row_group: usize,
     /// The name, not the place: tables grow columns.
     pub column: Arc<str>,
+    pub of: Values,
+}
+
+/// Which of a column's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Values {
+    /// That of each row.
+    Rows,
+    /// That of each row, by its place in a small dictionary where there is one.
+    Codes,
+    /// Each value once, in any order.
+    Distinct,
 }
 
 /// Decoded columns that all statements share, bounded by their bytes.
@@ -25,12 +40,28 @@ pub(in crate::engine) struct ColumnCache {
 struct Columns {
     by_key: LruCache<ColumnKey, ArrayRef>,
     bytes: usize,
+    /// Columns that were not there when some of their rows were wanted, and how often.
+    missed: LruCache<ColumnKey, usize>,
+    /// The columns of files that have one value only, by the files' names.
+    constants: LruCache<Arc<str>, Arc<Constants>>,
 }
+
+/// So often a few rows of a column are read from its file before it is decoded whole: what is asked again and again should be in memory.
+const MISSES: usize = 2;
+/// The most columns of which misses are counted.
+const MOST_MISSED: NonZeroUsize = NonZeroUsize::new(16 * 1024).unwrap();
+/// The most files of which is kept which columns have one value only.
+const MOST_FILES: NonZeroUsize = NonZeroUsize::new(4 * 1024).unwrap();
 
 impl ColumnCache {
     /// A cache of so many bytes; 0 keeps nothing.
     pub fn new(budget_bytes: usize) -> Self {
-        let columns = Columns { by_key: LruCache::unbounded(), bytes: 0 };
+        let columns = Columns {
+            by_key: LruCache::unbounded(),
+            bytes: 0,
+            missed: LruCache::new(MOST_MISSED),
+            constants: LruCache::new(MOST_FILES),
+        };
         Self { budget_bytes, columns: Mutex::new(columns) }
     }
 
@@ -45,6 +76,31 @@ impl ColumnCache {
     /// Whether the column is there; it does not count as a use.
     pub(super) fn contains(&self, key: &ColumnKey) -> bool {
         self.lock().by_key.contains(key)
+    }
+
+    /// Counts one more time that some rows of these columns were wanted; whether that was often enough to decode them whole.
+    pub(super) fn missed(&self, keys: Vec<ColumnKey>) -> bool {
+        if self.budget_bytes == 0 {
+            return false;
+        }
+        let mut columns = self.lock();
+        let mut is_often = true;
+        for key in keys {
+            let times = columns.missed.get_or_insert_mut(key, || 0);
+            is_often &= *times >= MISSES;
+            *times += 1;
+        }
+        is_often
+    }
+
+    /// The columns of a file that have one value only, if that was looked up.
+    pub(super) fn constants(&self, file: &str) -> Option<Arc<Constants>> {
+        self.lock().constants.get(file).cloned()
+    }
+
+    /// Keeps which columns of a file have one value only.
+    pub(super) fn insert_constants(&self, file: Arc<str>, known: Arc<Constants>) {
+        self.lock().constants.put(file, known);
     }
 
     /// Keeps a column, and lets go of others for it.
@@ -75,7 +131,7 @@ mod tests {
     use datafusion::arrow::array::Int64Array;
 
     fn key(row_group: usize) -> ColumnKey {
-        ColumnKey { file: "a".into(), row_group, column: "c".into() }
+        ColumnKey { file: "a".into(), row_group, column: "c".into(), of: Values::Rows }
     }
 
     #[test]
@@ -90,6 +146,15 @@ mod tests {
         assert_eq!(kept, [true, false, true]);
         cache.insert(key(2), column.clone());
         assert_eq!(cache.lock().bytes, column.get_array_memory_size() * 2);
+    }
+
+    #[test]
+    fn a_column_is_worth_decoding_once_it_was_missed_often() {
+        let cache = ColumnCache::new(1000);
+        let asked: Vec<bool> = (0..4).map(|_| cache.missed(vec![key(0)])).collect();
+        assert_eq!(asked, [false, false, true, true]);
+        assert!(!cache.missed(vec![key(0), key(1)]));
+        assert!(!ColumnCache::new(0).missed(vec![key(0)]));
     }
 
     #[test]

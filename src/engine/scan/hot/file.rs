@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{
@@ -14,14 +14,17 @@ use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderO
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::projection::{ProjectionExprs, Projector};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 
-use super::cache::{ColumnCache, ColumnKey};
+use super::cache::{ColumnCache, ColumnKey, Values};
+use super::distinct::is_told;
+use super::source::Once;
 
 /// What the partitions of a scan of files have in common.
 pub(super) struct Scan {
@@ -36,6 +39,9 @@ pub(super) struct Scan {
     /// The rows of all files of the scan, when known.
     pub rows: Option<usize>,
     pub batch_rows: usize,
+    pub once: Option<Once>,
+    /// Columns of the output that may be dictionaries.
+    pub coded: Arc<[usize]>,
     pub partition: usize,
     pub metrics: ExecutionPlanMetricsSet,
 }
@@ -56,26 +62,40 @@ impl Scan {
         bytes.is_some_and(|bytes| bytes <= self.cache.budget_bytes() / SCAN_SHARE)
     }
 
-    /// Opens a file; `None` when the Parquet source serves it better.
-    pub(super) async fn open(self: Arc<Self>, file: &PartitionedFile) -> Result<Option<HotFile>> {
+    /// Whether files are worth a look.
+    pub(super) fn may_pay(&self) -> bool {
+        self.once.is_some() || self.may_be_kept()
+    }
+
+    /// Reads a file's footer.
+    pub(super) async fn parquet(&self, file: &PartitionedFile) -> Result<ArrowReaderMetadata> {
         let mut reader = self.reader(file)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let mut parquet = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await?;
-        if let Some(coerced) = apply_file_schema_type_coercions(&self.file_schema, parquet.schema()) {
-            parquet = ArrowReaderMetadata::try_new(parquet.metadata().clone(), options.with_schema(Arc::new(coerced)))?;
+        let parquet = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await?;
+        match apply_file_schema_type_coercions(&self.file_schema, parquet.schema()) {
+            Some(coerced) => {
+                let options = options.with_schema(Arc::new(coerced));
+                Ok(ArrowReaderMetadata::try_new(parquet.metadata().clone(), options)?)
+            }
+            None => Ok(parquet),
         }
+    }
+
+    /// Opens a file; `None` when the Parquet source serves it better.
+    pub(super) async fn open(self: Arc<Self>, file: &PartitionedFile) -> Result<Option<HotFile>> {
+        let parquet = self.parquet(file).await?;
         let schema = parquet.schema().clone();
         let adapter = self.adapters.create(self.file_schema.clone(), schema.clone())?;
         let simplifier = PhysicalExprSimplifier::new(&schema);
         let adapt = |expr| simplifier.simplify(adapter.rewrite(expr)?);
         let projection = self.projection.clone().try_map_exprs(adapt)?;
         let predicate = self.predicate.clone().map(adapt).transpose()?;
-        let Some((columns, projector)) = Columns::of(&projection, &schema)? else { return Ok(None) };
+        let Some((columns, exprs)) = Columns::of(&projection, &self.coded, &schema)? else { return Ok(None) };
         let name = file.object_meta.location.as_ref();
         let opened = HotFile {
             name: name.into(),
             columns,
-            projector,
+            exprs,
             predicate,
             file_metrics: ParquetFileMetrics::new(self.partition, name, &self.metrics),
             hits: MetricBuilder::new(&self.metrics).counter("columns_from_memory", self.partition),
@@ -101,29 +121,43 @@ impl fmt::Debug for Scan {
     }
 }
 
+type Exprs = Vec<Arc<dyn PhysicalExpr>>;
+
 /// The columns of a file that a scan takes.
 pub(super) struct Columns {
     /// Their places in the file.
     pub roots: Vec<usize>,
     pub names: Vec<Arc<str>>,
     pub schema: SchemaRef,
+    /// In which form each is read.
+    pub forms: Vec<Values>,
 }
 
 impl Columns {
-    /// What a projection over the file's columns takes, and the projection of that; `None` when it takes maps or lists.
-    fn of(projection: &ProjectionExprs, file: &SchemaRef) -> Result<Option<(Self, Projector)>> {
-        let mut roots: Vec<usize> =
+    /// What a projection over the file's columns takes, and its expressions over that; `None` when it takes maps or lists. Texts that only
+    /// stand where `coded` says are read as codes.
+    fn of(projection: &ProjectionExprs, coded: &[usize], file: &SchemaRef) -> Result<Option<(Self, Exprs)>> {
+        let mut uses: Vec<usize> =
             projection.expr_iter().flat_map(|expr| collect_columns(&expr)).map(|column| column.index()).collect();
-        roots.sort_unstable();
+        uses.sort_unstable();
+        let mut roots = uses.clone();
         roots.dedup();
         if roots.iter().any(|root| file.field(*root).data_type().is_nested()) {
             return Ok(None);
         }
         let schema = Arc::new(file.project(&roots)?);
         let names = schema.fields().iter().map(|field| field.name().as_str().into()).collect();
-        let projection = projection.clone().try_map_exprs(|expr| reassign_expr_columns(expr, &schema))?;
-        let projector = projection.make_projector(&schema)?;
-        Ok(Some((Self { roots, names, schema }, projector)))
+        let given: Exprs = projection.expr_iter().collect();
+        let coded = coded.iter().filter_map(|at| Some(given.get(*at)?.downcast_ref::<Column>()?.index()));
+        let is_used_once = |root: &usize| uses.iter().filter(|used| *used == root).count() == 1;
+        let coded: Vec<usize> = coded.filter(is_used_once).collect();
+        let form = |root: &usize| match coded.contains(root) && *file.field(*root).data_type() == DataType::Utf8View {
+            true => Values::Codes,
+            false => Values::Rows,
+        };
+        let forms = roots.iter().map(form).collect();
+        let exprs = given.into_iter().map(|expr| reassign_expr_columns(expr, &schema)).collect::<Result<_>>()?;
+        Ok(Some((Self { roots, names, schema, forms }, exprs)))
     }
 }
 
@@ -134,7 +168,8 @@ pub(super) struct HotFile {
     pub file: PartitionedFile,
     pub parquet: ArrowReaderMetadata,
     pub columns: Columns,
-    pub projector: Projector,
+    /// What is made of the columns.
+    pub exprs: Exprs,
     /// In terms of the file's columns.
     pub predicate: Option<Arc<dyn PhysicalExpr>>,
     pub file_metrics: ParquetFileMetrics,
@@ -153,12 +188,18 @@ pub(super) struct Group {
 impl HotFile {
     fn with_groups(mut self) -> Option<Self> {
         let row_groups = self.parquet.metadata().row_groups();
-        let mut plan = RowGroupAccessPlanFilter::new(ParquetAccessPlan::new_all(row_groups.len()));
+        let chosen = self.file.extension::<ParquetAccessPlan>().cloned();
+        let access = chosen.filter(|chosen| chosen.len() == row_groups.len());
+        let access = access.unwrap_or_else(|| ParquetAccessPlan::new_all(row_groups.len()));
+        let mut plan = RowGroupAccessPlanFilter::new(access);
         if let Some(range) = &self.file.range {
             plan.prune_by_range(row_groups, range);
         }
         self.groups = self.prune(plan);
-        self.is_worth_keeping().then_some(self)
+        let is_told = self
+            .chunk()
+            .is_some_and(|leaf| self.groups.iter().all(|group| is_told(self.row_group(group.index).column(leaf))));
+        (is_told || self.scan.may_be_kept() && self.is_worth_keeping()).then_some(self)
     }
 
     /// Leaves out of `plan` what the predicate, as it stands now, does not want.
@@ -183,13 +224,27 @@ impl HotFile {
         groups.map(|(index, access)| Group { index, access }).filter(|group| group.access.should_scan()).collect()
     }
 
-    /// Whether the columns are in memory, or enough of their rows are wanted.
+    /// The place among Parquet's columns of the only one that is read, when its distinct values are enough.
+    pub(super) fn chunk(&self) -> Option<usize> {
+        let [root] = self.columns.roots.as_slice() else { return None };
+        if self.scan.once == Some(Once::Rows) { self.leaf(*root) } else { None }
+    }
+
+    /// The place among Parquet's columns of one of the file's that is neither map nor list.
+    pub(super) fn leaf(&self, root: usize) -> Option<usize> {
+        let parquet = self.parquet.parquet_schema();
+        (0..parquet.num_columns()).find(|leaf| parquet.get_column_root_idx(*leaf) == root)
+    }
+
+    /// Whether the columns are in memory, or enough of their rows are wanted, or some so often.
     fn is_worth_keeping(&self) -> bool {
         let (mut wanted, mut all) = (0, 0);
+        let mut missing = Vec::new();
         for group in &self.groups {
-            let is_missing =
-                self.columns.names.iter().any(|column| !self.scan.cache.contains(&self.key(group.index, column)));
-            if is_missing {
+            let before = missing.len();
+            let keys = (0..self.columns.names.len()).map(|at| self.key(group.index, at));
+            missing.extend(keys.filter(|key| !self.scan.cache.contains(key)));
+            if missing.len() > before {
                 let rows = self.row_group(group.index).num_rows() as usize;
                 all += rows;
                 wanted += match &group.access {
@@ -199,14 +254,16 @@ impl HotFile {
                 };
             }
         }
-        wanted * LEAST_SHARE >= all
+        wanted * LEAST_SHARE >= all || self.scan.cache.missed(missing)
     }
 
     pub(super) fn row_group(&self, index: usize) -> &RowGroupMetaData {
         self.parquet.metadata().row_group(index)
     }
 
-    pub(super) fn key(&self, row_group: usize, column: &Arc<str>) -> ColumnKey {
-        ColumnKey { file: self.name.clone(), row_group, column: column.clone() }
+    /// The key of the scan's column at this place.
+    pub(super) fn key(&self, row_group: usize, at: usize) -> ColumnKey {
+        let column = self.columns.names[at].clone();
+        ColumnKey { file: self.name.clone(), row_group, column, of: self.columns.forms[at] }
     }
 }

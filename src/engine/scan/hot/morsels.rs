@@ -8,7 +8,8 @@ use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 
 use super::file::Scan;
 
@@ -28,10 +29,8 @@ impl HotMorselizer {
 impl Morselizer for HotMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         // Of a file whose rows are known already, a few pages are read.
-        if !self.scan.may_be_kept() || file.extension::<ParquetRowSelection>().is_some() {
-            return self.inner.plan_file(file);
-        }
-        Ok(Box::new(Open { inner: self.inner.clone(), scan: self.scan.clone(), file }))
+        let may_pay = self.scan.may_pay() && file.extension::<ParquetRowSelection>().is_none();
+        Ok(Box::new(Open { inner: self.inner.clone(), scan: self.scan.clone(), file, may_pay }))
     }
 }
 
@@ -41,14 +40,20 @@ struct Open {
     inner: Arc<dyn Morselizer>,
     scan: Arc<Scan>,
     file: PartitionedFile,
+    may_pay: bool,
 }
 
 impl Open {
     async fn open(self) -> Result<Box<dyn MorselPlanner>> {
-        match self.scan.clone().open(&self.file).await? {
-            Some(file) => Ok(Box::new(Ready(file.into_stream()))),
-            None => self.inner.plan_file(self.file),
+        if self.may_pay {
+            if let Some(keys) = self.scan.keys(&self.file).await? {
+                return Ok(Box::new(Ready(stream::iter([Ok(keys)]).boxed())));
+            }
+            if let Some(file) = self.scan.clone().open(&self.file).await? {
+                return Ok(Box::new(Ready(file.into_stream())));
+            }
         }
+        self.inner.plan_file(self.scan.with_constants(self.file).await?)
     }
 }
 

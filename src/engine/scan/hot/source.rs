@@ -22,6 +22,7 @@ use datafusion_datasource::morsel::Morselizer;
 use super::cache::ColumnCache;
 use super::file::Scan;
 use super::morsels::HotMorselizer;
+use crate::model::promoted::Owner;
 
 /// A Parquet source that keeps the columns that it decodes.
 #[derive(Clone)]
@@ -30,6 +31,17 @@ pub(in crate::engine::scan) struct HotSource {
     readers: Arc<dyn ParquetFileReaderFactory>,
     cache: Arc<ColumnCache>,
     batch_rows: usize,
+    once: Option<Once>,
+    coded: Arc<[usize]>,
+}
+
+/// What is enough for a statement that drops duplicates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Once {
+    /// Each row that the scan would give, once or more often.
+    Rows,
+    /// Instead of the keys of each map, lists that have each key of any map once or more often.
+    Keys(Owner),
 }
 
 /// DataFusion's usual batch, until it says otherwise.
@@ -39,12 +51,23 @@ impl HotSource {
     /// Wraps `inner`, which reads through `readers`.
     pub fn new(inner: ParquetSource, readers: Arc<dyn ParquetFileReaderFactory>, cache: Arc<ColumnCache>) -> Self {
         let inner = inner.with_parquet_file_reader_factory(readers.clone());
-        Self { inner: Arc::new(inner), readers, cache, batch_rows: BATCH_ROWS }
+        Self { inner: Arc::new(inner), readers, cache, batch_rows: BATCH_ROWS, once: None, coded: Arc::default() }
     }
 
     /// The source that reads what is not kept.
     pub fn inner(&self) -> &Arc<dyn FileSource> {
         &self.inner
+    }
+
+    /// The source that need not give rows more than once. Its filters only say which rows may be left out.
+    pub fn once(&self, once: Once) -> Self {
+        Self { once: Some(once), ..self.clone() }
+    }
+
+    /// The source whose batches may have dictionaries of text in the place of text, in these columns of its output: for a reader that
+    /// takes both.
+    pub fn coded(&self, columns: &[usize]) -> Self {
+        Self { coded: columns.into(), ..self.clone() }
     }
 
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
@@ -82,6 +105,8 @@ impl FileSource for HotSource {
             cache: self.cache.clone(),
             rows: base_config.statistics().num_rows.get_value().copied(),
             batch_rows: self.batch_rows,
+            once: self.once,
+            coded: self.coded.clone(),
             partition,
             metrics: self.inner.metrics().clone(),
         };
@@ -113,6 +138,9 @@ impl FileSource for HotSource {
     }
 
     fn fmt_extra(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.once.is_some() && t != DisplayFormatType::TreeRender {
+            write!(f, ", rows=once")?;
+        }
         self.inner.fmt_extra(t, f)
     }
 

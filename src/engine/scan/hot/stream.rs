@@ -2,17 +2,21 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::concat;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess, RowGroupAccessPlanFilter};
 use datafusion::parquet::arrow::ParquetRecordBatchStreamBuilder;
 use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use datafusion::physical_expr::expressions::DynamicFilterTracking;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
+use super::cache::{ColumnKey, Values};
 use super::file::{Group, HotFile};
 
 impl HotFile {
@@ -49,6 +53,10 @@ impl State {
             let Some(group) = self.groups.pop_front() else { return Ok(None) };
             // A filter that is learnt while the statement runs may want less by now.
             if let Some(group) = self.prune_again(group) {
+                if let Some(values) = self.file.distinct_values(group.index).await? {
+                    let batch = self.project(&values)?;
+                    return Ok(Some((batch, self)));
+                }
                 let rows = rows_of(&group, self.file.row_group(group.index).num_rows() as usize);
                 let columns = self.file.columns_of(group.index).await?;
                 self.current = Some(Current { columns, rows });
@@ -74,16 +82,29 @@ impl State {
     }
 
     fn project(&self, slice: &RecordBatch) -> Result<RecordBatch> {
-        let projected = self.file.projector.project_batch(slice)?;
-        let output = &self.file.scan.output_schema;
-        if projected.schema_ref() == output {
-            return Ok(projected);
-        }
-        // The file's columns differ from the table's in nullability.
-        let (_, columns, rows) = projected.into_parts();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(output.clone(), columns, &options)?)
+        let rows = slice.num_rows();
+        let made =
+            self.file.exprs.iter().map(|expr| expr.evaluate(slice)?.into_array(rows)).collect::<Result<Vec<_>>>()?;
+        // The file's columns differ from the table's in nullability, and codes from text.
+        with_columns(&self.file.scan.output_schema, made, rows)
     }
+}
+
+/// A batch of a schema, but for columns that are dictionaries.
+fn with_columns(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let is_coded = |column: &ArrayRef| matches!(column.data_type(), DataType::Dictionary(..));
+    let schema = match columns.iter().any(is_coded) {
+        false => schema.clone(),
+        true => {
+            let fields = schema.fields().iter().zip(&columns).map(|(field, column)| match is_coded(column) {
+                true => Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())),
+                false => field.clone(),
+            });
+            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        }
+    };
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }
 
 impl Current {
@@ -119,42 +140,48 @@ fn rows_of(group: &Group, rows: usize) -> VecDeque<Range<usize>> {
 }
 
 impl HotFile {
+    /// Each value of the scan's only column in a row group once, where that is enough and its dictionary tells.
+    async fn distinct_values(&self, row_group: usize) -> Result<Option<RecordBatch>> {
+        let Some(leaf) = self.chunk() else { return Ok(None) };
+        let key = ColumnKey { of: Values::Distinct, ..self.key(row_group, 0) };
+        let data_type = self.columns.schema.field(0).data_type();
+        let values = self.scan.distinct_values(&self.file, key, self.row_group(row_group).column(leaf), data_type);
+        let Some(values) = values.await? else { return Ok(None) };
+        Ok(Some(RecordBatch::try_new(self.columns.schema.clone(), vec![values])?))
+    }
+
     /// The scan's columns of a row group, out of memory where they are.
     async fn columns_of(&self, row_group: usize) -> Result<RecordBatch> {
         let cache = &self.scan.cache;
         let mut columns: Vec<Option<ArrayRef>> =
-            self.columns.names.iter().map(|name| cache.get(&self.key(row_group, name))).collect();
-        let missing: Vec<usize> = (0..columns.len()).filter(|at| columns[*at].is_none()).collect();
+            (0..self.columns.names.len()).map(|at| cache.get(&self.key(row_group, at))).collect();
+        let mut missing: Vec<usize> = (0..columns.len()).filter(|at| columns[*at].is_none()).collect();
         self.hits.add(columns.len() - missing.len());
-        if !missing.is_empty() {
-            self.misses.add(missing.len());
-            for (at, column) in missing.iter().zip(self.decode(row_group, &missing).await?) {
-                cache.insert(self.key(row_group, &self.columns.names[*at]), column.clone());
-                columns[*at] = Some(column);
+        self.misses.add(missing.len());
+        let mut decoded = Vec::new();
+        for at in missing.clone() {
+            if self.columns.forms[at] == Values::Codes
+                && let Some(codes) = self.decode_codes(row_group, at).await?
+            {
+                missing.retain(|other| *other != at);
+                decoded.push((at, codes));
             }
         }
+        if !missing.is_empty() {
+            decoded.extend(missing.iter().copied().zip(self.decode(row_group, &missing).await?));
+        }
+        for (at, column) in decoded {
+            cache.insert(self.key(row_group, at), column.clone());
+            columns[at] = Some(column);
+        }
         let rows = self.row_group(row_group).num_rows() as usize;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let columns = columns.into_iter().flatten().collect();
-        Ok(RecordBatch::try_new_with_options(self.columns.schema.clone(), columns, &options)?)
+        with_columns(&self.columns.schema, columns.into_iter().flatten().collect(), rows)
     }
 
     /// Decodes whole columns of a row group; `wanted` are places in the scan's columns, in order.
     async fn decode(&self, row_group: usize, wanted: &[usize]) -> Result<Vec<ArrayRef>> {
-        let rows = self.row_group(row_group).num_rows() as usize;
-        let roots = wanted.iter().map(|at| self.columns.roots[*at]);
-        let reader = self.scan.reader(&self.file)?;
-        let batches: Vec<RecordBatch> =
-            ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.parquet.clone())
-                .with_projection(ProjectionMask::roots(self.parquet.parquet_schema(), roots))
-                .with_row_groups(vec![row_group])
-                .with_batch_size(rows)
-                .build()?
-                .try_collect()
-                .await?;
-        if batches.iter().map(RecordBatch::num_rows).sum::<usize>() != rows {
-            return internal_err!("{}: row group {row_group} has other than {rows} rows", self.name);
-        }
+        let roots: Vec<usize> = wanted.iter().map(|at| self.columns.roots[*at]).collect();
+        let batches = self.decode_with(self.parquet.clone(), row_group, roots).await?;
         let column = |at: usize| -> Result<ArrayRef> {
             match batches.as_slice() {
                 [batch] => Ok(batch.column(at).clone()),
@@ -166,5 +193,28 @@ impl HotFile {
             }
         };
         (0..wanted.len()).map(column).collect()
+    }
+
+    /// Decodes whole columns of the file, in order, as `parquet` has them.
+    pub(super) async fn decode_with(
+        &self,
+        parquet: ArrowReaderMetadata,
+        row_group: usize,
+        roots: Vec<usize>,
+    ) -> Result<Vec<RecordBatch>> {
+        let rows = self.row_group(row_group).num_rows() as usize;
+        let columns = ProjectionMask::roots(parquet.parquet_schema(), roots);
+        let batches: Vec<RecordBatch> =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(self.scan.reader(&self.file)?, parquet)
+                .with_projection(columns)
+                .with_row_groups(vec![row_group])
+                .with_batch_size(rows)
+                .build()?
+                .try_collect()
+                .await?;
+        if batches.iter().map(RecordBatch::num_rows).sum::<usize>() != rows {
+            return internal_err!("{}: row group {row_group} has other than {rows} rows", self.name);
+        }
+        Ok(batches)
     }
 }
