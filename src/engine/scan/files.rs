@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
+use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err, internal_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
@@ -58,6 +58,28 @@ pub(in crate::engine) fn scan_coded(plan: &dyn ExecutionPlan, columns: &[usize])
     let reading: &HotSource = source.inner().downcast_ref()?;
     let source = source.around(Arc::new(reading.coded(columns)));
     Some(DataSourceExec::from_data_source(FileScanConfigBuilder::from(config.clone()).with_source(source).build()))
+}
+
+/// The same scan over parts of its files, which leaves rows out that `predicate` does not want where it reads them from files.
+pub(in crate::engine) fn scan_parts(
+    plan: &dyn ExecutionPlan,
+    groups: Vec<FileGroup>,
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let found = plan.downcast_ref::<DataSourceExec>().and_then(|scan| scan.downcast_to_file_source::<IndexedSource>());
+    let Some((config, source)) = found else { return internal_err!("parts of what is no scan of files") };
+    let reading = source.inner().downcast_ref::<HotSource>();
+    let Some((reading, parquet)) = reading.and_then(|it| Some((it, it.inner().downcast_ref::<ParquetSource>()?)))
+    else {
+        return internal_err!("a scan of files that are not Parquet");
+    };
+    let mut parquet = parquet.clone().with_pushdown_filters(true);
+    if let Some(predicate) = predicate {
+        parquet = parquet.with_predicate(predicate);
+    }
+    let source = source.around(reading.around(Arc::new(parquet)));
+    let config = FileScanConfigBuilder::from(config.clone()).with_source(source).with_file_groups(groups).build();
+    Ok(DataSourceExec::from_data_source(config))
 }
 
 /// Plans a scan of the files that the predicate may want; `None` when there is none.

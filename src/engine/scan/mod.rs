@@ -15,7 +15,7 @@ mod statistics;
 mod table;
 mod wanted;
 
-pub(super) use files::{file_scan, scan_coded, scan_once};
+pub(super) use files::{file_scan, scan_coded, scan_once, scan_parts};
 pub(super) use hot::{ColumnCache, Once};
 pub(super) use pieces::Piece;
 pub(super) use prune::files_that_may_match;

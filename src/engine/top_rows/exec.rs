@@ -12,8 +12,7 @@ use datafusion::common::{ScalarValue, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::parquet::{PagePruningAccessPlanFilter, ParquetAccessPlan};
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetFileMetrics};
-use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::physical_plan::{FileGroup, FileSource, ParquetFileMetrics};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Operator;
@@ -33,7 +32,7 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::origin::only_file_scan;
 use super::pages::{Page, access_to, pages};
-use crate::engine::scan::file_scan;
+use crate::engine::scan::{file_scan, scan_parts};
 
 /// Pages of the first step: a few for each core.
 const FIRST_PAGES: usize = 8;
@@ -334,7 +333,7 @@ struct Step {
 }
 
 fn restricted(plan: &Arc<dyn ExecutionPlan>, step: &Step) -> Result<Arc<dyn ExecutionPlan>> {
-    if let Some((config, source)) = file_scan(plan.as_ref()) {
+    if let Some((_, source)) = file_scan(plan.as_ref()) {
         if step.groups.is_empty() {
             return Ok(Arc::new(EmptyExec::new(plan.schema())));
         }
@@ -342,15 +341,7 @@ fn restricted(plan: &Arc<dyn ExecutionPlan>, step: &Step) -> Result<Arc<dyn Exec
             (Some(own), Some(better)) => Some(Arc::new(BinaryExpr::new(own, Operator::And, better)) as _),
             (own, better) => own.or(better),
         };
-        let mut source = source.clone().with_pushdown_filters(true);
-        if let Some(predicate) = predicate {
-            source = source.with_predicate(predicate);
-        }
-        let config = FileScanConfigBuilder::from(config.clone())
-            .with_source(Arc::new(source))
-            .with_file_groups(step.groups.clone())
-            .build();
-        return Ok(DataSourceExec::from_data_source(config));
+        return scan_parts(plan.as_ref(), step.groups.clone(), predicate);
     }
     if plan.is::<UnionExec>() {
         let inputs = plan.children().into_iter().filter(|child| step.first || only_file_scan(child).is_some());

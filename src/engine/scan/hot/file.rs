@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{
@@ -64,7 +64,7 @@ impl Scan {
 
     /// Whether files are worth a look.
     pub(super) fn may_pay(&self) -> bool {
-        self.once.is_some() || self.may_be_kept()
+        self.once.is_some() || self.may_be_kept() || self.may_be_told()
     }
 
     /// Reads a file's footer.
@@ -81,18 +81,20 @@ impl Scan {
         }
     }
 
-    /// Opens a file; `None` when the Parquet source serves it better.
-    pub(super) async fn open(self: Arc<Self>, file: &PartitionedFile) -> Result<Option<HotFile>> {
-        let parquet = self.parquet(file).await?;
+    /// Opens a file.
+    pub(super) async fn open(self: Arc<Self>, file: PartitionedFile) -> Result<Opened> {
+        let parquet = self.parquet(&file).await?;
         let schema = parquet.schema().clone();
         let adapter = self.adapters.create(self.file_schema.clone(), schema.clone())?;
         let simplifier = PhysicalExprSimplifier::new(&schema);
         let adapt = |expr| simplifier.simplify(adapter.rewrite(expr)?);
         let projection = self.projection.clone().try_map_exprs(adapt)?;
         let predicate = self.predicate.clone().map(adapt).transpose()?;
-        let Some((columns, exprs)) = Columns::of(&projection, &self.coded, &schema)? else { return Ok(None) };
+        let flat = Columns::of(&projection, &self.coded, &schema)?;
+        let is_flat = flat.is_some();
+        let (columns, exprs) = flat.unwrap_or_else(|| (Columns::none(), Vec::new()));
         let name = file.object_meta.location.as_ref();
-        let opened = HotFile {
+        let mut opened = HotFile {
             name: name.into(),
             columns,
             exprs,
@@ -102,10 +104,16 @@ impl Scan {
             misses: MetricBuilder::new(&self.metrics).counter("columns_decoded", self.partition),
             groups: Vec::new(),
             parquet,
-            file: file.clone(),
+            file,
             scan: self,
         };
-        Ok(opened.with_groups())
+        opened.choose_groups();
+        let is_less = opened.prune_by_dictionaries().await?;
+        let is_nothing = is_less && opened.groups.is_empty();
+        if is_nothing || is_flat && opened.is_better() {
+            return Ok(Opened::Hot(Box::new(opened)));
+        }
+        Ok(Opened::Plain(Box::new(if is_less { opened.with_access() } else { opened.file })))
     }
 
     pub(super) fn reader(&self, file: &PartitionedFile) -> Result<Box<dyn AsyncFileReader>> {
@@ -134,6 +142,10 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    fn none() -> Self {
+        Self { roots: Vec::new(), names: Vec::new(), schema: Arc::new(Schema::empty()), forms: Vec::new() }
+    }
+
     /// What a projection over the file's columns takes, and its expressions over that; `None` when it takes maps or lists. Texts that only
     /// stand where `coded` says are read as codes.
     fn of(projection: &ProjectionExprs, coded: &[usize], file: &SchemaRef) -> Result<Option<(Self, Exprs)>> {
@@ -161,6 +173,14 @@ impl Columns {
     }
 }
 
+/// How a file is read.
+pub(super) enum Opened {
+    /// Through the cache.
+    Hot(Box<HotFile>),
+    /// By the Parquet source, which serves it better.
+    Plain(Box<PartitionedFile>),
+}
+
 /// A file that is read through the cache.
 pub(super) struct HotFile {
     pub scan: Arc<Scan>,
@@ -186,7 +206,7 @@ pub(super) struct Group {
 }
 
 impl HotFile {
-    fn with_groups(mut self) -> Option<Self> {
+    fn choose_groups(&mut self) {
         let row_groups = self.parquet.metadata().row_groups();
         let chosen = self.file.extension::<ParquetAccessPlan>().cloned();
         let access = chosen.filter(|chosen| chosen.len() == row_groups.len());
@@ -196,10 +216,21 @@ impl HotFile {
             plan.prune_by_range(row_groups, range);
         }
         self.groups = self.prune(plan);
+    }
+
+    /// Whether the Parquet source would have more to do.
+    fn is_better(&self) -> bool {
         let is_told = self
             .chunk()
             .is_some_and(|leaf| self.groups.iter().all(|group| is_told(self.row_group(group.index).column(leaf))));
-        (is_told || self.scan.may_be_kept() && self.is_worth_keeping()).then_some(self)
+        is_told || self.scan.may_be_kept() && self.is_worth_keeping()
+    }
+
+    /// The file with its row groups chosen.
+    fn with_access(self) -> PartitionedFile {
+        let mut access = ParquetAccessPlan::new_none(self.parquet.metadata().num_row_groups());
+        self.groups.into_iter().for_each(|group| access.set(group.index, group.access));
+        self.file.with_extension(access)
     }
 
     /// Leaves out of `plan` what the predicate, as it stands now, does not want.

@@ -13,6 +13,7 @@ mod keys;
 mod morsels;
 mod source;
 mod stream;
+mod told;
 
 pub(in crate::engine) use cache::ColumnCache;
 pub(super) use source::HotSource;

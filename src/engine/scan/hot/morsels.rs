@@ -11,7 +11,7 @@ use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselize
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use super::file::Scan;
+use super::file::{Opened, Scan};
 
 /// Opens the files of one partition.
 #[derive(Debug)]
@@ -44,14 +44,15 @@ struct Open {
 }
 
 impl Open {
-    async fn open(self) -> Result<Box<dyn MorselPlanner>> {
+    async fn open(mut self) -> Result<Box<dyn MorselPlanner>> {
         if self.may_pay {
             if let Some(keys) = self.scan.keys(&self.file).await? {
                 return Ok(Box::new(Ready(stream::iter([Ok(keys)]).boxed())));
             }
-            if let Some(file) = self.scan.clone().open(&self.file).await? {
-                return Ok(Box::new(Ready(file.into_stream())));
-            }
+            self.file = match self.scan.clone().open(self.file).await? {
+                Opened::Hot(file) => return Ok(Box::new(Ready(file.into_stream()))),
+                Opened::Plain(file) => *file,
+            };
         }
         self.inner.plan_file(self.scan.with_constants(self.file).await?)
     }

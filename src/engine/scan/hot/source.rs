@@ -70,7 +70,8 @@ impl HotSource {
         Self { coded: columns.into(), ..self.clone() }
     }
 
-    fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+    /// The source around another that reads what is not kept.
+    pub fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(Self { inner, ..self.clone() })
     }
 }
