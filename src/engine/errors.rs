@@ -3,6 +3,8 @@
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
+use datafusion::object_store::Error as StoreError;
+use parquet::errors::ParquetError;
 
 use crate::error::{Error, Kind};
 
@@ -24,7 +26,7 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::ObjectStore(inner) => {
             Error::new(Kind::Io, format!("object store: {inner}")).with_source(*inner)
         }
-        DataFusionError::ParquetError(inner) => Error::corrupt(format!("a data file cannot be read: {inner}")),
+        DataFusionError::ParquetError(inner) => parquet_error(&inner),
         DataFusionError::IoError(inner) => Error::io("query", inner),
         DataFusionError::ArrowError(inner, _) => arrow_error(*inner),
         DataFusionError::Plan(text) => planning(&text),
@@ -52,9 +54,23 @@ fn shared(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(text) => out_of_resources(text),
         DataFusionError::Execution(text) => execution(text),
         DataFusionError::ObjectStore(inner) => Error::new(Kind::Io, format!("object store: {inner}")),
-        DataFusionError::ParquetError(inner) => Error::corrupt(format!("a data file cannot be read: {inner}")),
+        DataFusionError::ParquetError(inner) => parquet_error(inner),
         DataFusionError::ArrowError(inner, _) => arrow_text(&inner.to_string()),
         other => execution(&other.strip_backtrace()),
+    }
+}
+
+/// A file that is not what was written, or one that could not be had.
+fn parquet_error(error: &ParquetError) -> Error {
+    let out_of_reach = match error {
+        ParquetError::External(source) => source
+            .downcast_ref::<StoreError>()
+            .filter(|error| matches!(error, StoreError::Generic { store: "object store", .. })),
+        _ => None,
+    };
+    match out_of_reach {
+        Some(error) => Error::new(Kind::Io, format!("a data file cannot be had: {error}")),
+        None => Error::corrupt(format!("a data file cannot be read: {error}")),
     }
 }
 

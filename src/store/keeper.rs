@@ -73,7 +73,7 @@ impl Keeper {
         let stop = Stop::default();
         let rewriter = Rewriter {
             runtime: runtime.handle().clone(),
-            store: shared.object_store.clone(),
+            store: shared.rewrites.clone(),
             table: shared.table_dir.clone(),
             node: shared.node.clone(),
             stop: stop.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Knows files, object stores and Arrow. Knows nothing of listeners or SQL.
 
+mod cache;
 mod clock;
 mod compact;
 mod disk;
@@ -44,6 +45,7 @@ mod trace_index;
 mod vacuum;
 mod wal;
 
+pub use cache::CacheFigures;
 pub use compact::Backlog;
 pub use keeper::{CompactReport, Redaction};
 pub use lock::holder;

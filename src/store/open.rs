@@ -22,7 +22,7 @@ use super::fence::Fence;
 use super::fresh::Part;
 use super::keeper::Keeper;
 use super::lock::DirectoryLock;
-use super::place::TablePlace;
+use super::place::{CacheUse, TablePlace};
 use super::publish::Publisher;
 use super::retention::MatchMemory;
 use super::retries::Retries;
@@ -106,7 +106,9 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         visible: Visible::default(),
         segments: Arc::new(SegmentList::default()),
         seal_wanted: Notify::new(),
-        object_store: place.store,
+        object_store: place.reads,
+        rewrites: place.rewrites,
+        cache: place.cache,
         table_dir: TableDir { home: place.home, disk: disk.clone(), clock },
         indexes: table.indexes().clone(),
         table: tokio::sync::Mutex::new(table),
@@ -156,7 +158,8 @@ fn open_table(
     if known.is_none() || url.is_none() {
         TablePlace::create(dir, url.as_ref(), disk.as_ref())?;
     }
-    let place = TablePlace::open(dir, url.clone(), disk, runtime, remote)?;
+    let place =
+        TablePlace::open(dir, url.clone(), disk, runtime, remote, CacheUse::Keep { bytes: settings.cache_bytes })?;
     let node = known.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     let table = runtime.block_on(async {
         let table = place.load(&node).await?;
@@ -202,6 +205,9 @@ async fn warm_indexes(files: Arc<[DataFile]>, store: Arc<dyn ObjectStore>) {
 /// Removes from the table's place what a crash left there.
 async fn tidy_table(shared: &Shared, table: &TableState, tombstones: &[Tombstone]) -> Result<()> {
     let live = table.files.iter().map(|file| &file.location);
+    if let Some(cache) = &shared.cache {
+        cache.keep_only(live.clone());
+    }
     let named = live.chain(tombstones.iter().map(|gone| &gone.location));
     let named = table.version.map(|_| named.cloned().collect());
     let removed = remove_leftovers(&shared.table_dir, shared.object_store.as_ref(), &shared.node, named.as_ref());

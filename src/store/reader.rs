@@ -13,7 +13,7 @@ use super::clock::{Clock, OsClock};
 use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
 use super::open::{Decode, decode_payload, read_node_id};
-use super::place::TablePlace;
+use super::place::{CacheUse, TablePlace};
 use super::retention::{MatchMemory, announced, expiry_of};
 use super::state::Visible;
 use super::store::log_dir;
@@ -72,11 +72,11 @@ impl StoreReader {
             Error::new(Kind::NotFound, text).with_hint("give the directory of a server, or import traces into it first")
         })?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-        let place = TablePlace::open(dir, recorded(dir)?, &disk, &Handle::current(), None)?;
+        let place = TablePlace::open(dir, recorded(dir)?, &disk, &Handle::current(), None, CacheUse::Look)?;
         let table = place.load(&node).await?;
         let followed = Mutex::new(Followed { table, log: LogFollower::default() });
         let matches = MatchMemory::default();
-        Ok(Arc::new(Self { dir: dir.to_owned(), disk, decode, object_store: place.store, matches, followed }))
+        Ok(Arc::new(Self { dir: dir.to_owned(), disk, decode, object_store: place.reads, matches, followed }))
     }
 
     async fn try_snapshot(&self, followed: &mut Followed) -> Result<Snapshot> {

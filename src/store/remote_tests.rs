@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::object_store::ObjectStoreExt;
+
 use super::faulty_store::{Call, Fault, FaultyStore};
 use super::open::Components;
 use super::testing::{FaultyDisk, ManualClock, components, decode, payload, quiet, span_ids, spans};
@@ -237,6 +239,52 @@ async fn a_listing_that_is_behind_loses_nothing() {
     }
     bucket.heal();
     assert_eq!(ids(&*open(dir.path(), &bucket).await).await, (1..21).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_was_sealed_here_is_read_without_the_store_and_gone_files_leave_the_cache() {
+    let (dir, bucket) = (tempfile::tempdir().expect("directory"), FaultyStore::default());
+    let store = open(dir.path(), &bucket).await;
+    let names = || -> BTreeSet<_> {
+        let entries = std::fs::read_dir(dir.path().join("cache")).expect("a cache");
+        entries.map(|entry| entry.expect("an entry").file_name()).collect()
+    };
+    let kept = || names().len();
+    for round in 0..4 {
+        append(&store, 1 + round * 10..11 + round * 10).await.expect("kept");
+        store.seal().await.expect("sealed");
+    }
+    assert_eq!(kept(), 4);
+    bucket.fail(Call::Get, "date=", Fault::Fail);
+    let snapshot = store.snapshot().await.expect("a snapshot");
+    for file in snapshot.files.iter() {
+        let all = 0..file.size_bytes;
+        snapshot.object_store.get_range(&file.location, all).await.expect("from the cache");
+    }
+    let status = store.status().cache.expect("a cache");
+    assert_eq!((status.misses, status.hits >= 4), (0, true), "{status:?}");
+    drop(snapshot);
+    bucket.heal();
+    store.compact().await.expect("compacted");
+    let wait = async {
+        while kept() > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("files that are gone are not kept");
+    assert_eq!(ids(&store).await, (1..41).collect::<Vec<_>>());
+    drop(store);
+    // Another node replaces the file; a start finds that out.
+    let elsewhere = tempfile::tempdir().expect("directory");
+    let other = open(elsewhere.path(), &bucket).await;
+    append(&other, 41..51).await.expect("kept");
+    other.seal().await.expect("sealed");
+    other.compact().await.expect("compacted");
+    other.close().await.expect("closed");
+    let before = names();
+    let store = open(dir.path(), &bucket).await;
+    assert!(names().is_disjoint(&before), "only blocks of files that are in the table stay");
+    assert_eq!(ids(&store).await, (1..51).collect::<Vec<_>>());
 }
 
 /// What a life leaves behind when the object store goes away at a call.

@@ -29,6 +29,8 @@ pub struct StoreSettings {
     pub table_url: Option<TableUrl>,
     /// How long spans are kept.
     pub retention: Retention,
+    /// Disk for parts of a table on an object store that were read before, in bytes; 0 keeps none.
+    pub cache_bytes: u64,
 }
 
 impl Default for StoreSettings {
@@ -44,12 +46,15 @@ impl Default for StoreSettings {
             keep_removed: Duration::from_secs(600),
             table_url: None,
             retention: Retention::default(),
+            cache_bytes: 10 << 30,
         }
     }
 }
 
 /// The smallest memory budget: below this, a single large export could not enter.
 const LEAST_FRESH_BUDGET_BYTES: usize = 8 << 20;
+/// The smallest cache: below this, a few readers would take each other's blocks away before they are used.
+const LEAST_CACHE_BYTES: u64 = 64 << 20;
 /// The smallest log budget: two segments.
 const LEAST_LOG_BUDGET_BYTES: u64 = 128 << 20;
 
@@ -68,6 +73,9 @@ impl StoreSettings {
         }
         if self.retention.rules.len() > MOST_RULES {
             return Err(Error::bad_input(format!("retention may have {MOST_RULES} rules at most")));
+        }
+        if (1..LEAST_CACHE_BYTES).contains(&self.cache_bytes) {
+            return wrong("cache_bytes", LEAST_CACHE_BYTES);
         }
         if self.seal_rows == 0 {
             return wrong("seal_rows", 1);

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use datafusion::object_store::ObjectStore;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::cache::{Blocks, CacheFigures};
 use super::clock::Clock;
 use super::compact::PlanLimits;
 use super::disk::Disk;
@@ -90,6 +91,8 @@ pub struct StoreStatus {
     pub expired_files: u64,
     /// Spans that had expired by a rule and were taken out of files, since the store was opened.
     pub expired_rows: u64,
+    /// The cache of a table that lies on an object store.
+    pub cache: Option<CacheFigures>,
 }
 
 /// The store of one process.
@@ -121,6 +124,9 @@ pub(crate) struct Shared {
     pub seal_wanted: Notify,
     /// Where the table lies.
     pub object_store: Arc<dyn ObjectStore>,
+    /// The same, for reading files that are to be replaced.
+    pub rewrites: Arc<dyn ObjectStore>,
+    pub cache: Option<Arc<Blocks>>,
     pub indexes: Arc<IndexMemory>,
     pub table_dir: TableDir,
     /// Held for a commit together with its becoming visible.
@@ -395,6 +401,7 @@ impl Store {
             deleted_files: count(&counters.deleted_files),
             expired_files: count(&counters.expired_files),
             expired_rows: count(&counters.expired_rows),
+            cache: self.shared.cache.as_ref().map(|cache| cache.figures()),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! - `layering`: folders depend downwards only.
 //! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
+//! - `object_store`: tables on servers that speak like S3 and Azure, when all is well and when not.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
 //! - `redact`: chosen spans go for good, and all others stay.
@@ -41,6 +42,7 @@ mod ingest_faults;
 mod layering;
 mod library;
 mod life;
+mod object_store;
 mod one_snapshot;
 mod otlp_fixtures;
 mod otlp_server;

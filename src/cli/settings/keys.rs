@@ -45,6 +45,7 @@ pub(in crate::cli) struct Settings {
     retention: Option<Duration>,
     table_url: Option<TableUrl>,
     retention_rules: Vec<RetentionRule>,
+    cache_bytes: u64,
     max_request_bytes: u64,
     query_memory_bytes: u64,
     column_cache_bytes: u64,
@@ -55,13 +56,16 @@ pub(in crate::cli) struct Settings {
 /// A shorter retention is a slip of the keyboard: it would delete what was kept.
 pub(super) const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 
+/// Below this, readers would take each other's blocks away before they are used.
+const LEAST_CACHE_BYTES: u64 = 64 << 20;
+
 const LISTENERS: &str = "Listeners";
 const STORAGE: &str = "Storage";
 const QUERIES: &str = "Queries";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 18] = [
+pub(in crate::cli) static KEYS: [Key; 19] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -92,6 +96,15 @@ pub(in crate::cli) static KEYS: [Key; 18] = [
             };
             Ok(())
         },
+    },
+    Key {
+        name: "cache_size",
+        flag: "cache-size",
+        value_name: "SIZE",
+        default: "10GiB",
+        help: "Disk for parts of a table on an object store that were read before; 0 keeps none",
+        heading: STORAGE,
+        set: |settings, text| parse_size(text).map(|bytes| settings.cache_bytes = bytes),
     },
     Key {
         name: "otlp_grpc",
@@ -291,6 +304,10 @@ impl Settings {
                 alone(name, format!("{} is too little: give at least {}", size_text(bytes), size_text(least)));
             }
         }
+        if (1..LEAST_CACHE_BYTES).contains(&self.cache_bytes) {
+            let least = size_text(LEAST_CACHE_BYTES);
+            alone("cache_size", format!("{} is too little: give at least {least}, or 0", size_text(self.cache_bytes)));
+        }
         if self.seal_after.is_zero() {
             alone("seal_after", "it must be longer than nothing".to_owned());
         }
@@ -308,6 +325,7 @@ impl Settings {
             keep_removed: self.keep_removed,
             table_url: self.table_url.clone(),
             retention: Retention { age: self.retention, rules: self.retention_rules.clone() },
+            cache_bytes: self.cache_bytes,
             ..StoreSettings::default()
         }
     }

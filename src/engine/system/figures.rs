@@ -76,5 +76,22 @@ fn of_process(status: &StoreStatus) -> Vec<Figure> {
             Some(status.trace_index_failures),
             "lookups that did without a trace index since the start",
         ),
+        (
+            "cache_bytes",
+            status.cache.map(|cache| cache.bytes),
+            "disk that parts of a remote table take; NULL for a local one",
+        ),
+        ("cache_hits", status.cache.map(|cache| cache.hits), "blocks read from the cache since the start"),
+        (
+            "cache_misses",
+            status.cache.map(|cache| cache.misses),
+            "blocks fetched from the object store since the start",
+        ),
+        ("cache_fetched_bytes", status.cache.map(|cache| cache.fetched_bytes), "bytes of such blocks"),
+        (
+            "cache_damaged",
+            status.cache.map(|cache| cache.damaged),
+            "damaged blocks that were fetched again since the start",
+        ),
     ]
 }

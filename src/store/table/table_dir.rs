@@ -112,7 +112,7 @@ impl TableDir {
                 self.disk.sync_dir(dir).map_err(|error| Error::io(dir.display(), error))
             }
             Home::ObjectStore { uploader, .. } => {
-                uploader.upload(&path.local, size_bytes, &path.location)?;
+                uploader.upload(&path.local, size_bytes, &path.location, self.clock.unix_ms())?;
                 self.remove_local(&path.local);
                 Ok(())
             }

@@ -17,6 +17,7 @@ use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 
 use crate::error::{Error, Kind, Result};
+use crate::store::cache::Blocks;
 
 /// The size of a part: services take 10,000 parts of a file at most, none but the last smaller than 5 MiB.
 const PART_BYTES: usize = 8 << 20;
@@ -27,24 +28,33 @@ const PARTS_AT_ONCE: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Uploader {
     store: Arc<dyn ObjectStore>,
+    cache: Option<Arc<Blocks>>,
     runtime: Handle,
 }
 
 impl Uploader {
-    /// One whose requests run on `runtime`.
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
-        Self { store, runtime }
+    /// One whose requests run on `runtime`, and which keeps the cache in step.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, cache: Option<Arc<Blocks>>, runtime: Handle) -> Self {
+        Self { store, cache, runtime }
     }
 
-    /// Stores a local file of `size_bytes` as `location`. Blocks.
-    pub(crate) fn upload(&self, path: &FsPath, size_bytes: u64, location: &Path) -> Result<()> {
+    /// Stores a local file of `size_bytes` as `location`, and keeps it in the cache: what is new is asked for first. Blocks.
+    pub(crate) fn upload(&self, path: &FsPath, size_bytes: u64, location: &Path, now_unix_ms: i64) -> Result<()> {
         let (store, from, to) = (self.store.clone(), path.to_owned(), location.clone());
         let uploaded = self.wait(async move { send_file(store.as_ref(), &from, size_bytes, &to).await })?;
-        uploaded.map_err(|error| Error::new(Kind::Io, format!("cannot store {location}: {error}")).with_source(error))
+        uploaded
+            .map_err(|error| Error::new(Kind::Io, format!("cannot store {location}: {error}")).with_source(error))?;
+        if let Some(cache) = &self.cache {
+            cache.admit(location, path, size_bytes, now_unix_ms);
+        }
+        Ok(())
     }
 
-    /// Deletes an object; tells whether it was there, as far as the store says. Blocks.
+    /// Deletes an object, and what the cache has of it; tells whether it was there, as far as the store says. Blocks.
     pub(crate) fn delete(&self, location: &Path) -> Result<bool> {
+        if let Some(cache) = &self.cache {
+            cache.forget(location);
+        }
         let (store, gone) = (self.store.clone(), location.clone());
         match self.wait(async move { store.delete(&gone).await })? {
             Ok(()) => Ok(true),
@@ -125,4 +135,39 @@ fn expect_size(read_bytes: u64, size_bytes: u64) -> StoreResult<()> {
 
 fn unreadable(error: io::Error) -> StoreError {
     StoreError::Generic { store: "staged file", source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::faulty_store::{Call, Fault, FaultyStore};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_arrives_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("file");
+        let location = Path::from("date=2026-01-01/file");
+        for size_bytes in [0, 1, PART_BYTES, PART_BYTES + 1, 6 * PART_BYTES] {
+            let content: Vec<u8> = (0..size_bytes).map(|n| (n / 1000) as u8).collect();
+            std::fs::write(&path, &content).expect("written");
+            let bucket = FaultyStore::default();
+            let uploader = Uploader::new(Arc::new(bucket.clone()), None, Handle::current());
+            let upload = |size: usize| {
+                let (uploader, path, location) = (uploader.clone(), path.clone(), location.clone());
+                tokio::task::spawn_blocking(move || uploader.upload(&path, size as u64, &location, 0))
+            };
+            // Each part, and the end of the upload, fails once; with one part, the upload does.
+            for nth in 0..size_bytes.div_ceil(PART_BYTES) + 1 {
+                let call = if size_bytes > PART_BYTES { Call::Part } else { Call::Put };
+                bucket.fail_some(call, "", Fault::Fail, nth, 1);
+                let uploaded = upload(size_bytes).await.expect("it ends");
+                assert_eq!(uploaded.is_ok(), !bucket.names().await.is_empty(), "{size_bytes} bytes, call {nth}");
+                bucket.heal();
+            }
+            upload(size_bytes + 1).await.expect("it ends").expect_err("the file is shorter than it should be");
+            upload(size_bytes).await.expect("it ends").expect("stored");
+            let stored = bucket.inner.get(&location).await.expect("there").bytes().await.expect("bytes");
+            assert!(stored == content, "{size_bytes} bytes");
+        }
+    }
 }

@@ -21,22 +21,45 @@ impl Runtime {
     /// # Panics
     /// When the script fails, with what it said.
     pub fn run(&self, script: &str, arguments: &[&str]) -> String {
-        let output =
-            Command::new(&self.program).arg(self.scripts.join(script)).args(arguments).output().expect("it starts");
+        self.run_with(script, arguments, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn run_with(&self, script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let mut command = Command::new(&self.program);
+        command.arg(self.scripts.join(script)).args(arguments).envs(environment.iter().copied());
+        let output = command.output().expect("it starts");
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{script} failed:\n{stdout}{stderr}");
         stdout.into_owned()
     }
 }
 
+impl Runtime {
+    /// A file of a package that is installed for the runtime.
+    pub fn package_file(&self, path: &str) -> PathBuf {
+        self.scripts.join("node_modules").join(path)
+    }
+}
+
 /// Python with `tests/clients/requirements.txt`, or `None` with a word when there is no Python.
 pub fn python(test: &str) -> Option<Runtime> {
     static PYTHON: OnceLock<Option<Runtime>> = OnceLock::new();
-    let runtime = PYTHON.get_or_init(|| {
+    python_with(&PYTHON, "python", clients_folder(), test)
+}
+
+/// The program `moto_server`, which speaks like S3, or `None` with a word when there is no Python.
+pub fn moto(test: &str) -> Option<PathBuf> {
+    static MOTO: OnceLock<Option<Runtime>> = OnceLock::new();
+    let runtime = python_with(&MOTO, "moto", clients_folder().join("object_stores"), test)?;
+    Some(runtime.program.with_file_name("moto_server"))
+}
+
+fn python_with(cell: &OnceLock<Option<Runtime>>, name: &str, scripts: PathBuf, test: &str) -> Option<Runtime> {
+    let runtime = cell.get_or_init(|| {
         runs("python3", "--version").then(|| {
-            let scripts = clients_folder();
             let requirements = scripts.join("requirements.txt");
-            let folder = install_once("python", &requirements, |folder| {
+            let folder = install_once(name, &requirements, |folder| {
                 run(Command::new("python3").args(["-m", "venv"]).arg(folder));
                 let pip = folder.join("bin").join("pip");
                 run(Command::new(pip)
@@ -52,16 +75,27 @@ pub fn python(test: &str) -> Option<Runtime> {
 /// Node with `tests/clients/node/package.json`, or `None` with a word when there is no Node.
 pub fn node(test: &str) -> Option<Runtime> {
     static NODE: OnceLock<Option<Runtime>> = OnceLock::new();
-    let runtime = NODE.get_or_init(|| {
+    node_with(&NODE, "node", test)
+}
+
+/// Node with Azurite, which speaks like Azure's blob storage, or `None` with a word when there is no Node.
+pub fn azurite(test: &str) -> Option<Runtime> {
+    static AZURITE: OnceLock<Option<Runtime>> = OnceLock::new();
+    node_with(&AZURITE, "azurite", test)
+}
+
+fn node_with(cell: &OnceLock<Option<Runtime>>, name: &str, test: &str) -> Option<Runtime> {
+    let runtime = cell.get_or_init(|| {
         (runs("node", "--version") && runs("npm", "--version")).then(|| {
-            let package = clients_folder().join("node").join("package.json");
-            let folder = install_once("node", &package, |folder| {
+            let sources = clients_folder().join(name);
+            let package = sources.join("package.json");
+            let folder = install_once(name, &package, |folder| {
                 std::fs::create_dir_all(folder).expect("a folder");
                 std::fs::copy(&package, folder.join("package.json")).expect("a copy");
                 run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(folder));
             });
             // Node looks for packages beside the script, so the scripts go where the packages are.
-            for entry in std::fs::read_dir(clients_folder().join("node")).expect("readable").flatten() {
+            for entry in std::fs::read_dir(sources).expect("readable").flatten() {
                 std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("a copy");
             }
             Runtime { program: PathBuf::from("node"), scripts: folder }

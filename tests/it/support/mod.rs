@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 mod clients;
+mod object_stores;
 mod server;
 
 pub use clients::{node, python};
+pub use object_stores::{Mode, ObjectStoreServer, Proxy};
 pub use server::Server;
 
 /// The folder of real traces with independently computed facts, when it is at hand.
