@@ -3,12 +3,15 @@
 use std::io::{self, BufWriter};
 
 use clap::Args;
+use futures::{StreamExt, stream};
 
 use super::data::{self, DataDir};
 use super::exit::Exit;
 use super::sql;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::render::Format;
+use crate::store::SnapshotSource;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,12 +19,20 @@ Examples:
   spanhouse table --data-dir /var/lib/spanhouse
 
 Reads the data directory only, so a server may run on it at the same time. The same, and each data file, is \
-in the SQL schema system: SELECT * FROM system.files, system.partitions, system.store.";
+in the SQL schema system: system.files, system.partitions, system.promoted_attributes and system.store.";
 
-const QUERIES: &str =
-    concat!(include_str!("queries/table_store.sql"), ";", include_str!("queries/table_partitions.sql"));
+const QUERIES: &str = concat!(
+    include_str!("queries/table_store.sql"),
+    ";",
+    include_str!("queries/table_partitions.sql"),
+    ";",
+    include_str!("queries/table_attributes.sql")
+);
 
-/// Show the stored table: files, rows, bytes, days, what waits
+/// Files whose trace index is read at a time.
+const INDEXES_AT_A_TIME: usize = 8;
+
+/// Show the stored table: files, rows, bytes, days, attributes with columns, what waits
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -35,7 +46,11 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let settings = arguments.data_dir.flags().settings()?;
     data::must_exist(&settings.data_dir)?;
-    let engine = sql::open_engine(&settings).await?;
+    let reader = data::open_reader(&settings).await?;
+    let snapshot = reader.snapshot().await?;
+    let indexes = stream::iter(snapshot.files.iter());
+    indexes.for_each_concurrent(INDEXES_AT_A_TIME, |file| file.warm_index(&snapshot.object_store)).await;
+    let engine = Engine::new(reader, settings.engine())?;
     let options = sql::render_options(true);
     sql::execute(&engine, QUERIES, arguments.format, &options, BufWriter::new(io::stdout())).await?;
     Ok(Exit::Success)

@@ -33,6 +33,7 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
 pub(super) const SYSTEM_VIEWS: &[(&str, &str)] = &[
     ("files", include_str!("../../schema/system/files.sql")),
     ("partitions", include_str!("../../schema/system/partitions.sql")),
+    ("promoted_attributes", include_str!("../../schema/system/promoted_attributes.sql")),
     ("store", include_str!("../../schema/system/store.sql")),
 ];
 

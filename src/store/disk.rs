@@ -25,6 +25,8 @@ pub(crate) trait Disk: Send + Sync + Debug {
     /// Lists the plain files of a directory, sorted by name; a missing directory is empty.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory that is empty.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Gives a file a second name that must not exist yet.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -110,6 +112,10 @@ impl Disk for OsDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {

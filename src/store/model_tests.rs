@@ -310,6 +310,10 @@ impl Disk for FailingDisk {
         self.pass().and_then(|()| OsDisk.remove_file(path))
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.pass().and_then(|()| OsDisk.remove_dir(dir))
+    }
+
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.pass().and_then(|()| OsDisk.hard_link(from, to))
     }

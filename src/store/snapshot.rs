@@ -44,7 +44,7 @@ impl DataFile {
     }
 
     /// Reads the part of the index that stays in memory, unless it is there.
-    pub(super) async fn warm_index(&self, store: &Arc<dyn ObjectStore>) {
+    pub async fn warm_index(&self, store: &Arc<dyn ObjectStore>) {
         self.index.warm(store, &self.location, self.size_bytes).await;
     }
 

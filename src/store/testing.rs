@@ -220,6 +220,10 @@ impl Disk for FaultyDisk {
         OsDisk.remove_file(path)
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.remove_dir(dir)
+    }
+
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.pass(Op::Link, to)?;
         OsDisk.hard_link(from, to)
@@ -328,6 +332,10 @@ impl Disk for PowerDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         OsDisk.remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.remove_dir(dir)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {

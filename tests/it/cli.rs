@@ -422,6 +422,62 @@ fn a_server_keeps_others_out_and_sealed_data_behind() {
     assert_eq!(partitions.count(), 1, "the span was sealed");
 }
 
+/// What `spanhouse table` says, as its three results in JSON.
+fn table(folder: &Path) -> [Vec<Value>; 3] {
+    let ran = spanhouse(folder, &["table", "--data-dir", "data", "--format", "json"]);
+    assert_eq!(ran.code, SUCCESS, "{}", ran.err);
+    let results = serde_json::Deserializer::from_str(&ran.out).into_iter::<Vec<Value>>();
+    let results: Vec<Vec<Value>> = results.collect::<Result<_, _>>().expect("JSON");
+    results.try_into().expect("three results")
+}
+
+fn figure(store: &[Value], name: &str) -> u64 {
+    let figure = store.iter().find(|figure| figure["name"] == name).unwrap_or_else(|| panic!("{name} in {store:?}"));
+    figure["value"].as_u64().expect("a number")
+}
+
+#[test]
+fn table_and_compact_tell_what_lies_in_a_directory_beside_its_server_and_without() {
+    let folder = folder();
+    let folder = folder.path();
+    let generate = |number: &str| {
+        let file = format!("{number}.otlp");
+        let arguments =
+            ["generate", "--spans", "2000", "--seed", number, "--out", &file, "--start", "2026-01-01T10:00:00Z"];
+        assert_eq!(spanhouse(folder, &arguments).code, SUCCESS);
+        file
+    };
+    let files: Vec<String> = ["1", "2", "3", "4", "5"].into_iter().map(generate).collect();
+    // Each import seals its spans into a file of their own.
+    for file in &files[..4] {
+        assert_eq!(spanhouse(folder, &["import", file, "--data-dir", "data"]).code, SUCCESS);
+    }
+    let (child, _) = serve(folder);
+    assert_eq!(spanhouse(folder, &["import", &files[4], "--data-dir", "data"]).code, SUCCESS);
+    let [store, days, attributes] = table(folder);
+    assert_eq!((figure(&store, "table_rows"), figure(&store, "fresh_rows")), (8000, 2000), "beside a server");
+    assert_eq!(days.iter().map(|day| day["rows"].as_u64().expect("rows")).sum::<u64>(), 8000);
+    assert!(days.iter().all(|day| day["date"] == "2026-01-01" && day["index_bytes"].as_u64() > Some(0)), "{days:?}");
+    let of = |map: &str, key: &str| attributes.iter().find(|one| one["map"] == map && one["key"] == key).cloned();
+    assert_eq!(of("attributes", "http.response.status_code").expect("a column")["types"], "int", "{attributes:?}");
+    let refused = spanhouse(folder, &["compact", "--data-dir", "data"]);
+    assert_eq!(refused.code, IN_USE, "{}", refused.err);
+    terminate(&child);
+    assert_eq!(ran(child.wait_with_output().expect("ended")).code, SUCCESS);
+
+    let [store, ..] = table(folder);
+    assert_eq!((figure(&store, "table_rows"), figure(&store, "fresh_rows")), (10_000, 0));
+    let files_before = figure(&store, "table_files");
+    let compacted = spanhouse(folder, &["compact", "--data-dir", "data"]);
+    assert_eq!(compacted.code, SUCCESS, "{}", compacted.err);
+    let [store, days, _] = table(folder);
+    assert_eq!((figure(&store, "table_rows"), figure(&store, "table_files")), (10_000, 1), "{files_before} before");
+    assert_eq!(days[0]["files"], 1);
+    assert!(compacted.out.contains(" became ") && compacted.out.contains("spans"), "{}", compacted.out);
+    let again = spanhouse(folder, &["compact", "--data-dir", "data"]);
+    assert!(again.out.starts_with("0 files of 0 bytes became 0 files"), "{}", again.out);
+}
+
 #[test]
 fn the_demo_answers_the_shipped_questions_and_exits() {
     let folder = folder();

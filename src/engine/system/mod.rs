@@ -4,6 +4,7 @@
 
 mod figures;
 mod files;
+mod promoted;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::store::Snapshot;
 pub(super) fn tables() -> Vec<(&'static str, Arc<dyn TableProvider>)> {
     vec![
         ("files", Arc::new(SnapshotTable { schema: files::schema(), rows: files::rows })),
+        ("promoted", Arc::new(SnapshotTable { schema: promoted::schema(), rows: promoted::rows })),
         ("figures", Arc::new(SnapshotTable { schema: figures::schema(), rows: figures::rows })),
     ]
 }

@@ -56,7 +56,7 @@ pub(crate) fn write_data_file(
 ) -> Result<WrittenContent> {
     let mut batches = batches.into_iter();
     let (sample, mut splitter) = begin_split(promotion, &mut batches)?;
-    let file = disk.create_new(path).map_err(|error| Error::io(path.display(), error))?;
+    let file = create(disk, path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
     // The Arrow schema is not embedded: other programs would take its views and fixed-size binaries for the columns' types.
     let columns = splitter.schema().clone();
@@ -77,6 +77,17 @@ pub(crate) fn write_data_file(
     failpoint::pass("before_file_sync");
     file.file.sync_data().map_err(|error| Error::io(path.display(), error))?;
     Ok(WrittenContent { size_bytes: file.bytes, index, columns: splitter.columns() })
+}
+
+/// Creates a file, and its directory again if that was removed as empty meanwhile.
+fn create(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    match (disk.create_new(path), path.parent()) {
+        (Err(error), Some(dir)) if error.kind() == io::ErrorKind::NotFound => {
+            disk.create_dir_all(dir)?;
+            disk.create_new(path)
+        }
+        (created, _) => created,
+    }
 }
 
 /// Settles the columns of a file by its first rows, which it gives back.

@@ -129,12 +129,24 @@ impl TableDir {
         let _ = self.disk.remove_file(path);
     }
 
+    /// Removes the directory of a day whose last file was deleted. Whoever writes a file makes its directory anew.
+    fn remove_if_empty(&self, root: &std::path::Path, location: &Path) {
+        let day = location.parts().next().map(|day| root.join(day.as_ref()));
+        if let Some(day) = day.filter(|day| day.is_dir()) {
+            // Mostly it is not empty, and then it stays.
+            let _ = self.disk.remove_dir(&day);
+        }
+    }
+
     /// Deletes a data file; tells whether it was there. Blocks.
     pub(crate) fn delete(&self, location: &Path) -> Result<bool> {
         match &self.home {
             Home::ObjectStore { uploader, .. } => uploader.delete(location),
             Home::Directory(root) => match self.disk.remove_file(&root.join(location.as_ref())) {
-                Ok(()) => Ok(true),
+                Ok(()) => {
+                    self.remove_if_empty(root, location);
+                    Ok(true)
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
                 Err(error) => Err(Error::io(location, error)),
             },
