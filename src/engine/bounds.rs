@@ -8,7 +8,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use super::functions::is_bounded;
+use super::functions::{constant_list_bytes, is_bounded};
 
 /// The most bytes that one call may make of one batch.
 pub(super) const MAX_MADE_BYTES: usize = 64 << 20;
@@ -57,7 +57,26 @@ pub(super) fn batch_rows(plan: &LogicalPlan, usual: usize) -> Result<usize> {
         Expr::Literal(value, _) => large_constant_bytes(value),
         _ => 0,
     })?;
+    let bytes = bytes.saturating_add(constant_lists_bytes(plan)?);
     Ok((MAX_MADE_BYTES / bytes.max(1)).clamp(1, usual))
+}
+
+/// The bytes of the columns that are calls of constants: each becomes a constant once it runs.
+fn constant_lists_bytes(plan: &LogicalPlan) -> Result<usize> {
+    let mut total = 0_usize;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            let mut expr = expr;
+            while let Expr::Alias(alias) = expr {
+                expr = &alias.expr;
+            }
+            if let Expr::ScalarFunction(call) = expr {
+                total = total.saturating_add(constant_list_bytes(call));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(total)
 }
 
 fn large_constant_bytes(value: &ScalarValue) -> usize {

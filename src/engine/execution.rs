@@ -17,10 +17,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::bounds::{StatementBounds, batch_rows};
 use super::errors::from_datafusion;
+use super::grouping;
 use super::memory::statement_env;
 use super::runtime::{QueryRuntime, Task};
 use super::stop::{Stop, stoppable};
 use super::width::Width;
+use super::windows::{self, Made};
 use crate::error::{Error, Kind, Result};
 
 /// Batches that wait for a client: enough to keep both sides busy, few enough that a slow client holds little memory.
@@ -109,14 +111,17 @@ async fn open(
 ) -> DataFusionResult<SendableRecordBatchStream> {
     let bounds = StatementBounds::of(plan)?;
     set_bounds(&mut state, bounds);
+    state.config_mut().options_mut().extensions.insert(stop.clone());
     state.mark_start_execution();
     set_bounds(&mut state, StatementBounds { folding: true, ..bounds });
-    let plan = state.optimize(plan)?;
+    let made = Made::new(stop);
+    let plan = windows::guarded(state.optimize(plan)?, &made)?;
     set_bounds(&mut state, bounds);
     let rows = batch_rows(&plan, state.config().batch_size())?;
     *state.config_mut() = state.config().clone().with_batch_size(rows.min(width.batch_rows()));
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
     let physical = stoppable(width.watch(physical, rows)?, stop)?;
+    let physical = grouping::in_pieces(windows::watched(physical, &made)?, stop)?;
     let context = TaskContext::from(&state).with_runtime(statement_env(state.runtime_env(), memory_bytes));
     execute_stream(physical, Arc::new(context))
 }
@@ -201,6 +206,7 @@ pub(super) fn rows_of(batch: RecordBatch) -> (SchemaRef, RowStream) {
     (schema, Box::pin(futures::stream::iter([Ok(batch)])))
 }
 
-fn timed_out(timeout: Duration) -> Error {
+/// The error of a statement whose time is over.
+pub(super) fn timed_out(timeout: Duration) -> Error {
     Error::new(Kind::Cancelled, format!("canceling statement due to statement timeout of {} ms", timeout.as_millis()))
 }

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast;
 use super::commands::Command;
 use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
+use super::expansion;
 use super::information_schema;
 use super::parameters;
 use super::retention;
@@ -20,6 +21,7 @@ use super::scan::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
 use super::session_functions;
 use super::shared::Engine;
+use super::substitution;
 use super::times::time_of_text;
 use super::variables::Variables;
 use crate::error::{Error, Result};
@@ -106,7 +108,14 @@ impl Session {
             }
             Ok(statements)
         };
-        self.engine.runtime().run(work).await
+        let prepared = self.engine.runtime().run(work);
+        let timeout = self.inner().variables.statement_timeout();
+        match timeout {
+            Some(timeout) => {
+                tokio::time::timeout(timeout, prepared).await.map_err(|_| execution::timed_out(timeout))?
+            }
+            None => prepared.await,
+        }
     }
 
     /// The plan of a script of one query, before rules have seen it, and the state that it was made with.
@@ -294,6 +303,7 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
             } else {
                 "SELECT"
             };
+            expansion::check(&ast)?;
             let shows_tables = matches!(*ast, ast::Statement::ShowTables { .. });
             let statement = datafusion::sql::parser::Statement::Statement(ast);
             let plan = state.statement_to_plan(statement).await.map_err(|e| placed(e, script))?;
@@ -302,6 +312,7 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
                 false => information_schema::described(plan),
             };
             let plan = plan.map_err(from_datafusion)?;
+            substitution::check(&plan).map_err(from_datafusion)?;
             let parameter_types = parameter_types(&plan)?;
             let schema = shown_schema(plan.schema().inner(), names);
             let work = Work::Plan { plan, tag, schema: schema.clone() };

@@ -24,7 +24,8 @@ use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{
-    BuildOnWorkTable, EachOnce, Forgiving, IdsAsBytes, LenientText, PlainScans, SessionTimes, SharedSketch, TraceLocal,
+    Abandon, BuildOnWorkTable, EachOnce, Forgiving, IdsAsBytes, LenientText, PlainScans, SessionTimes, SharedSketch,
+    TraceLocal,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -125,7 +126,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(IdsAsBytes));
     rules.insert(at, Arc::new(SharedSketch));
-    rules
+    Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 
 fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
@@ -146,14 +147,14 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     rules.push(Arc::new(FewGroups));
     rules.push(Arc::new(TopRows));
     rules.insert(0, Arc::new(TraceLocal::default()));
-    rules
+    Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 
 /// Ours come first: they see types before DataFusion makes them agree.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(SessionTimes), Arc::new(LenientText)];
     rules.extend(Analyzer::new().rules);
-    rules
+    Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 
 fn config(settings: &EngineSettings) -> SessionConfig {

@@ -3,6 +3,7 @@
 //! Stopping a task takes effect where it yields. Joins yield neither while they make rows nor while their condition turns all of
 //! them away, so the finished plan gets two additions: joins yield now and then, and their conditions look at the statement's [`Stop`].
 
+use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, internal_err};
 use datafusion::error::Result;
@@ -32,7 +34,13 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self) -> Result<()> {
+    /// Fails once the statement that is planned with these options is told to end.
+    pub fn check_in(options: &ConfigOptions) -> Result<()> {
+        options.extensions.get::<Self>().map_or(Ok(()), Self::check)
+    }
+
+    /// Fails once the statement is told to end.
+    pub fn check(&self) -> Result<()> {
         match self.0.load(Ordering::Relaxed) {
             false => Ok(()),
             true => Err(DataFusionError::External(Box::new(Error::new(
@@ -40,6 +48,32 @@ impl Stop {
                 "canceling statement due to user request",
             )))),
         }
+    }
+}
+
+impl ConfigExtension for Stop {
+    const PREFIX: &'static str = "stop";
+}
+
+impl ExtensionOptions for Stop {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
+        datafusion::common::config_err!("{key} is no setting")
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
     }
 }
 

@@ -199,7 +199,7 @@ fn elements(array: &dyn Array, row: usize) -> usize {
 }
 
 /// The bytes that a copy of so many rows takes.
-fn bytes_of(array: &dyn Array, start: usize, len: usize) -> usize {
+pub(super) fn bytes_of(array: &dyn Array, start: usize, len: usize) -> usize {
     const VIEW_BYTES: usize = 16;
     fn between(offsets: &[i32], start: usize, len: usize) -> (usize, usize) {
         (offsets[start] as usize, (offsets[start + len] - offsets[start]) as usize)

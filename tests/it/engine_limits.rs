@@ -66,6 +66,62 @@ async fn row_32_deep_statements_are_refused_and_long_ones_run() {
     assert_eq!(run(&engine, &union).await.expect("runs"), 0);
 }
 
+/// Common table expressions that each name the one before twice.
+fn doubling(first: &str, link: &str, links: usize, last: &str) -> String {
+    let links = (1..=links).map(|n| format!("c{n} AS ({})", link.replace("{}", &format!("c{}", n - 1))));
+    let ctes = [format!("c0 AS ({first})")].into_iter().chain(links).collect::<Vec<_>>().join(", ");
+    format!("WITH {ctes} {last}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_32_what_doubles_step_by_step_is_refused_before_it_is_made() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    let before = resident_bytes();
+    let columns = (0..1_000).map(|n| format!("1 AS a{n}")).collect::<Vec<_>>().join(", ");
+    let beside = (0..500).map(|n| format!("w w{n}")).collect::<Vec<_>>().join(", ");
+    let sum = "SELECT a + a AS a FROM {}";
+    for sql in [
+        doubling("SELECT 1 AS a", "SELECT x.a FROM {} x, {} y", 29, "SELECT * FROM c29"),
+        doubling("SELECT * FROM traces", "SELECT * FROM {} UNION ALL SELECT * FROM {}", 29, "SELECT * FROM c29"),
+        format!("WITH w AS (SELECT {columns}) SELECT count(*) FROM {beside}"),
+        doubling("SELECT flags AS a FROM spans", sum, 40, "SELECT a FROM c40 WHERE a > 1"),
+        doubling("SELECT flags AS a FROM spans", sum, 40, "SELECT max(a) FROM c40"),
+        doubling("SELECT flags AS a FROM spans", sum, 40, "SELECT a FROM c40 ORDER BY a LIMIT 5"),
+        doubling("SELECT flags AS a FROM spans", "SELECT a + a AS a FROM {} GROUP BY a", 40, "SELECT a FROM c40"),
+        doubling("SELECT flags AS a FROM spans UNION ALL SELECT 1", sum, 40, "SELECT (SELECT max(a) FROM c40)"),
+    ] {
+        let shown = &sql[..60];
+        let error = run(&engine, &sql).await.expect_err(shown);
+        assert_eq!(error.sqlstate(), "54001", "{shown}: {error}");
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 1 << 30, "{} MiB: {shown}", grown >> 20);
+    }
+    // The same shapes, small enough.
+    let small = doubling("SELECT 1 AS a", "SELECT x.a FROM {} x, {} y", 6, "SELECT * FROM c6");
+    assert_eq!(run(&engine, &small).await.expect("runs"), 1);
+    let small = doubling("SELECT flags AS a FROM spans", sum, 8, "SELECT a FROM c8 WHERE a > 1");
+    assert_eq!(run(&engine, &small).await.expect("runs"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_a_statement_stops_while_it_is_planned() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    // Planning this takes longer than the timeout, and is given up between two rules.
+    let slow =
+        doubling("SELECT flags AS a FROM spans", "SELECT x.a FROM {} x JOIN {} y ON x.a = y.a", 9, "SELECT a FROM c9");
+    let limit = Duration::from_secs(5);
+    let begun = Instant::now();
+    let error = run(&engine, &format!("SET statement_timeout = '100ms'; {slow}")).await.expect_err("times out");
+    assert_eq!(error.sqlstate(), "57014", "{error}");
+    assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
+    idle_within(&engine, limit, &slow).await;
+    let planned = tokio::time::timeout(Duration::from_millis(100), run(&engine, &slow)).await;
+    assert!(planned.is_err(), "it should be planned still");
+    idle_within(&engine, limit, &slow).await;
+}
+
 /// Statements that would run for hours, of the kinds that are hard to stop.
 const ENDLESS: &[&str] = &[
     "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value * b.value = -1",
@@ -217,6 +273,98 @@ async fn row_36_joins_copy_large_lists_few_at_a_time() {
     let error = run(&engine, "SELECT r, unnest(r) FROM (SELECT range(0, 8000000) AS r)").await.expect_err("a square");
     assert_eq!(error.sqlstate(), "54000", "{error}");
     assert_eq!(run(&engine, "SELECT unnest(range(0, 8000))").await.expect("runs"), 8_000);
+}
+
+/// Windows that give more for each row than the row before, and functions that take longer with each row.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_windows_are_counted_and_stop() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    let before = resident_bytes();
+    for over in [
+        "array_agg(value) OVER (ORDER BY value)",
+        "array_agg(value) OVER ()",
+        "array_agg(value) FILTER (WHERE value < 20000) OVER ()",
+        "string_agg(value::text, ',') OVER (ORDER BY value)",
+        "first_value(repeat('x', 60000) || value) OVER (ORDER BY value ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)",
+    ] {
+        let sql = format!("SELECT {over} AS x FROM generate_series(1, 200000)");
+        let error = run(&engine, &sql).await.expect_err(&sql);
+        assert_eq!(error.sqlstate(), "54000", "{sql}: {error}");
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 2 << 30, "{} MiB: {sql}", grown >> 20);
+    }
+    let limit = Duration::from_secs(5);
+    let slow =
+        "SELECT max(x) FROM (SELECT median(value) OVER (ORDER BY value) AS x FROM generate_series(1, 3000000)) s";
+    let begun = Instant::now();
+    let error = run(&engine, &format!("SET statement_timeout = '300ms'; {slow}")).await.expect_err("times out");
+    assert_eq!(error.sqlstate(), "57014", "{error}");
+    assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
+    idle_within(&engine, limit, slow).await;
+}
+
+/// What grouping sets and lists of constants make of a batch is taken few rows at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_grouping_sets_and_constant_lists_keep_within_memory() {
+    let folder = TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let settings = EngineSettings { statement_memory_bytes: 64 << 20, ..EngineSettings::default() };
+    let engine = Engine::new(store, settings).expect("engine");
+    let before = resident_bytes();
+    let columns = (0..12).map(|n| format!("value + {n} AS c{n}")).collect::<Vec<_>>().join(", ");
+    let names = (0..12).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
+    let sql =
+        format!("SELECT count(*) FROM (SELECT {columns} FROM generate_series(1, 20000)) s GROUP BY CUBE ({names})");
+    let limit = Duration::from_secs(5);
+    let error = run(&engine, &format!("SET statement_timeout = '5s'; {sql}")).await.expect_err("too many groups");
+    assert!(["53200", "57014"].contains(&error.sqlstate()), "{error}");
+    idle_within(&engine, limit, &sql).await;
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 1 << 30, "{} MiB", grown >> 20);
+
+    let sql = "SELECT count(*) FROM (SELECT unnest(array_repeat(1, 100000)) FROM generate_series(1, 200)) s";
+    assert_eq!(run(&engine, sql).await.expect("runs"), 1);
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 1 << 30, "{} MiB", grown >> 20);
+    for (sets, state) in [
+        ("CUBE (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)", "54011"),
+        (
+            "CUBE (flags), CUBE (flags, flags, flags, flags, flags, flags, flags, flags, flags, flags, flags, flags)",
+            "54001",
+        ),
+    ] {
+        let error = run(&engine, &format!("SELECT count(*) FROM spans GROUP BY {sets}")).await.expect_err(sets);
+        assert_eq!(error.sqlstate(), state, "{error}");
+    }
+}
+
+/// What windows give within their bounds is what it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_windows_within_bounds_run() {
+    let folder = TempDir::new().expect("folder");
+    let engine = engine(&folder).await;
+    for (sql, count) in [
+        (
+            "SELECT array_agg(value) OVER (PARTITION BY floor(value / 10) ORDER BY value) FROM generate_series(1, 50000)",
+            50_000,
+        ),
+        (
+            "SELECT a FROM (SELECT value, array_agg(value) FILTER (WHERE value < 3) OVER () AS a FROM generate_series(1, 9)) WHERE a = ARRAY[1, 2]",
+            9,
+        ),
+        (
+            "SELECT n FROM (SELECT count(*) FILTER (WHERE value % 2 = 0) OVER (PARTITION BY floor(value / 10)) AS n FROM generate_series(0, 99)) WHERE n = 5",
+            100,
+        ),
+        (
+            "SELECT 1 FROM (SELECT value, lag(value) OVER w AS l, first_value(value) OVER w AS f, rank() OVER w AS r, sum(value) OVER w AS s FROM generate_series(1, 100) WINDOW w AS (ORDER BY value)) WHERE r = value AND f = 1 AND s = value * (value + 1) / 2",
+            100,
+        ),
+        ("SELECT lag(repeat('x', 1000)) OVER (ORDER BY value) FROM generate_series(1, 100000)", 100_000),
+    ] {
+        assert_eq!(run(&engine, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")), count, "{sql}");
+    }
 }
 
 /// Resident memory of this process, in bytes; other tests of this binary share it.

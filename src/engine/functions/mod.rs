@@ -24,7 +24,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
-pub(super) use bounded::{bounded_function, is_bounded};
+pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use ids::{id_text, id_text_argument};
 pub(super) use json::{json_part, json_text};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};

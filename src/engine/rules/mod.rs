@@ -1,5 +1,6 @@
 //! Planner and optimizer rules of ours, one file a rule.
 
+mod abandon;
 mod build_on_work_table;
 mod each_once;
 mod forgiving;
@@ -10,6 +11,7 @@ mod session_times;
 mod shared_sketch;
 mod trace_local;
 
+pub(super) use abandon::Abandon;
 pub(super) use build_on_work_table::BuildOnWorkTable;
 pub(super) use each_once::EachOnce;
 pub(super) use forgiving::Forgiving;

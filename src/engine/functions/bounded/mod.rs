@@ -12,19 +12,21 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::{cast, concat};
-use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Documentation, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature,
 };
 
 pub(super) use string_agg::bounded as bounded_string_agg;
 pub(super) use text_concat::udf as text_concat_udf;
 
 use super::shown::is_shown;
-use crate::engine::bounds::StatementBounds;
+use crate::engine::bounds::{MAX_MADE_BYTES, StatementBounds};
 use crate::error::{Error, Kind};
 use growth::Growth;
 
@@ -82,6 +84,36 @@ pub(super) fn bound(known: &dyn Fn(&str) -> Option<Arc<ScalarUDF>>) -> Vec<Scala
 /// Whether calls of this function count against a statement's bounds.
 pub(in crate::engine) fn is_bounded(name: &str) -> bool {
     FUNCTIONS.binary_search_by_key(&name, |(name, _)| name).is_ok() || is_shown(name)
+}
+
+/// The bytes of a list that a call makes of constants alone, which is written beside each row of a batch; zero for other calls.
+pub(in crate::engine) fn constant_list_bytes(call: &ScalarFunction) -> usize {
+    let Some((_, growth)) = FUNCTIONS.iter().find(|(name, _)| *name == call.func.name()) else { return 0 };
+    let constant = |arg: &Expr| match arg {
+        Expr::Literal(value, _) => Some(ColumnarValue::Scalar(value.clone())),
+        _ => None,
+    };
+    let is_constant = |arg: &Expr| match arg {
+        Expr::ScalarFunction(inner) => constant_list_bytes(inner) > 0,
+        arg => constant(arg).is_some(),
+    };
+    let types = call.args.iter().map(|arg| arg.get_type(&DFSchema::empty())).collect::<Result<Vec<_>>>();
+    let makes_list = types.and_then(|types| call.func.return_type(&types)).is_ok_and(|made| made.is_nested());
+    if !makes_list || !call.args.iter().all(is_constant) {
+        return 0;
+    }
+    let Some(args) = call.args.iter().map(constant).collect::<Option<Vec<_>>>() else {
+        // A list of lists is as long as it likes.
+        return MAX_MADE_BYTES;
+    };
+    let made = growth.made(&ScalarFunctionArgs {
+        args,
+        arg_fields: Vec::new(),
+        number_rows: 1,
+        return_field: Arc::new(Field::new("", DataType::Null, true)),
+        config_options: Arc::default(),
+    });
+    made.map_or(MAX_MADE_BYTES, |made| usize::try_from(made).unwrap_or(MAX_MADE_BYTES))
 }
 
 /// A function of the table for the planner, which names functions without asking a session.
