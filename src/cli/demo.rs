@@ -70,7 +70,7 @@ const ASKED_ROWS: &str = "1000000";
 /// Letters that are shown of a value.
 const SHOWN_CHARS: usize = 48;
 /// Decimals that are shown of a number.
-const SHOWN_DECIMALS: usize = 2;
+const SHOWN_DECIMALS: usize = 4;
 /// How many spans a visit to the shop has on average, to have the traces end about now.
 const SPANS_PER_VISIT: u64 = 33;
 

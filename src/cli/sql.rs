@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::terminal;
 use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
 use crate::error::{Error, Result};
-use crate::render::{Expanded, Format, RenderOptions, write_all};
+use crate::render::{Expanded, Format, Reader, RenderOptions, for_people, write_all};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,7 +35,7 @@ and lists are JSON.";
 #[command(after_help = EXAMPLES, group = ArgGroup::new("text").required(true))]
 pub(super) struct Arguments {
     /// The statement, or several with ; between them; - reads them from standard input
-    #[arg(group = "text", value_name = "SQL")]
+    #[arg(group = "text", value_name = "SQL", allow_hyphen_values = true)]
     statement: Option<String>,
     /// Read the statements from a file
     #[arg(short, long, group = "text", value_name = "FILE")]
@@ -51,6 +51,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
+    if let Some(word) = arguments.statement.as_deref().filter(|text| is_option(text)) {
+        return Err(exit::usage(
+            Error::bad_input(format!("unexpected argument '{word}'")).with_hint("see spanhouse sql --help"),
+        ));
+    }
     let script = script(&arguments)?;
     if arguments.format.is_binary() && arguments.output.is_none() && io::stdout().is_terminal() {
         let wrong = Error::bad_input(format!("{} is not for a terminal", arguments.format));
@@ -81,6 +86,11 @@ pub(super) fn render_options(to_stdout: bool) -> RenderOptions {
     let width = if is_terminal { terminal::width() } else { None };
     let expanded = if width.is_some() { Expanded::Auto } else { Expanded::Off };
     RenderOptions { expanded, width, color: terminal::color(is_terminal), ..RenderOptions::default() }
+}
+
+/// Whether the text is an option that does not exist rather than a statement: SQL begins with a hyphen only in a comment.
+fn is_option(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('-') && !text.contains(char::is_whitespace)
 }
 
 fn script(arguments: &Arguments) -> Result<String> {
@@ -116,9 +126,18 @@ pub(super) async fn execute<W: Write + Send>(
     if results > 1 && format.is_binary() {
         return Err(Error::bad_input(format!("{format} holds one result, and these statements give {results}")));
     }
+    let mut is_first = true;
     for statement in &statements {
         let outcome = session.execute(statement, &[]).await.map_err(|error| located(error, script))?;
-        if let Outcome::Rows(Rows { schema, stream, .. }) = outcome {
+        if let Outcome::Rows(Rows { schema, stream, tag }) = outcome {
+            if format == Format::Markdown && !is_first {
+                // Without it two tables are one.
+                out.write_all(b"\n").map_err(|error| Error::io("cannot write the result", error))?;
+            }
+            is_first = false;
+            let zone = session.setting("timezone")?;
+            let (schema, stream) =
+                for_people(format, schema, stream, Reader { zone: &zone, is_plan: tag == "EXPLAIN" });
             (_, out) = write_all(format, schema, stream, options, out).await?;
         }
     }

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use chrono::{Offset, TimeZone};
+use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait, PrimitiveArray,
 };
@@ -32,6 +34,9 @@ pub fn push_text(array: &dyn Array, row: usize, out: &mut String) -> Result<()> 
         DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => out.push_str(array.as_string::<i64>().value(row)),
         DataType::Utf8View => out.push_str(array.as_string_view().value(row)),
+        DataType::Timestamp(_, Some(zone)) if zone.as_ref() != "UTC" => {
+            push_local(timestamp_parts(array, row)?, zone, out)
+        }
         DataType::Timestamp(_, zone) => {
             push_timestamp(timestamp_parts(array, row)?, ' ', zone_suffix(zone, "+00"), out)
         }
@@ -206,6 +211,23 @@ fn push_timestamp((seconds, nanos): (i64, u32), between: char, suffix: &str, out
         let _ = write!(out, ".{}", fraction.trim_end_matches('0'));
     }
     out.push_str(suffix);
+}
+
+/// Appends date and time in a zone, with its offset as PostgreSQL writes it; in UTC where the zone is not known.
+fn push_local((seconds, nanos): (i64, u32), zone: &str, out: &mut String) {
+    let time = chrono::DateTime::from_timestamp(seconds, 0).map(|time| time.naive_utc());
+    let zone = zone.parse::<Tz>().ok();
+    let offset = zone.zip(time).map_or(0, |(zone, time)| zone.offset_from_utc_datetime(&time).fix().local_minus_utc());
+    push_timestamp((seconds + i64::from(offset), nanos), ' ', "", out);
+    let (sign, offset) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
+    let _ = write!(out, "{sign}{:02}", offset / 3600);
+    let (minutes, seconds) = (offset / 60 % 60, offset % 60);
+    if minutes > 0 || seconds > 0 {
+        let _ = write!(out, ":{minutes:02}");
+    }
+    if seconds > 0 {
+        let _ = write!(out, ":{seconds:02}");
+    }
 }
 
 fn push_map(map: &MapArray, row: usize, out: &mut String) -> Result<()> {

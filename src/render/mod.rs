@@ -9,11 +9,13 @@ mod format;
 mod json;
 mod markdown;
 mod parquet;
+mod people;
 mod sanitize;
 mod table;
 mod writer;
 
 pub use cell::{push_json, push_text};
 pub use format::Format;
+pub use people::{Reader, for_people};
 pub use sanitize::{push_sanitized, sanitize};
 pub use writer::{Expanded, RenderOptions, Writer, write_all};

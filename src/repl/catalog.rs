@@ -14,6 +14,8 @@ pub struct Catalog {
     pub relations: Vec<Relation>,
     pub functions: Vec<String>,
     pub questions: Vec<Question>,
+    /// What SET, SHOW and RESET take.
+    pub settings: Vec<String>,
     /// Keys seen in a sample of the spans' attributes and of their resources'.
     pub attribute_keys: Vec<String>,
 }
@@ -63,6 +65,9 @@ pub async fn load(session: Session, catalog: Arc<ArcSwap<Catalog>>) {
     if let Ok(functions) = query::texts(&session, query::FUNCTIONS, &["%"]).await {
         names.functions = functions.into_iter().filter_map(|row| row.into_iter().next()).collect();
         names.functions.dedup();
+    }
+    if let Ok(settings) = query::texts(&session, "SHOW ALL", &[]).await {
+        names.settings = settings.into_iter().filter_map(|row| row.into_iter().next()).collect();
     }
     catalog.store(Arc::new(names.clone()));
     // These are read out of the spans themselves, so the names need not wait for them.

@@ -124,7 +124,10 @@ fn on_off(value: &str, name: &str) -> Result<bool> {
 }
 
 fn shown_format(name: &str) -> Result<Format> {
-    let format: Format = name.parse()?;
+    let format: Format = name.parse().map_err(|error: Error| {
+        let names = formats().map(|format| format.name().to_owned()).collect::<Vec<_>>();
+        error.with_hint(format!("there are {}", names.join(", ")))
+    })?;
     match format.is_binary() {
         false => Ok(format),
         true => Err(Error::bad_input(format!("{format} is bytes that no terminal shows"))

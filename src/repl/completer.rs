@@ -108,9 +108,13 @@ fn names<'a>(catalog: &Catalog, before: &'a str, tokens: &[Token], whole: &str) 
     let words: Vec<&str> = code(earlier, before).collect();
     let scope = Scope::of(catalog, whole);
     let offered = match words.as_slice() {
+        [before @ .., qualifier, "."] if wants_relation(before) => scope.relations_of(qualifier),
         [.., qualifier, "."] => scope.below(qualifier),
         [] => keywords::STATEMENTS.iter().map(|word| in_case_of(word, prefix)).collect(),
         [.., "::"] => Vec::new(),
+        [word] if ["set", "show", "reset"].iter().any(|known| word.eq_ignore_ascii_case(known)) => {
+            catalog.settings.iter().cloned().chain([in_case_of("ALL", prefix)]).collect()
+        }
         words if wants_relation(words) => {
             let schemas = catalog.relations.iter().map(|relation| format!("{}.", relation.schema));
             relation_names(catalog).into_iter().chain(schemas).chain(scope.ctes.iter().cloned()).collect()
@@ -199,13 +203,21 @@ impl<'a> Scope<'a> {
         if let Some((_, relation)) = self.named.iter().find(|(name, _)| name.eq_ignore_ascii_case(qualifier)) {
             return relation.columns.clone();
         }
-        let of_schema =
-            self.catalog.relations.iter().filter(|relation| relation.schema.eq_ignore_ascii_case(qualifier));
-        let names: Vec<String> = of_schema.map(|relation| relation.name.clone()).collect();
-        match names.is_empty() {
-            true => self.catalog.relation(None, qualifier).map(|relation| relation.columns.clone()).unwrap_or_default(),
-            false => names,
+        let names = self.relations_of(qualifier);
+        if !names.is_empty() {
+            return names;
         }
+        // Before FROM is written, an alias is likely one of the spans.
+        let relation = self.catalog.relation(None, qualifier);
+        let relation = relation.or_else(|| self.catalog.relation(None, "spans").filter(|_| self.named.is_empty()));
+        relation.map(|relation| relation.columns.clone()).unwrap_or_default()
+    }
+
+    /// The relations of a schema.
+    fn relations_of(&self, schema: &str) -> Vec<String> {
+        let schema = unquoted(schema);
+        let relations = self.catalog.relations.iter().filter(|relation| relation.schema.eq_ignore_ascii_case(schema));
+        relations.map(|relation| relation.name.clone()).collect()
     }
 
     /// The columns of all named relations; before FROM is written, those of the spans.
@@ -265,6 +277,7 @@ mod tests {
             relations: vec![
                 relation("traces", "spans", &["span_id", "span_name", "service_name", "timestamp"]),
                 relation("traces", "events", &["event_name", "span_id"]),
+                relation("traces", "traces", &["trace_id", "root_service"]),
                 relation("information_schema", "tables", &["table_name"]),
             ],
             functions: vec!["quantile".to_owned(), "quantiles".to_owned(), "sum".to_owned()],
@@ -272,6 +285,7 @@ mod tests {
                 name: "slow_queries".to_owned(),
                 parameters: vec!["since".to_owned(), "top".to_owned()],
             }],
+            settings: vec!["statement_timeout".to_owned(), "timezone".to_owned()],
             attribute_keys: vec!["http.route".to_owned(), "http.status_code".to_owned(), "db.name".to_owned()],
         }
     }
@@ -289,9 +303,14 @@ mod tests {
             ("sel^", "select"),
             ("SEL^", "SELECT"),
             ("select 1; sho^", "show"),
-            ("select * from ^", "events information_schema. information_schema.tables spans traces."),
+            ("select * from ^", "events information_schema. information_schema.tables spans traces traces."),
             ("select * from sp^", "spans"),
-            ("select * from traces.^", "events spans"),
+            ("select * from traces.^", "events spans traces"),
+            ("select count(*) from spans s join traces.^", "events spans traces"),
+            ("select traces.r^ from traces", "root_service"),
+            ("select s.serv^", "service_name"),
+            ("set time^", "timezone"),
+            ("show statement_^", "statement_timeout"),
             ("select * from spans s, ev^", "events"),
             ("select * from spans join e^", "events"),
             ("select span_n^ from spans", "span_name"),

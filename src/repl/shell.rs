@@ -58,6 +58,7 @@ pub async fn run(engine: &Arc<Engine>, options: Options) -> Result<Summary> {
         expanded: if terminal.interactive { Expanded::Auto } else { Expanded::Off },
         timing: false,
         failed: 0,
+        block_failed: false,
         pending: String::new(),
     };
     let ended = match terminal.interactive {
@@ -79,6 +80,8 @@ struct Shell {
     expanded: Expanded,
     timing: bool,
     failed: usize,
+    /// Whether a statement of the open transaction has failed.
+    block_failed: bool,
     /// The statement in the making, for `\p`.
     pending: String,
 }
@@ -119,6 +122,14 @@ impl Shell {
                 Read::End => return Ok(()),
             };
             self.columns = editor.columns();
+            match plain_word(&line).filter(|_| splitter.waits_for().is_none()) {
+                Some(PlainWord::Quit) => return Ok(()),
+                Some(PlainWord::Help) => {
+                    self.say(&[Line::of(Style::Plain, "\\? lists the commands, \\h what this SQL has, \\q quits")])?;
+                    continue;
+                }
+                None => {}
+            }
             let items = splitter.push_line(&line);
             self.pending = splitter.pending().to_owned();
             entry.push_str(&line);
@@ -232,15 +243,43 @@ impl Shell {
         }
     }
 
-    async fn statement(&self, script: &Script) -> Result<()> {
+    async fn statement(&mut self, script: &Script) -> Result<()> {
+        let done = self.statements(script).await;
+        self.block_failed |= done.is_err() && self.session.in_transaction();
+        done
+    }
+
+    async fn statements(&mut self, script: &Script) -> Result<()> {
         for statement in self.session.prepare(&script.text).await? {
+            if self.block_failed {
+                self.end_failed_block(&statement.text).await?;
+                self.say(&[Line::of(Style::Plain, "ROLLBACK")])?;
+                continue;
+            }
             match self.session.execute(&statement, &[]).await? {
                 Outcome::Rows(rows) => {
                     let expanded = if script.expanded { Expanded::On } else { self.expanded };
-                    self.show(self.format, expanded, rows.schema, rows.stream).await?;
+                    let zone = self.session.setting("timezone")?;
+                    let reader = render::Reader { zone: &zone, is_plan: rows.tag == "EXPLAIN" };
+                    let (schema, stream) = render::for_people(self.format, rows.schema, rows.stream, reader);
+                    self.show(self.format, expanded, schema, stream).await?;
                 }
                 Outcome::Command(tag) => self.say(&[Line::of(Style::Plain, tag)])?,
             }
+        }
+        Ok(())
+    }
+
+    /// Ends a transaction in which a statement failed; only its end is taken, as in PostgreSQL.
+    async fn end_failed_block(&mut self, text: &str) -> Result<()> {
+        let word = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
+        if !["commit", "end", "rollback", "abort"].contains(&word.as_str()) {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Error::bad_input(message).with_sqlstate("25P02").with_hint("ROLLBACK ends it"));
+        }
+        self.block_failed = false;
+        for statement in self.session.prepare("ROLLBACK").await? {
+            self.session.execute(&statement, &[]).await?;
         }
         Ok(())
     }
@@ -279,7 +318,7 @@ impl Shell {
         Ok(Next::GoOn)
     }
 
-    async fn question(&self, name: &str, arguments: &[(String, String)]) -> Result<()> {
+    async fn question(&mut self, name: &str, arguments: &[(String, String)]) -> Result<()> {
         let arguments: Vec<(&str, &str)> = arguments.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         let started = Instant::now();
         let text = LibraryQuery::find(name)?.bind(&arguments)?;
@@ -391,6 +430,22 @@ fn next_line() -> Result<Option<String>> {
         line.pop();
     }
     String::from_utf8(line).map(Some).map_err(|_| Error::bad_input("standard input is not UTF-8 text"))
+}
+
+/// A word that a person types where a statement would begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlainWord {
+    Help,
+    Quit,
+}
+
+/// Reads `help`, `quit` or `exit` alone on a line.
+fn plain_word(line: &str) -> Option<PlainWord> {
+    match line.trim().trim_end_matches(';').trim_end().to_ascii_lowercase().as_str() {
+        "help" => Some(PlainWord::Help),
+        "quit" | "exit" => Some(PlainWord::Quit),
+        _ => None,
+    }
 }
 
 fn too_long() -> Error {

@@ -62,7 +62,9 @@ impl Ledger {
                 Some(spans) => format!("{} refused", count(spans, "span")),
                 None => "refused".to_owned(),
             };
-            tell!("{}: {}: {what}: {}", refusal.file.display(), refusal.place, sanitize(&refusal.why));
+            // The store's own words count the spans too.
+            let why = refusal.why.strip_prefix(&format!("{what}: ")).unwrap_or(&refusal.why);
+            tell!("{}: {}: {what}: {}", refusal.file.display(), refusal.place, sanitize(why));
         }
         if self.unlisted > 0 {
             tell!("… and {} more", count(self.unlisted, "refusal"));

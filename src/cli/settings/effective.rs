@@ -106,6 +106,11 @@ fn misplaced(wrong: Wrong, values: &[(&'static str, String, Place)]) -> Mistake 
     Mistake { place: place_of(key), key: Some(key), why: wrong.why }
 }
 
+/// A variable's name without what all of them begin with.
+fn own(variable: &str) -> &str {
+    variable.strip_prefix("SPANHOUSE_").unwrap_or(variable)
+}
+
 /// A variable that is nearly a setting's; one that is nothing like it is left to others.
 fn misspelt_variable(name: &str) -> Option<Mistake> {
     let known: Vec<String> = KEYS.iter().map(super::Key::variable).collect();
@@ -113,7 +118,11 @@ fn misspelt_variable(name: &str) -> Option<Mistake> {
         return None;
     }
     let near = nearest(name, known.iter().map(String::as_str))?;
-    let why = format!("there is no such setting: did you mean {near}?");
+    // What all names begin with makes none of them like another.
+    let why = match nearest(own(name), std::iter::once(own(near))) {
+        Some(_) => format!("there is no such setting: did you mean {near}?"),
+        None => "there is no such setting".to_owned(),
+    };
     Some(Mistake { place: Place::Variable(name.to_owned()), key: None, why })
 }
 
