@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     Fail,
     /// It has its effect, and fails all the same, as when the answer is lost.
     FailAfter,
+    /// It fails, and has its effect at [`FaultyStore::arrive`]; only for whole objects that are put.
+    Late,
     /// It has no effect and does not end before [`FaultyStore::heal`]; then it fails.
     Freeze,
 }
@@ -59,6 +61,7 @@ pub(crate) struct FaultyStore {
     healed: watch::Sender<u64>,
     calls: Arc<AtomicUsize>,
     frozen: Arc<AtomicUsize>,
+    late: Arc<Mutex<Vec<(Path, PutPayload, PutOptions)>>>,
 }
 
 impl Default for FaultyStore {
@@ -70,6 +73,7 @@ impl Default for FaultyStore {
             healed: watch::Sender::new(0),
             calls: Arc::default(),
             frozen: Arc::default(),
+            late: Arc::default(),
         }
     }
 }
@@ -104,6 +108,16 @@ impl FaultyStore {
         self.frozen.load(Ordering::SeqCst)
     }
 
+    /// Lets arrive what is late; gives how many of it were taken.
+    pub(crate) async fn arrive(&self) -> usize {
+        let late = std::mem::take(&mut *self.late.lock().expect("late"));
+        let mut taken = 0;
+        for (location, payload, options) in late {
+            taken += usize::from(self.inner.put_opts(&location, payload, options).await.is_ok());
+        }
+        taken
+    }
+
     /// All objects, sorted.
     pub(crate) async fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =
@@ -128,10 +142,19 @@ impl FaultyStore {
 
     /// Lets `work` happen, or not.
     async fn pass<T>(&self, call: Call, path: &str, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        self.apply(self.fault(call, path), path, work).await
+    }
+
+    async fn apply<T>(
+        &self,
+        fault: Option<Fault>,
+        path: &str,
+        work: impl Future<Output = StoreResult<T>>,
+    ) -> StoreResult<T> {
         let broken = || Err(StoreError::Generic { store: "faulty", source: format!("{path} is out of reach").into() });
-        match self.fault(call, path) {
+        match fault {
             None => work.await,
-            Some(Fault::Fail) => broken(),
+            Some(Fault::Fail | Fault::Late) => broken(),
             Some(Fault::FailAfter) => work.await.and_then(|_| broken()),
             Some(Fault::Freeze) => {
                 let mut healed = self.healed.subscribe();
@@ -157,7 +180,12 @@ impl fmt::Display for FaultyStore {
 #[async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
-        self.pass(Call::Put, location.as_ref(), self.inner.put_opts(location, payload, options)).await
+        let fault = self.fault(Call::Put, location.as_ref());
+        if fault == Some(Fault::Late) {
+            let late = (location.clone(), payload.clone(), options.clone());
+            self.late.lock().expect("late").push(late);
+        }
+        self.apply(fault, location.as_ref(), self.inner.put_opts(location, payload, options)).await
     }
 
     async fn put_multipart_opts(

@@ -15,7 +15,7 @@ use super::failpoint;
 use super::redact::{Files, RedactReport, SpanFilter, rewrite_all, survey};
 use super::retention::{Expired, newly_past, wholly_expired};
 use super::store::Shared;
-use super::table::{Replacement, Tombstone, WrittenFile};
+use super::table::{DeltaLog, Replacement, Tombstone, WrittenFile};
 use super::vacuum::Vacuum;
 use super::{DataFile, priority};
 use crate::error::{Error, Kind, Result};
@@ -25,6 +25,8 @@ use crate::model::promoted::Promoted;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Explicit requests that wait for the keeper.
 const QUEUE_COMMANDS: usize = 16;
+/// How often a replacement is committed to an object store until it is known whether it is there.
+const COMMIT_TRIES: usize = 3;
 /// How long files are left alone after merging them failed.
 const AVOID_FOR: Duration = Duration::from_secs(600);
 
@@ -354,7 +356,12 @@ impl Work {
 
     fn commit(&mut self, merged: Merged) -> Result<CompactReport> {
         let removed: Vec<Path> = merged.removed.iter().map(|file| file.location.clone()).collect();
-        let gone = self.replace(&removed, &merged.added, &Replacement::Compaction)?;
+        let gone = self.replace(&removed, &merged.added, &Replacement::Compaction).inspect_err(|_| {
+            if self.shared.table_dir.commits_may_come_late() {
+                // What was merged stays in the bucket for now: it is not made again every second.
+                self.avoided.extend(removed.iter().map(|file| (file.clone(), Instant::now())));
+            }
+        })?;
         self.vacuum.add(gone);
         let report = CompactReport {
             files_before: merged.removed.len(),
@@ -373,24 +380,17 @@ impl Work {
         let shared = &self.shared;
         self.rewriter.runtime.block_on(async {
             let mut table = shared.table.lock().await;
-            let replaced = match table.replace(removed, added, why, shared.clock.as_ref()).await {
-                Err(error) if error.kind != Kind::NotFound => {
-                    // The commit may be in the table all the same.
-                    table.refresh().await?;
-                    let live: HashSet<&str> = table.state().files.iter().map(|file| file.location.as_ref()).collect();
-                    let is_done = !removed.iter().any(|file| live.contains(file.as_ref()))
-                        && added.iter().all(|file| live.contains(file.location.as_str()));
-                    if is_done { Ok(tombstones_of(removed, shared)) } else { Err(error) }
+            let replaced = try_replace(shared, &mut table, removed, added, why).await;
+            match &replaced {
+                Ok(_) => {
+                    shared.install(table.state());
+                    failpoint::pass("after_replace");
                 }
-                other => other,
-            };
-            if replaced.is_ok() {
-                shared.install(table.state());
-                failpoint::pass("after_replace");
-            } else {
-                shared.table_dir.remove(added);
+                Err(NotReplaced { for_good: true, .. }) => shared.table_dir.remove(added),
+                // The next start removes the files if they did not get into the table.
+                Err(NotReplaced { for_good: false, .. }) => {}
             }
-            replaced
+            replaced.map_err(|failed| failed.error)
         })
     }
 
@@ -403,6 +403,47 @@ impl Work {
         shared.counters.deleted_files.fetch_add(deleted, Ordering::Relaxed);
         shared.counters.removed_files.store(self.vacuum.waiting() as u64, Ordering::Relaxed);
         deleted
+    }
+}
+
+/// Why files did not get into the table.
+struct NotReplaced {
+    error: Error,
+    /// Whether they cannot get there any more.
+    for_good: bool,
+}
+
+/// Commits a replacement, and finds out what became of a commit that failed.
+async fn try_replace(
+    shared: &Shared,
+    table: &mut DeltaLog,
+    removed: &[Path],
+    added: &[WrittenFile],
+    why: &Replacement,
+) -> std::result::Result<Vec<Tombstone>, NotReplaced> {
+    let comes_late = shared.table_dir.commits_may_come_late();
+    let mut tries = 1;
+    loop {
+        let error = match table.replace(removed, added, why, shared.clock.as_ref()).await {
+            Ok(gone) => return Ok(gone),
+            Err(error) if error.kind == Kind::NotFound => return Err(NotReplaced { error, for_good: true }),
+            Err(error) => error,
+        };
+        // The commit may be in the table all the same.
+        if let Err(error) = table.refresh().await {
+            return Err(NotReplaced { error, for_good: false });
+        }
+        let live: HashSet<&str> = table.state().files.iter().map(|file| file.location.as_ref()).collect();
+        let is_done = !removed.iter().any(|file| live.contains(file.as_ref()))
+            && added.iter().all(|file| live.contains(file.location.as_str()));
+        if is_done {
+            return Ok(tombstones_of(removed, shared));
+        }
+        if !comes_late || tries == COMMIT_TRIES {
+            return Err(NotReplaced { error, for_good: !comes_late });
+        }
+        // The same commit again, of which the table takes one at most, so that it does not matter which comes.
+        tries += 1;
     }
 }
 

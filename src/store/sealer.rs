@@ -150,13 +150,13 @@ impl Work {
     }
 
     async fn try_seal(&mut self) -> Result<SealReport> {
-        self.settle().await?;
+        let settled = self.settle().await?.unwrap_or_default();
         if self.failed {
             // Files are written for nothing as long as the table is out of reach.
             self.shared.table.lock().await.refresh().await?;
         }
-        let Some(parts) = self.shared.visible.begin_seal() else { return Ok(SealReport::default()) };
-        let Some(mark) = parts.last().map(|part| part.last) else { return Ok(SealReport::default()) };
+        let Some(parts) = self.shared.visible.begin_seal() else { return Ok(settled) };
+        let Some(mark) = parts.last().map(|part| part.last) else { return Ok(settled) };
         let begun = Instant::now();
         let promoted = self.shared.visible.load().promoted.clone();
         let written = write_sorted(&self.shared.table_dir, &parts, &promoted, &self.shared.node, mark);
@@ -166,12 +166,12 @@ impl Work {
         let shared = self.shared.clone();
         let mut table = shared.table.lock().await;
         match table.commit(&pending.files, mark).await {
-            Ok(state) => Ok(self.finish(&pending, state)),
+            Ok(state) => Ok(settled.plus(self.finish(&pending, state))),
             Err(error) => {
                 drop(table);
                 self.pending = Some(pending);
                 match self.settle().await? {
-                    Some(report) => Ok(report),
+                    Some(report) => Ok(settled.plus(report)),
                     None => Err(error),
                 }
             }
@@ -189,6 +189,16 @@ impl Work {
         }
         if table.state().mark >= pending.mark {
             return Ok(Some(self.finish(&pending, table.state())));
+        }
+        if self.shared.table_dir.commits_may_come_late() {
+            // The same commit again, of which the table takes one at most: whichever it is, its files are there and hold the same spans.
+            return match table.commit(&pending.files, pending.mark).await {
+                Ok(state) => Ok(Some(self.finish(&pending, state))),
+                Err(error) => {
+                    self.pending = Some(pending);
+                    Err(error)
+                }
+            };
         }
         self.shared.table_dir.remove(&pending.files);
         self.shared.visible.abandon_seal();

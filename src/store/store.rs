@@ -46,6 +46,12 @@ pub struct SealReport {
     pub bytes: u64,
 }
 
+impl SealReport {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, files: self.files + other.files, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// The store's numbers at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreStatus {

@@ -138,6 +138,12 @@ impl TableDir {
         }
     }
 
+    /// Whether a commit that failed may get into the table later: a request to an object store may still be on its way when nobody waits
+    /// for its answer any more. Its files must then stay.
+    pub(crate) fn commits_may_come_late(&self) -> bool {
+        matches!(self.home, Home::ObjectStore { .. })
+    }
+
     /// Deletes a data file; tells whether it was there. Blocks.
     pub(crate) fn delete(&self, location: &Path) -> Result<bool> {
         match &self.home {
