@@ -119,7 +119,7 @@ mod tests {
         let csv = shown(Format::Csv, batch.clone(), false).await;
         assert_eq!(csv, "t\n2023-01-29 16:41:22.102+01\n2023-07-22 06:26:40+02\n");
         let json = shown(Format::Ndjson, batch, false).await;
-        assert!(json.starts_with("{\"t\":\"2023-01-29T15:41:22.102Z\"}"), "{json}");
+        assert!(json.starts_with("{\"t\": \"2023-01-29T15:41:22.102Z\"}"), "{json}");
     }
 
     #[tokio::test]
