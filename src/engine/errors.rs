@@ -27,6 +27,7 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
             Error::new(Kind::Io, format!("object store: {inner}")).with_source(*inner)
         }
         DataFusionError::ParquetError(inner) => parquet_error(&inner),
+        DataFusionError::IoError(inner) if inner.to_string().contains(SPILL_FULL) => out_of_resources(SPILL_FULL),
         DataFusionError::IoError(inner) => Error::io("query", inner),
         DataFusionError::ArrowError(inner, _) => arrow_error(*inner),
         DataFusionError::Plan(text) => planning(&text),
@@ -190,8 +191,14 @@ fn planning(text: &str) -> Error {
     Error::bad_input(lower_first(&text)).with_sqlstate(sqlstate)
 }
 
+/// What DataFusion says when there is no disk left to spill to.
+const SPILL_FULL: &str = "used disk space during the spilling process";
+
 fn execution(text: &str) -> Error {
     let text = clean(text);
+    if text.contains(SPILL_FULL) {
+        return out_of_resources(&text);
+    }
     let lower = text.to_lowercase();
     let sqlstate = if lower.contains("divide by zero") || lower.contains("division by zero") {
         "22012"

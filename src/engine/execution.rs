@@ -66,7 +66,7 @@ async fn run(
     started: oneshot::Sender<Result<SchemaRef>>,
     rows: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
-    let mut width = Width::of(&plan);
+    let mut width = Width::of(&plan, state.config().batch_size());
     let mut stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
         Ok(stream) => stream,
         Err(e) => {

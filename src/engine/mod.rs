@@ -36,6 +36,7 @@ mod standard;
 mod stop;
 mod substitution;
 mod system;
+mod tap;
 mod times;
 mod top_rows;
 mod traces;

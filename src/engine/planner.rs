@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
@@ -72,7 +72,7 @@ impl ExprPlanner for Dialect {
             | BinaryOperator::Multiply
             | BinaryOperator::Divide
             | BinaryOperator::Modulo => {
-                let raw = numbers_from_text(raw, schema);
+                let raw = times_of_dates(numbers_from_text(raw, schema), schema);
                 Ok(divide(raw, schema))
             }
             _ => Ok(PlannerResult::Original(raw)),
@@ -139,6 +139,21 @@ fn numbers_from_text(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
         (true, false) if is_number(&r) => RawBinaryExpr { op, left: number_from_text(l), right: r },
         (false, true) if is_number(&l) => RawBinaryExpr { op, left: l, right: number_from_text(r) },
         _ => RawBinaryExpr { op, left: l, right: r },
+    }
+}
+
+/// A date beside an interval is a time: the interval may have hours.
+fn times_of_dates(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    let is_date = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| data_type == DataType::Date32);
+    let is_interval = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Interval(_)));
+    let time = |date| Expr::Cast(Cast::new(Box::new(date), DataType::Timestamp(TimeUnit::Nanosecond, None)));
+    let RawBinaryExpr { op, left, right } = raw;
+    match op {
+        BinaryOperator::Plus | BinaryOperator::Minus if is_date(&left) && is_interval(&right) => {
+            RawBinaryExpr { op, left: time(left), right }
+        }
+        BinaryOperator::Plus if is_interval(&left) && is_date(&right) => RawBinaryExpr { op, left, right: time(right) },
+        _ => RawBinaryExpr { op, left, right },
     }
 }
 

@@ -167,7 +167,7 @@ fn time_of_day(text: &str) -> Option<NaiveTime> {
 }
 
 /// A clock's reading as UTC. One that comes twice is the first; one that is skipped is read by the offset before the gap.
-fn to_utc(clock: NaiveDateTime, zone: Tz) -> NaiveDateTime {
+pub(super) fn to_utc(clock: NaiveDateTime, zone: Tz) -> NaiveDateTime {
     /// Longer than any zone ever skipped but a whole day.
     const BEFORE_GAP: TimeDelta = TimeDelta::hours(3);
     if let Some(time) = zone.from_local_datetime(&clock).earliest() {

@@ -1,28 +1,27 @@
 //! How wide the rows are that a statement's joins repeat, so that large lists are copied few at a time.
 //!
-//! A join copies a list for each row that it stands beside, outside the memory pool. Statements that make lists therefore measure what goes
-//! into their joins; where a batch of copies would be too large, the statement starts again with smaller batches.
+//! A join copies a list or a map for each row that it stands beside, outside the memory pool. What goes into joins is therefore measured;
+//! where a batch of copies would be too large, the statement starts again with smaller batches. One that makes lists has small ones at first.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, internal_err};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
 
 use super::bounds::count;
+use super::tap::{Tap, TapExec};
 use crate::error::{Error, Kind};
 
 /// The most bytes of copies in one batch: several batches are alive at a time.
@@ -30,6 +29,12 @@ const MAX_COPIED_BYTES: usize = 128 << 20;
 
 /// The rows of a batch in a statement that makes lists: as many as lets lists of 128 KiB pass without a new start.
 const LIST_BATCH_ROWS: usize = 1 << 10;
+
+/// An element that became a row.
+const ELEMENT_BYTES: usize = 16;
+
+/// The name of the operator that watches.
+const WATCHED: &str = "WatchedExec";
 
 /// The calls whose results may be of any length and are copied, in the order of their names.
 const LIST_MAKERS: &[&str] = &[
@@ -53,22 +58,27 @@ const LIST_MAKERS: &[&str] = &[
 #[derive(Debug, Clone)]
 pub(super) struct Width {
     batch_rows: usize,
+    /// Whether the statement makes lists: their rows are wide, and batches small from the start.
+    makes_lists: bool,
     widest_bytes: Arc<AtomicUsize>,
 }
 
 impl Width {
-    /// What a statement starts with: no limit when it makes no lists.
-    pub fn of(plan: &LogicalPlan) -> Self {
+    /// What a statement starts with, whose batches have `usual` rows.
+    pub fn of(plan: &LogicalPlan, usual: usize) -> Self {
         let makers = count(plan, |expr| match expr {
             Expr::ScalarFunction(call) => usize::from(makes_lists(call.func.name())),
             Expr::AggregateFunction(call) => usize::from(makes_lists(call.func.name())),
             _ => 0,
         });
-        Self::with_rows(if makers.is_ok_and(|makers| makers == 0) { usize::MAX } else { LIST_BATCH_ROWS })
+        match makers {
+            Ok(0) => Self::with_rows(usual, false),
+            _ => Self::with_rows(LIST_BATCH_ROWS.min(usual), true),
+        }
     }
 
-    fn with_rows(batch_rows: usize) -> Self {
-        Self { batch_rows, widest_bytes: Arc::default() }
+    fn with_rows(batch_rows: usize, makes_lists: bool) -> Self {
+        Self { batch_rows, makes_lists, widest_bytes: Arc::default() }
     }
 
     /// The most rows of a batch.
@@ -80,14 +90,11 @@ impl Width {
     pub fn narrower(&self) -> Option<Self> {
         let widest_bytes = self.widest_bytes.load(Ordering::Relaxed);
         let rows = (MAX_COPIED_BYTES / widest_bytes.max(1)).max(1);
-        (widest_bytes > 0 && rows < self.batch_rows).then(|| Self::with_rows(rows))
+        (widest_bytes > 0 && rows < self.batch_rows).then(|| Self::with_rows(rows, self.makes_lists))
     }
 
-    /// The plan with what goes into its joins measured, where there is a limit; batches below the lowest joins may have `rows`.
+    /// The plan with what goes into its joins measured; batches below the lowest joins may have `rows`.
     pub fn watch(&self, plan: Arc<dyn ExecutionPlan>, rows: usize) -> Result<Arc<dyn ExecutionPlan>> {
-        if self.batch_rows == usize::MAX {
-            return Ok(plan);
-        }
         let rows_below = rows.min(LIST_BATCH_ROWS);
         // The value of a subquery is copied wherever its expression stands.
         let has_subqueries = plan.exists(|plan| Ok(plan.is::<ScalarSubqueryExec>()))?;
@@ -102,7 +109,7 @@ impl Width {
             let watched = |(at, child): (usize, &Arc<dyn ExecutionPlan>)| match is_subquery && at == 0 {
                 true => child.clone(),
                 false => {
-                    let is_lowest = (is_subquery || !has_subqueries) && !has_watched(child);
+                    let is_lowest = self.makes_lists && (is_subquery || !has_subqueries) && !has_watched(child);
                     self.watched(child, &unnested, is_lowest.then_some(rows_below))
                 }
             };
@@ -123,7 +130,10 @@ impl Width {
         let is_copied = |at: &usize| !unnested.contains(at) && is_copied(schema.field(*at).data_type());
         let copied = (0..schema.fields().len()).filter(is_copied).collect::<Vec<_>>();
         let unnested = unnested.to_vec();
-        Arc::new(WatchedExec { input: input.clone(), width: self.clone(), copied, unnested, rows_below })
+        if !self.makes_lists && copied.is_empty() && unnested.is_empty() {
+            return input.clone();
+        }
+        TapExec::above(input.clone(), Watched { width: self.clone(), copied, unnested, rows_below })
     }
 
     /// The batch in pieces whose copies are within the limit.
@@ -134,7 +144,8 @@ impl Width {
         let mut most = self.batch_rows.max(1);
         if !unnested.is_empty() {
             let copies = |row| unnested.iter().map(|at| elements(batch.column(*at).as_ref(), row)).max().unwrap_or(0);
-            let widest = (0..rows).map(|row| bytes(row, 1).saturating_mul(copies(row))).max().unwrap_or(0);
+            let made = |row| (bytes(row, 1) + ELEMENT_BYTES).saturating_mul(copies(row));
+            let widest = (0..rows).map(made).max().unwrap_or(0);
             if widest > MAX_COPIED_BYTES {
                 return Err(too_wide(widest));
             }
@@ -168,7 +179,7 @@ fn with_batch_rows(context: &TaskContext, rows: usize) -> Arc<TaskContext> {
 }
 
 fn has_watched(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<WatchedExec>() || plan.children().into_iter().any(has_watched)
+    plan.name() == WATCHED || plan.children().into_iter().any(has_watched)
 }
 
 fn makes_lists(name: &str) -> bool {
@@ -238,8 +249,7 @@ pub(super) fn bytes_of(array: &dyn Array, start: usize, len: usize) -> usize {
 
 /// Passes its input on in pieces that a join may copy.
 #[derive(Debug)]
-struct WatchedExec {
-    input: Arc<dyn ExecutionPlan>,
+struct Watched {
     width: Width,
     /// The columns that the join copies.
     copied: Vec<usize>,
@@ -249,67 +259,29 @@ struct WatchedExec {
     rows_below: Option<usize>,
 }
 
-impl DisplayAs for WatchedExec {
-    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WatchedExec: batch_rows={}", self.width.batch_rows)
-    }
-}
-
-impl ExecutionPlan for WatchedExec {
-    fn name(&self) -> &str {
-        "WatchedExec"
+impl Tap for Watched {
+    fn name(&self) -> &'static str {
+        WATCHED
     }
 
-    fn schema(&self) -> SchemaRef {
-        self.input.schema()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) => Ok(Arc::new(Self {
-                input,
-                width: self.width.clone(),
-                copied: self.copied.clone(),
-                unnested: self.unnested.clone(),
-                rows_below: self.rows_below,
-            })),
-            None => internal_err!("watched rows that come from nowhere"),
-        }
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let (width, copied, unnested) = (self.width.clone(), self.copied.clone(), self.unnested.clone());
         let context = match self.rows_below {
             Some(rows) => with_batch_rows(&context, rows),
             None => context,
         };
-        let rows = self
-            .input
+        let rows = input
             .execute(partition, context)?
             .map(move |batch| {
                 width.pieces(batch?, &copied, &unnested).map(|pieces| futures::stream::iter(pieces).map(Ok))
             })
             .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), rows)))
     }
 }
 
@@ -344,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_join_starts_again_with_as_few_rows_as_its_widest_allows() {
-        let width = Width::with_rows(LIST_BATCH_ROWS);
+        let width = Width::with_rows(LIST_BATCH_ROWS, true);
         assert_eq!(rows(&width.pieces(batch(&vec![4; 2_500]), &[0], &[]).expect("small")), [1_024, 1_024, 452]);
         assert!(width.narrower().is_none());
         width.pieces(batch(&[1, 1 << 20]), &[0], &[]).expect_err("8 MiB beside 1,024 rows");
@@ -356,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_list_that_becomes_rows_repeats_what_stands_beside_it() {
-        let width = Width::with_rows(LIST_BATCH_ROWS);
+        let width = Width::with_rows(LIST_BATCH_ROWS, true);
         let both = |lengths: &[usize]| {
             let batch = batch(lengths);
             RecordBatch::try_from_iter([("a", batch.column(0).clone()), ("b", batch.column(0).clone())]).expect("both")

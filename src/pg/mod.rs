@@ -2,6 +2,7 @@
 //!
 //! Columns are looked at once a batch ([`Values`]); cells are then written straight into a buffer. Knows nothing of protocols and sessions.
 
+mod arrays;
 mod binary;
 mod json;
 mod numbers;
@@ -10,6 +11,7 @@ mod times;
 mod types;
 mod values;
 
+pub(crate) use arrays::array_elements;
 pub(crate) use binary::{put_binary, put_sized};
 pub(crate) use json::put_json;
 #[cfg(test)]

@@ -28,6 +28,17 @@
 //! - `pg_faults`: hostile bytes and statements on the PostgreSQL wire.
 //! - `pg_psql`: what a person sees in `psql`.
 //! - `pg_simple`: the simple protocol, through a client library.
+//!
+//! Tests of hostile inputs and faults bear the number of the fault in their name, `fault_…` or `row_…`:
+//!
+//! | faults | tests |
+//! |---|---|
+//! | 1–14, exports | `ingest_faults`; 14 at the log's budget in `store` |
+//! | 16, 18, 19–22, 24, 26, the log and the disk | unit tests of `store` and of `store::wal` |
+//! | 17, 25, a killed process | `store_crash`, at every failpoint; `crash`, under load |
+//! | 30, damaged data files | `store_damage` |
+//! | 32, 35, 36, statements without end or measure | `engine_limits`; 32 and 35 over the wire in `pg_faults` |
+//! | 33, 34, 37, 38, the PostgreSQL wire | `pg_faults` |
 
 // Tests say what they skip and with which seed they run.
 #![allow(clippy::print_stdout, clippy::print_stderr)]

@@ -60,6 +60,20 @@ fn relations_and_columns_are_described() {
 }
 
 #[test]
+fn a_terminal_completes_keywords_tables_and_columns() {
+    let test = "a_terminal_completes_keywords_tables_and_columns";
+    if !has_psql(test) {
+        return;
+    }
+    let Some(python) = crate::support::python(test) else { return };
+    let server = Server::start();
+    let psql = server.psql();
+    let command = std::iter::once(psql.get_program()).chain(psql.get_args());
+    let command = command.map(|part| part.to_str().expect("UTF-8")).collect::<Vec<_>>();
+    assert_eq!(python.run("psql_in_a_terminal.py", &command).trim(), "exit code 0");
+}
+
+#[test]
 fn copies_cursors_and_errors() {
     if !has_psql("copies_cursors_and_errors") {
         return;

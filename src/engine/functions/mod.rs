@@ -5,6 +5,7 @@ mod bounded;
 mod exact;
 mod groups;
 mod ids;
+mod intervals;
 mod json;
 mod levels;
 mod nested;
@@ -18,6 +19,7 @@ mod similar;
 mod sketch;
 mod texts;
 mod to_char;
+mod zone_time;
 
 use std::sync::Arc;
 
@@ -26,10 +28,12 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use ids::{id_text, id_text_argument};
+pub(super) use intervals::interval_seconds;
 pub(super) use json::{json_part, json_text};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
 pub(super) use shown::{VALUE_JSON, cast_to_json, value_text};
+pub(super) use zone_time::at_time_zone;
 
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
@@ -43,6 +47,8 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         to_char::udf(),
         sample::udf(),
         similar::udf(),
+        zone_time::udf(),
+        intervals::udf(),
     ];
     ours.into_iter().chain(shown::udfs()).chain(json::scalar_udfs()).collect()
 }

@@ -9,6 +9,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
+use datafusion::functions::math::expr_fn::round;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -58,9 +59,14 @@ fn lenient(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             Transformed::yes(Expr::TryCast(TryCast::new_from_field(expr, field)))
         }
         Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })
-            if field.data_type().is_string() && is_nested(&expr, schema) =>
+            if field.data_type().is_string() && is_shown_otherwise(&expr, schema) =>
         {
             Transformed::yes(value_text(*expr))
+        }
+        // PostgreSQL rounds where Arrow cuts.
+        Expr::Cast(Cast { expr, field }) if field.data_type().is_integer() && is_fraction(&expr, schema) => {
+            let rounded = Box::new(round(vec![*expr]));
+            Transformed::yes(Expr::Cast(Cast::new_from_field(rounded, field)))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => compare(*left, op, *right, schema),
         Expr::Between(Between { expr, negated, low, high }) => match wanted_type(&expr, &[&low, &high], schema) {
@@ -134,9 +140,17 @@ fn is_text_column(expr: &Expr, schema: &DFSchema) -> bool {
     !literal && expr.get_type(schema).is_ok_and(|data_type| data_type.is_string())
 }
 
-/// Whether a value is a map, a list or a row: its text is the one that clients see.
-fn is_nested(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.get_type(schema).is_ok_and(|data_type| data_type.is_nested() && !matches!(data_type, DataType::Dictionary(..)))
+/// Whether a value's text is the one that clients see and Arrow has another: that of maps, lists, rows, times and doubles.
+fn is_shown_otherwise(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| match data_type {
+        DataType::Dictionary(..) => false,
+        data_type => data_type.is_nested() || data_type.is_temporal() || data_type.is_floating(),
+    })
+}
+
+/// Whether a number has a fraction.
+fn is_fraction(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| data_type.is_floating() || data_type.is_decimal())
 }
 
 fn converts(data_type: &DataType) -> bool {

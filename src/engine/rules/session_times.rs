@@ -14,13 +14,14 @@ use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, TryCast};
+use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::lenient_text::is_comparison;
+use crate::engine::functions::{at_time_zone, interval_seconds};
 use crate::engine::times::time_of_text;
 
 /// Functions that read a clock, with the place of the time among their arguments.
@@ -53,6 +54,22 @@ impl AnalyzerRule for SessionTimes {
         })
         .map(|plan| plan.data)
     }
+}
+
+/// Whether a call asks for the seconds of an interval, which DataFusion cuts to whole ones.
+fn is_epoch_of_interval(call: &ScalarFunction, schema: &DFSchema) -> bool {
+    let [part, time] = call.args.as_slice() else { return false };
+    let is_epoch = match part {
+        Expr::Literal(part, _) => part.try_as_str().flatten().is_some_and(|part| part.eq_ignore_ascii_case("epoch")),
+        _ => false,
+    };
+    call.func.name() == "date_part"
+        && is_epoch
+        && matches!(time.get_type(schema), Ok(DataType::Duration(_) | DataType::Interval(_)))
+}
+
+fn has_zone(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Timestamp(_, Some(_))))
 }
 
 /// A session's zone.
@@ -96,6 +113,9 @@ impl Zone {
                 let list = list.into_iter().map(|item| item.data).collect();
                 Transformed::new_transformed(Expr::InList(InList { expr, list, negated }), changed)
             }
+            Expr::ScalarFunction(call) if is_epoch_of_interval(&call, schema) => {
+                Transformed::yes(interval_seconds(call.args.into_iter().next_back().unwrap_or_default()))
+            }
             Expr::ScalarFunction(mut call) => {
                 let place = CLOCK_READERS.iter().find(|(name, _)| *name == call.func.name()).map(|(_, place)| *place);
                 let Some(time) = place.and_then(|place| call.args.get_mut(place)) else {
@@ -128,9 +148,8 @@ impl Zone {
     /// A `timestamptz` that is cast to what a clock or a calendar shows.
     fn clock_before_cast(&self, expr: Expr, wanted: &DataType, schema: &DFSchema) -> Transformed<Expr> {
         match wanted {
-            DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 | DataType::Time64(_) => {
-                self.on_this_clock(expr, schema)
-            }
+            DataType::Timestamp(_, None) if has_zone(&expr, schema) => Transformed::yes(at_time_zone(&self.name, expr)),
+            DataType::Date32 | DataType::Date64 | DataType::Time64(_) => self.on_this_clock(expr, schema),
             _ => Transformed::no(expr),
         }
     }

@@ -7,21 +7,31 @@
 //! | `x::character varying`, `x::float`, … | the same type by the planner's name |
 //! | `x SIMILAR TO p ESCAPE e` | `x ~ similar_to_escape(p, e)` |
 //! | `t TABLESAMPLE BERNOULLI (p)` | `(SELECT * FROM t WHERE random() < p / 100) AS t` |
+//! | `t AT TIME ZONE z` | `timezone(z, t)` |
+//! | `a ^ b` | `power(a, b)` |
+//! | `'{a,b}'::text[]`, `= ANY ('{a,b}')` | `ARRAY['a'::text, 'b'::text]` |
+//! | `SELECT generate_series(1, 3)` | `SELECT unnest(generate_series(1, 3))` |
+//! | `SELECT EXISTS (SELECT …)` | `SELECT (SELECT count(*) > 0 FROM (SELECT …))` |
+//! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
+//! | `EXPLAIN (ANALYZE, VERBOSE)` | `EXPLAIN ANALYZE VERBOSE` |
 
+mod arrays;
 mod casts;
+mod queries;
 mod sample;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Statement, TableFactor, VisitMut, VisitorMut,
+    ObjectName, Query, Select, Statement, TableFactor, VisitMut, VisitorMut,
 };
 
 use crate::error::{Error, Result};
 
 /// Rewrites a statement in place.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
+    queries::explain(statement)?;
     match statement.visit(&mut Forms) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -34,12 +44,37 @@ impl VisitorMut for Forms {
     type Break = Error;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if arrays::rewrite(expr) {
+            return ControlFlow::Continue(());
+        }
         match expr {
             Expr::Cast { .. } | Expr::TypedString(_) => casts::rewrite(expr),
             Expr::SimilarTo { .. } => match_similar(expr),
+            Expr::AtTimeZone { .. } => {
+                if let Expr::AtTimeZone { timestamp, time_zone } = take(expr) {
+                    *expr = call("timezone", vec![*time_zone, *timestamp]);
+                }
+            }
+            Expr::BinaryOp { op: BinaryOperator::BitwiseXor | BinaryOperator::PGExp, .. } => {
+                if let Expr::BinaryOp { left, right, .. } = take(expr) {
+                    *expr = call("power", vec![*left, *right]);
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        queries::select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        match queries::fetch(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
@@ -105,6 +140,19 @@ mod tests {
             ("SELECT CAST(a AS character varying)", "SELECT CAST(a AS TEXT)"),
             ("SELECT a::bpchar", "SELECT a::TEXT"),
             ("SELECT a::float, a::float(24)", "SELECT a::DOUBLE PRECISION, a::REAL"),
+            ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
+            ("SELECT 2 ^ a", "SELECT power(2, a)"),
+            ("SELECT '{a,\"b c\",NULL}'::text[]", "SELECT ARRAY['a'::TEXT, 'b c'::TEXT, NULL::TEXT]"),
+            ("SELECT a = ANY ('{}')", "SELECT a = ANY(ARRAY[])"),
+            ("SELECT a = ANY ('{x,y}')", "SELECT a = ANY(ARRAY['x', 'y'])"),
+            ("SELECT generate_series(1, 3)", "SELECT unnest(generate_series(1, 3))"),
+            ("SELECT EXISTS (SELECT 1) AS e", "SELECT (SELECT count(*) > 0) AS e"),
+            (
+                "SELECT NOT EXISTS (SELECT DISTINCT a FROM t)",
+                "SELECT (SELECT count(*) = 0 FROM (SELECT DISTINCT a FROM t) AS found)",
+            ),
+            ("SELECT 1 OFFSET 2 ROWS FETCH NEXT ROW ONLY", "SELECT 1 LIMIT 1 OFFSET 2 ROWS"),
+            ("EXPLAIN (ANALYZE, VERBOSE off, BUFFERS) SELECT 1", "EXPLAIN ANALYZE SELECT 1"),
             ("SELECT a SIMILAR TO 'b'", "SELECT (a ~ similar_to_escape('b'))"),
             ("SELECT a NOT SIMILAR TO b ESCAPE '#'", "SELECT (a !~ similar_to_escape(b, '#'))"),
             (
@@ -123,6 +171,8 @@ mod tests {
     #[test]
     fn samples_that_cannot_be_taken_are_told() {
         for (written, sqlstate) in [
+            ("SELECT 1 FETCH FIRST 2 ROWS WITH TIES", "0A000"),
+            ("EXPLAIN (FORMAT json) SELECT 1", "0A000"),
             ("SELECT 1 FROM t TABLESAMPLE BERNOULLI (101)", "2202H"),
             ("SELECT 1 FROM t TABLESAMPLE (10)", "42601"),
             ("SELECT 1 FROM t SAMPLE (10)", "42601"),

@@ -1,0 +1,86 @@
+//! An operator that lets rows through as they are, and has something to say about them on their way.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::internal_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+
+/// What happens to rows on their way. Their order, their columns and their partitions stay.
+pub(super) trait Tap: Debug + Send + Sync {
+    /// The operator's name in plans.
+    fn name(&self) -> &'static str;
+
+    /// Runs `input`.
+    fn execute(
+        &self,
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream>;
+}
+
+/// The operator.
+#[derive(Debug)]
+pub(super) struct TapExec {
+    input: Arc<dyn ExecutionPlan>,
+    tap: Arc<dyn Tap>,
+}
+
+impl TapExec {
+    /// Puts `tap` above `input`.
+    pub fn above(input: Arc<dyn ExecutionPlan>, tap: impl Tap + 'static) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { input, tap: Arc::new(tap) })
+    }
+}
+
+impl DisplayAs for TapExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.tap.name())
+    }
+}
+
+impl ExecutionPlan for TapExec {
+    fn name(&self) -> &str {
+        self.tap.name()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.input.schema()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        match children.pop() {
+            Some(input) => Ok(Arc::new(Self { input, tap: self.tap.clone() })),
+            None => internal_err!("rows that come from nowhere"),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.tap.execute(&self.input, partition, context)
+    }
+}

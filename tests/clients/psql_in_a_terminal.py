@@ -1,0 +1,24 @@
+"""Uses psql as a person at a terminal does: Tab completes keywords, tables, schemas and columns. Arguments: psql, then its own."""
+
+import sys
+
+from terminal import Terminal
+
+shell = Terminal(sys.argv[1:], {"PAGER": "cat", "PSQLRC": "/dev/null", "INPUTRC": "/dev/null"})
+shell.wait_for("=> ")
+for typed, completed in [
+    ("SEL", "SELECT"),
+    ("SELECT * FROM spa", "spans"),
+    ("SELECT * FROM tra", "traces"),
+    ("SELECT * FROM traces.spa", "traces.spans"),
+    ("SELECT * FROM traces.service_e", "traces.service_edges"),
+    ("SELECT * FROM spans WHERE service_n", "service_name"),
+    ("SELECT * FROM spans WHERE duration_m", "duration_ms"),
+    ("\\d traces.li", "traces.links"),
+]:
+    shell.completes(typed, completed)
+shell.type("SELECT 40 + 2;\r")
+shell.wait_for(" 42")
+shell.wait_for("=> ")
+shell.type("\x04")
+print(f"exit code {shell.exit_code()}")
