@@ -2,6 +2,7 @@
 //!
 //! Knows the store's snapshots and nothing of wires, terminals or files in the data directory.
 
+mod activity;
 mod admit;
 mod bounds;
 mod catalog;
@@ -44,6 +45,7 @@ mod variables;
 mod width;
 mod windows;
 
+pub use activity::{Activity, Client, Doing, Registration};
 pub use execution::RowStream;
 pub use library::{LibraryParameter, LibraryQuery, ParameterKind, library};
 pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};

@@ -1,5 +1,6 @@
 //! Sessions: one per connection, with settings of its own, over one shared engine.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
@@ -38,8 +39,20 @@ pub struct Session {
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     pub(super) variables: Variables,
+    pub(super) client: Option<SessionClient>,
     transaction: Option<Transaction>,
 }
+
+/// How a client's session is known to others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SessionClient {
+    pub(super) process_id: i32,
+    pub(super) address: SocketAddr,
+}
+
+/// The session of a statement, for relations that tell of it.
+#[derive(Debug)]
+pub(super) struct ThisSession(pub(super) Arc<Mutex<Inner>>);
 
 /// An open transaction: its snapshot, pinned by its first query, and the settings that `SET LOCAL` will give back.
 #[derive(Debug)]
@@ -56,6 +69,8 @@ pub struct Statement {
     pub text: String,
     /// Types of `$1 …`, in order; `None` where the statement does not tell.
     pub parameter_types: Vec<Option<DataType>>,
+    /// Which parameters are ordered against an attribute, where a text that is a number is compared as one.
+    pub ordered_beside_attributes: Vec<bool>,
     /// The result's columns; `None` for a command without rows.
     pub schema: Option<SchemaRef>,
     work: Arc<Work>,
@@ -176,6 +191,16 @@ impl Session {
         self.inner().variables.set(name, Some(value))
     }
 
+    /// Says whose session it is.
+    pub fn set_user(&self, user: &str) {
+        self.inner().variables.set_user(user);
+    }
+
+    /// Says under which number others know the session, and where its client is.
+    pub fn identify(&self, process_id: i32, address: SocketAddr) {
+        self.inner().client = Some(SessionClient { process_id, address });
+    }
+
     /// Reads a time as a constant in a statement is read: `2026-01-31 10:00`, `today`, in the session's zone. `None` for another type,
     /// and for a text that is no such time.
     pub fn time_of_text(&self, text: &str, data_type: &DataType) -> Option<ScalarValue> {
@@ -193,6 +218,7 @@ impl Session {
         let mut state = self.engine.state().clone();
         let time_zone = self.inner().variables.get("timezone")?.to_string();
         state.config_mut().options_mut().execution.time_zone = Some(time_zone);
+        state.config_mut().set_extension(Arc::new(ThisSession(self.inner.clone())));
         for function in session_functions::functions(&self.inner) {
             state.register_udf(Arc::new(function)).map_err(from_datafusion)?;
         }
@@ -295,7 +321,8 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
     match body {
         Body::Command(command) => {
             let schema = show_schema(&command)?;
-            Ok(Statement { text, parameter_types: Vec::new(), schema, work: Arc::new(Work::Command(command)) })
+            let work = Arc::new(Work::Command(command));
+            Ok(Statement { text, parameter_types: Vec::new(), ordered_beside_attributes: Vec::new(), schema, work })
         }
         Body::Query { ast, names } => {
             let tag = if text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain")) {
@@ -314,9 +341,12 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
             let plan = plan.map_err(from_datafusion)?;
             substitution::check(&plan).map_err(from_datafusion)?;
             let parameter_types = parameter_types(&plan)?;
+            let ordered_beside_attributes =
+                parameters::ordered_beside_attributes(&plan, parameter_types.len()).map_err(from_datafusion)?;
             let schema = shown_schema(plan.schema().inner(), names);
             let work = Work::Plan { plan, tag, schema: schema.clone() };
-            Ok(Statement { text, parameter_types, schema: Some(schema), work: Arc::new(work) })
+            let (schema, work) = (Some(schema), Arc::new(work));
+            Ok(Statement { text, parameter_types, ordered_beside_attributes, schema, work })
         }
     }
 }

@@ -29,6 +29,9 @@ pub(super) fn functions(session: &Arc<Mutex<Inner>>) -> Vec<ScalarUDF> {
         ),
         ("current_user", Does::User, user()),
         ("session_user", Does::User, user()),
+        ("pg_backend_pid", Does::ProcessId, user()),
+        ("inet_client_addr", Does::ClientAddress, user()),
+        ("inet_client_port", Does::ClientPort, user()),
     ]
     .into_iter()
     .map(|(name, does, signature)| ScalarUDF::from(SessionFunction { name, does, signature, session: session.clone() }))
@@ -40,6 +43,9 @@ enum Does {
     Read,
     Change,
     User,
+    ProcessId,
+    ClientAddress,
+    ClientPort,
 }
 
 #[derive(Debug)]
@@ -74,7 +80,10 @@ impl ScalarUDFImpl for SessionFunction {
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
+        Ok(match self.does {
+            Does::ProcessId | Does::ClientPort => DataType::Int32,
+            Does::Read | Does::Change | Does::User | Does::ClientAddress => DataType::Utf8,
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -87,8 +96,8 @@ impl ScalarUDFImpl for SessionFunction {
         let flag = |at: usize, row: usize| {
             values.get(at).map(|flags| flags.as_boolean()).is_some_and(|flags| flags.is_valid(row) && flags.value(row))
         };
-        if let Does::User = self.does {
-            return Ok(ColumnarValue::Scalar(ScalarValue::Utf8(self.read("session_authorization", false)?)));
+        if let Some(fact) = self.fact()? {
+            return Ok(ColumnarValue::Scalar(fact));
         }
         let answers: StringArray = (0..rows)
             .map(|row| match (self.does, text(0, row)) {
@@ -102,6 +111,22 @@ impl ScalarUDFImpl for SessionFunction {
 }
 
 impl SessionFunction {
+    /// What the function says of the session; `None` for one that looks at its arguments.
+    fn fact(&self) -> Result<Option<ScalarValue>> {
+        let client = self.session.lock().unwrap_or_else(PoisonError::into_inner).client;
+        let address = client.map(|client| client.address);
+        Ok(Some(match self.does {
+            Does::Read | Does::Change => return Ok(None),
+            Does::User => ScalarValue::Utf8(self.read("session_authorization", false)?),
+            // A session in the process of its client has that one's number.
+            Does::ProcessId => {
+                ScalarValue::Int32(Some(client.map_or(std::process::id().cast_signed(), |client| client.process_id)))
+            }
+            Does::ClientAddress => ScalarValue::Utf8(address.map(|address| address.ip().to_canonical().to_string())),
+            Does::ClientPort => ScalarValue::Int32(address.map(|address| address.port().into())),
+        }))
+    }
+
     /// A setting's value; with `missing_ok`, NULL for one that does not exist.
     fn read(&self, name: &str, missing_ok: bool) -> Result<Option<String>> {
         match self.session.lock().unwrap_or_else(PoisonError::into_inner).variables.get(name) {

@@ -15,6 +15,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
+use super::activity::Activity;
 use super::catalog::{self, Catalog};
 use super::errors::from_datafusion;
 use super::few_groups::FewGroups;
@@ -48,14 +49,16 @@ pub struct Engine {
     settings: EngineSettings,
     state: SessionState,
     runtime: QueryRuntime,
+    activity: Arc<Activity>,
 }
 
 impl Engine {
     /// Starts the query runtime over `source`.
     pub fn new(source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
         let runtime = QueryRuntime::start(settings.threads)?;
-        let state = state(&settings)?;
-        Ok(Arc::new(Self { source, settings, state, runtime }))
+        let activity = Arc::new(Activity::default());
+        let state = state(&settings, &activity)?;
+        Ok(Arc::new(Self { source, settings, state, runtime, activity }))
     }
 
     /// Opens a session with default settings.
@@ -66,6 +69,11 @@ impl Engine {
     /// How many statements are running now. One that was stopped counts until it has really ended.
     pub fn running_statements(&self) -> usize {
         self.runtime.running()
+    }
+
+    /// The sessions of clients that are open now.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
     pub(super) fn source(&self) -> &Arc<dyn SnapshotSource> {
@@ -85,7 +93,7 @@ impl Engine {
     }
 }
 
-pub(super) fn state(settings: &EngineSettings) -> Result<SessionState> {
+pub(super) fn state(settings: &EngineSettings, activity: &Arc<Activity>) -> Result<SessionState> {
     let (catalog, [traces, system]) = Catalog::new();
     let builder = SessionStateBuilder::new()
         .with_config(config(settings))
@@ -113,8 +121,8 @@ pub(super) fn state(settings: &EngineSettings) -> Result<SessionState> {
     for (name, sql) in catalog::SYSTEM_VIEWS {
         system.insert_view(name, view(&context.state(), sql)?);
     }
-    pg_catalog::install(&context)?;
     information_schema::install(&context).map_err(from_datafusion)?;
+    pg_catalog::install(&context, activity)?;
     Ok(context.state())
 }
 
@@ -214,7 +222,7 @@ mod tests {
     /// is left under an alias would take the name of ours back now and then.
     #[test]
     fn what_ours_replace_is_gone_under_its_aliases_too() {
-        let state = state(&EngineSettings::default()).expect("a state");
+        let state = state(&EngineSettings::default(), &Arc::default()).expect("a state");
         for (key, function) in state.aggregate_functions() {
             let owner = &state.aggregate_functions()[function.name()];
             assert!(Arc::ptr_eq(owner, function), "{key} is another {}", function.name());

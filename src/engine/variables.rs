@@ -36,7 +36,16 @@ const SETTINGS: &[(&str, &str, Check, &str)] = &[
     ("DateStyle", "ISO, MDY", Check::Text, "The text form of dates; always ISO."),
     ("default_transaction_isolation", "repeatable read", Check::Text, "Every transaction reads one snapshot."),
     ("default_transaction_read_only", "on", Check::Bool, "SQL here only reads."),
+    ("enable_bitmapscan", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_hashagg", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_hashjoin", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_indexonlyscan", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_indexscan", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_material", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_mergejoin", "on", Check::Bool, "Accepted and without effect."),
     ("enable_nestloop", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_seqscan", "on", Check::Bool, "Accepted and without effect."),
+    ("enable_sort", "on", Check::Bool, "Accepted and without effect."),
     (
         "extra_float_digits",
         "1",
@@ -58,13 +67,15 @@ const SETTINGS: &[(&str, &str, Check, &str)] = &[
     ("lock_timeout", "0", Check::Duration, "Accepted and without effect."),
     ("max_identifier_length", "63", Check::Fixed, "The longest name that clients should expect."),
     ("max_index_keys", "32", Check::Fixed, "As PostgreSQL has it."),
+    ("max_parallel_workers_per_gather", "0", Check::Int(0, 1024), "Accepted and without effect."),
     ("role", "none", Check::Text, "The current role."),
     ("row_security", "on", Check::Bool, "Accepted and without effect."),
     ("search_path", "traces", Check::Text, "Where names without a schema are looked up; always traces."),
     ("server_encoding", "UTF8", Check::Fixed, "The server's character set."),
     ("server_version", SERVER_VERSION, Check::Fixed, "The version of PostgreSQL that the server behaves as."),
     ("server_version_num", "160009", Check::Fixed, "The same as a number."),
-    ("session_authorization", "spanhouse", Check::Text, "The session's user."),
+    ("session_authorization", "spanhouse", Check::Fixed, "The session's user."),
+    ("ssl", "off", Check::Fixed, "Connections are not encrypted."),
     (
         "standard_conforming_strings",
         "on",
@@ -78,12 +89,29 @@ const SETTINGS: &[(&str, &str, Check, &str)] = &[
     ("transaction_read_only", "on", Check::Bool, "SQL here only reads."),
     ("transaction_deferrable", "off", Check::Bool, "Accepted and without effect."),
     ("work_mem", "4MB", Check::Text, "Accepted and without effect."),
+    ("xmloption", "content", Check::OneOf(&["content", "document"]), "Accepted and without effect."),
 ];
 
 /// The settings of one session. Only what differs from the defaults is kept.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Variables {
     changed: BTreeMap<&'static str, String>,
+    /// The client's own name for its user; no `RESET` takes it back.
+    user: Option<String>,
+}
+
+/// A setting as `pg_settings` shows it.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    pub name: &'static str,
+    pub value: &'a str,
+    pub default: &'static str,
+    pub note: &'static str,
+    /// PostgreSQL's word for the kind of its values.
+    pub kind: &'static str,
+    /// The values that it takes, where they are few.
+    pub values: &'static [&'static str],
+    pub fixed: bool,
 }
 
 impl Variables {
@@ -93,7 +121,19 @@ impl Variables {
     /// SQLSTATE 42704 when there is no such setting.
     pub fn get(&self, name: &str) -> Result<&str> {
         let (name, default, ..) = find(name)?;
-        Ok(self.changed.get(name).map_or(default, String::as_str))
+        Ok(self.value(name, default))
+    }
+
+    fn value<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        match &self.user {
+            Some(user) if name == "session_authorization" => user,
+            _ => self.changed.get(name).map_or(default, String::as_str),
+        }
+    }
+
+    /// Says whose session it is.
+    pub fn set_user(&mut self, user: &str) {
+        self.user = Some(user.to_owned());
     }
 
     /// The setting's name as `SHOW ALL` writes it.
@@ -125,9 +165,21 @@ impl Variables {
 
     /// All settings with values and descriptions, in order of name.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
-        SETTINGS
-            .iter()
-            .map(|(name, default, _, note)| (*name, self.changed.get(name).map_or(*default, String::as_str), *note))
+        SETTINGS.iter().map(|(name, default, _, note)| (*name, self.value(name, default), *note))
+    }
+
+    /// All settings with what `pg_settings` says of them.
+    pub fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+        SETTINGS.iter().map(|(name, default, check, note)| {
+            let (kind, values): (_, &[&str]) = match check {
+                Check::Bool => ("bool", &[]),
+                Check::Int(..) => ("integer", &[]),
+                Check::OneOf(values) => ("enum", values),
+                Check::Text | Check::Duration | Check::TimeZone | Check::Fixed => ("string", &[]),
+            };
+            let fixed = matches!(check, Check::Fixed);
+            Shown { name, value: self.value(name, default), default, note, kind, values, fixed }
+        })
     }
 
     /// The longest that a statement may run.

@@ -4,11 +4,10 @@ use pgwire::messages::response::TransactionStatus;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Severity;
-use super::cancel::Registration;
 use super::frontend::Frontend;
 use super::statement::Named;
 use super::wire::{FLUSH_BYTES, Halt, Stops, Wire, shutting_down};
-use crate::engine::Session;
+use crate::engine::{Doing, Registration, Session};
 use crate::error::Error;
 use crate::pg::TextStyle;
 
@@ -96,6 +95,11 @@ impl Connection {
     /// Says that the next statement may come, and writes everything out.
     pub(super) async fn ready(&mut self) -> Result<(), Halt> {
         self.report_settings();
+        self.registration.rests(match self.status {
+            TransactionStatus::Idle => Doing::Idle,
+            TransactionStatus::Transaction => Doing::IdleInTransaction,
+            TransactionStatus::Error => Doing::IdleInFailedTransaction,
+        });
         self.wire.put_ready(self.status);
         self.wire.flush().await
     }

@@ -348,11 +348,16 @@ fn parameters(statement: &Statement, types: &[u32]) -> Vec<Parameter> {
         .map(|(index, wanted)| Parameter {
             oid: declared(index).unwrap_or_else(|| inferred(wanted)),
             wanted: wanted.clone(),
+            may_be_number: declared(index).is_none() && statement.ordered_beside_attributes.get(index) == Some(&true),
         })
         .collect();
     // A client may declare more parameters than the statement uses.
     for index in found.len()..types.len() {
-        found.push(Parameter { oid: declared(index).unwrap_or(PgType::Text.oid()), wanted: None });
+        found.push(Parameter {
+            oid: declared(index).unwrap_or(PgType::Text.oid()),
+            wanted: None,
+            may_be_number: false,
+        });
     }
     found
 }

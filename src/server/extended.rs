@@ -47,6 +47,7 @@ impl Connection {
     }
 
     async fn parse(&mut self, name: String, query: &str, types: &[u32], stops: &Stops) -> Result<(), Halt> {
+        self.registration.runs(query);
         let pieces = split(query)?;
         let prepared = match pieces.as_slice() {
             [] => Prepared::empty(),
@@ -136,6 +137,9 @@ impl Connection {
         // Out of the map while it runs: on an error it is gone, as its statement is.
         let mut portal = self.named.take_portal(&name)?;
         self.check_aborted(&portal.prepared.command)?;
+        if let Some(statement) = &portal.prepared.statement {
+            self.registration.runs(&statement.text);
+        }
         self.execute_portal(&mut portal, limit, stops).await?;
         self.named.put_back(name, portal);
         Ok(())

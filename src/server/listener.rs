@@ -12,13 +12,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Severity;
-use super::cancel::CancelRegistry;
 use super::connection::Connection;
 use super::settings::{REPORTED, ServerSettings, apply_startup, text_style};
 use super::startup::{Opening, open};
 use super::statement::Named;
 use super::wire::{Halt, Wire, shutting_down};
-use crate::engine::Engine;
+use crate::engine::{Client, Engine};
 use crate::error::{Error, Kind, Result};
 
 /// Sockets above the sessions' bound: clients that start, cancel requests, and those who are told that there is no room.
@@ -32,7 +31,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 struct Shared {
     engine: Arc<Engine>,
     settings: ServerSettings,
-    registry: Arc<CancelRegistry>,
     sessions: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
@@ -49,7 +47,6 @@ pub async fn serve(
     let sockets = Arc::new(Semaphore::new(settings.max_connections + SPARE_SOCKETS));
     let shared = Arc::new(Shared {
         engine,
-        registry: Arc::default(),
         sessions: Arc::new(Semaphore::new(settings.max_connections)),
         settings,
         shutdown: shutdown.clone(),
@@ -102,7 +99,9 @@ async fn client(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
     };
     let parameters = match opened {
         Ok(Opening::Session(parameters)) => parameters,
-        Ok(Opening::Cancel { process_id, secret }) => return shared.registry.cancel(process_id, secret),
+        Ok(Opening::Cancel { process_id, secret }) => {
+            return shared.engine.activity().cancel_with_secret(process_id, secret);
+        }
         Err(Halt::Gone) => return,
         Err(Halt::Fatal(error) | Halt::Statement(error)) => return refuse(wire, &error).await,
     };
@@ -135,13 +134,16 @@ fn connection(
         Ok(style) => style,
         Err(error) => return Err(Box::new((wire, error))),
     };
-    let registration = shared.registry.register();
+    let user = session.setting("session_authorization").unwrap_or_default();
+    let (client, end) = (Client { user, address: Some(peer) }, shared.shutdown.child_token());
+    let registration = shared.engine.activity().register(client, end.clone());
+    session.identify(registration.process_id(), peer);
     wire.put(&Authentication::Ok);
     let mut connection = Connection {
         wire,
         session,
         registration,
-        shutdown: shared.shutdown.clone(),
+        shutdown: end,
         status: TransactionStatus::Idle,
         savepoints: Vec::new(),
         named: Named::default(),
@@ -151,7 +153,7 @@ fn connection(
     };
     connection.report_settings();
     let Connection { registration, wire, .. } = &mut connection;
-    wire.put(&BackendKeyData::new(registration.process_id, SecretKey::I32(registration.secret)));
+    wire.put(&BackendKeyData::new(registration.process_id(), SecretKey::I32(registration.secret())));
     Ok(connection)
 }
 

@@ -12,7 +12,6 @@
 //! pgwire gives the messages that the server sends; reading is done here, because its decoders trust what clients say.
 
 mod backend;
-mod cancel;
 mod connection;
 mod copy_out;
 mod cursor;

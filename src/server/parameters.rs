@@ -43,6 +43,11 @@ pub(super) fn decode(
 
 /// Brings a value to the type that the statement takes, where that loses nothing.
 pub(super) fn fit(value: ScalarValue, parameter: &Parameter, times: ReadTime<'_>) -> Result<ScalarValue> {
+    if parameter.may_be_number
+        && let Some(number) = value.try_as_str().flatten().and_then(number)
+    {
+        return Ok(number);
+    }
     let Some(wanted) = &parameter.wanted else { return Ok(value) };
     let given = value.data_type();
     if matches!(wanted, DataType::Interval(_)) && matches!(given, DataType::Timestamp(..)) {
@@ -67,6 +72,16 @@ pub(super) fn fit(value: ScalarValue, parameter: &Parameter, times: ReadTime<'_>
     value.cast_to(wanted).map_err(|_| {
         Error::bad_input(format!("value \"{value}\" is out of range for type {wanted}")).with_sqlstate("22003")
     })
+}
+
+/// Reads a text as the number that it would be as a constant in a statement.
+fn number(text: &str) -> Option<ScalarValue> {
+    let text = text.trim();
+    if !text.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    let whole = text.parse().ok().map(|number| ScalarValue::Int64(Some(number)));
+    whole.or_else(|| text.parse().ok().map(|number| ScalarValue::Float64(Some(number))))
 }
 
 fn is_text(data_type: &DataType) -> bool {
@@ -345,7 +360,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], format: Format, oid: u32) -> Result<ScalarValue> {
-        let parameter = Parameter { oid, wanted: None };
+        let parameter = Parameter { oid, wanted: None, may_be_number: false };
         decode(Some(&Bytes::copy_from_slice(bytes)), format, &parameter, 1, &|_, _| None)
     }
 
@@ -418,5 +433,20 @@ mod tests {
             ScalarValue::List(ScalarValue::new_list(&expected, &DataType::Utf8, true))
         );
         assert_eq!(list("{}"), ScalarValue::List(ScalarValue::new_list(&[], &DataType::Utf8, true)));
+    }
+
+    #[test]
+    fn a_text_that_is_a_number_is_one_where_the_client_leaves_it_open() {
+        let open = Parameter { oid: 25, wanted: Some(DataType::Utf8), may_be_number: true };
+        for (text, shown) in [("500", "500"), (" -1.5e3 ", "-1500"), (".5", "0.5")] {
+            let value = fit(ScalarValue::from(text), &open, &|_, _| None).expect("taken");
+            assert_eq!((value.data_type().is_numeric(), value.to_string().as_str()), (true, shown));
+        }
+        for text in ["v1", "", "-", "nan", "infinity", "1.2.3"] {
+            let value = fit(ScalarValue::from(text), &open, &|_, _| None).expect("taken");
+            assert_eq!(value, ScalarValue::from(text));
+        }
+        let text = Parameter { may_be_number: false, ..open };
+        assert_eq!(fit(ScalarValue::from("500"), &text, &|_, _| None).expect("taken"), ScalarValue::from("500"));
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn text_style(session: &Session) -> Result<TextStyle> {
 pub(super) fn apply_startup(session: &Session, parameters: &[(String, String)]) -> Result<()> {
     for (name, value) in parameters {
         match name.as_str() {
-            "user" | "database" | "replication" => {}
+            "user" => session.set_user(value),
+            "database" | "replication" => {}
             "options" => apply_options(session, value)?,
             extension if extension.starts_with("_pq_.") => {}
             // PostgreSQL looks only at letters and digits of an encoding's name; asyncpg sends it in quotes.
@@ -116,6 +117,9 @@ impl Connection {
                 None => {}
             }
             self.wire.put_parameter(name, &value);
+            if *name == "application_name" {
+                self.registration.is_called(&value);
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ impl Connection {
         self.named.drop_prepared("");
         self.named.drop_portal("");
         let stops = self.begin();
+        self.registration.runs(&script);
         let answered = self.script(&script, &stops).await;
         self.registration.end();
         match answered {

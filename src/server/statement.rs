@@ -37,6 +37,8 @@ pub(super) struct Parameter {
     pub(super) oid: u32,
     /// As the statement takes it, where that is known.
     pub(super) wanted: Option<DataType>,
+    /// Whether a text that is a number is one: the client declared no type, and the parameter is ordered against an attribute.
+    pub(super) may_be_number: bool,
 }
 
 /// A bound statement, and how far it has run.

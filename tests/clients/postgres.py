@@ -53,6 +53,10 @@ def psycopg_checks():
             cursor.execute("SELECT events FROM spans WHERE service_name = 'cart'")
             event = cursor.fetchone()[0][0]
             check(f"psycopg {kind} events", event["attributes"]["exception.type"], "IOError")
+    # psycopg leaves the type of a text open, as most drivers do of everything.
+    for bound, count in [("60", 2), ("500", 1), ("501", 0)]:
+        ordered = "SELECT count(*) FROM spans WHERE attributes['http.response.status_code'] >= %s"
+        check(f"psycopg attribute beside {bound}", connection.execute(ordered, (bound,)).fetchone(), (count,))
     with connection.cursor("named", row_factory=dict_row) as cursor:
         cursor.itersize = 2
         cursor.execute("SELECT span_id FROM spans ORDER BY span_id")
@@ -96,6 +100,23 @@ async def asyncpg_checks():
     check("asyncpg time", await connection.fetchval("SELECT count(*) FROM spans WHERE timestamp > $1", FIRST), 4)
     check("asyncpg cast", await connection.fetchval("SELECT $1::bigint + 1", 41), 42)
     check("asyncpg arrays", await connection.fetchval("SELECT array['x', NULL]"), ["x", None])
+    for type_name, values in [
+        ("int", [1, None]),
+        ("bigint", [2**40]),
+        ("float8", [1.5, None]),
+        ("text", ["a", None]),
+        ("timestamptz", [FIRST]),
+        ("bool", [True]),
+    ]:
+        check(f"asyncpg {type_name}[]", await connection.fetchval(f"SELECT $1::{type_name}[]", values), values)
+    check("asyncpg any", await connection.fetchval("SELECT count(*) FROM spans WHERE flags = ANY($1::int[]) OR true", [0, 1]), 4)
+    median = await connection.fetchval("SELECT quantiles(0.5)(duration_ms) FROM spans")
+    check("asyncpg quantiles", len(median), 1)
+    share = await connection.fetchval("SELECT percentile_cont($1) WITHIN GROUP (ORDER BY duration_ns) FROM spans", 0.0)
+    check("asyncpg percentile", share, await connection.fetchval("SELECT min(duration_ns) FROM spans"))
+    check("asyncpg oid", await connection.fetchval("SELECT $1::oid[]", [23]), [23])
+    relation = await connection.fetchrow("SELECT oid, relname FROM pg_class WHERE oid = 'spans'::regclass")
+    check("asyncpg class", relation["relname"], "spans")
     async with connection.transaction():
         found = [record[0] async for record in connection.cursor("SELECT value FROM generate_series(1, 250)", prefetch=100)]
     check("asyncpg cursor", found, list(range(1, 251)))
@@ -126,6 +147,11 @@ def sqlalchemy_checks():
     )
     check("sqlalchemy keys", inspector.get_pk_constraint("spans")["constrained_columns"], [])
     check("sqlalchemy foreign keys", inspector.get_foreign_keys("spans"), [])
+    check("sqlalchemy indexes", inspector.get_indexes("spans"), [])
+    check("sqlalchemy constraints", inspector.get_unique_constraints("spans") + inspector.get_check_constraints("spans"), [])
+    check("sqlalchemy default schema", inspector.get_table_names(), ["events", "links", "service_edges", "spans", "traces"])
+    spans = sqlalchemy.Table("spans", sqlalchemy.MetaData(), autoload_with=engine)
+    check("sqlalchemy table", [column.name for column in spans.columns][:3], ["timestamp", "end_timestamp", "trace_id"])
     with engine.connect() as connection:
         count = connection.execute(sqlalchemy.text("SELECT count(*) FROM spans")).scalar()
         check("sqlalchemy query", count, 4)

@@ -27,6 +27,7 @@
 //! - `pg_clients`: drivers of other languages.
 //! - `pg_faults`: hostile bytes and statements on the PostgreSQL wire.
 //! - `pg_psql`: what a person sees in `psql`.
+//! - `pg_sessions`: sessions as others see and stop them.
 //! - `pg_simple`: the simple protocol, through a client library.
 //!
 //! Tests of hostile inputs and faults bear the number of the fault in their name, `fault_…` or `row_…`:
@@ -61,6 +62,7 @@ mod pg;
 mod pg_clients;
 mod pg_faults;
 mod pg_psql;
+mod pg_sessions;
 mod pg_simple;
 mod pg_types;
 mod redact;

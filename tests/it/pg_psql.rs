@@ -20,6 +20,9 @@ fn relations_and_columns_are_described() {
         let squeezed = spans.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
         assert!(squeezed.into_iter().any(|line| line.starts_with(column)), "{column} in\n{spans}");
     }
+    assert!(!tables.contains("system"), "what is not on the search path is not listed: {tables}");
+    assert!(server.psql_text(&["\\du"]).contains(" ada "));
+    assert!(server.psql_text(&["\\d information_schema.columns"]).contains("udt_name"));
     assert!(server.psql_text(&["\\d+ spans"]).contains("span_name"));
     assert!(server.psql_text(&["\\df"]).contains("quantile"));
     assert!(server.psql_text(&["\\dn"]).contains("traces"));
@@ -50,6 +53,13 @@ fn relations_and_columns_are_described() {
         "\\dF",
         "\\l+",
         "\\sv+ traces.traces",
+        "\\d information_schema.columns",
+        "\\dO",
+        "\\dL",
+        "\\dX",
+        "\\dconfig",
+        "\\dd",
+        "\\dg",
         "\\conninfo",
         "\\encoding",
     ] {

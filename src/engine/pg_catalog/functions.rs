@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, StringArray, UInt32Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type, UInt32Type};
+use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type, UInt32Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -14,8 +14,8 @@ use datafusion::logical_expr::{
 };
 
 use super::ours;
+use crate::engine::activity::Activity;
 use crate::engine::catalog::TRACES;
-use crate::pg::oid_of_name;
 
 /// The owner of all there is, and its OID.
 pub(super) const OWNER: (u32, &str) = (10, "spanhouse");
@@ -29,6 +29,7 @@ enum Says {
     Yes,
     No,
     Zero,
+    NoNumbers,
 }
 
 /// Functions with one answer, by the number of their arguments. There are no comments, locks, notifications, indexes and partitions here.
@@ -44,15 +45,16 @@ const CONSTANT: &[(&str, RangeInclusive<usize>, Says)] = &[
     ("pg_get_serial_sequence", 2..=2, Says::NoText),
     ("pg_tablespace_location", 1..=1, Says::NoText),
     ("pg_describe_object", 3..=3, Says::NoText),
-    ("pg_table_size", 1..=1, Says::NoBytes),
+    ("pg_indexes_size", 1..=1, Says::NoBytes),
     ("pg_tablespace_size", 1..=1, Says::NoBytes),
-    ("pg_database_size", 1..=1, Says::NoBytes),
     ("pg_advisory_unlock_all", 0..=0, Says::Nothing),
     ("pg_advisory_unlock", 1..=2, Says::No),
     ("pg_advisory_unlock_shared", 1..=2, Says::No),
     ("pg_is_in_recovery", 0..=0, Says::No),
     ("pg_is_other_temp_schema", 1..=1, Says::No),
+    ("pg_blocking_pids", 1..=1, Says::NoNumbers),
     ("pg_my_temp_schema", 0..=0, Says::Zero),
+    ("pg_stat_get_numscans", 1..=1, Says::Zero),
     ("pg_relation_is_updatable", 2..=2, Says::Zero),
     ("pg_function_is_visible", 1..=1, Says::Yes),
     ("pg_type_is_visible", 1..=1, Says::Yes),
@@ -82,7 +84,7 @@ const PRIVILEGES: [&str; 8] = [
 /// What everybody may: SQL here only reads.
 const GRANTED: [&str; 5] = ["select", "usage", "connect", "execute", "member"];
 
-/// The functions that know no relation by name.
+/// The functions that know no object by name.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     let mut functions = vec![
         of_oid("pg_get_function_arguments", 1..=1, ours::arguments),
@@ -92,18 +94,18 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         encoding_number(),
         constant("getdatabaseencoding", 0..=0, DataType::Utf8, ScalarValue::from("UTF8")),
         size_pretty(),
-        to_regtype(),
         current_schema(),
         current_schemas(),
     ];
     functions.extend(CONSTANT.iter().map(|(name, arguments, says)| {
         let value = match says {
             Says::NoText => ScalarValue::Utf8(None),
-            Says::NoBytes => ScalarValue::Int64(None),
+            Says::NoBytes => ScalarValue::from(0i64),
             Says::Nothing => ScalarValue::from(""),
             Says::Yes => ScalarValue::from(true),
             Says::No => ScalarValue::from(false),
             Says::Zero => ScalarValue::from(0i32),
+            Says::NoNumbers => ScalarValue::List(ScalarValue::new_list(&[], &DataType::Int32, true)),
         };
         constant(name, arguments.clone(), value.data_type(), value)
     }));
@@ -112,7 +114,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
 }
 
 /// A function of any arguments.
-fn function(
+pub(super) fn function(
     name: &str,
     arguments: RangeInclusive<usize>,
     result: DataType,
@@ -190,15 +192,29 @@ fn current_schemas() -> ScalarUDF {
     create_udf("current_schemas", vec![DataType::Boolean], result, Volatility::Immutable, Arc::new(implementation))
 }
 
-/// The OID of a type by its name; NULL when there is none, as drivers ask for types of extensions.
-fn to_regtype() -> ScalarUDF {
-    let implementation = |arguments: &[ColumnarValue]| {
+/// The functions with which one session stops another.
+pub(super) fn stops(activity: &Arc<Activity>) -> [ScalarUDF; 2] {
+    let (cancels, ends) = (activity.clone(), activity.clone());
+    [
+        stop("pg_cancel_backend", 1..=1, move |process_id| cancels.cancel(process_id)),
+        stop("pg_terminate_backend", 1..=2, move |process_id| ends.terminate(process_id)),
+    ]
+}
+
+/// A function of a session's process id that says whether there was such a session.
+fn stop(name: &str, arguments: RangeInclusive<usize>, stop: impl Fn(i32) -> bool + Send + Sync + 'static) -> ScalarUDF {
+    let counts = arguments.map(TypeSignature::Any).collect();
+    let implementation = move |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
-        let names = arrays[0].as_string::<i32>();
-        let oids: UInt32Array = names.iter().map(|name| name.and_then(|name| oid_of_name(name).ok())).collect();
-        Ok(ColumnarValue::Array(Arc::new(oids)))
+        let process_ids = cast(&arrays[0], &DataType::Int32)?;
+        let process_ids = process_ids.as_primitive::<Int32Type>();
+        let stopped: BooleanArray = process_ids.iter().map(|process_id| process_id.map(&stop)).collect();
+        Ok(ColumnarValue::Array(Arc::new(stopped)))
     };
-    create_udf("to_regtype", vec![DataType::Utf8], DataType::UInt32, Volatility::Immutable, Arc::new(implementation))
+    // It must run once a row, and never while a statement is only planned.
+    let signature = Signature::one_of(counts, Volatility::Volatile);
+    let function = SimpleScalarUDF::new_with_signature(name, signature, DataType::Boolean, Arc::new(implementation));
+    ScalarUDF::from(function)
 }
 
 /// The number of an encoding by its name; only UTF-8, which is 6, is known.

@@ -5,8 +5,10 @@
 
 mod empty;
 mod functions;
+mod live;
 mod oids;
 mod ours;
+mod reg;
 mod relations;
 mod rewrite;
 
@@ -18,12 +20,14 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
+use super::activity::Activity;
 use super::catalog::CATALOG;
 use super::errors::from_datafusion;
 use crate::error::Result;
 
 use oids::{CatalogTypes, OverOids};
 
+pub(super) use empty::read;
 pub(super) use rewrite::parse;
 
 /// Functions of the crate that take OIDs as signed numbers.
@@ -37,11 +41,15 @@ const OF_OIDS: [&str; 6] = [
 ];
 
 /// Adds the catalogue's tables and functions to the engine's context.
-pub(super) fn install(context: &SessionContext) -> Result<()> {
+pub(super) fn install(context: &SessionContext, activity: &Arc<Activity>) -> Result<()> {
     setup_pg_catalog(context, CATALOG, EmptyContextProvider).map_err(|error| from_datafusion(*error))?;
-    let tables = relations::PgCatalog::new(context).map_err(from_datafusion)?;
+    let tables = relations::PgCatalog::new(context, activity).map_err(from_datafusion)?;
     context.register_udf(functions::view_definition(tables.definitions()));
     context.register_udf(functions::table_is_visible(tables.visible()));
+    for function in functions::stops(activity) {
+        context.register_udf(function);
+    }
+    let objects = tables.objects().clone();
     if let Some(catalog) = context.catalog(CATALOG) {
         catalog.register_schema("pg_catalog", Arc::new(tables)).map_err(from_datafusion)?;
     }
@@ -51,7 +59,7 @@ pub(super) fn install(context: &SessionContext) -> Result<()> {
             context.register_udf(ScalarUDF::from(OverOids::of(function.clone())));
         }
     }
-    for function in functions::scalar_functions() {
+    for function in functions::scalar_functions().into_iter().chain(reg::functions(&objects)) {
         context.register_udf(function);
     }
     let known = context.state_ref().read().clone();

@@ -1,8 +1,9 @@
 //! Object identifiers as a type of their own: unsigned 32-bit numbers, which clients are told are `oid`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::error::Result;
@@ -38,6 +39,28 @@ pub(super) fn with_oids(batch: &RecordBatch) -> Result<RecordBatch> {
         };
         columns.push(cast(column, &data_type)?);
         fields.push(Field::new(field.name(), data_type, field.is_nullable()));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Puts OIDs for the names of functions, which the crate has as text; `-` stands for none.
+pub(super) fn with_functions(batch: &RecordBatch, marked: &Schema, oid_of: &HashMap<&str, u32>) -> Result<RecordBatch> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for ((field, column), marked) in batch.schema().fields().iter().zip(batch.columns()).zip(marked.fields()) {
+        let kind = marked.metadata().get(OID_ALIAS_KEY);
+        match (field.data_type(), kind.is_some_and(|kind| kind == "regproc")) {
+            (DataType::Utf8, true) => {
+                let names = column.as_string::<i32>().iter();
+                let oids: UInt32Array =
+                    names.map(|name| name.map(|name| oid_of.get(name).copied().unwrap_or(0))).collect();
+                fields.push(Field::new(field.name(), DataType::UInt32, true));
+                columns.push(Arc::new(oids) as ArrayRef);
+            }
+            _ => {
+                fields.push(field.as_ref().clone());
+                columns.push(column.clone());
+            }
+        }
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }

@@ -41,6 +41,16 @@ const OURS: &[Listed] = &[
     aggregate("quantileif", "value double precision, condition boolean, q double precision", "double precision"),
     aggregate("uniq", "value anyelement", "bigint"),
     aggregate("any", "value anyelement", "anyelement"),
+    scalar("json_get", "json text, VARIADIC keys text[]", "text"),
+    scalar("json_get_str", "json text, VARIADIC keys text[]", "text"),
+    scalar("json_get_int", "json text, VARIADIC keys text[]", "bigint"),
+    scalar("json_get_float", "json text, VARIADIC keys text[]", "double precision"),
+    scalar("json_get_bool", "json text, VARIADIC keys text[]", "boolean"),
+    scalar("json_get_json", "json text, VARIADIC keys text[]", "text"),
+    scalar("json_as_text", "json text, VARIADIC keys text[]", "text"),
+    scalar("json_length", "json text, VARIADIC keys text[]", "bigint"),
+    scalar("json_contains", "json text, VARIADIC keys text[]", "boolean"),
+    scalar("json_object_keys", "json text, VARIADIC keys text[]", "text[]"),
 ];
 
 /// The first OID of our functions: above all of PostgreSQL's own, below all relations'.

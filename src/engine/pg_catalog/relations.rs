@@ -1,11 +1,13 @@
 //! The tables of `pg_catalog`. Our relations are known when the engine starts, so what describes them is made once, with
 //! OIDs that do not depend on who asks first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, UInt32Array, new_null_array};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray, UInt32Array, new_null_array,
+};
 use datafusion::arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef, UInt32Type};
 use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, TableProvider};
@@ -17,8 +19,11 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable};
 use futures::TryStreamExt;
 
-use super::oids::with_oids;
-use super::{empty, ours};
+use super::functions::OWNER;
+use super::oids::{with_functions, with_oids};
+use super::reg::Objects;
+use super::{empty, live, ours};
+use crate::engine::activity::Activity;
 use crate::engine::catalog::{CATALOG, SYSTEM, TRACES, VIEWS};
 use crate::pg::PgType;
 
@@ -31,28 +36,39 @@ const FIRST: [&str; 5] = ["pg_namespace", "pg_class", "pg_attribute", "pg_databa
 #[derive(Debug)]
 pub(super) struct PgCatalog {
     tables: BTreeMap<String, Arc<dyn TableProvider>>,
-    oids: OidsByName,
+    objects: Arc<Objects>,
 }
 
 impl PgCatalog {
     /// Describes the relations that `context` has now.
-    pub(super) fn new(context: &SessionContext) -> Result<Self> {
+    pub(super) fn new(context: &SessionContext, activity: &Arc<Activity>) -> Result<Self> {
         let listed = Listed(context.state().catalog_list().clone());
         let inner = PgCatalogSchemaProvider::try_new(
             listed.clone(),
             Arc::new(PgCatalogStaticTables::try_new()?),
             EmptyContextProvider,
         )?;
-        let mut batches = BTreeMap::new();
+        let (mut batches, mut marked) = (BTreeMap::new(), BTreeMap::new());
         let names = FIRST.iter().map(|name| (*name).to_owned()).chain(inner.table_names());
         for name in names {
             if !batches.contains_key(&name) && !empty::is_empty(&name) {
-                let batch = with_oids(&rows(&inner, context, &name)?)?;
-                batches.insert(name, batch);
+                let batch = rows(&inner, context, &name)?;
+                marked.insert(name.clone(), batch.schema());
+                batches.insert(name, with_oids(&batch)?);
             }
         }
-        let oids = OidsByName::new(&batches)?;
-        mend(&mut batches, &listed, &oids)?;
+        let objects = Arc::new(Objects::of(&batches)?);
+        // Of functions of one name, the first is meant.
+        let functions: HashMap<&str, u32> =
+            objects.functions.iter().rev().map(|(oid, name)| (name.as_str(), *oid)).collect();
+        for (name, batch) in &mut batches {
+            if let Some(schema) = marked.get(name) {
+                *batch = with_functions(batch, schema, &functions)?;
+            }
+        }
+        mend(&mut batches, &listed, &objects)?;
+        let classes = batches.get("pg_class").ok_or_else(|| DataFusionError::Internal("pg_class is missing".into()))?;
+        let live = live::tables(activity, &objects, classes);
         for (name, schema) in empty::IN_PG_CATALOG.iter() {
             batches.insert((*name).to_owned(), RecordBatch::new_empty(schema.clone()));
         }
@@ -60,19 +76,27 @@ impl PgCatalog {
         for (name, batch) in batches {
             tables.insert(name, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
         }
-        Ok(Self { tables, oids })
+        for (name, table) in live {
+            tables.insert(name.to_owned(), table);
+        }
+        Ok(Self { tables, objects })
     }
 
     /// The SQL of our relations by OID.
     pub(super) fn definitions(&self) -> BTreeMap<u32, &'static str> {
         let sql = |name: &str| VIEWS.iter().find(|(view, _)| *view == name).map(|(_, sql)| sql.trim());
-        let ours = self.oids.relations.iter().filter(|(_, (schema, _))| schema == TRACES);
+        let ours = self.objects.relations.iter().filter(|(_, (schema, _))| schema == TRACES);
         ours.filter_map(|(oid, (_, name))| Some((*oid, sql(name)?))).collect()
+    }
+
+    /// What has a name and an OID.
+    pub(super) fn objects(&self) -> &Arc<Objects> {
+        &self.objects
     }
 
     /// OIDs of the relations that are found without their schema.
     pub(super) fn visible(&self) -> Vec<u32> {
-        let relations = self.oids.relations.iter();
+        let relations = self.objects.relations.iter();
         relations.filter(|(_, (schema, _))| schema == TRACES || schema == PG_CATALOG).map(|(oid, _)| *oid).collect()
     }
 }
@@ -93,18 +117,27 @@ impl SchemaProvider for PgCatalog {
 }
 
 /// Puts right what the crate says of our relations, types and functions.
-fn mend(batches: &mut BTreeMap<String, RecordBatch>, listed: &Listed, oids: &OidsByName) -> Result<()> {
+fn mend(batches: &mut BTreeMap<String, RecordBatch>, listed: &Listed, objects: &Objects) -> Result<()> {
     if let Some(attributes) = batches.get_mut("pg_attribute") {
-        *attributes = futures::executor::block_on(typed(attributes, listed, oids))?;
+        *attributes = futures::executor::block_on(typed(attributes, listed, objects))?;
     }
     if let Some(classes) = batches.get_mut("pg_class") {
-        *classes = with_nulls(classes, &["relacl", "reloptions"])?;
+        let owners = UInt32Array::from(vec![OWNER.0; classes.num_rows()]);
+        *classes = with_nulls(&replace(classes, &[("relowner", Arc::new(owners))])?, &["relacl", "reloptions"])?;
+    }
+    if let Some(tables) = batches.get_mut("pg_tables") {
+        let owners = StringArray::from(vec![OWNER.1; tables.num_rows()]);
+        *tables = replace(tables, &[("tableowner", Arc::new(owners))])?;
     }
     if let Some(databases) = batches.get_mut("pg_database") {
         *databases = only_ours(databases)?;
     }
+    if let Some(collations) = batches.get_mut("pg_collation") {
+        // The crate has the name of a later PostgreSQL than the one that we say we are.
+        *collations = renamed(collations, "colllocale", "colliculocale")?;
+    }
     if let Some(proc) = batches.get_mut("pg_proc") {
-        *proc = ours::add_ours(proc, oids.traces)?;
+        *proc = ours::add_ours(proc, objects.schema(TRACES))?;
     }
     Ok(())
 }
@@ -127,30 +160,29 @@ fn rows(
     }
 }
 
-/// What the OIDs of schemas and relations stand for.
-#[derive(Debug)]
-struct OidsByName {
-    traces: u32,
-    /// OID of a relation → its schema and name.
-    relations: BTreeMap<u32, (String, String)>,
-}
-
-impl OidsByName {
-    fn new(batches: &BTreeMap<String, RecordBatch>) -> Result<Self> {
-        let table =
-            |name: &str| batches.get(name).ok_or_else(|| DataFusionError::Internal(format!("{name} is missing")));
-        let (spaces, classes) = (table("pg_namespace")?, table("pg_class")?);
-        let names: BTreeMap<u32, String> =
-            oids(spaces, "oid")?.values().iter().copied().zip(texts(spaces, "nspname")?).collect();
-        let traces = names.iter().find(|(_, name)| *name == TRACES).map_or(0, |(oid, _)| *oid);
-        let mut relations = BTreeMap::new();
+impl Objects {
+    fn of(batches: &BTreeMap<String, RecordBatch>) -> Result<Self> {
+        let named = |table: &str, column: &str| -> Result<BTreeMap<u32, String>> {
+            let batch = batches.get(table).ok_or_else(|| DataFusionError::Internal(format!("{table} is missing")))?;
+            Ok(oids(batch, "oid")?.values().iter().copied().zip(texts(batch, column)?).collect())
+        };
+        let (namespaces, names) = (named("pg_namespace", "nspname")?, named("pg_class", "relname")?);
+        let classes = batches.get("pg_class").ok_or_else(|| DataFusionError::Internal("pg_class is missing".into()))?;
         let (class_oids, spaces) = (oids(classes, "oid")?, oids(classes, "relnamespace")?);
-        for (row, name) in texts(classes, "relname")?.into_iter().enumerate() {
-            if let Some(schema) = names.get(&spaces.value(row)) {
-                relations.insert(class_oids.value(row), (schema.clone(), name));
+        let mut relations = BTreeMap::new();
+        for (oid, space) in class_oids.values().iter().zip(spaces.values()) {
+            if let (Some(schema), Some(name)) = (namespaces.get(space), names.get(oid)) {
+                relations.insert(*oid, (schema.clone(), name.clone()));
             }
         }
-        Ok(Self { traces, relations })
+        let (functions, types) = (named("pg_proc", "proname")?, named("pg_type", "typname")?);
+        let databases = named("pg_database", "datname")?;
+        let database = databases.iter().find(|(_, name)| *name == CATALOG).map_or(0, |(oid, _)| *oid);
+        Ok(Self { database, relations, namespaces, functions, types })
+    }
+
+    fn schema(&self, wanted: &str) -> u32 {
+        self.namespaces.iter().find(|(_, name)| *name == wanted).map_or(0, |(oid, _)| *oid)
     }
 }
 
@@ -167,7 +199,7 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<String>> {
 }
 
 /// Gives every attribute the type that the wire sends it as.
-async fn typed(attributes: &RecordBatch, listed: &Listed, known: &OidsByName) -> Result<RecordBatch> {
+async fn typed(attributes: &RecordBatch, listed: &Listed, known: &Objects) -> Result<RecordBatch> {
     let relations = oids(attributes, "attrelid")?;
     let numbers = column(attributes, "attnum")?.as_primitive::<Int16Type>().clone();
     let mut schemas: BTreeMap<u32, Option<SchemaRef>> = BTreeMap::new();
@@ -200,6 +232,19 @@ fn with_nulls(batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch> {
         columns.push(new_null_array(&data_type, batch.num_rows()));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn renamed(batch: &RecordBatch, from: &str, to: &str) -> Result<RecordBatch> {
+    let fields = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| match field.name() == from {
+            true => field.as_ref().clone().with_name(to),
+            false => field.as_ref().clone(),
+        })
+        .collect::<Vec<_>>();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec())?)
 }
 
 /// Leaves the one database that there is.
