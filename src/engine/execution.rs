@@ -44,7 +44,7 @@ pub(super) async fn start(
     let (started, ready) = oneshot::channel();
     let stop = Stop::default();
     let task =
-        Running { stop: stop.clone(), _task: runtime.spawn(run(state, plan, memory_bytes, stop, started, rows)) };
+        Running { stop: stop.clone(), _task: runtime.spawn(run(state, plan, memory_bytes, stop, started, rows))? };
     let schema = match deadline {
         Some((at, timeout)) => tokio::time::timeout_at(at, ready).await.map_err(|_| timed_out(timeout))?,
         None => ready.await,
