@@ -106,17 +106,16 @@ fn constant(field: &Field, parquet: &ParquetMetaData) -> Option<Constant> {
     if field.data_type().is_nested() || !chunks().all(|chunk| nulls(chunk) == Some(0) && is_exact(chunk)) {
         return None;
     }
-    let ends = ends(field, parquet)?;
+    let ends = ends(field, *leaves.first()?, parquet)?;
     let mut values =
         ends.iter().flat_map(|ends| (0..ends.len()).map(|row| ScalarValue::try_from_array(ends, row).ok()));
     let first = values.next()?.filter(|first| !first.is_null())?;
     values.all(|value| value.as_ref() == Some(&first)).then_some(Constant::Value(first))
 }
 
-/// The smallest and the largest value of each row group.
-fn ends(field: &Field, parquet: &ParquetMetaData) -> Option<[ArrayRef; 2]> {
-    let schema = Schema::new(vec![field.clone()]);
-    let of = StatisticsConverter::try_new(field.name(), &schema, parquet.file_metadata().schema_descr()).ok()?;
+/// The smallest and the largest value of each row group in the column at `leaf`, which is `field`'s.
+fn ends(field: &Field, leaf: usize, parquet: &ParquetMetaData) -> Option<[ArrayRef; 2]> {
+    let of = StatisticsConverter::from_column_index(leaf, field, parquet.file_metadata().schema_descr()).ok()?;
     let groups = parquet.row_groups();
     Some([of.row_group_mins(groups).ok()?, of.row_group_maxes(groups).ok()?])
 }
@@ -145,4 +144,43 @@ fn empty(data_type: &DataType) -> Option<ScalarValue> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Int64Array, StringViewArray};
+    use datafusion::parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn a_column_is_told_by_its_own_values() {
+        let column = |name, values: [Option<i64>; 2]| (name, Arc::new(Int64Array::from(values.to_vec())) as ArrayRef);
+        let text = |name, values: [&str; 2]| (name, Arc::new(StringViewArray::from(values.to_vec())) as ArrayRef);
+        let columns = [
+            column("first", [Some(1), Some(1)]),
+            column("other", [Some(7), Some(7)]),
+            column("changing", [Some(1), Some(2)]),
+            column("empty", [None, None]),
+            column("half", [Some(1), None]),
+            text("said", ["yes", "yes"]),
+            text("varied", ["no", "yes"]),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        for row in 0..batch.num_rows() {
+            writer.write(&batch.slice(row, 1)).unwrap();
+            writer.flush().unwrap();
+        }
+        let parquet = writer.finish().unwrap();
+        assert_eq!(parquet.num_row_groups(), 2);
+
+        let schema = batch.schema();
+        let told = schema.fields().iter().map(|field| match constant(field, &parquet) {
+            Some(Constant::Value(value)) => value.to_string(),
+            Some(Constant::Null) => "null".to_owned(),
+            None => "-".to_owned(),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), ["1", "7", "-", "null", "-", "yes", "-"]);
+    }
 }
