@@ -49,9 +49,9 @@ struct Columns {
 /// So often a few rows of a column are read from its file before it is decoded whole: what is asked again and again should be in memory.
 const MISSES: usize = 2;
 /// The most columns of which misses are counted.
-const MOST_MISSED: NonZeroUsize = NonZeroUsize::new(16 * 1024).unwrap();
+const MOST_MISSED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16 * 1024 - 1);
 /// The most files of which is kept which columns have one value only.
-const MOST_FILES: NonZeroUsize = NonZeroUsize::new(4 * 1024).unwrap();
+const MOST_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4 * 1024 - 1);
 
 impl ColumnCache {
     /// A cache of so many bytes; 0 keeps nothing.
