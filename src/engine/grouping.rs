@@ -3,23 +3,21 @@
 //! An aggregate takes each row of a batch once for each set before it asks the memory pool for what its groups have grown by: 8,192 rows
 //! of a CUBE of twelve are 33 million groups.
 
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::internal_err;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::stop::Stop;
+use super::tap::{Tap, TapExec};
 
 /// The most rows times sets of a step: new groups of some hundred bytes each are tens of megabytes then.
 const MAX_GROUPED_ROWS: usize = 64 << 10;
@@ -31,7 +29,7 @@ pub(super) fn in_pieces(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc
         match plan.children().first() {
             Some(input) if sets > 1 => {
                 let rows = (MAX_GROUPED_ROWS / sets).max(1);
-                let pieces = Arc::new(Pieces { input: Arc::clone(input), rows, stop: stop.clone() });
+                let pieces = TapExec::above(Arc::clone(input), Pieces { rows, stop: stop.clone() });
                 let input = Arc::new(CooperativeExec::new(pieces)) as Arc<dyn ExecutionPlan>;
                 let keep = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
                 plan.replace_children(vec![input], keep).map(Transformed::yes)
@@ -42,52 +40,28 @@ pub(super) fn in_pieces(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc
     .data()
 }
 
-/// Passes its input on in pieces of at most so many rows.
+/// Passes rows on in pieces of at most so many.
 #[derive(Debug)]
 struct Pieces {
-    input: Arc<dyn ExecutionPlan>,
     rows: usize,
     stop: Stop,
 }
 
-impl DisplayAs for Pieces {
-    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pieces: rows={}", self.rows)
-    }
-}
-
-impl ExecutionPlan for Pieces {
-    fn name(&self) -> &str {
+impl Tap for Pieces {
+    fn name(&self) -> &'static str {
         "Pieces"
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+    fn detail(&self) -> Option<String> {
+        Some(format!("rows={}", self.rows))
     }
 
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) => Ok(Arc::new(Self { input, rows: self.rows, stop: self.stop.clone() })),
-            None => internal_err!("pieces of rows that come from nowhere"),
-        }
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let (rows, stop) = (self.rows, self.stop.clone());
         let cut = move |batch: RecordBatch| {
             let stop = stop.clone();
@@ -97,7 +71,7 @@ impl ExecutionPlan for Pieces {
             });
             stream::iter(pieces)
         };
-        let pieces = self.input.execute(partition, context)?.map_ok(cut).try_flatten().boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), pieces)))
+        let pieces = input.execute(partition, context)?.map_ok(cut).try_flatten().boxed();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), pieces)))
     }
 }

@@ -16,6 +16,11 @@ pub(super) trait Tap: Debug + Send + Sync {
     /// The operator's name in plans.
     fn name(&self) -> &'static str;
 
+    /// What plans say of it beside the name.
+    fn detail(&self) -> Option<String> {
+        None
+    }
+
     /// Runs `input`.
     fn execute(
         &self,
@@ -41,7 +46,11 @@ impl TapExec {
 
 impl DisplayAs for TapExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.tap.name())
+        write!(f, "{}", self.tap.name())?;
+        match self.tap.detail() {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
     }
 }
 
