@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err, internal_err};
+use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
@@ -19,67 +19,62 @@ use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::attributes::AttributeAdapters;
-use super::hot::{ColumnCache, HotSource, Once};
-use super::indexed::IndexedSource;
+use super::hot::{ColumnCache, Once};
 use super::lookup::{Rows, candidates, rows_of_traces};
 use super::prune::prune;
+use super::source::SpansSource;
 use super::statistics::file_statistics;
 use crate::model::schema::physical_schema;
 use crate::store::{DataFile, Snapshot};
 
+/// The scan of files that a plan is, if it is one.
+fn spans_source(plan: &dyn ExecutionPlan) -> Option<(&FileScanConfig, &SpansSource)> {
+    plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source()
+}
+
+/// The same scan with another source.
+fn with_source(config: &FileScanConfig, source: Arc<dyn FileSource>) -> FileScanConfigBuilder {
+    FileScanConfigBuilder::from(config.clone()).with_source(source)
+}
+
 /// The scan of Parquet files that a plan is, if it is one: what it reads, and the source that reads it.
 pub(in crate::engine) fn file_scan(plan: &dyn ExecutionPlan) -> Option<(&FileScanConfig, &ParquetSource)> {
-    let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IndexedSource>()?;
-    let source: &HotSource = source.inner().downcast_ref()?;
-    Some((config, source.inner().downcast_ref()?))
+    let (config, source) = spans_source(plan)?;
+    Some((config, source.parquet()?))
 }
 
 /// The same scan of files, for a statement for which `once` is enough; `None` when that makes no difference.
 pub(in crate::engine) fn scan_once(plan: &dyn ExecutionPlan, once: Once) -> Option<Arc<dyn ExecutionPlan>> {
-    let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IndexedSource>()?;
-    let reading: &HotSource = source.inner().downcast_ref()?;
-    let columns = reading.projection()?;
-    if config.limit.is_some()
-        || columns.column_indices().len() != 1
-        || columns.expr_iter().any(|expr| is_volatile(&expr))
-    {
+    let (config, source) = spans_source(plan)?;
+    let columns = source.projection()?;
+    let is_one_column = columns.column_indices().len() == 1 && !columns.expr_iter().any(|expr| is_volatile(&expr));
+    let is_filtered = matches!(once, Once::Keys(_)) && source.filter().is_some();
+    if config.limit.is_some() || !is_one_column || is_filtered {
         return None;
     }
-    if matches!(once, Once::Keys(_)) && reading.filter().is_some() {
-        return None;
-    }
-    let source = source.around(Arc::new(reading.once(once)));
-    Some(DataSourceExec::from_data_source(FileScanConfigBuilder::from(config.clone()).with_source(source).build()))
+    Some(DataSourceExec::from_data_source(with_source(config, Arc::new(source.once(once))).build()))
 }
 
 /// The same scan of files, whose batches may have dictionaries of text in the place of text in `columns`.
 pub(in crate::engine) fn scan_coded(plan: &dyn ExecutionPlan, columns: &[usize]) -> Option<Arc<dyn ExecutionPlan>> {
-    let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IndexedSource>()?;
-    let reading: &HotSource = source.inner().downcast_ref()?;
-    let source = source.around(Arc::new(reading.coded(columns)));
-    Some(DataSourceExec::from_data_source(FileScanConfigBuilder::from(config.clone()).with_source(source).build()))
+    let (config, source) = spans_source(plan)?;
+    Some(DataSourceExec::from_data_source(with_source(config, Arc::new(source.coded(columns))).build()))
 }
 
-/// The same scan over parts of its files, which leaves rows out that `predicate` does not want where it reads them from files.
+/// The same scan over parts of its files, which leaves rows out that `predicate` does not want where it reads them from files; `None` when the plan
+/// is no scan of files.
 pub(in crate::engine) fn scan_parts(
     plan: &dyn ExecutionPlan,
     groups: Vec<FileGroup>,
     predicate: Option<Arc<dyn PhysicalExpr>>,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    let found = plan.downcast_ref::<DataSourceExec>().and_then(|scan| scan.downcast_to_file_source::<IndexedSource>());
-    let Some((config, source)) = found else { return internal_err!("parts of what is no scan of files") };
-    let reading = source.inner().downcast_ref::<HotSource>();
-    let Some((reading, parquet)) = reading.and_then(|it| Some((it, it.inner().downcast_ref::<ParquetSource>()?)))
-    else {
-        return internal_err!("a scan of files that are not Parquet");
-    };
-    let mut parquet = parquet.clone().with_pushdown_filters(true);
+) -> Option<Arc<dyn ExecutionPlan>> {
+    let (config, source) = spans_source(plan)?;
+    let mut parquet = source.parquet()?.clone().with_pushdown_filters(true);
     if let Some(predicate) = predicate {
         parquet = parquet.with_predicate(predicate);
     }
-    let source = source.around(reading.around(Arc::new(parquet)));
-    let config = FileScanConfigBuilder::from(config.clone()).with_source(source).with_file_groups(groups).build();
-    Ok(DataSourceExec::from_data_source(config))
+    let config = with_source(config, source.around(Arc::new(parquet))).with_file_groups(groups).build();
+    Some(DataSourceExec::from_data_source(config))
 }
 
 /// Plans a scan of the files that the predicate may want; `None` when there is none.
@@ -122,7 +117,7 @@ pub(super) async fn scan_files(
     let projection = projection.cloned().unwrap_or_else(|| (0..physical_schema().fields().len()).collect());
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
     let is_lookup = rows.iter().all(|rows| *rows != Rows::All);
-    let source = IndexedSource::new(Arc::new(readers.source(snapshot, columns, predicate)), is_lookup);
+    let source = readers.source(snapshot, columns, predicate).lookup(is_lookup);
     let config = FileScanConfigBuilder::new(url, Arc::new(source))
         .with_file_groups(groups)
         .with_statistics(total)
@@ -154,7 +149,7 @@ impl Readers {
         snapshot: &Snapshot,
         columns: SchemaRef,
         predicate: Option<Arc<dyn PhysicalExpr>>,
-    ) -> HotSource {
+    ) -> SpansSource {
         // Footers and page indexes are parsed once a file, not once a statement.
         let metadata = self.runtime.cache_manager.get_file_metadata_cache();
         let reader = CachedParquetFileReaderFactory::new(snapshot.object_store.clone(), metadata);
@@ -162,7 +157,7 @@ impl Readers {
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);
         }
-        HotSource::new(source, Arc::new(reader), self.cache.clone())
+        SpansSource::new(source, Arc::new(reader), self.cache.clone())
     }
 }
 

@@ -10,6 +10,7 @@ mod indexed;
 mod lookup;
 mod pieces;
 mod prune;
+mod source;
 mod spans_scan;
 mod statistics;
 mod table;

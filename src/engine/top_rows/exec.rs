@@ -341,7 +341,8 @@ fn restricted(plan: &Arc<dyn ExecutionPlan>, step: &Step) -> Result<Arc<dyn Exec
             (Some(own), Some(better)) => Some(Arc::new(BinaryExpr::new(own, Operator::And, better)) as _),
             (own, better) => own.or(better),
         };
-        return scan_parts(plan.as_ref(), step.groups.clone(), predicate);
+        let parts = scan_parts(plan.as_ref(), step.groups.clone(), predicate);
+        return parts.ok_or_else(|| internal_datafusion_err!("parts of what is no scan of files"));
     }
     if plan.is::<UnionExec>() {
         let inputs = plan.children().into_iter().filter(|child| step.first || only_file_scan(child).is_some());

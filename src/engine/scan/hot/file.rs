@@ -24,10 +24,19 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricB
 
 use super::cache::{ColumnCache, ColumnKey, Values};
 use super::distinct::is_told;
-use super::source::Once;
+use crate::model::promoted::Owner;
+
+/// What is enough for a statement that drops duplicates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Once {
+    /// Each row that the scan would give, once or more often.
+    Rows,
+    /// Instead of the keys of each map, lists that have each key of any map once or more often.
+    Keys(Owner),
+}
 
 /// What the partitions of a scan of files have in common.
-pub(super) struct Scan {
+pub(in crate::engine::scan) struct Scan {
     /// The table's columns, as plans name them.
     pub file_schema: SchemaRef,
     pub output_schema: SchemaRef,

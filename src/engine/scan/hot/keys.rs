@@ -12,8 +12,7 @@ use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use datafusion::parquet::file::metadata::RowGroupMetaData;
 
 use super::cache::{ColumnKey, Values};
-use super::file::Scan;
-use super::source::Once;
+use super::file::{Once, Scan};
 use crate::model::promoted::{Owner, PromotedColumn};
 
 impl Scan {

@@ -13,23 +13,24 @@ use futures::stream::{self, BoxStream};
 
 use super::file::{Opened, Scan};
 
-/// Opens the files of one partition.
-#[derive(Debug)]
-pub(super) struct HotMorselizer {
-    inner: Arc<dyn Morselizer>,
-    scan: Arc<Scan>,
+/// Opens files as `inner` does, or from memory.
+pub(in crate::engine::scan) fn with_memory(inner: Box<dyn Morselizer>, scan: Scan) -> Box<dyn Morselizer> {
+    Box::new(HotMorselizer { inner: inner.into(), may_pay: scan.may_pay(), scan: Arc::new(scan) })
 }
 
-impl HotMorselizer {
-    pub(super) fn new(inner: Arc<dyn Morselizer>, scan: Arc<Scan>) -> Self {
-        Self { inner, scan }
-    }
+/// Opens the files of one partition.
+#[derive(Debug)]
+struct HotMorselizer {
+    inner: Arc<dyn Morselizer>,
+    scan: Arc<Scan>,
+    /// Whether its files are worth a look.
+    may_pay: bool,
 }
 
 impl Morselizer for HotMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         // Of a file whose rows are known already, a few pages are read.
-        let may_pay = self.scan.may_pay() && file.extension::<ParquetRowSelection>().is_none();
+        let may_pay = self.may_pay && file.extension::<ParquetRowSelection>().is_none();
         Ok(Box::new(Open { inner: self.inner.clone(), scan: self.scan.clone(), file, may_pay }))
     }
 }

@@ -1,4 +1,4 @@
-//! The source: the Parquet source with memory.
+//! The source of spans in files: the Parquet source, with memory for the columns that it decodes and with the trace index.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::Morselizer;
 
-use super::cache::ColumnCache;
-use super::file::Scan;
-use super::morsels::HotMorselizer;
-use crate::model::promoted::Owner;
+use super::hot::{ColumnCache, Once, Scan, with_memory};
+use super::indexed::with_index;
 
-/// A Parquet source that keeps the columns that it decodes.
+/// The source, around the Parquet source.
 #[derive(Clone)]
-pub(in crate::engine::scan) struct HotSource {
+pub(super) struct SpansSource {
     inner: Arc<dyn FileSource>,
+    /// Whether the rows to read are known already: then files are small pieces of themselves, and not worth dividing.
+    is_lookup: bool,
     readers: Arc<dyn ParquetFileReaderFactory>,
     cache: Arc<ColumnCache>,
     batch_rows: usize,
@@ -35,28 +35,32 @@ pub(in crate::engine::scan) struct HotSource {
     coded: Arc<[usize]>,
 }
 
-/// What is enough for a statement that drops duplicates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Once {
-    /// Each row that the scan would give, once or more often.
-    Rows,
-    /// Instead of the keys of each map, lists that have each key of any map once or more often.
-    Keys(Owner),
-}
-
 /// DataFusion's usual batch, until it says otherwise.
 const BATCH_ROWS: usize = 8192;
 
-impl HotSource {
+impl SpansSource {
     /// Wraps `inner`, which reads through `readers`.
     pub fn new(inner: ParquetSource, readers: Arc<dyn ParquetFileReaderFactory>, cache: Arc<ColumnCache>) -> Self {
         let inner = inner.with_parquet_file_reader_factory(readers.clone());
-        Self { inner: Arc::new(inner), readers, cache, batch_rows: BATCH_ROWS, once: None, coded: Arc::default() }
+        Self {
+            inner: Arc::new(inner),
+            is_lookup: false,
+            readers,
+            cache,
+            batch_rows: BATCH_ROWS,
+            once: None,
+            coded: Arc::default(),
+        }
     }
 
-    /// The source that reads what is not kept.
-    pub fn inner(&self) -> &Arc<dyn FileSource> {
-        &self.inner
+    /// The Parquet source inside.
+    pub fn parquet(&self) -> Option<&ParquetSource> {
+        self.inner.downcast_ref()
+    }
+
+    /// The source of files of which the rows to read are known already, when `is_lookup` says so.
+    pub fn lookup(&self, is_lookup: bool) -> Self {
+        Self { is_lookup, ..self.clone() }
     }
 
     /// The source that need not give rows more than once. Its filters only say which rows may be left out.
@@ -70,13 +74,13 @@ impl HotSource {
         Self { coded: columns.into(), ..self.clone() }
     }
 
-    /// The source around another that reads what is not kept.
+    /// The source around another Parquet source.
     pub fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(Self { inner, ..self.clone() })
     }
 }
 
-impl FileSource for HotSource {
+impl FileSource for SpansSource {
     fn create_file_opener(
         &self,
         object_store: Arc<dyn ObjectStore>,
@@ -92,7 +96,7 @@ impl FileSource for HotSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        let inner = self.inner.create_morselizer(object_store, base_config, partition)?;
+        let inner = self.inner.create_morselizer(object_store.clone(), base_config, partition)?;
         let Some(projection) = self.inner.projection().cloned() else { return Ok(inner) };
         let table = self.inner.table_schema();
         let adapters = base_config.expr_adapter_factory.clone();
@@ -111,7 +115,7 @@ impl FileSource for HotSource {
             partition,
             metrics: self.inner.metrics().clone(),
         };
-        Ok(Box::new(HotMorselizer::new(inner.into(), Arc::new(scan))))
+        Ok(with_index(with_memory(inner, scan), self.inner.filter(), self.inner.metrics(), object_store))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -139,6 +143,9 @@ impl FileSource for HotSource {
     }
 
     fn fmt_extra(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.is_lookup && t != DisplayFormatType::TreeRender {
+            write!(f, ", rows=by trace index")?;
+        }
         if self.once.is_some() && t != DisplayFormatType::TreeRender {
             write!(f, ", rows=once")?;
         }
@@ -146,7 +153,7 @@ impl FileSource for HotSource {
     }
 
     fn supports_repartitioning(&self) -> bool {
-        self.inner.supports_repartitioning()
+        !self.is_lookup && self.inner.supports_repartitioning()
     }
 
     fn try_pushdown_filters(
