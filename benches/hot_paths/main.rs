@@ -1,5 +1,8 @@
 //! What ingest and queries spend their time on, one module a folder of the source.
 
+// A benchmark whose ground is not there has nothing to measure.
+#![allow(clippy::expect_used)]
+
 mod decode;
 mod queries;
 mod requests;
