@@ -7,6 +7,7 @@ mod admit;
 mod bounds;
 mod catalog;
 mod commands;
+mod computed;
 mod dialect;
 mod errors;
 mod execution;

@@ -1,10 +1,8 @@
 //! Relations whose rows are made when a statement runs: sessions, settings, roles, and the sizes of ours.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{
     ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray,
@@ -14,86 +12,48 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{Float64Type, SchemaRef, UInt32Type};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::internal_datafusion_err;
-use datafusion::datasource::TableType;
-use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
-use datafusion::logical_expr::Expr;
-use datafusion::physical_plan::ExecutionPlan;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::functions::OWNER;
 use super::reg::Objects;
 use crate::engine::activity::{Activity, Doing};
 use crate::engine::catalog::{CATALOG, TRACES};
+use crate::engine::computed::Computed;
 use crate::engine::scan::PinnedSnapshot;
 use crate::engine::session::ThisSession;
 
 /// The lists of columns: `name: column type, column type`.
 const LIST: &str = include_str!("../../../schema/pg_catalog/live.txt");
 
-type Rows = dyn Fn(&SchemaRef, &dyn Session) -> Result<RecordBatch> + Send + Sync;
-
-/// A relation whose rows are made for each scan.
-pub(super) struct Live {
-    schema: SchemaRef,
-    rows: Box<Rows>,
-}
-
-impl fmt::Debug for Live {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("schema", &self.schema).finish_non_exhaustive()
-    }
-}
-
 /// The relations by name. `classes` is `pg_class` without counts of rows.
 pub(super) fn tables(
     activity: &Arc<Activity>,
     objects: &Arc<Objects>,
     classes: &RecordBatch,
-) -> Vec<(&'static str, Arc<Live>)> {
+) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
     let mut tables = Vec::new();
     for (name, schema) in super::empty::read(LIST) {
         let (activity, objects) = (activity.clone(), objects.clone());
-        let rows: Box<Rows> = match name {
-            "pg_stat_activity" => Box::new(move |schema, _| sessions(schema, &activity, objects.database)),
-            "pg_stat_database" => Box::new(move |schema, _| database(schema, &activity, objects.database)),
-            "pg_settings" => Box::new(settings),
-            "pg_stat_user_tables" | "pg_stat_all_tables" => {
-                Box::new(move |schema, session| user_tables(schema, &objects, spans(session)))
+        let table = match name {
+            "pg_stat_activity" => {
+                Computed::table(schema, move |schema, _| sessions(schema, &activity, objects.database))
             }
-            _ => Box::new(move |schema, _| roles(schema, &activity)),
+            "pg_stat_database" => {
+                Computed::table(schema, move |schema, _| database(schema, &activity, objects.database))
+            }
+            "pg_settings" => Computed::table(schema, settings),
+            "pg_stat_user_tables" | "pg_stat_all_tables" => {
+                Computed::table(schema, move |schema, session| user_tables(schema, &objects, spans(session)))
+            }
+            _ => Computed::table(schema, move |schema, _| roles(schema, &activity)),
         };
-        tables.push((name, Arc::new(Live { schema, rows })));
+        tables.push((name, table));
     }
     let (objects, classes) = (objects.clone(), classes.clone());
-    let schema = classes.schema();
-    let rows: Box<Rows> = Box::new(move |_, session| counted(&classes, &objects, spans(session)));
-    tables.push(("pg_class", Arc::new(Live { schema, rows })));
+    let counted = Computed::table(classes.schema(), move |_, session| counted(&classes, &objects, spans(session)));
+    tables.push(("pg_class", counted));
     tables
-}
-
-#[async_trait]
-impl TableProvider for Live {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = (self.rows)(&self.schema, state)?;
-        let source = MemorySourceConfig::try_new(&[vec![rows]], self.schema.clone(), projection.cloned())?;
-        Ok(DataSourceExec::from_data_source(source))
-    }
 }
 
 /// Puts columns into their places; those without values are NULL.
