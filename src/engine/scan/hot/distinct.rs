@@ -84,10 +84,7 @@ impl Scan {
         chunk: &ColumnChunkMetaData,
         data_type: &DataType,
     ) -> Result<Option<ArrayRef>> {
-        if let Some(values) = self.cache.get(&key) {
-            return Ok(Some(values));
-        }
-        Ok(self.kept(key, distinct_values(&mut self.reader(file)?, chunk, data_type).await?))
+        self.kept(key, async { distinct_values(&mut self.reader(file)?, chunk, data_type).await }).await
     }
 
     /// The same without NULL, which need not be known of then.
@@ -98,17 +95,23 @@ impl Scan {
         chunk: &ColumnChunkMetaData,
         data_type: &DataType,
     ) -> Result<Option<ArrayRef>> {
+        self.kept(key, async { dictionary(&mut self.reader(file)?, chunk, data_type).await }).await
+    }
+
+    /// What is kept under `key`, or what `read` gives, which is kept from then on.
+    async fn kept(
+        &self,
+        key: ColumnKey,
+        read: impl Future<Output = Result<Option<ArrayRef>>>,
+    ) -> Result<Option<ArrayRef>> {
         if let Some(values) = self.cache.get(&key) {
             return Ok(Some(values));
         }
-        Ok(self.kept(key, dictionary(&mut self.reader(file)?, chunk, data_type).await?))
-    }
-
-    fn kept(&self, key: ColumnKey, values: Option<ArrayRef>) -> Option<ArrayRef> {
+        let values = read.await?;
         if let Some(values) = &values {
             self.cache.insert(key, values.clone());
         }
-        values
+        Ok(values)
     }
 }
 
