@@ -22,9 +22,7 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::build_join_schema;
 
 use crate::engine::scan::Rows;
-use crate::engine::traces::{
-    Local, TraceAggregate, TraceAggregateExec, TraceJoin, TraceJoinExec, WholeTracesExec, scan_below,
-};
+use crate::engine::traces::{Local, TraceAggregate, TraceJoin, WholeTracesExec, scan_below};
 use crate::model::schema::{TRACE_ID, physical_schema};
 
 /// The rule.
@@ -106,7 +104,7 @@ impl TraceLocal {
             columns,
             schema: join.schema(),
         };
-        Ok(Some(Arc::new(TraceJoinExec::new(WholeTracesExec::try_new(spans, partitions)?, local))))
+        Ok(Some(Arc::new(local.over(WholeTracesExec::try_new(spans, partitions)?))))
     }
 
     fn aggregate(&self, last: &AggregateExec, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -139,7 +137,7 @@ impl TraceLocal {
             filters: first.filter_expr().to_vec(),
             schema: last.schema(),
         };
-        Ok(Some(Arc::new(TraceAggregateExec::new(WholeTracesExec::try_new(pieces, partitions)?, local))))
+        Ok(Some(Arc::new(local.over(WholeTracesExec::try_new(pieces, partitions)?))))
     }
 }
 

@@ -11,14 +11,15 @@ mod join;
 mod join_stream;
 mod local;
 mod matching;
+mod per_trace;
 mod runs;
 mod splits;
 #[cfg(test)]
 mod tests;
 mod whole;
 
-pub(super) use aggregate::{TraceAggregate, TraceAggregateExec};
-pub(super) use join::{TraceJoin, TraceJoinExec};
+pub(super) use aggregate::TraceAggregate;
+pub(super) use join::TraceJoin;
 pub(super) use local::{Local, scan_below};
 pub(super) use splits::KnownRuns;
 pub(super) use whole::WholeTracesExec;
