@@ -2,16 +2,20 @@
 //!
 //! Knows sessions of the engine and how results are rendered. Knows nothing of where the spans come from.
 
+mod backslash;
 mod catalog;
 mod commands;
 mod completer;
 mod describe;
 mod editor;
+mod help;
+mod input;
 mod keywords;
 mod lexer;
 mod output;
 mod query;
 mod shell;
+mod show;
 mod splitter;
 mod text;
 mod trace;

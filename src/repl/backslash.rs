@@ -1,0 +1,115 @@
+//! What the backslash commands do.
+
+use std::time::Instant;
+
+use super::commands::Command;
+use super::shell::{Next, Shell};
+use super::splitter::Script;
+use super::text::{Line, Style};
+use super::{describe, help, query, trace, waterfall};
+use crate::engine::LibraryQuery;
+use crate::error::Result;
+use crate::render::Expanded;
+
+/// Drawn of a trace unless all of it is asked for: some screens full.
+const DRAWN_SPANS: usize = 200;
+
+impl Shell {
+    /// Does what a command says.
+    pub async fn command(&mut self, command: Command) -> Result<Next> {
+        match command {
+            Command::Quit => return Ok(Next::Quit),
+            Command::ResetPending => return Ok(Next::ForgetPending),
+            Command::PrintPending => self.say(&[Line::of(Style::Plain, self.pending.trim_end())])?,
+            Command::Relations => self.table(query::RELATIONS, &[]).await?,
+            Command::Schemas => self.table(query::SCHEMAS, &[]).await?,
+            Command::Functions(pattern) => self.table(query::FUNCTIONS, &[&like(pattern.as_deref())]).await?,
+            Command::Describe(relation) => {
+                let columns = describe::describe(&self.session, &relation).await?;
+                self.show_batches(vec![columns]).await?;
+            }
+            Command::Timing(value) => {
+                self.timing = value.unwrap_or(!self.timing);
+                self.say_setting("Timing", if self.timing { "on" } else { "off" })?;
+            }
+            Command::Expanded(value) => {
+                let turned = if self.expanded == Expanded::On { Expanded::Off } else { Expanded::On };
+                self.expanded = value.unwrap_or(turned);
+                self.say_setting("Expanded display", expanded_name(self.expanded))?;
+            }
+            Command::Format(value) => {
+                self.format = value.unwrap_or(self.format);
+                self.say_setting("Output format", self.format.name())?;
+            }
+            Command::Questions => self.say(&help::questions())?,
+            Command::Run { name, arguments } => self.question(&name, &arguments).await?,
+            Command::Trace { id, all } => self.trace(&id, all).await?,
+            Command::SqlHelp => self.say(&help::sql())?,
+            Command::Help => self.say(&help::commands())?,
+        }
+        Ok(Next::GoOn)
+    }
+
+    async fn question(&mut self, name: &str, arguments: &[(String, String)]) -> Result<()> {
+        let arguments: Vec<(&str, &str)> = arguments.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let started = Instant::now();
+        let text = LibraryQuery::find(name)?.bind(&arguments)?;
+        let asked = self.statement(&Script { text, line: 1, expanded: false }).await;
+        asked.map_err(|mut error| {
+            // The position is in a text that the user did not write.
+            error.position = None;
+            error
+        })?;
+        self.say_time(started)
+    }
+
+    async fn trace(&self, typed: &str, all: bool) -> Result<()> {
+        let id = trace::find(&self.session, typed).await?;
+        let mut spans = trace::spans(&self.session, &id).await?;
+        let is_cut = spans.len() > trace::MAX_SPANS;
+        spans.truncate(trace::MAX_SPANS);
+        let canvas = self.terminal.canvas(self.columns, if all { trace::MAX_SPANS } else { DRAWN_SPANS });
+        let mut lines = waterfall::draw(&id, &spans, canvas);
+        if is_cut {
+            let note = format!("The trace has more spans: these are the {} that started first.", trace::MAX_SPANS);
+            lines.push(Line::of(Style::Error, note));
+        }
+        self.say(&lines)
+    }
+
+    /// Shows the result of a query of the shell's own, always as a table.
+    async fn table(&self, sql: &str, parameters: &[&str]) -> Result<()> {
+        let batches = query::batches(&self.session, sql, parameters).await?;
+        self.show_batches(batches).await
+    }
+}
+
+fn expanded_name(expanded: Expanded) -> &'static str {
+    match expanded {
+        Expanded::Off => "off",
+        Expanded::On => "on",
+        Expanded::Auto => "used when a row is too wide",
+    }
+}
+
+/// A LIKE pattern for what was typed: `*` is anything, and a plain text may stand anywhere in the name.
+fn like(pattern: Option<&str>) -> String {
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_").replace('*', "%");
+    match pattern {
+        None => "%".to_owned(),
+        Some(text) if text.contains('*') => escaped(text),
+        Some(text) => format!("%{}%", escaped(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_names() {
+        assert_eq!(like(None), "%");
+        assert_eq!(like(Some("date_")), "%date\\_%");
+        assert_eq!(like(Some("quant*")), "quant%");
+    }
+}
