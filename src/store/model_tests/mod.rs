@@ -1,31 +1,31 @@
 //! The life of spans against a plain model in memory: whatever happens in whatever order, statements see what the model says, and so does
 //! whoever opens what a crash left.
 
-use std::io;
+mod failing_disk;
+mod faults;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::object_store::ObjectStoreExt;
-use futures::{StreamExt, stream};
 use proptest::prelude::*;
 
-use super::compact::PlanLimits;
-use super::disk::{Disk, DiskFile, Entry, OsDisk};
-use super::open::Components;
-use super::order::DAY_NS;
-use super::testing::{ManualClock, START, TestSpan, components, decode, payload, quiet};
-use super::{Redaction, Retention, RetentionRule, SnapshotSource, Store, StoreSettings, TraceFilter, open};
+use self::failing_disk::FailingDisk;
 use crate::error::Kind;
 use crate::model::TraceId;
 use crate::model::schema::{SPAN_ID, START_NS, TRACE_ID};
+use crate::store::compact::PlanLimits;
+use crate::store::disk::Disk;
+use crate::store::open::Components;
+use crate::store::order::DAY_NS;
+use crate::store::testing::{ManualClock, START, TestSpan, components, decode, payload, quiet};
+use crate::store::{Redaction, Retention, RetentionRule, SnapshotSource, Store, StoreSettings, TraceFilter, open};
 
 const HOUR_MS: i64 = 3_600_000;
-/// Most of an image's time is waiting for threads.
-const IMAGES_AT_A_TIME: usize = 6;
 const TRACES: u64 = 6;
 /// Files are merged and cut at a few dozen rows.
 const LIMITS: PlanLimits =
@@ -147,7 +147,7 @@ impl House {
     }
 }
 
-fn seen_of(snapshot: &super::Snapshot, batch: &RecordBatch) -> Vec<u64> {
+fn seen_of(snapshot: &crate::store::Snapshot, batch: &RecordBatch) -> Vec<u64> {
     let ids = |name| batch.column_by_name(name).expect("ids").as_fixed_size_binary();
     let starts = batch.column_by_name(START_NS).expect("starts").as_primitive::<Int64Type>();
     let mut decide = snapshot.expiry.as_ref().map(|expiry| expiry.decide());
@@ -245,263 +245,4 @@ proptest! {
             Ok(())
         })?;
     }
-}
-
-/// The real disk, on which from one call on, or at one call only, everything fails that changes something. Nothing is synced: no power is lost here.
-#[derive(Debug, Clone, Default)]
-struct FailingDisk(Arc<Failing>);
-
-#[derive(Debug, Default)]
-struct Failing {
-    calls: AtomicUsize,
-    /// The call that fails, from 1; 0 for none.
-    at: AtomicUsize,
-    /// How many calls fail from there.
-    for_calls: AtomicUsize,
-    failed: AtomicU64,
-}
-
-impl FailingDisk {
-    fn fail(&self, at: usize, for_calls: usize) {
-        self.0.calls.store(0, Ordering::SeqCst);
-        self.0.for_calls.store(for_calls, Ordering::SeqCst);
-        self.0.at.store(at, Ordering::SeqCst);
-    }
-
-    fn calls(&self) -> usize {
-        self.0.calls.load(Ordering::SeqCst)
-    }
-
-    fn pass(&self) -> io::Result<()> {
-        let call = self.0.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let at = self.0.at.load(Ordering::SeqCst);
-        if at > 0 && call >= at && call - at < self.0.for_calls.load(Ordering::SeqCst) {
-            self.0.failed.fetch_add(1, Ordering::SeqCst);
-            return Err(io::Error::other("the disk fails in this test"));
-        }
-        Ok(())
-    }
-}
-
-impl Disk for FailingDisk {
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| OsDisk.create_dir_all(dir))
-    }
-
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.pass()?;
-        Ok(Box::new(FailingFile { disk: self.clone(), inner: OsDisk.create_new(path)? }))
-    }
-
-    fn open_write(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.pass()?;
-        Ok(Box::new(FailingFile { disk: self.clone(), inner: OsDisk.open_write(path)? }))
-    }
-
-    fn read_from(&self, path: &Path, offset: u64) -> io::Result<Vec<u8>> {
-        OsDisk.read_from(path, offset)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        OsDisk.list(dir)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| OsDisk.remove_file(path))
-    }
-
-    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| OsDisk.remove_dir(dir))
-    }
-
-    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| OsDisk.hard_link(from, to))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| OsDisk.rename(from, to))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let _ = dir;
-        self.pass()
-    }
-}
-
-#[derive(Debug)]
-struct FailingFile {
-    disk: FailingDisk,
-    inner: Box<dyn DiskFile>,
-}
-
-impl io::Write for FailingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.disk.pass() {
-            // A failing write may have written some.
-            self.inner.write_all(&bytes[..bytes.len() / 2])?;
-            return Err(error);
-        }
-        self.inner.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl DiskFile for FailingFile {
-    fn sync_data(&mut self) -> io::Result<()> {
-        self.disk.pass()
-    }
-
-    fn set_len(&mut self, len_bytes: u64) -> io::Result<()> {
-        self.disk.pass().and_then(|()| self.inner.set_len(len_bytes))
-    }
-}
-
-/// What is done before anything fails: spans of three days in files that are due for all that follows.
-fn before() -> Vec<Step> {
-    let append = |minutes: i64| Step::Append((0..12).map(|n| (1 + n % TRACES, minutes + n as i64, n == 7)).collect());
-    let day = [append(0), Step::Seal, append(600), Step::Seal, append(1200), Step::Seal];
-    [day.to_vec(), vec![Step::Wait(24)], day.to_vec(), vec![Step::Wait(24)], day.to_vec()].concat()
-}
-
-/// What fails: each of the ways in which files leave the table.
-fn failing() -> Vec<(&'static str, Vec<Step>)> {
-    let more = Step::Append(vec![(1, 0, false), (3, 5, false), (4, 700, true)]);
-    vec![
-        ("compaction", vec![more.clone(), Step::Compact]),
-        ("redaction", vec![more.clone(), Step::Redact(3)]),
-        // By rule and whole files, and the files that left the table are deleted.
-        ("expiry", vec![Step::Wait(24 * 6), more.clone(), Step::Compact, Step::Seal]),
-        ("closing", vec![more, Step::Reopen]),
-    ]
-}
-
-/// The span ids that a model with any of the redactions under way done or not done would show.
-fn acceptable(run: &Run, failed: Option<&Step>, appended: &[TestSpan]) -> Vec<Vec<u64>> {
-    let mut models = vec![run.model.clone()];
-    match failed {
-        Some(Step::Redact(trace)) => {
-            let mut done = run.model.clone();
-            done.spans.retain(|span| span.trace != *trace);
-            models.push(done);
-        }
-        Some(Step::Append(_)) => {
-            let mut kept = run.model.clone();
-            kept.spans.extend(appended);
-            models.push(kept);
-        }
-        _ => {}
-    }
-    models.iter().map(|model| model.seen(run.house.now_ms())).collect()
-}
-
-/// A directory in which [`before`] has been done, and what the model knows of it.
-struct Image {
-    dir: tempfile::TempDir,
-    model: Model,
-    next_span: u64,
-    now_ms: i64,
-}
-
-async fn image() -> Image {
-    let dir = tempfile::tempdir().expect("directory");
-    let disk: Arc<dyn Disk> = Arc::new(FailingDisk::default());
-    let mut run = run(dir.path(), disk.clone()).await;
-    for step in before() {
-        run.take(&step, dir.path(), &disk).await.expect("a step before");
-    }
-    run.house.store.close().await.expect("closed");
-    Image { dir, now_ms: run.house.now_ms(), model: run.model, next_span: run.next_span }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
-        let to = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => _ = std::fs::copy(entry.path(), to).expect("a copy"),
-        }
-    }
-}
-
-/// Makes the disk fail at the n-th call for each n, or every few, for one call or for good, and looks at what is there then; gives the number of images.
-async fn fail_everywhere(what: &'static str, steps: Vec<Step>, for_calls: usize, every: usize) -> usize {
-    let (image, steps) = (Arc::new(image().await), Arc::new(steps));
-    let one = |at| {
-        let (image, steps) = (image.clone(), steps.clone());
-        tokio::spawn(async move { fail_at(what, &image, &steps, at, for_calls).await })
-    };
-    let mut images = 0;
-    let mut running = stream::iter((1..).step_by(every)).map(one).buffered(IMAGES_AT_A_TIME);
-    while let Some(passed) = running.next().await {
-        if !passed.expect("no panic") {
-            break;
-        }
-        images += 1;
-    }
-    images
-}
-
-/// Tells whether there was an n-th call.
-async fn fail_at(what: &str, image: &Image, steps: &[Step], at: usize, for_calls: usize) -> bool {
-    let dir = tempfile::tempdir().expect("directory");
-    copy(image.dir.path(), dir.path());
-    let failing = FailingDisk::default();
-    let disk: Arc<dyn Disk> = Arc::new(failing.clone());
-    let clock = Arc::new(ManualClock(image.now_ms.into()));
-    let house = open_on(dir.path(), disk.clone(), clock.clone()).await.expect("a store");
-    let mut run = Run { house, model: image.model.clone(), next_span: image.next_span };
-    failing.fail(at, for_calls);
-    let mut failed = None;
-    let mut appended = Vec::new();
-    for step in steps {
-        if let Step::Append(spans) = step {
-            let next = run.next_span;
-            appended = run.spans_of(spans);
-            run.next_span = next;
-        }
-        if run.take(step, dir.path(), &disk).await.is_err() {
-            failed = Some(step);
-            break;
-        }
-    }
-    let passed = failing.calls() >= at;
-    let expected = acceptable(&run, failed, &appended);
-    if failed.is_none() {
-        let seen = run.house.seen().await;
-        assert!(expected.contains(&seen), "{what}, call {at}: {seen:?}");
-    }
-    // As a crash leaves it.
-    drop(run);
-    failing.fail(0, 0);
-    let again = open_on(dir.path(), disk, clock).await.unwrap_or_else(|error| panic!("{what}, call {at}: {error}"));
-    let seen = again.seen().await;
-    assert!(expected.contains(&seen), "{what}, call {at}, opened again: {seen:?} and not {expected:?}");
-    again.store.compact().await.expect("compacted");
-    assert_eq!(again.seen().await, seen, "{what}, call {at}, compacted");
-    again.store.close().await.expect("closed");
-    passed
-}
-
-#[test]
-fn a_disk_that_fails_once_anywhere_loses_and_repeats_nothing() {
-    runtime().block_on(async {
-        for (what, steps) in failing() {
-            let images = fail_everywhere(what, steps, 1, 1).await;
-            assert!(images > 20, "{what}: only {images} images");
-        }
-    });
-}
-
-#[test]
-fn a_disk_that_fails_for_good_from_anywhere_loses_and_repeats_nothing() {
-    runtime().block_on(async {
-        for (what, steps) in failing() {
-            // What a call leaves that fails for good is mostly what it leaves when it fails once.
-            fail_everywhere(what, steps, usize::MAX, 3).await;
-        }
-    });
 }
