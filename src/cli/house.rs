@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::data::ServerFile;
 use super::exit::in_use;
 use super::settings::{Listen, Settings};
-use crate::engine::Engine;
+use crate::engine::{Engine, IngestCount};
 use crate::error::{Error, Result};
-use crate::ingest::{Ingest, serve_grpc, serve_http};
+use crate::ingest::{CountersSnapshot, Ingest, serve_grpc, serve_http};
 use crate::server;
 use crate::store::Store;
 
@@ -50,6 +50,8 @@ impl House {
         let store = Store::open(&settings.data_dir, settings.store()).await?;
         let engine = Engine::new(store.clone(), settings.engine())?;
         let ingest = Ingest::new(store.clone(), settings.ingest());
+        let counted = ingest.clone();
+        engine.count_ingest(move || ingest_counts(&counted.counters()));
         let shutdown = CancellationToken::new();
         let mut listeners = JoinSet::new();
         if let Some(grpc) = grpc {
@@ -93,6 +95,16 @@ impl House {
         self.store.close().await?;
         first_error.map_or(Ok(()), Err)
     }
+}
+
+fn ingest_counts(counters: &CountersSnapshot) -> Vec<IngestCount> {
+    let accepted = |what, count| IngestCount { what, outcome: "accepted", reason: None, count };
+    let refused =
+        |what, (reason, count): &(_, _)| IngestCount { what, outcome: "refused", reason: Some(*reason), count: *count };
+    let mut counts = vec![accepted("requests", counters.accepted_requests), accepted("spans", counters.accepted_spans)];
+    counts.extend(counters.refused_requests.iter().map(|of| refused("requests", of)));
+    counts.extend(counters.refused_spans.iter().map(|of| refused("spans", of)));
+    counts
 }
 
 async fn bind(listen: &Listen, flag: &str) -> Result<Option<Bound>> {

@@ -9,7 +9,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 
 use super::scan::SpansTable;
-use super::system;
+use super::system::{self, Counted};
 
 /// The catalogue's name, which clients see as the database.
 pub(super) const CATALOG: &str = "spanhouse";
@@ -35,6 +35,7 @@ pub(super) const SYSTEM_VIEWS: &[(&str, &str)] = &[
     ("partitions", include_str!("../../schema/system/partitions.sql")),
     ("promoted_attributes", include_str!("../../schema/system/promoted_attributes.sql")),
     ("store", include_str!("../../schema/system/store.sql")),
+    ("ingest", include_str!("../../schema/system/ingest.sql")),
 ];
 
 /// The one catalogue, shared by all sessions.
@@ -46,11 +47,11 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// Creates the catalogue with no views yet; gives the schemas [`TRACES`] and [`SYSTEM`] to put them into.
-    pub fn new() -> (Arc<Self>, [Arc<Relations>; 2]) {
+    pub fn new(counted: &Arc<Counted>) -> (Arc<Self>, [Arc<Relations>; 2]) {
         let (traces, system) = (Arc::new(Relations::default()), Arc::new(Relations::default()));
         let internal = Arc::new(Relations::default());
         internal.insert("spans", Arc::new(SpansTable));
-        for (name, table) in system::tables() {
+        for (name, table) in system::tables(counted) {
             internal.insert(name, table);
         }
         let schemas = BTreeMap::from([

@@ -53,4 +53,5 @@ pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 pub use session::{Outcome, Rows, Session, Statement};
 pub use settings::EngineSettings;
 pub use shared::Engine;
+pub use system::IngestCount;
 pub use variables::SERVER_VERSION;

@@ -34,6 +34,7 @@ use super::scan::ColumnCache;
 use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
+use super::system::{Counted, IngestCount};
 use super::top_rows::TopRows;
 use super::traces::KnownRuns;
 use crate::error::{Error, Result};
@@ -50,6 +51,7 @@ pub struct Engine {
     state: SessionState,
     runtime: QueryRuntime,
     activity: Arc<Activity>,
+    counted: Arc<Counted>,
 }
 
 impl Engine {
@@ -57,8 +59,9 @@ impl Engine {
     pub fn new(source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
         let runtime = QueryRuntime::start(settings.threads)?;
         let activity = Arc::new(Activity::default());
-        let state = state(&settings, &activity)?;
-        Ok(Arc::new(Self { source, settings, state, runtime, activity }))
+        let counted = Arc::new(Counted::default());
+        let state = state(&settings, &activity, &counted)?;
+        Ok(Arc::new(Self { source, settings, state, runtime, activity, counted }))
     }
 
     /// Opens a session with default settings.
@@ -74,6 +77,11 @@ impl Engine {
     /// The sessions of clients that are open now.
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
+    }
+
+    /// Shows in `system.ingest` what `counts` gives, from now on; only the first call has an effect.
+    pub fn count_ingest(&self, counts: impl Fn() -> Vec<IngestCount> + Send + Sync + 'static) {
+        self.counted.ask(counts);
     }
 
     pub(super) fn source(&self) -> &Arc<dyn SnapshotSource> {
@@ -93,8 +101,12 @@ impl Engine {
     }
 }
 
-pub(super) fn state(settings: &EngineSettings, activity: &Arc<Activity>) -> Result<SessionState> {
-    let (catalog, [traces, system]) = Catalog::new();
+pub(super) fn state(
+    settings: &EngineSettings,
+    activity: &Arc<Activity>,
+    counted: &Arc<Counted>,
+) -> Result<SessionState> {
+    let (catalog, [traces, system]) = Catalog::new(counted);
     let builder = SessionStateBuilder::new()
         .with_config(config(settings))
         .with_runtime_env(Arc::new(runtime_env(settings)?))
@@ -222,7 +234,7 @@ mod tests {
     /// is left under an alias would take the name of ours back now and then.
     #[test]
     fn what_ours_replace_is_gone_under_its_aliases_too() {
-        let state = state(&EngineSettings::default(), &Arc::default()).expect("a state");
+        let state = state(&EngineSettings::default(), &Arc::default(), &Arc::default()).expect("a state");
         for (key, function) in state.aggregate_functions() {
             let owner = &state.aggregate_functions()[function.name()];
             assert!(Arc::ptr_eq(owner, function), "{key} is another {}", function.name());

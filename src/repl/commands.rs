@@ -143,27 +143,28 @@ fn assignment(text: &str) -> Result<(String, String)> {
     Ok((name.trim_start_matches(':').to_owned(), value.to_owned()))
 }
 
-/// Cuts at spaces; single quotes keep spaces in a word, and two of them inside quotes are one.
+/// Cuts at spaces; single or double quotes keep spaces in a word, and two of the same inside quotes are one.
 fn words(text: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
-    let mut quoted = false;
+    let mut quote: Option<char> = None;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        match c {
-            '\'' if quoted && chars.peek() == Some(&'\'') => {
+        match (c, quote) {
+            (c, Some(open)) if c == open && chars.peek() == Some(&c) => {
                 chars.next();
-                word.get_or_insert_default().push('\'');
+                word.get_or_insert_default().push(c);
             }
-            '\'' => {
-                quoted = !quoted;
+            (c, Some(open)) if c == open => quote = None,
+            ('\'' | '"', None) => {
+                quote = Some(c);
                 word.get_or_insert_default();
             }
-            c if c.is_whitespace() && !quoted => words.extend(word.take()),
-            c => word.get_or_insert_default().push(c),
+            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            (c, _) => word.get_or_insert_default().push(c),
         }
     }
-    if quoted {
+    if quote.is_some() {
         return Err(Error::bad_input("a quote is not closed"));
     }
     words.extend(word);
@@ -192,6 +193,7 @@ mod tests {
             ("\\trace 5B8E all", Command::Trace { id: "5B8E".to_owned(), all: true }),
             ("\\run slow", run(&[])),
             ("\\run slow since='2 hours' :who='it''s' x=", run(&[("since", "2 hours"), ("who", "it's"), ("x", "")])),
+            ("\\run slow to=\"2023-01-30 12:00\" who=\"it's\"", run(&[("to", "2023-01-30 12:00"), ("who", "it's")])),
             ("\\q;", Command::Quit),
         ];
         for (text, expected) in cases {
@@ -211,6 +213,7 @@ mod tests {
             ("\\run x y", "\"y\" is not parameter=value"),
             ("\\trace", "\\trace needs a trace id, or the first digits of one"),
             ("\\d 'x", "a quote is not closed"),
+            ("\\d \"x'", "a quote is not closed"),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text).expect_err(text).to_string(), expected);

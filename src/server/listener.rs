@@ -65,16 +65,21 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            // Above the bound a socket is closed without a word: there may be no memory for more.
-            Ok((stream, peer)) => {
-                if let Ok(permit) = sockets.clone().try_acquire_owned() {
+            Ok((stream, peer)) => match sockets.clone().try_acquire_owned() {
+                Ok(permit) => {
                     let shared = shared.clone();
                     clients.spawn(async move {
                         client(stream, peer, &shared).await;
                         drop(permit);
                     });
                 }
-            }
+                // Nothing is read or kept of those above the bound: there may be no memory for more.
+                Err(_) => {
+                    let mut wire = Wire::new(stream);
+                    wire.put_error(&no_room(), Severity::Fatal);
+                    wire.leave();
+                }
+            },
             Err(error) => {
                 tracing::warn!(%error, "accepting a PostgreSQL client failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -106,13 +111,16 @@ async fn client(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
         Err(Halt::Fatal(error) | Halt::Statement(error)) => return refuse(wire, &error).await,
     };
     let Ok(_permit) = shared.sessions.clone().try_acquire_owned() else {
-        let error = Error::new(Kind::TooLarge, "sorry, too many clients already").with_sqlstate("53300");
-        return refuse(wire, &error).await;
+        return refuse(wire, &no_room()).await;
     };
     match connection(wire, peer, &parameters, shared) {
         Ok(connection) => connection.serve().await,
         Err(refused) => refuse(refused.0, &refused.1).await,
     }
+}
+
+fn no_room() -> Error {
+    Error::new(Kind::TooLarge, "sorry, too many clients already").with_sqlstate("53300")
 }
 
 async fn refuse(mut wire: Wire, error: &Error) {

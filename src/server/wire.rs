@@ -143,6 +143,12 @@ impl Wire {
         Ok(())
     }
 
+    /// Writes what the socket takes at once and closes it.
+    pub(super) fn leave(self) {
+        // Nobody is left to tell of a failure.
+        let _ = self.stream.into_std().and_then(|mut stream| std::io::Write::write_all(&mut stream, &self.output));
+    }
+
     /// Writes everything out while a statement runs: stops when the client leaves or the statement is stopped. What is
     /// not written yet stays, so that the stream of messages is never torn.
     pub(super) async fn flush_attended(&mut self, stops: &Stops) -> Result<(), Halt> {

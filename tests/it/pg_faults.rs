@@ -365,6 +365,21 @@ fn garbage_before_and_after_the_start_closes_only_its_own_connection() {
 }
 
 #[test]
+fn sockets_without_number_are_told_that_there_is_no_room() {
+    let settings = spanhouse::server::ServerSettings { max_connections: 1, ..Default::default() };
+    let server = Server::with_settings(settings);
+    let mut sockets: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.address).expect("connects")).collect();
+    let mut last = sockets.pop().expect("a socket");
+    let mut answer = Vec::new();
+    last.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    last.read_to_end(&mut answer).expect("an answer");
+    assert!(answer.windows(5).any(|part| part == b"53300"), "{}", String::from_utf8_lossy(&answer));
+    drop(sockets);
+    std::thread::sleep(Duration::from_millis(300));
+    Raw::connect(&server).is_alive();
+}
+
+#[test]
 fn one_client_too_many_is_told_so() {
     let settings = spanhouse::server::ServerSettings { max_connections: 1, ..Default::default() };
     let server = Server::with_settings(settings);

@@ -236,6 +236,12 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_no_directory() {
+        let told = mistakes(&Sources { file: file("data_dir = 5\nlog = \"info\"\n"), ..Sources::default() });
+        assert_eq!(told, ["spanhouse.toml:1: data_dir: its value must be text in quotes"]);
+    }
+
+    #[test]
     fn one_mistake_hides_no_other() {
         let flags = [
             ("data_dir", ""),

@@ -11,6 +11,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The setting that may be tables.
 const RULES: &str = "retention_rules";
+/// Settings that are texts: a number or a truth in their place is a slip.
+const TEXTS: [&str; 3] = ["data_dir", "table_url", "log"];
 /// More than this is no settings file.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -52,14 +54,16 @@ impl FileText {
                 mistakes.push(Mistake { place, key: None, why: unknown(name.get_ref()) });
                 continue;
             };
-            let text = match key.name {
-                RULES => text_of(value.get_ref()).or_else(|| text_of_tables(value.get_ref())),
-                _ => text_of(value.get_ref()),
+            let (text, wanted) = match (key.name, value.get_ref()) {
+                (name, DeValue::String(text)) if TEXTS.contains(&name) => (Some(text.to_string()), ""),
+                (name, _) if TEXTS.contains(&name) => (None, "text in quotes"),
+                (RULES, value) => (text_of(value).or_else(|| text_of_tables(value)), "text, or one table a rule"),
+                (_, value) => (text_of(value), "text, a whole number, true or false"),
             };
             match text {
                 Some(text) => values.push((key.name, text, place)),
                 None => {
-                    let why = "its value must be text, a whole number, true or false".to_owned();
+                    let why = format!("its value must be {wanted}");
                     mistakes.push(Mistake { place, key: Some(key.name), why });
                 }
             }

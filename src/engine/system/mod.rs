@@ -1,9 +1,10 @@
-//! The tables behind the schema `system`: what the statement's snapshot says of the store.
+//! The tables behind the schema `system`: what the statement's snapshot says of the store, and what the listeners count.
 //!
 //! Reads no file. The views of `schema/system` give the columns their types and names.
 
 mod figures;
 mod files;
+mod ingest;
 mod promoted;
 
 use std::sync::Arc;
@@ -18,12 +19,17 @@ use super::computed::Computed;
 use super::scan::PinnedSnapshot;
 use crate::store::Snapshot;
 
+pub(super) use ingest::Counted;
+pub use ingest::IngestCount;
+
 /// The tables, by name.
-pub(super) fn tables() -> Vec<(&'static str, Arc<dyn TableProvider>)> {
+pub(super) fn tables(counted: &Arc<Counted>) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
+    let counted = counted.clone();
     vec![
         ("files", of_snapshot(files::schema(), files::rows)),
         ("promoted", of_snapshot(promoted::schema(), promoted::rows)),
         ("figures", of_snapshot(figures::schema(), figures::rows)),
+        ("ingest", Computed::table(ingest::schema(), move |schema, _| ingest::rows(schema, &counted))),
     ]
 }
 
