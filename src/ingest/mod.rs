@@ -12,6 +12,7 @@ mod counters;
 mod front;
 mod grpc;
 mod http;
+mod raw_codec;
 mod settings;
 mod status;
 
@@ -21,4 +22,5 @@ pub use counters::{Counters, CountersSnapshot};
 pub use front::{ExportAnswer, Ingest};
 pub use grpc::serve_grpc;
 pub use http::serve_http;
+pub use raw_codec::RawCodec;
 pub use settings::IngestSettings;
