@@ -6,6 +6,8 @@ use datafusion::error::DataFusionError;
 use datafusion::object_store::Error as StoreError;
 use parquet::errors::ParquetError;
 
+use super::catalog::VIEWS;
+use super::wording::{between, in_postgres_words, known};
 use crate::error::{Error, Kind};
 
 /// Turns an error of planning or running a statement into one for its user.
@@ -33,11 +35,15 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Plan(text) => planning(&text),
         DataFusionError::Execution(text) => execution(&text),
         DataFusionError::NotImplemented(text) => {
-            if let Some(error) = nested_cast(&text) {
+            if let Some(error) = nested_cast(&text).or_else(|| known(&text)) {
                 return error;
             }
-            Error::bad_input(format!("not supported: {}", clean(&text))).with_sqlstate("0A000")
+            // What follows a colon may be a syntax tree, as Rust shows it.
+            let text = clean(&text);
+            let text = if text.contains("span: Span(") { text.split(": ").next().unwrap_or_default() } else { &text };
+            Error::bad_input(format!("not supported: {}", in_postgres_words(text))).with_sqlstate("0A000")
         }
+        DataFusionError::Internal(text) if known(&text).is_some() => planning(&text),
         DataFusionError::Internal(text) => Error::internal(format!("the query engine failed: {}", clean(&text))),
         other => planning(&other.strip_backtrace()),
     }
@@ -87,23 +93,53 @@ fn schema_error(error: SchemaError) -> Error {
     }
 }
 
+/// What other stores of traces call these columns.
+const OTHER_NAMES: [(&str, &str); 14] = [
+    ("duration", "duration_ms"),
+    ("end_time", "end_timestamp"),
+    ("kind", "span_kind"),
+    ("name", "span_name"),
+    ("operation", "span_name"),
+    ("operation_name", "span_name"),
+    ("parent_id", "parent_span_id"),
+    ("service", "service_name"),
+    ("start_time", "timestamp"),
+    ("start_timestamp", "timestamp"),
+    ("status", "status_code"),
+    ("tags", "attributes"),
+    ("time", "timestamp"),
+    ("ts", "timestamp"),
+];
+
 fn unknown_column(field: &Column, known: &[Column]) -> Error {
+    if let Some(relation) = &field.relation
+        && !known.is_empty()
+        && !known.iter().any(|column| column.relation.as_ref().is_some_and(|it| it.table() == relation.table()))
+    {
+        let message = format!("missing FROM-clause entry for table \"{}\"", relation.table());
+        return Error::bad_input(message).with_sqlstate("42P01");
+    }
     let error = Error::bad_input(format!("column \"{}\" does not exist", field.flat_name())).with_sqlstate("42703");
     let wanted = field.name.to_lowercase();
-    let closest = known
+    let meant = OTHER_NAMES
         .iter()
-        .map(|column| {
-            (
-                datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, &column.name.to_lowercase()),
-                &column.name,
-            )
-        })
-        .min();
-    match closest {
-        Some((distance, name)) if distance <= 2.max(wanted.len() / 3) => {
-            error.with_hint(format!("did you mean \"{name}\"?"))
-        }
-        _ => error,
+        .find(|(other, ours)| *other == wanted && known.iter().any(|column| column.name == *ours))
+        .map(|(_, ours)| *ours);
+    let distance = |column: &Column| {
+        datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, &column.name.to_lowercase())
+    };
+    let close = || {
+        known
+            .iter()
+            .map(|column| (distance(column), column.name.as_str()))
+            .min()
+            .filter(|(distance, _)| *distance <= 2.max(wanted.len() / 3))
+            .map(|(_, name)| name)
+    };
+    let begun = || known.iter().map(|column| column.name.as_str()).find(|name| name.starts_with(&format!("{wanted}_")));
+    match meant.or_else(close).or_else(begun) {
+        Some(name) => error.with_hint(format!("did you mean \"{name}\"?")),
+        None => error,
     }
 }
 
@@ -143,8 +179,15 @@ fn is_close(wanted: &str, known: &str) -> bool {
         && datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, &known.to_lowercase()) <= wanted.len() / 3
 }
 
+/// Functions that are over windows only.
+const WINDOW_FUNCTIONS: [&str; 8] =
+    ["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
+
 fn planning(text: &str) -> Error {
     let text = clean(text);
+    if let Some(error) = known(&text) {
+        return error;
+    }
     if text.contains(NO_SIGNATURE) {
         return wrong_arguments(&text);
     }
@@ -152,10 +195,20 @@ fn planning(text: &str) -> Error {
     if let Some(name) = between(&text, "table '", "' not found") {
         let name = name.strip_prefix("spanhouse.").unwrap_or(name);
         let name = name.strip_prefix("traces.").unwrap_or(name);
-        return Error::bad_input(format!("relation \"{name}\" does not exist")).with_sqlstate("42P01");
+        let error = Error::bad_input(format!("relation \"{name}\" does not exist")).with_sqlstate("42P01");
+        let own_name = name.rsplit('.').next().unwrap_or(name);
+        return match VIEWS.iter().map(|(known, _)| known).find(|known| **known == own_name || is_close(own_name, known))
+        {
+            Some(known) => error.with_hint(format!("did you mean \"traces.{known}\"?")),
+            None => error,
+        };
     }
     if let Some(name) = between(&text, "Invalid function '", "'") {
         let error = Error::bad_input(format!("function {name} does not exist")).with_sqlstate("42883");
+        if WINDOW_FUNCTIONS.contains(&name.to_lowercase().as_str()) {
+            let error = Error::bad_input(format!("window function {name} requires an OVER clause"));
+            return error.with_sqlstate("42809");
+        }
         return match between(&text, "Did you mean '", "'") {
             Some(close) if is_close(name, close) => error.with_hint(format!("did you mean \"{close}\"?")),
             _ => error,
@@ -188,7 +241,7 @@ fn planning(text: &str) -> Error {
         Some(reason) => clean(reason),
         None => text.split("\n\tCandidate functions:").next().unwrap_or(&text).to_string(),
     };
-    Error::bad_input(lower_first(&text)).with_sqlstate(sqlstate)
+    reworded(&text, sqlstate)
 }
 
 /// What DataFusion says when there is no disk left to spill to.
@@ -198,6 +251,9 @@ fn execution(text: &str) -> Error {
     let text = clean(text);
     if text.contains(SPILL_FULL) {
         return out_of_resources(&text);
+    }
+    if let Some(error) = known(&text) {
+        return error;
     }
     let lower = text.to_lowercase();
     let sqlstate = if lower.contains("divide by zero") || lower.contains("division by zero") {
@@ -215,7 +271,7 @@ fn execution(text: &str) -> Error {
     } else {
         "22000"
     };
-    Error::bad_input(lower_first(&text)).with_sqlstate(sqlstate)
+    reworded(&text, sqlstate)
 }
 
 fn arrow_error(error: ArrowError) -> Error {
@@ -224,7 +280,10 @@ fn arrow_error(error: ArrowError) -> Error {
         ArrowError::ArithmeticOverflow(text) => {
             Error::bad_input(format!("number out of range: {}", lower_first(&clean(&text)))).with_sqlstate("22003")
         }
-        ArrowError::CastError(text) => Error::bad_input(lower_first(&clean(&text))).with_sqlstate("22P02"),
+        ArrowError::CastError(text) => {
+            let text = clean(&text);
+            known(&text).unwrap_or_else(|| reworded(&text, "22P02"))
+        }
         ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
             Ok(inner) => from_datafusion(*inner),
             Err(other) => Error::new(Kind::Io, other.to_string()),
@@ -283,10 +342,9 @@ fn clean(text: &str) -> String {
     text.split("This issue was likely caused by a bug").next().unwrap_or(text).trim().trim_end_matches('.').to_string()
 }
 
-fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    let start = text.find(before)? + before.len();
-    let end = text[start..].find(after)? + start;
-    Some(&text[start..end])
+/// What is left of a message that PostgreSQL has no sentence for.
+fn reworded(text: &str, sqlstate: &'static str) -> Error {
+    Error::bad_input(in_postgres_words(&lower_first(text))).with_sqlstate(sqlstate)
 }
 
 fn lower_first(text: &str) -> String {

@@ -4,9 +4,13 @@
 use std::any::TypeId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::standard::call;
 
 /// The dialect of spanhouse, for one parse.
 ///
@@ -26,6 +30,22 @@ impl Grammar {
     /// The dialect for a statement of so many tokens.
     pub(super) fn for_tokens(tokens: usize) -> Self {
         Self { steps_left: AtomicUsize::new(STEPS_AT_LEAST + tokens * STEPS_PER_TOKEN) }
+    }
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(written) if written.quote_style.is_none() && written.value.eq_ignore_ascii_case(word))
+}
+
+/// The bounds in either order.
+fn symmetric(between: Expr) -> Expr {
+    match between {
+        Expr::Between { expr, negated, low, high } => {
+            let bounds = vec![*low, *high];
+            let (low, high) = (Box::new(call("least", bounds.clone())), Box::new(call("greatest", bounds)));
+            Expr::Between { expr, negated, low, high }
+        }
+        other => other,
     }
 }
 
@@ -68,7 +88,27 @@ impl Dialect for Grammar {
             return Some(Err(ParserError::RecursionLimitExceeded));
         }
         self.steps_left.store(left - 1, Ordering::Relaxed);
+        if is_word(&parser.peek_token_ref().token, "isnull") {
+            return Some(Ok(self.prec_value(Precedence::Is)));
+        }
         PostgreSqlDialect {}.get_next_precedence(parser)
+    }
+
+    /// PostgreSQL's operators that the parser does not know: `x ISNULL`, `x BETWEEN SYMMETRIC a AND b`.
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if is_word(&parser.peek_token_ref().token, "isnull") {
+            parser.advance_token();
+            return Some(Ok(Expr::IsNull(Box::new(left.clone()))));
+        }
+        let negated = parser.peek_keyword(Keyword::NOT);
+        let words: &[&str] = if negated { &["not", "between", "symmetric"] } else { &["between", "symmetric"] };
+        let stand_there =
+            words.iter().enumerate().all(|(at, word)| is_word(&parser.peek_nth_token_ref(at).token, word));
+        if !stand_there {
+            return None;
+        }
+        words.iter().for_each(|_| parser.advance_token());
+        Some(parser.parse_between(left.clone(), negated).map(symmetric))
     }
 
     /// A word that may be a name is read a second time, as one, when it did not begin a known form. Out of steps, no word may.

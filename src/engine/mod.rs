@@ -45,6 +45,7 @@ mod traces;
 mod variables;
 mod width;
 mod windows;
+mod wording;
 
 pub use activity::{Activity, Client, Doing, Registration};
 pub use execution::RowStream;

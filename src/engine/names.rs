@@ -16,7 +16,7 @@ const MAX_NAME_CHARS: usize = 63;
 /// Equal columns get a number, in the tree as well, because the planner takes no two columns of one name.
 pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
     let Statement::Query(query) = statement else { return None };
-    let sorted_by = positions_sorted_by(query);
+    let sorted_by = sorted_by(query);
     let select = leftmost_select(query)?;
     let mut used = HashSet::new();
     let mut names = Vec::new();
@@ -33,8 +33,9 @@ pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
             number += 1;
         }
         // The planner finds a column that is sorted by position by its name, and rules of ours change expressions after it was named.
-        let needs_name =
-            sorted_by.contains(&(at + 1)) && matches!(item, SelectItem::UnnamedExpr(expr) if !is_plain(expr));
+        // A name in ORDER BY is that of an output column first, also where nobody wrote it: `SELECT a::text … ORDER BY a`.
+        let sorted = sorted_by.contains(&Key::Position(at + 1)) || sorted_by.contains(&Key::Name(wanted.clone()));
+        let needs_name = sorted && matches!(item, SelectItem::UnnamedExpr(expr) if !is_plain(expr));
         if name != wanted || needs_name {
             let expr = match item {
                 SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr.clone(),
@@ -72,19 +73,27 @@ pub(super) fn name_repeats(statement: &mut Statement, names: &[String]) {
     }
 }
 
-/// The positions, from 1, that `ORDER BY` names by number.
-fn positions_sorted_by(query: &Query) -> Vec<usize> {
+/// What `ORDER BY` names a column by.
+#[derive(PartialEq, Eq)]
+enum Key {
+    /// Its place, from 1.
+    Position(usize),
+    Name(String),
+}
+
+fn sorted_by(query: &Query) -> Vec<Key> {
     let Some(OrderByKind::Expressions(keys)) = query.order_by.as_ref().map(|order_by| &order_by.kind) else {
         return Vec::new();
     };
-    let position = |key: &OrderByExpr| match &key.expr {
+    let key = |key: &OrderByExpr| match &key.expr {
+        Expr::Identifier(name) => Some(Key::Name(folded(name))),
         Expr::Value(value) => match &value.value {
-            Value::Number(number, _) => number.parse().ok(),
+            Value::Number(number, _) => number.parse().ok().map(Key::Position),
             _ => None,
         },
         _ => None,
     };
-    keys.iter().filter_map(position).collect()
+    keys.iter().filter_map(key).collect()
 }
 
 fn leftmost_select(query: &mut Query) -> Option<&mut Vec<SelectItem>> {

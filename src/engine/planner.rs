@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
@@ -16,8 +16,12 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use datafusion::common::utils::list_ndims;
 
-use super::functions::{attribute_of, bounded_function, cast_to_json, is_attribute, json_part, json_text};
+use super::functions::{
+    attribute_of, bounded_function, cast_to_json, date_part_udf, days_of_duration, interval_scaled, is_attribute,
+    json_part, json_text,
+};
 use super::rules::number_from_text;
+use super::times::interval_of_text;
 
 /// Our expression planner.
 #[derive(Debug)]
@@ -72,7 +76,12 @@ impl ExprPlanner for Dialect {
             | BinaryOperator::Multiply
             | BinaryOperator::Divide
             | BinaryOperator::Modulo => {
-                let raw = times_of_dates(numbers_from_text(raw, schema), schema);
+                let raw = intervals_from_text(signed(times_of_dates(raw, schema), schema), schema);
+                let raw = days_beside_intervals(raw, schema);
+                let raw = match scaled_interval(raw, schema) {
+                    PlannerResult::Original(raw) => numbers_from_text(raw, schema),
+                    planned => return Ok(planned),
+                };
                 Ok(divide(raw, schema))
             }
             _ => Ok(PlannerResult::Original(raw)),
@@ -81,6 +90,10 @@ impl ExprPlanner for Dialect {
 
     fn plan_array_literal(&self, exprs: Vec<Expr>, _schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
         Ok(call_bounded("make_array", exprs))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(date_part_udf().call(args)))
     }
 
     fn plan_overlay(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -155,6 +168,73 @@ fn times_of_dates(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
         BinaryOperator::Plus if is_interval(&left) && is_date(&right) => RawBinaryExpr { op, left, right: time(right) },
         _ => RawBinaryExpr { op, left, right },
     }
+}
+
+/// A duration beside an interval is one, with days.
+fn days_beside_intervals(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    let is_interval = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Interval(_)));
+    let is_duration = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Duration(_)));
+    let RawBinaryExpr { op, left, right } = raw;
+    match op {
+        BinaryOperator::Plus | BinaryOperator::Minus if is_duration(&left) && is_interval(&right) => {
+            RawBinaryExpr { op, left: days_of_duration(left), right }
+        }
+        BinaryOperator::Plus | BinaryOperator::Minus if is_interval(&left) && is_duration(&right) => {
+            RawBinaryExpr { op, left, right: days_of_duration(right) }
+        }
+        _ => RawBinaryExpr { op, left, right },
+    }
+}
+
+/// A text constant beside a time or an interval is an interval, if it reads as one.
+fn intervals_from_text(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    let takes_interval = |expr: &Expr| {
+        matches!(expr.get_type(schema), Ok(DataType::Timestamp(..) | DataType::Interval(_) | DataType::Duration(_)))
+    };
+    let interval = |expr: Expr| match &expr {
+        Expr::Literal(value, metadata) => value
+            .try_as_str()
+            .flatten()
+            .and_then(|text| interval_of_text(text, &DataType::Interval(IntervalUnit::MonthDayNano)))
+            .map(|interval| Expr::Literal(interval, metadata.clone()))
+            .unwrap_or(expr),
+        _ => expr,
+    };
+    let RawBinaryExpr { op, left, right } = raw;
+    match op {
+        BinaryOperator::Plus | BinaryOperator::Minus if takes_interval(&left) => {
+            RawBinaryExpr { op, left, right: interval(right) }
+        }
+        BinaryOperator::Plus if takes_interval(&right) => RawBinaryExpr { op, left: interval(left), right },
+        _ => RawBinaryExpr { op, left, right },
+    }
+}
+
+/// An interval by a number.
+fn scaled_interval(raw: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
+    let is_interval = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)));
+    let is_number =
+        |expr: &Expr| expr.get_type(schema).is_ok_and(|it| it.is_numeric() || it.is_null()) || is_attribute(expr);
+    let number = |expr: Expr| if is_attribute(&expr) { number_from_text(expr) } else { expr };
+    let RawBinaryExpr { op, left, right } = raw;
+    match op {
+        BinaryOperator::Multiply | BinaryOperator::Divide if is_interval(&left) && is_number(&right) => {
+            PlannerResult::Planned(interval_scaled(left, number(right), op == BinaryOperator::Divide))
+        }
+        BinaryOperator::Multiply if is_number(&left) && is_interval(&right) => {
+            PlannerResult::Planned(interval_scaled(right, number(left), false))
+        }
+        _ => PlannerResult::Original(RawBinaryExpr { op, left, right }),
+    }
+}
+
+/// Row numbers and ranks are unsigned in DataFusion; their differences may be negative.
+fn signed(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    let signed = |expr: Expr| match expr.get_type(schema) {
+        Ok(DataType::UInt64) => Expr::Cast(Cast::new(Box::new(expr), DataType::Int64)),
+        _ => expr,
+    };
+    RawBinaryExpr { op: raw.op, left: signed(raw.left), right: signed(raw.right) }
 }
 
 /// `||` of texts, of lists, and of a list and an element.

@@ -25,8 +25,8 @@ use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{
-    Abandon, BuildOnWorkTable, EachOnce, Forgiving, IdsAsBytes, LenientText, PlainScans, SessionTimes, SharedSketch,
-    TraceLocal,
+    Abandon, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, LenientText, Multisets,
+    PlainScans, SessionTimes, SharedSketch, TraceLocal, UnionTypes,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -170,10 +170,17 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 
-/// Ours come first: they see types before DataFusion makes them agree.
+/// Ours come first: they see types before DataFusion makes them agree. Arithmetic is checked where they do.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(SessionTimes), Arc::new(LenientText)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(Multisets),
+        Arc::new(UnionTypes),
+        Arc::new(SessionTimes),
+        Arc::new(IntervalOrder),
+        Arc::new(LenientText),
+    ];
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(CheckedIntegers));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 
 /// What a text says: a point in time when it names a zone or is `now`, else what a clock in the session's zone shows.
@@ -27,6 +28,28 @@ pub(super) fn time_of_text(text: &str, wanted: &DataType, zone: Tz) -> Option<Sc
     })
 }
 
+/// Reads an interval, or the same length as a duration; `None` for another type, and for a text that is no interval.
+pub(super) fn interval_of_text(text: &str, wanted: &DataType) -> Option<ScalarValue> {
+    let interval = match wanted {
+        DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Duration(TimeUnit::Nanosecond) => {
+            parse_interval_month_day_nano(text).ok()?
+        }
+        _ => return None,
+    };
+    Some(match wanted {
+        DataType::Duration(_) => {
+            let days = i64::from(interval.months) * MONTH_DAYS + i64::from(interval.days);
+            let ns = days.checked_mul(DAY_NS)?.checked_add(interval.nanoseconds)?;
+            ScalarValue::DurationNanosecond(Some(ns))
+        }
+        _ => ScalarValue::IntervalMonthDayNano(Some(interval)),
+    })
+}
+
+/// A month as long as it is compared with days.
+const MONTH_DAYS: i64 = 30;
+const DAY_NS: i64 = 86_400_000_000_000;
+
 /// Reads a `timestamptz`, as nanoseconds since 1970; a time without a zone is in `zone`. `None` when it is no such time.
 fn instant_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64> {
     match read(text, zone, now)? {
@@ -48,7 +71,7 @@ fn clock_ns(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i64> {
 /// Reads a date, as days since 1970; a time of day in the text does not count.
 fn date_days(text: &str, zone: Tz, now: DateTime<Utc>) -> Option<i32> {
     let epoch = NaiveDate::default();
-    let days = clock_ns(text, zone, now)?.div_euclid(86_400_000_000_000);
+    let days = clock_ns(text, zone, now)?.div_euclid(DAY_NS);
     i32::try_from(epoch.checked_add_signed(TimeDelta::days(days))?.signed_duration_since(epoch).num_days()).ok()
 }
 

@@ -19,4 +19,4 @@ pub(crate) use numbers::put_numeric_binary;
 pub(crate) use text::{TextStyle, put_text};
 pub(crate) use times::{DAY_SECONDS, POSTGRES_EPOCH_DAYS};
 pub(crate) use types::{PgType, arrow_of_oid, json_text_field, oid_of_name};
-pub(crate) use values::Values;
+pub(crate) use values::{Values, days_and_time};

@@ -109,8 +109,24 @@ fn put_shortest(out: &mut BytesMut, scientific: &str, plain_below: i32) {
     }
 }
 
+/// The digits that a `numeric` has when nobody declared how many: 10 behind the point, and more once it was multiplied or divided.
+const UNDECLARED_SCALE: i8 = 10;
+
+/// A decimal without the zeros at its end that nobody asked for: a `numeric` without a declared scale has what its value needs.
+fn without_padding(unscaled: &str, scale: i8) -> (&str, i8) {
+    if scale < UNDECLARED_SCALE {
+        return (unscaled, scale);
+    }
+    let digits = unscaled.trim_start_matches('-');
+    let zeros = digits.len() - digits.trim_end_matches('0').len();
+    let dropped = if digits == "0" { scale } else { scale.min(i8::try_from(zeros).unwrap_or(scale)) };
+    let kept = if digits == "0" { unscaled } else { &unscaled[..unscaled.len() - usize::from(dropped.unsigned_abs())] };
+    (kept, scale - dropped)
+}
+
 /// Writes a decimal of `unscaled · 10^−scale`.
 pub(super) fn put_decimal(out: &mut BytesMut, unscaled: &str, scale: i8) {
+    let (unscaled, scale) = without_padding(unscaled, scale);
     let (sign, digits) = match unscaled.strip_prefix('-') {
         Some(rest) => ("-", rest),
         None => ("", unscaled),
@@ -142,6 +158,7 @@ pub(super) fn put_decimal(out: &mut BytesMut, unscaled: &str, scale: i8) {
 /// groups i16 | weight i16 | sign u16 | display scale u16 | group i16 …      (groups in base 10,000)
 /// ```
 pub(crate) fn put_numeric_binary(out: &mut BytesMut, unscaled: &str, scale: i8) {
+    let (unscaled, scale) = without_padding(unscaled, scale);
     let (negative, digits) = match unscaled.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, unscaled),
@@ -225,9 +242,17 @@ mod tests {
 
     #[test]
     fn decimals_keep_their_scale() {
-        for (unscaled, scale, expected) in
-            [("12345", 2, "123.45"), ("-5", 3, "-0.005"), ("0", 2, "0.00"), ("12", -2, "1200"), ("7", 0, "7")]
-        {
+        for (unscaled, scale, expected) in [
+            ("12345", 2, "123.45"),
+            ("-5", 3, "-0.005"),
+            ("0", 2, "0.00"),
+            ("12", -2, "1200"),
+            ("7", 0, "7"),
+            ("15000000000", 10, "1.5"),
+            ("-20000000000", 10, "-2"),
+            ("0", 10, "0"),
+            ("1", 12, "0.000000000001"),
+        ] {
             assert_eq!(text(|out| put_decimal(out, unscaled, scale)), expected);
         }
     }

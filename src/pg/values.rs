@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::types::{
-    Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, Time64NanosecondType, UInt32Type, UInt64Type,
+    Date32Type, Decimal128Type, Decimal256Type, DurationNanosecondType, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64NanosecondType, UInt32Type, UInt64Type,
 };
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, Int64Array, ListArray,
@@ -78,6 +78,9 @@ impl Values {
             PgType::Time => Self::Time(as_type(array, &DataType::Time64(TimeUnit::Nanosecond))?.as_primitive().clone()),
             PgType::Timestamp => timestamp(&plain(array)?, None)?,
             PgType::Timestamptz => timestamp(&plain(array)?, Some(zone))?,
+            PgType::Interval if matches!(array.data_type(), DataType::Duration(_)) => {
+                Self::Interval(days_and_time(array)?)
+            }
             PgType::Interval => {
                 let unit = DataType::Interval(IntervalUnit::MonthDayNano);
                 Self::Interval(as_type(array, &unit)?.as_primitive().clone())
@@ -156,6 +159,17 @@ pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef> {
         DataType::RunEndEncoded(_, value) => plain(&as_type(array, value.data_type())?),
         _ => Ok(array.clone()),
     }
+}
+
+const DAY_NS: i64 = super::times::DAY_SECONDS * 1_000_000_000;
+
+/// Durations as PostgreSQL has the difference of two times: days and the rest.
+pub(crate) fn days_and_time(durations: &ArrayRef) -> Result<PrimitiveArray<IntervalMonthDayNanoType>> {
+    let durations = as_type(durations, &DataType::Duration(TimeUnit::Nanosecond))?;
+    Ok(durations.as_primitive::<DurationNanosecondType>().unary(|ns| {
+        let days = i32::try_from(ns / DAY_NS).unwrap_or(i32::MAX);
+        IntervalMonthDayNano::new(0, days, ns % DAY_NS)
+    }))
 }
 
 fn numeric(array: &ArrayRef, scale: i8) -> Result<Values> {

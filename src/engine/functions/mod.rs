@@ -2,6 +2,7 @@
 
 mod attribute;
 mod bounded;
+mod checked;
 mod exact;
 mod groups;
 mod ids;
@@ -27,8 +28,9 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
+pub(super) use checked::checked;
 pub(super) use ids::{id_text, id_text_argument};
-pub(super) use intervals::interval_seconds;
+pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
 pub(super) use json::{json_part, json_text};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
@@ -48,9 +50,13 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         sample::udf(),
         similar::udf(),
         zone_time::udf(),
-        intervals::udf(),
     ];
-    ours.into_iter().chain(shown::udfs()).chain(json::scalar_udfs()).collect()
+    ours.into_iter()
+        .chain(intervals::udfs())
+        .chain(checked::udfs())
+        .chain(shown::udfs())
+        .chain(json::scalar_udfs())
+        .collect()
 }
 
 /// DataFusion's own functions by name, where they need a bound.

@@ -140,11 +140,13 @@ fn is_text_column(expr: &Expr, schema: &DFSchema) -> bool {
     !literal && expr.get_type(schema).is_ok_and(|data_type| data_type.is_string())
 }
 
-/// Whether a value's text is the one that clients see and Arrow has another: that of maps, lists, rows, times and doubles.
+/// Whether a value's text is the one that clients see and Arrow has another: that of maps, lists, rows, times and fractions.
 fn is_shown_otherwise(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| match data_type {
         DataType::Dictionary(..) => false,
-        data_type => data_type.is_nested() || data_type.is_temporal() || data_type.is_floating(),
+        data_type => {
+            data_type.is_nested() || data_type.is_temporal() || data_type.is_floating() || data_type.is_decimal()
+        }
     })
 }
 

@@ -5,27 +5,32 @@
 //! | `'2026-01-31 10:00'`, `'today'`, `… T…Z` beside or cast to a time | that time, in the session's zone where it names none |
 //! | `date_trunc(unit, t)`, `extract(… FROM t)`, `to_char(t, …)` | of `t` on a clock in the session's zone |
 //! | `t::date`, `t::time`, `t::timestamp` | the same |
+//! | `'90 minutes'` beside or cast to an interval | that interval |
+//! | `to_timestamp(x)` of a double | that time, to a microsecond |
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
+use datafusion::functions::math::expr_fn::round;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::lenient_text::is_comparison;
-use crate::engine::functions::{at_time_zone, interval_seconds};
-use crate::engine::times::time_of_text;
+use crate::engine::functions::at_time_zone;
+use crate::engine::times::{interval_of_text, time_of_text};
 
 /// Functions that read a clock, with the place of the time among their arguments.
 const CLOCK_READERS: &[(&str, usize)] = &[("date_trunc", 1), ("date_part", 1), ("to_char", 0)];
+
+const SECOND_MICROS: f64 = 1e6;
 
 /// The rule; it runs before whatever else makes times of texts.
 #[derive(Debug)]
@@ -56,16 +61,17 @@ impl AnalyzerRule for SessionTimes {
     }
 }
 
-/// Whether a call asks for the seconds of an interval, which DataFusion cuts to whole ones.
-fn is_epoch_of_interval(call: &ScalarFunction, schema: &DFSchema) -> bool {
-    let [part, time] = call.args.as_slice() else { return false };
-    let is_epoch = match part {
-        Expr::Literal(part, _) => part.try_as_str().flatten().is_some_and(|part| part.eq_ignore_ascii_case("epoch")),
-        _ => false,
-    };
-    call.func.name() == "date_part"
-        && is_epoch
-        && matches!(time.get_type(schema), Ok(DataType::Duration(_) | DataType::Interval(_)))
+/// `to_timestamp` of a double, which has about as many digits as a time in microseconds; DataFusion would take all of its nanoseconds.
+fn time_of_double(call: &ScalarFunction, schema: &DFSchema) -> Option<Expr> {
+    let [seconds] = call.args.as_slice() else { return None };
+    if call.func.name() != "to_timestamp" || !seconds.get_type(schema).ok()?.is_floating() {
+        return None;
+    }
+    let DataType::Timestamp(_, zone) = call.func.return_type(&[DataType::Float64]).ok()? else { return None };
+    let micros = round(vec![seconds.clone() * lit(SECOND_MICROS)]);
+    let cast = |expr, data_type| Expr::Cast(Cast::new(Box::new(expr), data_type));
+    let time = cast(cast(micros, DataType::Int64), DataType::Timestamp(TimeUnit::Microsecond, zone.clone()));
+    Some(cast(time, DataType::Timestamp(TimeUnit::Nanosecond, zone)))
 }
 
 fn has_zone(expr: &Expr, schema: &DFSchema) -> bool {
@@ -113,10 +119,10 @@ impl Zone {
                 let list = list.into_iter().map(|item| item.data).collect();
                 Transformed::new_transformed(Expr::InList(InList { expr, list, negated }), changed)
             }
-            Expr::ScalarFunction(call) if is_epoch_of_interval(&call, schema) => {
-                Transformed::yes(interval_seconds(call.args.into_iter().next_back().unwrap_or_default()))
-            }
             Expr::ScalarFunction(mut call) => {
+                if let Some(ours) = time_of_double(&call, schema) {
+                    return Transformed::yes(ours);
+                }
                 let place = CLOCK_READERS.iter().find(|(name, _)| *name == call.func.name()).map(|(_, place)| *place);
                 let Some(time) = place.and_then(|place| call.args.get_mut(place)) else {
                     return Transformed::no(Expr::ScalarFunction(call));
@@ -141,7 +147,7 @@ impl Zone {
     fn literal(&self, expr: &Expr, wanted: &DataType) -> Option<Expr> {
         let Expr::Literal(value, metadata) = expr else { return None };
         let text = value.try_as_str().flatten()?;
-        let time = time_of_text(text, wanted, self.zone)?;
+        let time = time_of_text(text, wanted, self.zone).or_else(|| interval_of_text(text, wanted))?;
         Some(Expr::Literal(time, metadata.clone()))
     }
 

@@ -1,7 +1,7 @@
 //! Casts to types that the planner does not know, or takes for others.
 
 use datafusion::sql::sqlparser::ast::{
-    CharacterLength, DataType, ExactNumberInfo, Expr, TypedString, Value, ValueWithSpan,
+    BinaryOperator, CharacterLength, DataType, ExactNumberInfo, Expr, Interval, TypedString, Value, ValueWithSpan,
 };
 
 use super::{call, take};
@@ -23,6 +23,13 @@ pub(super) fn rewrite(expr: &mut Expr) {
                 *expr = call(VALUE_JSON, vec![*value]);
             }
         }
+        Expr::Cast { data_type: DataType::Timestamp(digits @ Some(0..=8), _), .. } => {
+            let digits = digits.take().and_then(|digits| usize::try_from(digits).ok()).unwrap_or_default();
+            let half = seconds(&format!("0.{:0>1$}", 5, digits + 1));
+            let unit = if digits == 0 { seconds("1") } else { seconds(&format!("0.{:0>digits$}", 1)) };
+            let raised = Expr::BinaryOp { left: Box::new(take(expr)), op: BinaryOperator::Plus, right: Box::new(half) };
+            *expr = call("date_bin", vec![unit, raised]);
+        }
         Expr::Cast { data_type, .. } => {
             let Some((planned, cut)) = text_type(data_type) else {
                 *data_type = number_type(data_type.clone());
@@ -37,6 +44,17 @@ pub(super) fn rewrite(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+fn seconds(number: &str) -> Expr {
+    let text = Value::SingleQuotedString(format!("{number} seconds"));
+    Expr::Interval(Interval {
+        value: Box::new(Expr::Value(ValueWithSpan::from(text))),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    })
 }
 
 /// How a cast shortens text.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `x::json`, `x::jsonb`, `json '…'` | `value_json(x)` |
 //! | `x::varchar(3)`, `x::char(3)` | `left(x::text, 3)`, `rtrim(left(x::text, 3))` |
+//! | `t::timestamp(3)` | `date_bin(INTERVAL '0.001 seconds', t::timestamp + INTERVAL '0.0005 seconds')` |
 //! | `x::character varying`, `x::float`, … | the same type by the planner's name |
 //! | `x SIMILAR TO p ESCAPE e` | `x ~ similar_to_escape(p, e)` |
 //! | `t TABLESAMPLE BERNOULLI (p)` | `(SELECT * FROM t WHERE random() < p / 100) AS t` |
@@ -140,6 +141,11 @@ mod tests {
             ("SELECT CAST(a AS character varying)", "SELECT CAST(a AS TEXT)"),
             ("SELECT a::bpchar", "SELECT a::TEXT"),
             ("SELECT a::float, a::float(24)", "SELECT a::DOUBLE PRECISION, a::REAL"),
+            (
+                "SELECT t::timestamp(0), t::timestamptz(3)",
+                "SELECT date_bin(INTERVAL '1 seconds', t::TIMESTAMP + INTERVAL '0.5 seconds'), \
+                 date_bin(INTERVAL '0.001 seconds', t::TIMESTAMPTZ + INTERVAL '0.0005 seconds')",
+            ),
             ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
             ("SELECT 2 ^ a", "SELECT power(2, a)"),
             ("SELECT '{a,\"b c\",NULL}'::text[]", "SELECT ARRAY['a'::TEXT, 'b c'::TEXT, NULL::TEXT]"),
