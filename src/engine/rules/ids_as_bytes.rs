@@ -8,6 +8,7 @@
 //! | `id_text(a) >= 'hex'`, `BETWEEN`, `LIKE 'hex%'` | `a >= bytes`, … |
 //! | `id_text(a) = id_text(b)` | `a = b` |
 //! | a join on ids | a join on their bytes, but for `EXISTS` beside an `OR` |
+//! | a join of an id with other text | a join on bytes, read from the text |
 //! | `GROUP BY` an id | by its bytes, with the text made once a group |
 //!
 //! A literal that is no lower-case hex of the right length equals no id, as text would have it.
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::alias::AliasGenerator;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, InList, Like};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -27,7 +28,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use crate::engine::functions::{id_text, id_text_argument};
+use crate::engine::functions::{hex_bytes, id_bytes, id_text, id_text_argument};
 
 /// The rule; it runs once filters are pushed down and subqueries are joins.
 #[derive(Debug)]
@@ -169,16 +170,8 @@ fn literal_text(expr: &Expr) -> Option<&str> {
 
 /// The bytes of lower-case hex of `width` bytes.
 fn literal_bytes(text: &str, width: i32) -> Option<Expr> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let bytes: Option<Vec<u8>> = match text.len() == 2 * width as usize {
-        true => text.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect(),
-        false => None,
-    };
-    Some(lit(ScalarValue::FixedSizeBinary(width, Some(bytes?))))
+    let mut bytes = Vec::with_capacity(width as usize);
+    hex_bytes(text, width, &mut bytes).then(|| lit(ScalarValue::FixedSizeBinary(width, Some(bytes))))
 }
 
 fn width(id: &Expr, schema: &DFSchema) -> Option<i32> {
@@ -198,11 +191,13 @@ fn join_on_bytes(join: Join, aliases: &AliasGenerator) -> Result<Transformed<Log
     let mut on = Vec::with_capacity(join.on.len());
     let mut changed = false;
     for (l, r) in &join.on {
-        let exposed = match (exposed(l, &left, aliases)?, exposed(r, &right, aliases)?) {
+        let sides = match (exposed(l, &left, aliases)?, exposed(r, &right, aliases)?) {
             (Some(l), Some(r)) if l.width == r.width => Some((l, r)),
+            (Some(id), None) => read(r, &right, &id, &join)?.map(|text| (id, text)),
+            (None, Some(id)) => read(l, &left, &id, &join)?.map(|text| (text, id)),
             _ => None,
         };
-        match exposed {
+        match sides {
             Some((l, r)) => {
                 (left, right) = (l.plan, r.plan);
                 on.push((l.bytes, r.bytes));
@@ -262,6 +257,17 @@ struct Exposed {
     plan: Arc<LogicalPlan>,
     bytes: Expr,
     width: i32,
+}
+
+/// The bytes of an id that `plan` has as text only, as the working table of a recursive query has: for a join with `id`, of which a text that
+/// shows no id finds none.
+fn read(expr: &Expr, plan: &Arc<LogicalPlan>, id: &Exposed, join: &Join) -> Result<Option<Exposed>> {
+    // Where NULL equals NULL, such a text would find what has no id.
+    let can = join.null_equality == NullEquality::NullEqualsNothing && !join.null_aware;
+    if !can || !expr.get_type(plan.schema())?.is_string() {
+        return Ok(None);
+    }
+    Ok(id_bytes(expr.clone(), id.width).map(|bytes| Exposed { plan: plan.clone(), bytes, width: id.width }))
 }
 
 /// Makes `plan` give the bytes behind the id that `expr` reads from it; `None` when it reads no id that can be followed to its bytes.
