@@ -25,8 +25,8 @@ use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{
-    Abandon, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, LenientText, Multisets,
-    PlainScans, SessionTimes, SharedSketch, TraceLocal, UnionTypes,
+    Abandon, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, LenientText,
+    LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, TraceLocal, UnionTypes,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -167,6 +167,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     rules.push(Arc::new(FewGroups));
     rules.push(Arc::new(TopRows));
     rules.insert(0, Arc::new(TraceLocal::default()));
+    rules.insert(0, Arc::new(LocalRecursion::default()));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 

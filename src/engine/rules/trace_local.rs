@@ -157,7 +157,7 @@ fn reads_rows(last: &AggregateExec) -> Option<&AggregateExec> {
 ///
 /// A side that reads little, such as an hour, makes a small hash table that the other streams past. Fresh spans lie in no order and
 /// have to be sorted, which is more work than a hash table when most are fresh.
-fn pays(sides: &[Rows]) -> bool {
+pub(super) fn pays(sides: &[Rows]) -> bool {
     const FEW: usize = 4;
     let stored = sides.iter().map(|side| side.stored).max().unwrap_or(0);
     let fresh = sides.iter().map(|side| side.fresh).max().unwrap_or(0);
@@ -165,7 +165,8 @@ fn pays(sides: &[Rows]) -> bool {
     fresh <= stored && stored > 0 && least * FEW >= stored + fresh
 }
 
-fn either(
+/// What either side may want; `None` when a side wants all.
+pub(super) fn either(
     left: Option<&Arc<dyn PhysicalExpr>>,
     right: Option<&Arc<dyn PhysicalExpr>>,
 ) -> Option<Arc<dyn PhysicalExpr>> {

@@ -9,7 +9,7 @@ use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, IsNotNullExpr};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, IsNullExpr};
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{
@@ -21,7 +21,7 @@ use super::files::Readers;
 use super::fresh::scan_fresh;
 use super::pieces::{Piece, scan_pieces};
 use super::wanted::wanted_traces;
-use crate::model::schema::{TRACE_ID, physical_schema};
+use crate::model::schema::{PARENT_SPAN_ID, START_NS, TRACE_ID, physical_schema};
 use crate::store::Snapshot;
 
 /// Stands before a scan of spans from planning until joins have chosen their sides.
@@ -91,6 +91,21 @@ impl SpansScan {
             is_unequal || expr.is::<IsNotNullExpr>()
         };
         self.predicate().is_some_and(|predicate| !split_conjunction(predicate).into_iter().all(lets_most_through))
+    }
+
+    /// Whether it may want spans of most traces in the time that it reads: of all kinds, or the spans without a parent.
+    pub fn wants_most_traces(&self) -> bool {
+        let is = |expr: &Arc<dyn PhysicalExpr>, name: &str| {
+            expr.downcast_ref::<Column>().is_some_and(|column| column.name() == name)
+        };
+        let lets_most_through = |expr: &Arc<dyn PhysicalExpr>| {
+            let by_time = expr.downcast_ref::<BinaryExpr>().is_some_and(|binary| {
+                *binary.op() == Operator::NotEq || is(binary.left(), START_NS) || is(binary.right(), START_NS)
+            });
+            let roots = expr.downcast_ref::<IsNullExpr>().is_some_and(|null| is(null.arg(), PARENT_SPAN_ID));
+            by_time || roots || expr.is::<IsNotNullExpr>()
+        };
+        self.predicate().is_none_or(|predicate| split_conjunction(predicate).into_iter().all(lets_most_through))
     }
 
     /// Whether it gives maps or lists. Expressions over attributes are the scan's own work, which reads columns in their place.

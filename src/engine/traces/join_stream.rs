@@ -16,7 +16,7 @@ use datafusion::physical_plan::metrics::BaselineMetrics;
 use super::chunks::Chunks;
 use super::join::TraceJoin;
 use super::local::{Spans, batch, truth};
-use super::matching::{Matched, Matching, Side};
+use super::matching::{Matched, Matching, Side, Table};
 
 pub(super) struct Joiner {
     join: Arc<TraceJoin>,
@@ -100,7 +100,7 @@ impl Joiner {
             false => ((right, right_side), (left, left_side)),
         };
         self.current = Some(Current {
-            matching: Matching::new(probe_side, build_side, first_only)?,
+            matching: Matching::new(probe_side, Arc::new(Table::new(build_side)?), first_only)?,
             probe_matched: Matched::new(probe.batch.num_rows()),
             build_matched: Matched::new(build.batch.num_rows()),
             probe: probe.batch,
@@ -219,7 +219,7 @@ impl Current {
     }
 }
 
-fn side<'a>(spans: &Spans, keys: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Result<Side> {
+pub(super) fn side<'a>(spans: &Spans, keys: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Result<Side> {
     let rows = spans.batch.num_rows();
     let keys = keys.map(|key| key.evaluate(&spans.batch)?.into_array(rows)).collect::<Result<_>>()?;
     Ok(Side { traces: spans.traces.clone(), keys })

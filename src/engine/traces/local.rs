@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
+use crate::engine::functions::id_argument;
 use crate::engine::scan::SpansScan;
 
 /// Filters and projections over some columns of the spans at hand.
@@ -23,6 +24,9 @@ pub(in crate::engine) struct Local {
     scanned: SchemaRef,
     steps: Vec<Step>,
 }
+
+/// Where a leaf's columns are in the batches at hand, and their schema.
+pub(in crate::engine) type AtHand = (Vec<usize>, SchemaRef);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -51,19 +55,29 @@ pub(in crate::engine) fn scan_below(plan: &Arc<dyn ExecutionPlan>) -> Option<&Sp
 impl Local {
     /// What `plan` does with its scan's rows, given batches that have the physical columns `at_hand`.
     pub fn new(plan: &Arc<dyn ExecutionPlan>, at_hand: &[usize]) -> Option<Self> {
-        if let Some(scan) = plan.downcast_ref::<SpansScan>() {
+        Self::above(plan, &|leaf| {
+            let scan = leaf.downcast_ref::<SpansScan>()?;
             let at = |column: &usize| at_hand.iter().position(|at_hand| at_hand == column);
-            let columns = scan.columns().iter().map(at).collect::<Option<_>>()?;
-            return Some(Self { columns, scanned: scan.schema(), steps: Vec::new() });
+            Some((scan.columns().iter().map(at).collect::<Option<_>>()?, scan.schema()))
+        })
+    }
+
+    /// What `plan` does with the rows of the plan below it that `leaf` knows.
+    pub fn above(
+        plan: &Arc<dyn ExecutionPlan>,
+        leaf: &dyn Fn(&Arc<dyn ExecutionPlan>) -> Option<AtHand>,
+    ) -> Option<Self> {
+        if let Some((columns, scanned)) = leaf(plan) {
+            return Some(Self { columns, scanned, steps: Vec::new() });
         }
         if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-            let mut below = Self::new(filter.input(), at_hand)?;
+            let mut below = Self::above(filter.input(), leaf)?;
             let projection = filter.projection().as_ref().map(|columns| columns.to_vec());
             below.steps.push(Step::Filter { predicate: filter.predicate().clone(), projection });
-            return Some(below);
+            return filter.fetch().is_none().then_some(below);
         }
         let projection = plan.downcast_ref::<ProjectionExec>()?;
-        let mut below = Self::new(projection.input(), at_hand)?;
+        let mut below = Self::above(projection.input(), leaf)?;
         let exprs = projection.expr().iter().map(|expr| expr.expr.clone()).collect();
         below.steps.push(Step::Project { exprs, schema: projection.schema() });
         Some(below)
@@ -80,6 +94,24 @@ impl Local {
             };
         }
         self.columns.get(at).copied()
+    }
+
+    /// Which column at hand has the ids that `expr` over the result is, as bytes or as text.
+    pub fn id_origin(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+        let mut at = id_column(expr)?;
+        for step in self.steps.iter().rev() {
+            at = match step {
+                Step::Filter { projection: Some(projection), .. } => *projection.get(at)?,
+                Step::Filter { projection: None, .. } => at,
+                Step::Project { exprs, .. } => id_column(exprs.get(at)?)?,
+            };
+        }
+        self.columns.get(at).copied()
+    }
+
+    /// Which column at hand has the ids that column `at` of the result is, as bytes or as text.
+    pub fn id_origin_of_column(&self, at: usize) -> Option<usize> {
+        self.id_origin(&(Arc::new(Column::new("", at)) as _))
     }
 
     /// The expressions that it evaluates.
@@ -126,12 +158,24 @@ impl Step {
 impl Spans {
     fn filter(self, predicate: &Arc<dyn PhysicalExpr>) -> Result<Self> {
         let wanted = predicate.evaluate(&self.batch)?.into_array(self.batch.num_rows())?;
-        let wanted = truth(&wanted)?;
+        self.chosen(&truth(&wanted)?)
+    }
+
+    /// The rows for which `wanted` is true.
+    pub fn chosen(self, wanted: &BooleanArray) -> Result<Self> {
         if wanted.true_count() == wanted.len() {
             return Ok(self);
         }
         let traces = wanted.values().set_indices().map(|row| self.traces[row]).collect();
-        Ok(Self { batch: filter_record_batch(&self.batch, &wanted)?, traces })
+        Ok(Self { batch: filter_record_batch(&self.batch, wanted)?, traces })
+    }
+}
+
+/// The column whose ids `expr` is, as bytes or as text.
+fn id_column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    match id_argument(expr) {
+        Some(id) => id_column(id),
+        None => expr.downcast_ref::<Column>().map(Column::index),
     }
 }
 

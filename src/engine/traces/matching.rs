@@ -26,14 +26,20 @@ pub(super) struct Side {
     pub keys: Vec<ArrayRef>,
 }
 
-/// Goes through all pairs of a row that probes and a row that was built on, of one trace and with equal keys. NULL equals nothing.
-pub(super) struct Matching {
-    probe: (Arc<[u32]>, Keys),
-    build: (Arc<[u32]>, Keys),
-    /// For each slot the first row that was built on, one up; and for each row the next of its slot.
+/// A side's rows by trace and keys, to be probed as often as is needed.
+pub(super) struct Table {
+    side: Side,
+    keys: Keys,
+    /// For each slot the first row, one up; and for each row the next of its slot.
     heads: Vec<u32>,
     nexts: Vec<u32>,
     shift: u32,
+}
+
+/// Goes through all pairs of a row that probes and a row of a table, of one trace and with equal keys. NULL equals nothing.
+pub(super) struct Matching {
+    probe: (Arc<[u32]>, Keys),
+    table: Arc<Table>,
     /// Tells whether keys are equal when their hashes are; `None` when the hash is the key.
     equal: Option<JoinKeyComparator>,
     at: usize,
@@ -51,51 +57,25 @@ enum Chain {
 /// Ends a chain.
 const NO_ROW: u32 = 0;
 
-impl Matching {
-    /// Builds on `build`. With `first_only`, a row that probes has one partner at most.
-    pub fn new(probe: Side, build: Side, first_only: bool) -> Result<Self> {
-        let is_id = |keys: &[ArrayRef]| keys.len() == 1 && *keys[0].data_type() == SPAN_ID_TYPE;
-        let exact = probe.keys.is_empty() || is_id(&probe.keys) && is_id(&build.keys);
-        let equal = match exact {
-            true => None,
-            false => {
-                let options = vec![SortOptions::default(); probe.keys.len()];
-                let nulls = NullEquality::NullEqualsNothing;
-                Some(JoinKeyComparator::new(&probe.keys, &build.keys, &options, nulls)?)
-            }
-        };
-        let build_keys = Keys::of(&build)?;
-        let slots = (build.traces.len() * 2).next_power_of_two();
-        let mut matching = Self {
-            probe: (probe.traces.clone(), Keys::of(&probe)?),
+impl Table {
+    pub fn new(side: Side) -> Result<Self> {
+        let slots = (side.traces.len() * 2).next_power_of_two();
+        let mut table = Self {
+            keys: Keys::of(&side)?,
             heads: vec![NO_ROW; slots],
-            nexts: vec![NO_ROW; build.traces.len()],
+            nexts: vec![NO_ROW; side.traces.len()],
             shift: u64::BITS - slots.trailing_zeros(),
-            build: (build.traces, build_keys),
-            equal,
-            at: 0,
-            chain: Chain::Begin,
-            first_only,
+            side,
         };
-        matching.insert();
-        Ok(matching)
-    }
-
-    /// What it holds for so many rows of both sides together, in bytes.
-    pub fn bytes(rows: usize) -> usize {
-        // A hash and a link a row, two to four slots, and the number of the trace.
-        rows * (size_of::<u64>() + 6 * size_of::<u32>())
-    }
-
-    fn insert(&mut self) {
         // From the last to the first, so that chains go forward.
-        for row in (0..self.nexts.len()).rev() {
-            if self.build.1.is_present(row) {
-                let slot = self.slot(self.build.0[row], self.build.1.hashes[row]);
-                self.nexts[row] = self.heads[slot];
-                self.heads[slot] = row as u32 + 1;
+        for row in (0..table.nexts.len()).rev() {
+            if table.keys.is_present(row) {
+                let slot = table.slot(table.side.traces[row], table.keys.hashes[row]);
+                table.nexts[row] = table.heads[slot];
+                table.heads[slot] = row as u32 + 1;
             }
         }
+        Ok(table)
     }
 
     fn slot(&self, trace: u32, hash: u64) -> usize {
@@ -103,6 +83,30 @@ impl Matching {
         const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
         let mixed = (hash ^ u64::from(trace).wrapping_mul(ODD)).wrapping_mul(ODD);
         mixed.checked_shr(self.shift).unwrap_or(0) as usize
+    }
+}
+
+impl Matching {
+    /// Of `probe` with `table`. With `first_only`, a row that probes has one partner at most.
+    pub fn new(probe: Side, table: Arc<Table>, first_only: bool) -> Result<Self> {
+        let is_id = |keys: &[ArrayRef]| keys.len() == 1 && *keys[0].data_type() == SPAN_ID_TYPE;
+        let exact = probe.keys.is_empty() || is_id(&probe.keys) && is_id(&table.side.keys);
+        let equal = match exact {
+            true => None,
+            false => {
+                let options = vec![SortOptions::default(); probe.keys.len()];
+                let nulls = NullEquality::NullEqualsNothing;
+                Some(JoinKeyComparator::new(&probe.keys, &table.side.keys, &options, nulls)?)
+            }
+        };
+        let keys = Keys::of(&probe)?;
+        Ok(Self { probe: (probe.traces, keys), table, equal, at: 0, chain: Chain::Begin, first_only })
+    }
+
+    /// What it holds for so many rows of both sides together, in bytes.
+    pub fn bytes(rows: usize) -> usize {
+        // A hash and a link a row, two to four slots, and the number of the trace.
+        rows * (size_of::<u64>() + 6 * size_of::<u32>())
     }
 
     /// Adds up to `limit` pairs, and tells whether there may be more. Rows that `skip` names have no more partners.
@@ -118,14 +122,14 @@ impl Matching {
             let mut next = match self.chain {
                 Chain::At(next) => next,
                 Chain::Begin if !self.probe.1.is_present(row) => NO_ROW,
-                Chain::Begin => self.heads[self.slot(trace, self.probe.1.hashes[row])],
+                Chain::Begin => self.table.heads[self.table.slot(trace, self.probe.1.hashes[row])],
             };
             if skip(row) {
                 next = NO_ROW;
             }
             while next != NO_ROW {
                 let partner = next as usize - 1;
-                next = self.nexts[partner];
+                next = self.table.nexts[partner];
                 if !self.are_partners(row, partner) {
                     continue;
                 }
@@ -149,8 +153,8 @@ impl Matching {
     }
 
     fn are_partners(&self, probe: usize, build: usize) -> bool {
-        self.probe.0[probe] == self.build.0[build]
-            && self.probe.1.hashes[probe] == self.build.1.hashes[build]
+        self.probe.0[probe] == self.table.side.traces[build]
+            && self.probe.1.hashes[probe] == self.table.keys.hashes[build]
             && self.equal.as_ref().is_none_or(|equal| equal.is_equal(probe, build))
     }
 }

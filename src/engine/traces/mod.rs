@@ -12,6 +12,8 @@ mod join_stream;
 mod local;
 mod matching;
 mod per_trace;
+mod recursion;
+mod recursion_stream;
 mod runs;
 mod splits;
 #[cfg(test)]
@@ -21,5 +23,6 @@ mod whole;
 pub(super) use aggregate::TraceAggregate;
 pub(super) use join::TraceJoin;
 pub(super) use local::{Local, scan_below};
+pub(super) use recursion::TraceRecursion;
 pub(super) use splits::KnownRuns;
 pub(super) use whole::WholeTracesExec;

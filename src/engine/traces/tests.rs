@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::engine::rules::TraceLocal;
+use crate::engine::rules::{LocalRecursion, TraceLocal};
 use crate::engine::scan::PinnedSnapshot;
 use crate::engine::{EngineSettings, shared};
 use crate::store::testing::append_export;
@@ -26,6 +26,8 @@ const NOON_NS: u64 = 1_767_268_800_000_000_000;
 
 const JOIN: &str = "TraceJoinExec";
 const AGGREGATE: &str = "TraceAggregateExec";
+const RECURSION: &str = "TraceRecursionExec";
+const ROUNDS: &str = "RecursiveQueryExec";
 
 /// What is asked, and which operator must answer.
 const QUESTIONS: &[(&str, &str)] = &[
@@ -95,6 +97,61 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT service_name, trace_id, count(DISTINCT span_name), quantile(duration_ms, 0.5), median(duration_ns),
              count(*) FILTER (WHERE duration_ns > 3), first_value(span_id ORDER BY timestamp, span_id, duration_ns)
          FROM spans WHERE duration_ns <> 4 GROUP BY service_name, trace_id",
+    ),
+    // Parents go in circles here.
+    (
+        RECURSION,
+        "WITH RECURSIVE t AS (
+             SELECT trace_id, span_id, 0 AS depth FROM spans WHERE parent_span_id IS NULL
+             UNION ALL
+             SELECT s.trace_id, s.span_id, t.depth + 1 FROM t JOIN spans s ON s.trace_id = t.trace_id AND s.parent_span_id = t.span_id
+             WHERE t.depth < 2)
+         SELECT trace_id, span_id, depth FROM t",
+    ),
+    (
+        RECURSION,
+        "WITH RECURSIVE t (error, trace, at, parent, path) AS (
+             SELECT span_id, trace_id, span_id AS at, parent_span_id, span_name FROM spans WHERE status_code = 'ERROR'
+             UNION ALL
+             SELECT t.error, t.trace, up.span_id, up.parent_span_id, up.service_name || '/' || t.path FROM spans up
+             JOIN t ON up.span_id = t.parent AND up.trace_id = t.trace AND up.duration_ns + length(t.path) > 12
+             WHERE length(t.path) < 16)
+         SELECT * FROM t",
+    ),
+    (
+        RECURSION,
+        "WITH RECURSIVE t AS (
+             SELECT trace_id, span_id, parent_span_id FROM spans WHERE service_name = 'a'
+             UNION
+             SELECT s.trace_id, s.span_id, s.parent_span_id FROM spans s JOIN t ON s.trace_id = t.trace_id AND s.span_id = t.parent_span_id)
+         SELECT * FROM t",
+    ),
+    (
+        RECURSION,
+        "WITH RECURSIVE t AS (
+             SELECT trace_id, service_name, 0 AS n FROM spans
+             UNION
+             SELECT s.trace_id, s.service_name, t.n + 1 FROM spans s JOIN t ON s.trace_id = t.trace_id AND s.service_name <> t.service_name
+             WHERE s.duration_ns > 2 AND t.n < 3)
+         SELECT service_name, n, count(*) FROM t GROUP BY 1, 2",
+    ),
+    // These go from trace to trace.
+    (
+        ROUNDS,
+        "WITH RECURSIVE t AS (
+             SELECT trace_id, span_id, 0 AS depth FROM spans WHERE parent_span_id IS NULL
+             UNION
+             SELECT s.trace_id, s.span_id, t.depth + 1 FROM t JOIN spans s ON s.parent_span_id = t.span_id WHERE t.depth < 3)
+         SELECT * FROM t",
+    ),
+    (
+        ROUNDS,
+        "WITH RECURSIVE t AS (
+             SELECT trace_id, span_id, span_id AS at, 0 AS depth FROM spans WHERE parent_span_id IS NULL
+             UNION
+             SELECT replace(s.trace_id, '1', '2'), t.span_id, s.span_id, t.depth + 1 FROM t
+             JOIN spans s ON s.trace_id = t.trace_id AND s.parent_span_id = t.at WHERE t.depth < 3)
+         SELECT * FROM t",
     ),
 ];
 
@@ -187,10 +244,13 @@ async fn snapshot_of(ops: &[Op]) -> (tempfile::TempDir, Arc<Store>, Snapshot) {
 
 /// A state that plans trace by trace wherever it can, or never.
 fn state(snapshot: &Snapshot, trace_local: bool, batch_rows: usize) -> SessionState {
-    let rules = shared::physical_optimizer_rules().into_iter().filter(|rule| rule.name() != "trace_local");
+    let rules = shared::physical_optimizer_rules()
+        .into_iter()
+        .filter(|rule| !["trace_local", "local_recursion"].contains(&rule.name()));
     let mut rules: Vec<_> = rules.collect();
     if trace_local {
         rules.insert(0, Arc::new(TraceLocal::always()));
+        rules.insert(0, Arc::new(LocalRecursion::always()));
     }
     let state = shared::state(&EngineSettings::default(), &Arc::default(), &Arc::default()).expect("a state");
     let mut state = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build();
