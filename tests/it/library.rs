@@ -59,3 +59,62 @@ async fn rows(session: &Session, sql: &str) -> usize {
     }
     count
 }
+
+/// A call tree with errors, a span a row: its id and its parent's, its name, whether it failed.
+const FAILING: &[(u64, u64, &str, bool)] = &[
+    (1, 0, "checkout", false),
+    (2, 1, "pay", true),
+    (3, 2, "charge", true),
+    (4, 3, "card", false),
+    (5, 4, "bank", true),
+    (6, 2, "mail", true),
+    // Its parent has not come.
+    (8, 7, "late", true),
+    // Each is above the other.
+    (9, 10, "hen", true),
+    (10, 9, "egg", false),
+];
+
+/// What is said of each error, the last one first: itself, where it started, how many errors are above it, what it reached.
+const PROPAGATED: &[(&str, &str, u64, &str)] = &[
+    ("hen", "hen", 50, "hen"),
+    ("late", "late", 0, "late"),
+    ("mail", "mail", 1, "checkout"),
+    ("bank", "bank", 2, "checkout"),
+    ("charge", "bank", 1, "checkout"),
+    ("pay", "bank", 0, "checkout"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_followed_up_and_down() {
+    let folder = TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let spans = FAILING.iter().map(|(span, parent, name, failed)| {
+        let parent = if *parent == 0 { String::new() } else { format!("{parent:016x}") };
+        let start = 1_767_268_800_000_000_000 + span;
+        format!(
+            r#"{{"traceId":"{:032x}","spanId":"{span:016x}","parentSpanId":"{parent}","name":"{name}","startTimeUnixNano":"{start}","endTimeUnixNano":"{start}","status":{{"code":{}}}}}"#,
+            1,
+            if *failed { 2 } else { 0 },
+        )
+    });
+    let spans = spans.collect::<Vec<_>>().join(",");
+    let payload =
+        json_to_protobuf(format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#).as_bytes());
+    let payload = payload.expect("OTLP JSON");
+    let batch = decode_export(&payload).expect("OTLP").batch;
+    store.append(payload.into(), batch).await.expect("appended");
+    let session = Engine::new(store.clone(), EngineSettings::default()).expect("engine").session();
+    let query = library().iter().find(|query| query.name == "error_propagation").expect("known");
+    for limit in [1, 3, 100] {
+        let sql = query.bind(&[("limit", &limit.to_string())]).expect("bound");
+        assert_eq!(rows(&session, &sql).await, PROPAGATED.len().min(limit), "{limit}");
+        for (error, started, above, reached) in PROPAGATED.iter().take(limit) {
+            let check = format!(
+                "SELECT 1 FROM ({sql}) AS q WHERE span_name = '{error}' AND started_in_span = '{started}'
+                 AND errors_above = {above} AND reached_span = '{reached}'"
+            );
+            assert_eq!(rows(&session, &check).await, 1, "{error} of {limit}");
+        }
+    }
+}
