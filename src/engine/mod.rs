@@ -21,6 +21,7 @@ mod library;
 mod limits;
 mod memory;
 mod names;
+mod narrow;
 mod parameters;
 mod pg_catalog;
 mod planner;
