@@ -3,6 +3,7 @@
 mod attribute;
 mod bounded;
 mod checked;
+mod distinct_ids;
 mod exact;
 mod groups;
 mod ids;
@@ -29,6 +30,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use checked::checked;
+pub(super) use distinct_ids::distinct_ids;
 pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument};
 pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
 pub(super) use json::{json_part, json_text};

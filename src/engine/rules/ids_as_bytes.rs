@@ -10,6 +10,7 @@
 //! | a join on ids | a join on their bytes, but for `EXISTS` beside an `OR` |
 //! | a join of an id with other text | a join on bytes, read from the text |
 //! | `GROUP BY` an id | by its bytes, with the text made once a group |
+//! | `count(DISTINCT id)` | of its bytes, by [`distinct_ids`] |
 //!
 //! A literal that is no lower-case hex of the right length equals no id, as text would have it.
 
@@ -20,7 +21,7 @@ use datafusion::common::alias::AliasGenerator;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Between, BinaryExpr, InList, Like};
+use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -28,7 +29,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use crate::engine::functions::{hex_bytes, id_bytes, id_text, id_text_argument};
+use crate::engine::functions::{distinct_ids, hex_bytes, id_bytes, id_text, id_text_argument};
 
 /// The rule; it runs once filters are pushed down and subqueries are joins.
 #[derive(Debug)]
@@ -233,16 +234,28 @@ fn group_by_bytes(aggregate: Aggregate, aliases: &AliasGenerator) -> Result<Tran
             None => groups.push(group.clone()),
         }
     }
-    if !as_bytes.contains(&true) {
+    let mut counted = Vec::with_capacity(aggregate.aggr_expr.len());
+    for aggregated in &aggregate.aggr_expr {
+        match count_bytes(aggregated, &input, aliases)? {
+            Some((plan, count)) => {
+                input = plan;
+                counted.push(count);
+            }
+            None => counted.push(aggregated.clone()),
+        }
+    }
+    if !as_bytes.contains(&true) && counted == aggregate.aggr_expr {
         return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
     }
-    let inner = Aggregate::try_new(input, groups, aggregate.aggr_expr)?;
+    let inner = Aggregate::try_new(input, groups, counted)?;
     let columns =
         aggregate.schema.iter().zip(inner.schema.iter()).enumerate().map(|(at, ((qualifier, field), made))| {
+            let is_same = (qualifier, field.name()) == (made.0, made.1.name());
             let made = Expr::Column(Column::from(made));
             match as_bytes.get(at) {
                 Some(true) => id_text(made).alias_qualified(qualifier.cloned(), field.name()),
-                _ => made,
+                _ if is_same => made,
+                _ => made.alias_qualified(qualifier.cloned(), field.name()),
             }
         });
     let columns = columns.collect();
@@ -250,6 +263,21 @@ fn group_by_bytes(aggregate: Aggregate, aliases: &AliasGenerator) -> Result<Tran
         columns,
         Arc::new(LogicalPlan::Aggregate(inner)),
     )?)))
+}
+
+/// `count(DISTINCT id)` over the bytes of the id, and the plan that gives them.
+fn count_bytes(
+    aggregated: &Expr,
+    input: &Arc<LogicalPlan>,
+    aliases: &AliasGenerator,
+) -> Result<Option<(Arc<LogicalPlan>, Expr)>> {
+    let Expr::AggregateFunction(AggregateFunction { func, params }) = aggregated else { return Ok(None) };
+    let [id] = params.args.as_slice() else { return Ok(None) };
+    if func.name() != "count" || !params.distinct {
+        return Ok(None);
+    }
+    let found = exposed(id, input, aliases)?;
+    Ok(found.map(|found| (found.plan, distinct_ids(found.bytes, params.filter.clone()))))
 }
 
 /// A plan that also gives the bytes behind an id.
@@ -298,8 +326,23 @@ fn expose(plan: &LogicalPlan, at: usize, aliases: &AliasGenerator) -> Result<Opt
             let Some((input, column)) = expose(plan.inputs()[0], at, aliases)? else { return Ok(None) };
             Ok(Some((plan.with_new_exprs(plan.expressions(), vec![input])?, column)))
         }
+        LogicalPlan::Join(join) => expose_join(join, at, aliases),
         _ => Ok(None),
     }
+}
+
+fn expose_join(join: &Join, at: usize, aliases: &AliasGenerator) -> Result<Option<(LogicalPlan, Column)>> {
+    let left_columns = join.left.schema().fields().len();
+    let (is_left, at) = match join.join_type {
+        JoinType::RightSemi | JoinType::RightAnti => (false, at),
+        JoinType::LeftMark | JoinType::RightMark => return Ok(None),
+        _ => (at < left_columns, if at < left_columns { at } else { at - left_columns }),
+    };
+    let side = if is_left { &join.left } else { &join.right };
+    let Some((side, column)) = expose(side, at, aliases)? else { return Ok(None) };
+    let mut join = join.clone();
+    *(if is_left { &mut join.left } else { &mut join.right }) = Arc::new(side);
+    Ok(Some((LogicalPlan::Join(join).recompute_schema()?, column)))
 }
 
 fn expose_projection(
