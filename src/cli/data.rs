@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::{SettingFlags, Settings};
 use crate::error::{Error, Kind, Result};
-use crate::store::{StoreReader, StoreSettings, announced_retention};
+use crate::store::{Retention, StoreReader, StoreSettings, announced_retention};
 
 /// The file in a data directory that tells where its server listens. It is there while a server runs.
 const SERVER_FILE: &str = "server.json";
@@ -85,6 +85,16 @@ pub(super) async fn open_reader(settings: &Settings) -> Result<Arc<StoreReader>>
 pub(super) fn for_upkeep(settings: &Settings) -> Result<StoreSettings> {
     let retention = announced_retention(&settings.data_dir)?;
     Ok(StoreSettings { compact: false, retention, ..settings.store() })
+}
+
+/// The store's settings for an import into a directory in the place of its server: what that had announced goes on to hold, unless this
+/// command is told otherwise.
+pub(super) fn for_import(settings: &Settings) -> Result<StoreSettings> {
+    let own = settings.store();
+    if own.retention != Retention::default() {
+        return Ok(own);
+    }
+    Ok(StoreSettings { retention: announced_retention(&settings.data_dir)?, ..own })
 }
 
 /// What to do when a data directory is not there or holds no store.

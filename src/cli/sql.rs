@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::terminal;
 use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
 use crate::error::{Error, Result};
-use crate::render::{Expanded, Format, Reader, RenderOptions, for_people, write_all};
+use crate::render::{Expanded, Format, Reader, RenderOptions, Visible, for_people, write_all};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,7 +67,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let options = render_options(arguments.output.is_none());
     match &arguments.output {
         None => {
-            execute(&engine, &script, arguments.format, &options, BufWriter::new(io::stdout())).await?;
+            // A table is harmless by itself; the other formats keep every byte for the programs that read them.
+            let out: Box<dyn Write + Send> = match io::stdout().is_terminal() && arguments.format != Format::Table {
+                true => Box::new(Visible::new(io::stdout())),
+                false => Box::new(io::stdout()),
+            };
+            execute(&engine, &script, arguments.format, &options, BufWriter::new(out)).await?;
         }
         Some(path) => write_file(&engine, &script, arguments.format, &options, path).await?,
     }

@@ -42,6 +42,11 @@ impl TapExec {
     pub fn above(input: Arc<dyn ExecutionPlan>, tap: impl Tap + 'static) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self { input, tap: Arc::new(tap) })
     }
+
+    /// What runs below.
+    pub fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
 }
 
 impl DisplayAs for TapExec {

@@ -20,25 +20,25 @@ pub(crate) fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
                 }
             }
         }
-        loop {
+        let is_last = loop {
             match chars.next() {
-                None | Some(',') => break,
+                None => break true,
+                Some(',') => break false,
                 Some(char) if quoted && !char.is_whitespace() => return None,
                 Some('{' | '}' | '"') => return None,
                 Some('\\') => element.push(chars.next()?),
                 Some(char) if !quoted => element.push(char),
                 Some(_) => {}
             }
-        }
+        };
         let element = if quoted { element } else { element.trim_end().to_string() };
         match quoted {
             false if element.is_empty() => return None,
             false if element.eq_ignore_ascii_case("null") => elements.push(None),
             _ => elements.push(Some(element)),
         }
-        if chars.peek().is_none() {
-            let ended = !inner.trim_end().ends_with(',') || quoted;
-            return ended.then_some(elements);
+        if is_last {
+            return Some(elements);
         }
     }
 }
@@ -56,6 +56,8 @@ mod tests {
             (r#"{"a,b","say \"x\"",NULL,"NULL"}"#, Some(vec![Some("a,b"), Some("say \"x\""), None, Some("NULL")])),
             ("{1,{2}}", None),
             ("{a,}", None),
+            ("{\"a\",}", None),
+            ("{a, \"b\" }", Some(vec![Some("a"), Some("b")])),
             ("{,a}", None),
             ("{\"a", None),
             ("a", None),

@@ -12,10 +12,12 @@ mod parquet;
 mod people;
 mod sanitize;
 mod table;
+mod visible;
 mod writer;
 
 pub use cell::{push_json, push_text};
 pub use format::Format;
 pub use people::{Reader, for_people};
 pub use sanitize::{push_sanitized, sanitize};
+pub use visible::Visible;
 pub use writer::{Expanded, RenderOptions, Writer, write_all};

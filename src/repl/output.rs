@@ -1,12 +1,12 @@
 //! Where the shell writes: what the terminal can show, bytes made safe for it, and errors under their statement.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use super::splitter::Script;
 use super::text::{Line, Style, width};
 use super::waterfall::Canvas;
 use crate::error::Error;
-use crate::render::{push_sanitized, sanitize};
+use crate::render::sanitize;
 
 /// Columns when nothing tells how many there are.
 const DEFAULT_COLUMNS: usize = 80;
@@ -43,46 +43,6 @@ impl Terminal {
     /// How to draw a trace of at most `max_spans`.
     pub fn canvas(self, columns: Option<usize>, max_spans: usize) -> Canvas {
         Canvas { width: columns.unwrap_or(DEFAULT_COLUMNS), max_spans, ascii: self.ascii }
-    }
-}
-
-/// A writer that shows control characters instead of sending them: for formats that keep them, on a terminal.
-pub struct Visible<W: Write> {
-    out: W,
-    /// The start of a character whose rest has not come yet.
-    rest: Vec<u8>,
-}
-
-impl<W: Write> Visible<W> {
-    /// Wraps `out`.
-    pub fn new(out: W) -> Self {
-        Self { out, rest: Vec::new() }
-    }
-}
-
-impl<W: Write> Write for Visible<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut held = std::mem::take(&mut self.rest);
-        held.extend_from_slice(bytes);
-        let mut safe = String::with_capacity(held.len());
-        let mut chunks = held.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
-            for line in chunk.valid().split_inclusive('\n') {
-                push_sanitized(line.trim_end_matches('\n'), &mut safe);
-                safe.push_str(if line.ends_with('\n') { "\n" } else { "" });
-            }
-            // At most three bytes: what may yet become a character.
-            match chunks.peek().is_none() {
-                true => self.rest = chunk.invalid().to_vec(),
-                false => safe.push(char::REPLACEMENT_CHARACTER),
-            }
-        }
-        self.out.write_all(safe.as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }
 
@@ -211,14 +171,5 @@ mod tests {
         let lines: Vec<&str> = lines.lines().collect();
         assert!(lines[1].len() <= 60 && lines[1].contains("...a, "), "{}", lines[1]);
         assert_eq!(&lines[1][lines[2].len() - 1..][..4], "oops");
-    }
-
-    #[test]
-    fn control_characters_are_shown_and_characters_stay_whole() {
-        let mut safe = Visible::new(Vec::new());
-        for byte in "a\x1b[31m,é日\n\u{9b}x".bytes() {
-            safe.write_all(&[byte]).expect("written");
-        }
-        assert_eq!(String::from_utf8(safe.out).expect("text"), "a\\x1b[31m,é日\n\\x9bx");
     }
 }

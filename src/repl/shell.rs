@@ -154,6 +154,7 @@ impl Shell {
             next = self.item(item, None) => return next,
         };
         cancelled?;
+        self.block_failed |= self.session.in_transaction();
         // The terminal has echoed `^C`, perhaps in the middle of a line of output.
         self.say(&[Line::default()])?;
         self.report(&Error::new(Kind::Cancelled, "canceling statement due to user request"), None, None);

@@ -7,12 +7,12 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::{Stream, stream};
 
-use super::output::{Visible, error_lines};
+use super::output::error_lines;
 use super::shell::Shell;
 use super::splitter::Script;
 use super::text::{Line, Style};
 use crate::error::{Error, Result};
-use crate::render::{self, Expanded, Format, RenderOptions};
+use crate::render::{self, Expanded, Format, RenderOptions, Visible};
 
 /// Output is written in pieces of this size.
 const WRITE_BYTES: usize = 64 << 10;

@@ -8,7 +8,7 @@ use datafusion::common::ScalarValue;
 use super::row::Format;
 use super::statement::Parameter;
 use crate::error::{Error, Result};
-use crate::pg::{DAY_SECONDS, POSTGRES_EPOCH_DAYS, arrow_of_oid};
+use crate::pg::{DAY_SECONDS, POSTGRES_EPOCH_DAYS, array_elements, arrow_of_oid};
 
 /// Most elements of an array parameter: what a long `= ANY($1)` has, with room.
 const MAX_ARRAY_ELEMENTS: usize = 1_000_000;
@@ -171,34 +171,15 @@ fn decimal(text: &str) -> Option<ScalarValue> {
 
 /// Reads `{a,"b c",NULL}` of one dimension.
 fn array_from_text(text: &str, element: &DataType, times: ReadTime<'_>) -> Result<ScalarValue> {
-    let malformed = || invalid(text, "array");
-    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(malformed)?;
-    let mut values = Vec::new();
-    let mut chars = inner.chars().peekable();
-    while chars.peek().is_some() {
-        if values.len() >= MAX_ARRAY_ELEMENTS {
-            return Err(too_many());
-        }
-        let mut item = String::new();
-        let quoted = chars.next_if_eq(&'"').is_some();
-        loop {
-            match chars.next() {
-                Some('"') if quoted => break,
-                Some('\\') => item.push(chars.next().ok_or_else(malformed)?),
-                Some('{' | '}') if !quoted => return Err(malformed()),
-                Some(c) if quoted || c != ',' => item.push(c),
-                None if quoted => return Err(malformed()),
-                _ => break,
-            }
-        }
-        if quoted && !matches!(chars.next(), None | Some(',')) {
-            return Err(malformed());
-        }
-        values.push(match !quoted && item.trim().eq_ignore_ascii_case("null") {
-            true => ScalarValue::try_from(element).map_err(|e| Error::internal(e.to_string()))?,
-            false => from_text(if quoted { &item } else { item.trim() }, element, times)?,
-        });
+    let elements = array_elements(text).ok_or_else(|| invalid(text, "array"))?;
+    if elements.len() > MAX_ARRAY_ELEMENTS {
+        return Err(too_many());
     }
+    let value = |item: Option<String>| match item {
+        None => ScalarValue::try_from(element).map_err(|e| Error::internal(e.to_string())),
+        Some(item) => from_text(&item, element, times),
+    };
+    let values = elements.into_iter().map(value).collect::<Result<Vec<_>>>()?;
     Ok(ScalarValue::List(ScalarValue::new_list(&values, element, true)))
 }
 
@@ -251,7 +232,8 @@ impl Binary<'_> {
     /// Reads a point in time; beyond what nanoseconds reach (years 1677‥2262) it is the last one they do.
     fn timestamp(&self) -> Result<i64> {
         let micros = i64::from_be_bytes(self.fixed()?);
-        Ok(micros.saturating_mul(1_000).saturating_add(POSTGRES_EPOCH_NS))
+        let nanos = i128::from(micros) * 1_000 + i128::from(POSTGRES_EPOCH_NS);
+        Ok(nanos.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
     }
 
     fn interval(&self) -> Result<IntervalMonthDayNano> {

@@ -81,15 +81,23 @@ impl StoreReader {
 
     async fn try_snapshot(&self, followed: &mut Followed) -> Result<Snapshot> {
         followed.table.refresh().await?;
-        let table = followed.table.state();
-        let (mut log, mark) = (std::mem::take(&mut followed.log), table.mark);
+        let (mut log, mark) = (std::mem::take(&mut followed.log), followed.table.state().mark);
         let (disk, dir, decode) = (self.disk.clone(), log_dir(&self.dir), self.decode);
         let read = tokio::task::spawn_blocking(move || {
-            log.follow(&disk, &dir, mark, decode)?;
-            Ok(log)
+            let has_log = log.follow(&disk, &dir, mark, decode)?;
+            Ok((log, has_log))
         });
-        followed.log =
+        let has_log;
+        (followed.log, has_log) =
             read.await.map_err(|error| Error::internal(format!("reading the log ended badly: {error}")))??;
+        if !has_log {
+            // A server that stops moves all of its log into the table, perhaps after the table was read.
+            followed.table.refresh().await?;
+            if followed.table.state().mark > mark {
+                return Err(Error::new(Kind::NotFound, "the log was cut meanwhile"));
+            }
+        }
+        let table = followed.table.state();
         let retention = announced(&self.dir)?;
         let state = followed.log.fresh.load().beside(table);
         let store = self.object_store.clone();
@@ -116,14 +124,15 @@ impl SnapshotSource for StoreReader {
 }
 
 impl LogFollower {
-    /// Reads what is new above `mark`, and lets go of what the table holds by now.
-    fn follow(&mut self, disk: &Arc<dyn Disk>, dir: &Path, mark: Lsn, decode: Decode) -> Result<()> {
+    /// Reads what is new above `mark`, and lets go of what the table holds by now; tells whether there is a log.
+    fn follow(&mut self, disk: &Arc<dyn Disk>, dir: &Path, mark: Lsn, decode: Decode) -> Result<bool> {
         let straddles = self.fresh.load().parts.iter().any(|part| part.first <= mark && mark < part.last);
         if straddles {
             *self = Self::default();
         }
         self.fresh.install(&TableState { mark, ..TableState::default() });
         let end = self.read_new(disk, dir, mark, decode)?;
+        let has_log = !end.segments.is_empty() || end.torn.is_some();
         // An unfinished write that did not move since the last look may have been taken back and written over.
         let stuck = end.torn.is_some()
             && end.torn.as_ref().map(|torn| torn.offset) == self.torn.as_ref().map(|torn| torn.offset);
@@ -133,7 +142,7 @@ impl LogFollower {
         } else {
             self.torn = end.torn;
         }
-        Ok(())
+        Ok(has_log)
     }
 
     fn read_new(&mut self, disk: &Arc<dyn Disk>, dir: &Path, mark: Lsn, decode: Decode) -> Result<LogEnd> {

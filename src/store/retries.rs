@@ -31,7 +31,8 @@ struct Inner {
 #[derive(Debug)]
 enum Known {
     UnderWay(watch::Sender<Outcome>),
-    Stored,
+    /// When it came last.
+    Stored(i64),
 }
 
 /// How a request stands to those before it.
@@ -70,7 +71,7 @@ impl Retries {
     /// Remembers a request that is in the log, and tells those who wait for it.
     pub(crate) fn stored(&self, hash: RequestHash, received_unix_ms: i64) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Known::UnderWay(waiting)) = inner.by_hash.insert(hash, Known::Stored) {
+        if let Some(Known::UnderWay(waiting)) = inner.by_hash.insert(hash, Known::Stored(received_unix_ms)) {
             waiting.send_replace(Some(Ok(())));
         }
         inner.stored.push_back((received_unix_ms, hash));
@@ -92,7 +93,7 @@ impl Inner {
     fn standing(&self, hash: RequestHash) -> Standing {
         match self.by_hash.get(&hash) {
             None => Standing::New,
-            Some(Known::Stored) => Standing::Stored,
+            Some(Known::Stored(_)) => Standing::Stored,
             Some(Known::UnderWay(waiting)) => Standing::UnderWay(waiting.subscribe()),
         }
     }
@@ -104,7 +105,9 @@ impl Inner {
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, hash)) = self.stored.pop_front() {
+        let Some((received, hash)) = self.stored.pop_front() else { return };
+        // The same request may have been stored again after the window.
+        if matches!(self.by_hash.get(&hash), Some(Known::Stored(last)) if *last == received) {
             self.by_hash.remove(&hash);
         }
     }
@@ -129,6 +132,15 @@ mod tests {
         assert_eq!(*waiting.borrow(), Some(Ok(())));
         assert!(matches!(retries.look(A, 601_000), Standing::Stored));
         assert!(matches!(retries.look(A, 601_001), Standing::New));
+    }
+
+    #[test]
+    fn forgetting_a_request_leaves_its_later_copy_known() {
+        let retries = Retries::new(Duration::from_secs(600));
+        retries.stored(A, 0);
+        retries.stored(A, 700_000);
+        assert!(matches!(retries.look(A, 730_000), Standing::Stored));
+        assert!(matches!(retries.look(A, 1_300_001), Standing::New));
     }
 
     #[test]

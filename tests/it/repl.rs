@@ -76,10 +76,10 @@ fn a_script_goes_on_after_an_error_names_its_line_and_fails() {
 fn commands_answer_on_a_pipe() {
     let dir = data(3);
     let (code, out, err) =
-        script(dir.path(), &[], "\\d spans\n\\format json\nselect 1 as a;\n\\queries\n\\q\nselect 2;\n");
+        script(dir.path(), &[], "\\d spans\n\\format json\nselect 1 as a;\n\\queries\n\\q\nselect 'after the end';\n");
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("duration_ms") && out.contains("double precision"), "{out}");
-    assert!(out.contains("service_dependencies") && !out.contains('2') || out.contains("2100-01-01"), "{out}");
+    assert!(out.contains("service_dependencies") && !out.contains("after the end"), "{out}");
     let rows = out.split("Output format is json.\n").nth(1).expect("the setting is said");
     let rows = &rows[..rows.find(']').expect("an array") + 1];
     assert_eq!(serde_json::from_str::<serde_json::Value>(rows).expect("JSON"), serde_json::json!([{"a": 1}]));

@@ -13,7 +13,7 @@ use super::describe;
 use super::ledger::{Ledger, Refusal};
 use super::records::Record;
 use super::spans::walk;
-use crate::cli::data::ServerFile;
+use crate::cli::data::{self, ServerFile};
 use crate::cli::exit;
 use crate::cli::output::tell;
 use crate::cli::settings::Settings;
@@ -55,7 +55,7 @@ impl Target {
 
     /// Opens the data directory, or turns to the server that has it.
     pub(super) async fn data_dir(settings: &Settings) -> Result<Self> {
-        let refused = match Store::open(&settings.data_dir, settings.store()).await {
+        let refused = match Store::open(&settings.data_dir, data::for_import(settings)?).await {
             Ok(store) => {
                 let ingest = Ingest::new(store.clone(), settings.ingest());
                 return Ok(Self::DataDir { store, ingest });

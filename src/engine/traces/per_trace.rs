@@ -21,6 +21,7 @@ use datafusion::physical_plan::{
 use futures::stream::BoxStream;
 
 use super::whole::WholeTracesExec;
+use crate::engine::tap::TapExec;
 
 /// What is done with whole traces.
 pub(super) trait PerTrace: Debug + Send + Sync {
@@ -51,6 +52,11 @@ pub(super) struct Traces {
     pub held: MemoryReservation,
     pub made: MemoryReservation,
     pub metrics: BaselineMetrics,
+}
+
+/// Whether the rows of a trace come one after the other; what rows pass by on their way leaves them as they are.
+fn gives_whole_traces(input: &Arc<dyn ExecutionPlan>) -> bool {
+    input.is::<WholeTracesExec>() || input.downcast_ref::<TapExec>().is_some_and(|tap| gives_whole_traces(tap.input()))
 }
 
 /// The operator.
@@ -116,9 +122,7 @@ impl ExecutionPlan for PerTraceExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) if input.is::<WholeTracesExec>() => {
-                Ok(Arc::new(Self::over(self.trace, input, self.work.clone())))
-            }
+            Some(input) if gives_whole_traces(&input) => Ok(Arc::new(Self::over(self.trace, input, self.work.clone()))),
             _ => internal_err!("{} over something else than whole traces", self.work.name()),
         }
     }

@@ -150,9 +150,9 @@ impl DeltaLog {
         self.check_fence()?;
         match &mut self.delta {
             Some(delta) => {
-                let before = delta.version();
                 delta.update(self.log.as_ref(), None).await.map_err(|error| failed(&self.place, "read", error))?;
-                if delta.version() == before {
+                // After a rebuild that failed the state is older than what is known of the table.
+                if self.state.version == Some(delta.version()) {
                     return Ok(());
                 }
             }
@@ -441,13 +441,17 @@ fn to_data_file(file: &WrittenFile, indexes: &Arc<IndexMemory>) -> Result<DataFi
 }
 
 /// Reads an entry of the table's log. Bounds that another writer left out are the widest; a missing row count is an error, since
-/// counts are answered from it.
+/// counts are answered from it, and so is a deletion vector.
 fn from_view(place: &str, view: &LogicalFileView, index_of: impl Fn(&Path) -> FileIndex) -> Result<DataFile> {
     let location = view.object_store_path();
     let stats: Value = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
     let bound = |side: &str, open: i64| stats[side][START_NS].as_i64().unwrap_or(open);
     let wrong = |what: &str| Error::corrupt(format!("the table {place} has a file {location} without {what}"));
     let date = view.partition_values_map().remove(DATE).flatten();
+    if view.deletion_vector_descriptor().is_some() {
+        // Its rows would come back: they are not left out here, and the next compaction would keep them.
+        return Err(wrong("all of its rows: a deletion vector says which; a table is read without them only"));
+    }
     Ok(DataFile {
         size_bytes: u64::try_from(view.size()).map_err(|_| wrong("a size"))?,
         rows: stats["numRecords"].as_u64().ok_or_else(|| wrong("a row count"))?,
