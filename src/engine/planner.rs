@@ -7,11 +7,12 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::SessionStateDefaults;
+use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use datafusion::common::utils::list_ndims;
@@ -219,7 +220,10 @@ fn scaled_interval(raw: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBi
     let RawBinaryExpr { op, left, right } = raw;
     match op {
         BinaryOperator::Multiply | BinaryOperator::Divide if is_interval(&left) && is_number(&right) => {
-            PlannerResult::Planned(interval_scaled(left, number(right), op == BinaryOperator::Divide))
+            let number = number(right);
+            let is_over = op == BinaryOperator::Divide;
+            let number = if is_over { nullif(number, lit(0_i64)) } else { number };
+            PlannerResult::Planned(interval_scaled(left, number, is_over))
         }
         BinaryOperator::Multiply if is_number(&left) && is_interval(&right) => {
             PlannerResult::Planned(interval_scaled(right, number(left), false))
@@ -317,7 +321,7 @@ fn divide(raw: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr>
         {
             divisor
         }
-        _ => datafusion::functions::core::expr_fn::nullif(divisor, Expr::Literal(zero, None)),
+        _ => nullif(divisor, Expr::Literal(zero, None)),
     };
     PlannerResult::Planned(if op == BinaryOperator::Divide { dividend / divisor } else { dividend % divisor })
 }

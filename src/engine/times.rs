@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use datafusion::arrow::compute::kernels::cast_utils::{
+    self, IntervalParseConfig, parse_interval_month_day_nano_config,
+};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 
@@ -32,7 +34,9 @@ pub(super) fn time_of_text(text: &str, wanted: &DataType, zone: Tz) -> Option<Sc
 pub(super) fn interval_of_text(text: &str, wanted: &DataType) -> Option<ScalarValue> {
     let interval = match wanted {
         DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Duration(TimeUnit::Nanosecond) => {
-            parse_interval_month_day_nano(text).ok()?
+            // A number alone counts seconds, as in PostgreSQL.
+            parse_interval_month_day_nano_config(text, IntervalParseConfig::new(cast_utils::IntervalUnit::Second))
+                .ok()?
         }
         _ => return None,
     };

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Decimal128Array, DurationNanosecondArray, Float64Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::compute::kernels::arity::binary;
+use datafusion::arrow::compute::kernels::arity::try_binary;
 use datafusion::arrow::datatypes::{
-    DataType, DurationNanosecondType, Float64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    DataType, DurationNanosecondType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
 };
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
@@ -26,7 +26,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use values::{intervals, justify_days, justify_hours, justify_interval, length_ns, scaled};
+use values::{intervals, justify_days, justify_hours, justify_interval, length_ns, scaled, whole_i64};
 
 pub(in crate::engine) use parts::date_part_udf;
 
@@ -161,11 +161,12 @@ fn scaled_by(interval: &ArrayRef, numbers: &Float64Array, by: fn(f64, f64) -> f6
         let durations = cast(interval, &DataType::Duration(TimeUnit::Nanosecond))?;
         let durations = durations.as_primitive::<DurationNanosecondType>();
         let scaled: DurationNanosecondArray =
-            binary::<_, Float64Type, _, _>(durations, numbers, |ns, n| by(ns as f64, n).round() as i64)?;
+            try_binary::<_, &Float64Array, _, _>(durations, numbers, |ns, n| whole_i64(by(ns as f64, n).round()))?;
         return Ok(Arc::new(scaled));
     }
     let intervals = intervals(interval)?;
-    let scaled =
-        binary::<_, _, _, IntervalMonthDayNanoType>(&intervals, numbers, |interval, n| scaled(interval, |x| by(x, n)))?;
+    let scaled = try_binary::<_, _, _, IntervalMonthDayNanoType>(&intervals, numbers, |interval, n| {
+        scaled(interval, |x| by(x, n))
+    })?;
     Ok(Arc::new(scaled))
 }

@@ -3,6 +3,7 @@
 use datafusion::arrow::array::{ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit};
+use datafusion::arrow::error::ArrowError;
 use datafusion::error::{DataFusionError, Result};
 
 use crate::pg::days_and_time;
@@ -25,13 +26,28 @@ pub(super) fn length_ns(interval: IntervalMonthDayNano) -> i128 {
 }
 
 /// An interval by a number: what is left of months becomes days, what is left of days becomes time.
-pub(super) fn scaled(interval: IntervalMonthDayNano, by: impl Fn(f64) -> f64) -> IntervalMonthDayNano {
+pub(super) fn scaled(
+    interval: IntervalMonthDayNano,
+    by: impl Fn(f64) -> f64,
+) -> Result<IntervalMonthDayNano, ArrowError> {
     let (months, days) = (by(f64::from(interval.months)), by(f64::from(interval.days)));
     let left_of_months_days = micros((months - months.trunc()) * f64::from(MONTH_DAYS));
     let left_of_days = micros(days - days.trunc() + left_of_months_days - left_of_months_days.trunc());
     let days = days.trunc() + left_of_months_days.trunc() + left_of_days.trunc();
     let time = by(interval.nanoseconds as f64) + (left_of_days - left_of_days.trunc()) * DAY_NS as f64;
-    IntervalMonthDayNano::new(months.trunc() as i32, days as i32, time.round() as i64)
+    Ok(IntervalMonthDayNano::new(whole_i32(months.trunc())?, whole_i32(days)?, whole_i64(time.round())?))
+}
+
+/// A whole number that fits.
+pub(super) fn whole_i64(x: f64) -> Result<i64, ArrowError> {
+    // The largest double below 2^63 fits, and the next one does not.
+    let fits = x >= i64::MIN as f64 && x < -(i64::MIN as f64);
+    if fits { Ok(x as i64) } else { Err(ArrowError::ArithmeticOverflow("interval out of range".to_owned())) }
+}
+
+fn whole_i32(x: f64) -> Result<i32, ArrowError> {
+    let whole = whole_i64(x)?;
+    i32::try_from(whole).map_err(|_| ArrowError::ArithmeticOverflow("interval out of range".to_owned()))
 }
 
 /// Doubles carry errors below a millionth, as PostgreSQL has it.
@@ -91,9 +107,12 @@ mod tests {
     fn intervals_are_scaled_and_justified_as_postgresql_does() {
         let new = IntervalMonthDayNano::new;
         // interval '1 month' / 4, '1 day' * 1.5, '1 mon 1 day' * 0.5.
-        assert_eq!(scaled(new(1, 0, 0), |x| x / 4.0), new(0, 7, 12 * HOUR_NS));
-        assert_eq!(scaled(new(0, 1, 0), |x| x * 1.5), new(0, 1, 12 * HOUR_NS));
-        assert_eq!(scaled(new(1, 1, 0), |x| x * 0.5), new(0, 15, 12 * HOUR_NS));
+        for by in [f64::INFINITY, f64::NAN, 1e12] {
+            scaled(new(0, 1, 0), |x| x * by).expect_err("no interval is so long");
+        }
+        assert_eq!(scaled(new(1, 0, 0), |x| x / 4.0).expect("it fits"), new(0, 7, 12 * HOUR_NS));
+        assert_eq!(scaled(new(0, 1, 0), |x| x * 1.5).expect("it fits"), new(0, 1, 12 * HOUR_NS));
+        assert_eq!(scaled(new(1, 1, 0), |x| x * 0.5).expect("it fits"), new(0, 15, 12 * HOUR_NS));
         assert_eq!(justify_hours(new(0, 0, 27 * HOUR_NS)), new(0, 1, 3 * HOUR_NS));
         assert_eq!(justify_hours(new(0, 1, -HOUR_NS)), new(0, 0, 23 * HOUR_NS));
         assert_eq!(justify_days(new(0, 35, 0)), new(1, 5, 0));

@@ -47,6 +47,8 @@ impl Scan {
                     max_value: Precision::Exact(value.clone()),
                     ..known
                 },
+                // A file of which all spans start at once says so in the table's log already.
+                None if is_asked && known.min_value == known.max_value => known.to_inexact(),
                 None => known,
             }
         });
