@@ -29,7 +29,7 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
             Error::new(Kind::Io, format!("object store: {inner}")).with_source(*inner)
         }
         DataFusionError::ParquetError(inner) => parquet_error(&inner),
-        DataFusionError::IoError(inner) if inner.to_string().contains(SPILL_FULL) => out_of_resources(SPILL_FULL),
+        DataFusionError::IoError(inner) if is_full(&inner) => out_of_resources(SPILL_FULL),
         DataFusionError::IoError(inner) => Error::io("query", inner),
         DataFusionError::ArrowError(inner, _) => arrow_error(*inner),
         DataFusionError::Plan(text) => planning(&text),
@@ -56,15 +56,24 @@ fn shared(error: &DataFusionError) -> Error {
         DataFusionError::Shared(inner) => shared(inner),
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
             Some(ours) => Error::new(ours.kind, ours.message.clone()).with_sqlstate(ours.sqlstate()),
-            None => Error::new(Kind::Io, inner.to_string()),
+            None => match inner.downcast_ref::<DataFusionError>() {
+                Some(inner) => shared(inner),
+                None => Error::new(Kind::Io, inner.to_string()),
+            },
         },
         DataFusionError::ResourcesExhausted(text) => out_of_resources(text),
+        DataFusionError::IoError(inner) if is_full(inner) => out_of_resources(SPILL_FULL),
         DataFusionError::Execution(text) => execution(text),
         DataFusionError::ObjectStore(inner) => Error::new(Kind::Io, format!("object store: {inner}")),
         DataFusionError::ParquetError(inner) => parquet_error(inner),
         DataFusionError::ArrowError(inner, _) => arrow_text(&inner.to_string()),
         other => execution(&other.strip_backtrace()),
     }
+}
+
+/// Whether there is no room for what a statement spills: its limit is reached, or the disk is full. Statements write nothing else.
+fn is_full(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::StorageFull || error.to_string().contains(SPILL_FULL)
 }
 
 /// A file that is not what was written, or one that could not be had.
@@ -284,6 +293,7 @@ fn arrow_error(error: ArrowError) -> Error {
             let text = clean(&text);
             known(&text).unwrap_or_else(|| reworded(&text, "22P02"))
         }
+        ArrowError::IoError(_, inner) if is_full(&inner) => out_of_resources(SPILL_FULL),
         ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
             Ok(inner) => from_datafusion(*inner),
             Err(other) => Error::new(Kind::Io, other.to_string()),

@@ -18,6 +18,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::bounds::{StatementBounds, batch_rows};
 use super::errors::from_datafusion;
 use super::grouping;
+use super::held;
+use super::long_texts;
 use super::memory::statement_env;
 use super::runtime::{QueryRuntime, Task};
 use super::stop::{Stop, stoppable};
@@ -118,12 +120,21 @@ async fn open(
     let plan = windows::guarded(state.optimize(plan)?, &made)?;
     set_bounds(&mut state, bounds);
     let rows = batch_rows(&plan, state.config().batch_size())?;
-    *state.config_mut() = state.config().clone().with_batch_size(rows.min(width.batch_rows()));
-    let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    set_batch_rows(&mut state, rows.min(width.batch_rows()));
+    let mut physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    if let Some(rows) = held::fewer_rows(physical.as_ref(), state.config().batch_size()) {
+        set_batch_rows(&mut state, rows);
+        physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    }
     let physical = stoppable(width.watch(physical, rows)?, stop)?;
     let physical = grouping::in_pieces(windows::watched(physical, &made)?, stop)?;
+    let physical = long_texts::measured(physical, width)?;
     let context = TaskContext::from(&state).with_runtime(statement_env(state.runtime_env(), memory_bytes));
     execute_stream(physical, Arc::new(context))
+}
+
+fn set_batch_rows(state: &mut SessionState, rows: usize) {
+    *state.config_mut() = state.config().clone().with_batch_size(rows);
 }
 
 fn set_bounds(state: &mut SessionState, bounds: StatementBounds) {

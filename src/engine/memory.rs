@@ -1,27 +1,146 @@
-//! Memory of one statement: fair among its operators, below its own limit, and out of the pool that all statements share.
+//! Memory of statements: one statement's is below its limit and fair among its operators, and all come out of one pool.
+//!
+//! What can be spilled takes what it gets, and so does the merge of what was spilled, which reads as many runs at a time as it finds memory for. What
+//! works on their rows cannot do with less. So a part is kept for it that the others do not get, within a statement and among statements; and
+//! statements that could each use all memory are given equal parts.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use datafusion::common::DataFusionError;
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    GreedyMemoryPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
 use datafusion::execution::runtime_env::RuntimeEnv;
+
+/// The share of memory that is kept for what cannot spill: an eighth holds some batches of each of several merges.
+const KEPT_SHARE: usize = 8;
+
+/// A statement counts as one of those that share memory once its elastic part is larger than this: small ones come and go.
+const COUNTS_FROM_BYTES: usize = 8 << 20;
+
+/// How DataFusion's sorts name the memory of their merges.
+const MERGE: &str = "ExternalSorterMerge";
+
+/// The pool of all statements.
+pub(super) fn shared_pool(limit_bytes: usize) -> Arc<dyn MemoryPool> {
+    Arc::new(SharedPool { limit_bytes, pool: GreedyMemoryPool::new(limit_bytes), sharing: Arc::default() })
+}
 
 /// The runtime environment of one statement, which may hold at most `limit_bytes`.
 pub(super) fn statement_env(shared: &RuntimeEnv, limit_bytes: usize) -> Arc<RuntimeEnv> {
-    let pool = StatementPool { own: FairSpillPool::new(limit_bytes), shared: shared.memory_pool.clone() };
+    let pool = StatementPool {
+        limit_bytes,
+        used: Mutex::default(),
+        shared: shared.memory_pool.clone(),
+        counted: OnceLock::new(),
+    };
     Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..shared.clone() })
+}
+
+/// What a consumer of memory does when there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// It spills.
+    Spillable,
+    /// It merges fewer runs at a time.
+    Merge,
+    /// It fails.
+    Fixed,
+}
+
+impl Class {
+    fn of(consumer: &MemoryConsumer) -> Self {
+        match consumer.can_spill() {
+            true => Self::Spillable,
+            false if consumer.name().starts_with(MERGE) => Self::Merge,
+            false => Self::Fixed,
+        }
+    }
+}
+
+/// What a statement's consumers hold.
+#[derive(Debug, Default)]
+struct Used {
+    /// How many consumers can spill.
+    spillers: usize,
+    spillable_bytes: usize,
+    merge_bytes: usize,
+    fixed_bytes: usize,
+    /// The most that was spillable or in merges at a time.
+    most_elastic_bytes: usize,
+}
+
+impl Used {
+    fn elastic_bytes(&self) -> usize {
+        self.spillable_bytes + self.merge_bytes
+    }
+
+    fn total_bytes(&self) -> usize {
+        self.elastic_bytes() + self.fixed_bytes
+    }
+
+    fn of(&mut self, class: Class) -> &mut usize {
+        match class {
+            Class::Spillable => &mut self.spillable_bytes,
+            Class::Merge => &mut self.merge_bytes,
+            Class::Fixed => &mut self.fixed_bytes,
+        }
+    }
+
+    fn add(&mut self, class: Class, bytes: usize) {
+        *self.of(class) += bytes;
+        self.most_elastic_bytes = self.most_elastic_bytes.max(self.elastic_bytes());
+    }
+
+    /// What a consumer that holds `held_bytes` may take more, where the statement may have `limit_bytes` and its elastic part `part_bytes` of
+    /// what all share.
+    fn available_bytes(&self, class: Class, held_bytes: usize, limit_bytes: usize, part_bytes: usize) -> usize {
+        if class == Class::Fixed {
+            return limit_bytes.saturating_sub(self.total_bytes());
+        }
+        let kept_bytes = self.fixed_bytes.max(limit_bytes / KEPT_SHARE);
+        let room_bytes = limit_bytes.saturating_sub(kept_bytes).min(part_bytes);
+        // Rows that are sorted in memory go over from what can spill to the merge, also when others have come to share meanwhile.
+        let room_bytes = match class {
+            Class::Merge => room_bytes.max(self.most_elastic_bytes),
+            _ => room_bytes,
+        };
+        let fair_bytes = room_bytes / self.spillers.max(1);
+        fair_bytes.saturating_sub(held_bytes).min(room_bytes.saturating_sub(self.elastic_bytes()))
+    }
 }
 
 #[derive(Debug)]
 struct StatementPool {
-    own: FairSpillPool,
+    limit_bytes: usize,
+    used: Mutex<Used>,
     shared: Arc<dyn MemoryPool>,
+    counted: OnceLock<Option<Counted>>,
+}
+
+impl StatementPool {
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part_bytes(&self) -> usize {
+        self.shared.downcast_ref::<SharedPool>().map_or(usize::MAX, SharedPool::part_bytes)
+    }
+
+    /// Counts the statement among those that share memory once it is large.
+    fn count(&self, used: &Used) {
+        if used.elastic_bytes() > COUNTS_FROM_BYTES {
+            self.counted.get_or_init(|| self.shared.downcast_ref::<SharedPool>().map(SharedPool::count));
+        }
+    }
 }
 
 impl fmt::Display for StatementPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "statement({})", self.own)
+        write!(f, "statement({} bytes)", self.limit_bytes)
     }
 }
 
@@ -31,52 +150,150 @@ impl MemoryPool for StatementPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        self.own.register(consumer);
+        self.used().spillers += usize::from(consumer.can_spill());
         self.shared.register(consumer);
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        self.own.unregister(consumer);
+        self.used().spillers -= usize::from(consumer.can_spill());
         self.shared.unregister(consumer);
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.own.grow(reservation, additional);
+        self.used().add(Class::of(reservation.consumer()), additional);
         self.shared.grow(reservation, additional);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.own.shrink(reservation, shrink);
+        *self.used().of(Class::of(reservation.consumer())) -= shrink;
         self.shared.shrink(reservation, shrink);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.own.try_grow(reservation, additional)?;
-        self.shared.try_grow(reservation, additional).inspect_err(|_| self.own.shrink(reservation, additional))
+        let class = Class::of(reservation.consumer());
+        let mut used = self.used();
+        let available = used.available_bytes(class, reservation.size(), self.limit_bytes, self.part_bytes());
+        if additional > available {
+            return Err(DataFusionError::ResourcesExhausted(format!(
+                "{} holds {} bytes and asks for {additional} more; there are {available} for it",
+                reservation.consumer().name(),
+                reservation.size(),
+            )));
+        }
+        self.shared.try_grow(reservation, additional)?;
+        used.add(class, additional);
+        self.count(&used);
+        Ok(())
     }
 
     fn reserved(&self) -> usize {
-        self.own.reserved()
+        self.used().total_bytes()
     }
 
     fn memory_limit(&self) -> MemoryLimit {
-        self.own.memory_limit()
+        MemoryLimit::Finite(self.limit_bytes)
+    }
+}
+
+/// The pool of all statements, which knows how many share it.
+#[derive(Debug)]
+struct SharedPool {
+    limit_bytes: usize,
+    pool: GreedyMemoryPool,
+    sharing: Arc<AtomicUsize>,
+}
+
+impl SharedPool {
+    /// The part of each statement for what can do with less.
+    fn part_bytes(&self) -> usize {
+        let elastic_bytes = self.limit_bytes - self.limit_bytes / KEPT_SHARE;
+        elastic_bytes / self.sharing.load(Ordering::Relaxed).max(1)
+    }
+
+    fn count(&self) -> Counted {
+        self.sharing.fetch_add(1, Ordering::Relaxed);
+        Counted(self.sharing.clone())
+    }
+}
+
+/// A statement that counts until this is dropped.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Display for SharedPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "statements({})", self.pool)
+    }
+}
+
+impl MemoryPool for SharedPool {
+    fn name(&self) -> &str {
+        "statements"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.pool.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.pool.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.pool.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.pool.shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        self.pool.try_grow(reservation, additional)
+    }
+
+    fn reserved(&self) -> usize {
+        self.pool.reserved()
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        self.pool.memory_limit()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::execution::memory_pool::GreedyMemoryPool;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+
+    const MIB: usize = 1 << 20;
+
+    fn shared(limit_bytes: usize) -> RuntimeEnv {
+        RuntimeEnvBuilder::new().with_memory_pool(shared_pool(limit_bytes)).build().expect("env")
+    }
+
+    fn fixed(env: &RuntimeEnv) -> MemoryReservation {
+        MemoryConsumer::new("fixed").register(&env.memory_pool)
+    }
+
+    fn spillable(env: &RuntimeEnv) -> MemoryReservation {
+        MemoryConsumer::new("ExternalSorter[0]").with_can_spill(true).register(&env.memory_pool)
+    }
+
+    fn merge(env: &RuntimeEnv) -> MemoryReservation {
+        MemoryConsumer::new("ExternalSorterMerge[0]").register(&env.memory_pool)
+    }
 
     #[test]
     fn a_statement_keeps_to_its_limit_and_to_what_others_leave() {
-        let shared =
-            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(100))).build().expect("env");
+        let shared = shared(100);
         let (a, b) = (statement_env(&shared, 60), statement_env(&shared, 60));
-        let of_a = MemoryConsumer::new("a").register(&a.memory_pool);
-        let of_b = MemoryConsumer::new("b").register(&b.memory_pool);
+        let (of_a, of_b) = (fixed(&a), fixed(&b));
         assert!(of_a.try_grow(61).is_err(), "over its own limit");
         of_a.try_grow(60).expect("within both");
         assert!(of_b.try_grow(50).is_err(), "over what is left");
@@ -84,5 +301,39 @@ mod tests {
         drop(of_a);
         assert_eq!((a.memory_pool.reserved(), shared.memory_pool.reserved()), (0, 40));
         of_b.try_grow(20).expect("freed by the other");
+    }
+
+    #[test]
+    fn an_eighth_is_left_to_what_cannot_spill() {
+        let shared = shared(1_000);
+        let env = statement_env(&shared, 800);
+        let (first, second, merge, fixed) = (spillable(&env), spillable(&env), merge(&env), fixed(&env));
+        assert!(first.try_grow(351).is_err(), "more than half of what is not kept");
+        first.try_grow(350).expect("half of it");
+        second.try_grow(250).expect("less than the other half");
+        assert!(merge.try_grow(101).is_err(), "what is kept");
+        merge.try_grow(100).expect("what is left");
+        first.free();
+        assert!(merge.try_grow(251).is_err(), "more than its share");
+        merge.try_grow(250).expect("what the spiller had");
+        assert!(fixed.try_grow(201).is_err(), "more than there is");
+        fixed.try_grow(200).expect("all that is left");
+        second.free();
+        assert!(second.try_grow(251).is_err(), "what is not kept is now 600, and the merge has 350 of it");
+        second.try_grow(250).expect("the rest");
+    }
+
+    #[test]
+    fn statements_that_spill_have_equal_parts_once_they_are_large() {
+        let shared = shared(80 * MIB);
+        let (a, b) = (statement_env(&shared, 64 * MIB), statement_env(&shared, 64 * MIB));
+        let (of_a, merge_of_a, of_b) = (spillable(&a), merge(&a), spillable(&b));
+        of_a.try_grow(50 * MIB).expect("alone");
+        of_b.try_grow(9 * MIB).expect("what is left");
+        assert!(of_a.try_grow(1).is_err(), "more than half of seven eighths");
+        of_a.shrink(30 * MIB);
+        merge_of_a.try_grow(30 * MIB).expect("what is merged was granted before");
+        drop((of_a, merge_of_a, a));
+        of_b.try_grow(40 * MIB).expect("alone");
     }
 }

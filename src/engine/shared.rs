@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::datasource::ViewTable;
+use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{SessionState, memory_pool::MemoryPool};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -21,6 +20,7 @@ use super::errors::from_datafusion;
 use super::few_groups::FewGroups;
 use super::functions;
 use super::information_schema;
+use super::memory::shared_pool;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
@@ -42,6 +42,9 @@ use crate::store::SnapshotSource;
 
 /// The memory for parsed footers and page indexes: those of some hundred large files, least recently used ones go.
 const METADATA_CACHE_BYTES: usize = 256 << 20;
+
+/// As DataFusion has it: a merge of two runs of wide rows.
+const MAX_SORT_RESERVATION_BYTES: usize = 10 << 20;
 
 /// The shared part: functions, catalogue, memory pool and query runtime.
 #[derive(Debug)]
@@ -197,6 +200,9 @@ fn config(settings: &EngineSettings) -> SessionConfig {
     options.execution.time_zone = Some("UTC".into());
     // Two cores and small files: statistics come from the table's log, not from listing.
     options.execution.collect_statistics = false;
+    // What a sort keeps for its merges; there is one in each partition.
+    options.execution.sort_spill_reservation_bytes =
+        (settings.statement_memory_bytes / 32).min(MAX_SORT_RESERVATION_BYTES);
     // Errors tell where a name stands.
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = true;
@@ -209,14 +215,13 @@ fn config(settings: &EngineSettings) -> SessionConfig {
 }
 
 fn runtime_env(settings: &EngineSettings) -> Result<RuntimeEnv> {
-    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(settings.memory_bytes));
     let mode = match &settings.spill_dir {
         Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(settings.spill_bytes);
     RuntimeEnvBuilder::new()
-        .with_memory_pool(pool)
+        .with_memory_pool(shared_pool(settings.memory_bytes))
         .with_disk_manager_builder(disk)
         .with_metadata_cache_limit(METADATA_CACHE_BYTES)
         .build()

@@ -27,6 +27,9 @@ use crate::error::{Error, Kind};
 /// The most bytes of copies in one batch: several batches are alive at a time.
 const MAX_COPIED_BYTES: usize = 128 << 20;
 
+/// A batch of long texts has a quarter of that, since several operators have copies of one.
+const TEXT_COPIES: usize = 4;
+
 /// The rows of a batch in a statement that makes lists: as many as lets lists of 128 KiB pass without a new start.
 const LIST_BATCH_ROWS: usize = 1 << 10;
 
@@ -91,6 +94,20 @@ impl Width {
         let widest_bytes = self.widest_bytes.load(Ordering::Relaxed);
         let rows = (MAX_COPIED_BYTES / widest_bytes.max(1)).max(1);
         (widest_bytes > 0 && rows < self.batch_rows).then(|| Self::with_rows(rows, self.makes_lists))
+    }
+
+    /// Looks at the texts of so many rows: fails where a full batch of such rows would take too much, and smaller ones can be had.
+    pub fn check_texts(&self, bytes: usize, rows: usize) -> Result<()> {
+        let of_row = bytes / rows.max(1);
+        let of_batch = of_row.saturating_mul(self.batch_rows);
+        if of_batch <= MAX_COPIED_BYTES {
+            return Ok(());
+        }
+        self.widest_bytes.fetch_max(of_row.saturating_mul(TEXT_COPIES), Ordering::Relaxed);
+        match self.narrower() {
+            Some(_) => Err(too_wide(of_batch)),
+            None => Ok(()),
+        }
     }
 
     /// The plan with what goes into its joins measured; batches below the lowest joins may have `rows`.
@@ -188,7 +205,7 @@ fn makes_lists(name: &str) -> bool {
 
 fn too_wide(bytes: usize) -> DataFusionError {
     let message =
-        format!("a list beside many rows would take {bytes} bytes of copies; the limit is {MAX_COPIED_BYTES}");
+        format!("lists or texts beside many rows would take {bytes} bytes of copies; the limit is {MAX_COPIED_BYTES}");
     let error = Error::new(Kind::TooLarge, message).with_hint("join first and make the list from the result");
     DataFusionError::External(Box::new(error))
 }
@@ -324,6 +341,20 @@ mod tests {
         assert_eq!(narrower.batch_rows(), 16);
         assert_eq!(rows(&narrower.pieces(batch(&[1, 1 << 20]), &[0], &[]).expect("within")), [2]);
         assert!(narrower.narrower().is_none());
+    }
+
+    #[test]
+    fn a_statement_of_long_texts_starts_again_with_batches_of_few_rows() {
+        let width = Width::with_rows(8_192, false);
+        width.check_texts(8_192 * 100, 8_192).expect("short ones");
+        width.check_texts(1 << 20, 8_192).expect("one long one");
+        assert!(width.narrower().is_none());
+        width.check_texts(64 << 20, 64).expect_err("a megabyte each");
+        let narrower = width.narrower().expect("fewer rows");
+        assert_eq!(narrower.batch_rows(), 32);
+        narrower.check_texts(32 << 20, 32).expect("within");
+        let narrowest = Width::with_rows(1, false);
+        narrowest.check_texts(1 << 30, 1).expect("no fewer than one row");
     }
 
     #[test]

@@ -372,3 +372,55 @@ fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").expect("a Linux machine");
     status.split_whitespace().nth(1).expect("a field").parse::<u64>().expect("pages") * 4096
 }
+
+/// An engine whose statements have 72 MiB each and 96 MiB together, and so much disk.
+async fn small_engine(folder: &TempDir, spill_bytes: u64) -> Arc<Engine> {
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let settings = EngineSettings {
+        memory_bytes: 96 << 20,
+        statement_memory_bytes: 72 << 20,
+        spill_bytes,
+        ..EngineSettings::default()
+    };
+    Engine::new(store, settings).expect("engine")
+}
+
+/// Rows of a KiB, which take more than there is: sorted runs go to disk, and the merge of them leaves room for what reads it.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_wide_rows_are_sorted_in_less_memory_than_they_take() {
+    let folder = TempDir::new().expect("folder");
+    let engine = small_engine(&folder, 1 << 30).await;
+    let rows = 60_000;
+    let sorted = format!(
+        "SELECT value % 1000 AS key, range(value, value + 128) AS list FROM generate_series(1, {rows}) ORDER BY key, value"
+    );
+    let both = format!(
+        "SELECT count(*) FROM (SELECT key, list, lag(key) OVER () AS before FROM ({sorted}) s) o WHERE before > key"
+    );
+    let (first, second) = tokio::join!(run(&engine, &sorted), run(&engine, &sorted));
+    let winners: Vec<_> = [first, second].into_iter().flatten().collect();
+    assert!(!winners.is_empty() && winners.iter().all(|count| *count == rows), "{winners:?}");
+    assert_eq!(run(&engine, &sorted).await.expect("sorted"), rows);
+    assert_eq!(run(&engine, &both).await.expect("counted"), 1);
+}
+
+/// Three gigabytes of groups of one text: what does not fit in memory or on disk is refused before it is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_groups_of_a_long_text_take_no_memory_that_is_not_theirs() {
+    let folder = TempDir::new().expect("folder");
+    let engine = small_engine(&folder, 64 << 20).await;
+    let before = resident_bytes();
+    let text = "SELECT unnest([repeat('x', 1000000)]::text[]) AS t";
+    for sql in [
+        format!("SELECT t, value, count(*) FROM ({text}) x, generate_series(1, 3000) GROUP BY 1, 2"),
+        format!("SELECT DISTINCT t, value / 2 FROM ({text}) x, generate_series(1, 3000)"),
+    ] {
+        let error = run(&engine, &sql).await.expect_err(&sql);
+        assert!(["53100", "53200"].contains(&error.sqlstate()), "{sql}: {error}");
+        let grown = resident_bytes().saturating_sub(before);
+        // Other tests of this process take memory meanwhile.
+        assert!(grown < 2 << 30, "{} MiB: {sql}", grown >> 20);
+    }
+    let few = format!("SELECT t, value % 3, count(*) FROM ({text}) x, generate_series(1, 3000) GROUP BY 1, 2");
+    assert_eq!(run(&engine, &few).await.expect("three groups"), 3);
+}

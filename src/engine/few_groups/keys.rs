@@ -5,8 +5,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringViewArray, UInt32Array,
 };
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType, UInt16Type};
 use datafusion::common::{HashMap, internal_err};
 use datafusion::error::Result;
@@ -53,15 +54,15 @@ impl Key {
     }
 
     /// The values behind `codes`.
-    pub fn values(&self, codes: impl Iterator<Item = u32>) -> ArrayRef {
+    pub fn values(&self, codes: impl Iterator<Item = u32>) -> Result<ArrayRef> {
         match self {
             Self::Text(texts) => texts.values(codes),
-            Self::Number { numbers, data_type } => match data_type {
+            Self::Number { numbers, data_type } => Ok(match data_type {
                 DataType::Timestamp(_, zone) => {
                     Arc::new(numbers.values::<TimestampNanosecondType>(codes).with_timezone_opt(zone.clone()))
                 }
                 _ => Arc::new(numbers.values::<Int64Type>(codes)),
-            },
+            }),
         }
     }
 
@@ -275,10 +276,10 @@ impl Texts {
         code
     }
 
-    fn values(&self, codes: impl Iterator<Item = u32>) -> ArrayRef {
-        let mut out = StringViewBuilder::new();
-        codes.for_each(|code| out.append_option(self.codes.values[code as usize].as_deref()));
-        Arc::new(out.finish())
+    /// Each text once, however many have its code.
+    fn values(&self, codes: impl Iterator<Item = u32>) -> Result<ArrayRef> {
+        let texts = StringViewArray::from_iter(self.codes.values.iter().map(Option::as_deref));
+        Ok(take(&texts, &UInt32Array::from_iter_values(codes), None)?)
     }
 
     fn heap_bytes(&self) -> usize {
@@ -319,7 +320,7 @@ mod tests {
                 let next = seen.len() as u32;
                 assert_eq!(*seen.entry(value.clone()).or_insert(next), *code, "{value:?}");
             }
-            assert_eq!(key.values(codes.into_iter()).as_string_view(), column.as_string_view());
+            assert_eq!(key.values(codes.into_iter()).expect("values").as_string_view(), column.as_string_view());
         }
     }
 
@@ -336,7 +337,7 @@ mod tests {
         key.code(&places(vec![Some(1), Some(2)]).slice(1, 1), &mut codes).expect("coded");
         assert_eq!(codes, [0, 1, 2, 2, 3, 0]);
         let expected = StringViewArray::from(vec![Some("b"), None, Some("a"), Some("c")]);
-        assert_eq!(key.values(0..4).as_string_view(), &expected);
+        assert_eq!(key.values(0..4).expect("values").as_string_view(), &expected);
     }
 
     #[test]
@@ -349,6 +350,19 @@ mod tests {
         let mut codes = Vec::new();
         key.code(&times, &mut codes).expect("coded");
         assert_eq!(codes, [0, 1, 0, 2]);
-        assert_eq!(&key.values(codes.into_iter()), &times);
+        assert_eq!(&key.values(codes.into_iter()).expect("values"), &times);
+    }
+
+    #[test]
+    fn a_text_that_many_rows_have_is_there_once() {
+        let mut key = Key::new(&DataType::Utf8View).expect("supported");
+        let long = "x".repeat(1 << 20);
+        let mut codes = Vec::new();
+        key.code(&(Arc::new(StringViewArray::from(vec![Some(long.as_str()), None])) as ArrayRef), &mut codes)
+            .expect("coded");
+        let values = key.values((0..10_000).map(|row| row % 2)).expect("values");
+        assert!(values.get_array_memory_size() < 4 << 20, "{} bytes", values.get_array_memory_size());
+        assert_eq!(values.as_string_view().value(9_998), long);
+        assert_eq!(values.null_count(), 5_000);
     }
 }

@@ -127,11 +127,11 @@ impl Table {
         let mut columns: Vec<ArrayRef> = Vec::new();
         for at in (1..self.keys.len()).rev() {
             let pairs = &self.pairs[at - 1].pairs;
-            columns.push(self.keys[at].values(codes.iter().map(|code| pairs[*code as usize].1)));
+            columns.push(self.keys[at].values(codes.iter().map(|code| pairs[*code as usize].1))?);
             codes.iter_mut().for_each(|code| *code = pairs[*code as usize].0);
         }
         if let Some(first) = self.keys.first() {
-            columns.push(first.values(codes.into_iter()));
+            columns.push(first.values(codes.into_iter())?);
         }
         columns.reverse();
         for aggregate in &mut self.aggregates {
