@@ -85,6 +85,12 @@ impl ExprPlanner for Dialect {
                 };
                 Ok(divide(raw, schema))
             }
+            BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq => Ok(PlannerResult::Original(beside_interval(raw, schema))),
             _ => Ok(PlannerResult::Original(raw)),
         }
     }
@@ -185,6 +191,24 @@ fn days_beside_intervals(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr
         }
         _ => RawBinaryExpr { op, left, right },
     }
+}
+
+/// A text constant that is compared with an interval or a duration as one: the type of a column is asked for before any rule runs.
+fn beside_interval(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    let interval = |expr: Expr, other: &Expr| {
+        let wanted = other.get_type(schema).ok();
+        let text = match &expr {
+            Expr::Literal(value, _) => value.try_as_str().flatten(),
+            _ => None,
+        };
+        match text.zip(wanted).and_then(|(text, wanted)| interval_of_text(text, &wanted)) {
+            Some(interval) => Expr::Literal(interval, None),
+            None => expr,
+        }
+    };
+    let RawBinaryExpr { op, left, right } = raw;
+    let right = interval(right, &left);
+    RawBinaryExpr { op, left: interval(left, &right), right }
 }
 
 /// A text constant beside a time or an interval is an interval, if it reads as one.
