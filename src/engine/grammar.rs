@@ -4,13 +4,13 @@
 use std::any::TypeId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{Expr, Statement};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::standard::call;
+use super::standard::{call, check_copies};
 
 /// The dialect of spanhouse, for one parse.
 ///
@@ -38,15 +38,18 @@ fn is_word(token: &Token, word: &str) -> bool {
 }
 
 /// The bounds in either order.
-fn symmetric(between: Expr) -> Expr {
-    match between {
+fn symmetric(between: Expr) -> Result<Expr, ParserError> {
+    Ok(match between {
         Expr::Between { expr, negated, low, high } => {
+            for bound in [&low, &high] {
+                check_copies(bound, 2).map_err(|_| ParserError::RecursionLimitExceeded)?;
+            }
             let bounds = vec![*low, *high];
             let (low, high) = (Box::new(call("least", bounds.clone())), Box::new(call("greatest", bounds)));
             Expr::Between { expr, negated, low, high }
         }
         other => other,
-    }
+    })
 }
 
 macro_rules! yes {
@@ -94,6 +97,18 @@ impl Dialect for Grammar {
         PostgreSqlDialect {}.get_next_precedence(parser)
     }
 
+    /// `TABLE t` is `SELECT * FROM t`.
+    fn parse_statement(&self, parser: &mut Parser) -> Option<Result<Statement, ParserError>> {
+        if !is_word(&parser.peek_token_ref().token, "table") {
+            return None;
+        }
+        parser.advance_token();
+        Some(parser.parse_object_name(false).and_then(|name| {
+            let written = format!("SELECT * FROM {name}");
+            Parser::new(&GenericDialect {}).try_with_sql(&written)?.parse_statement()
+        }))
+    }
+
     /// PostgreSQL's operators that the parser does not know: `x ISNULL`, `x BETWEEN SYMMETRIC a AND b`.
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
         if is_word(&parser.peek_token_ref().token, "isnull") {
@@ -108,7 +123,7 @@ impl Dialect for Grammar {
             return None;
         }
         words.iter().for_each(|_| parser.advance_token());
-        Some(parser.parse_between(left.clone(), negated).map(symmetric))
+        Some(parser.parse_between(left.clone(), negated).and_then(symmetric))
     }
 
     /// A word that may be a name is read a second time, as one, when it did not begin a known form. Out of steps, no word may.

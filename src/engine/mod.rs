@@ -18,6 +18,7 @@ mod grammar;
 mod grouping;
 mod held;
 mod information_schema;
+mod json_operators;
 mod library;
 mod limits;
 mod long_texts;

@@ -21,6 +21,7 @@ use super::functions::{
     attribute_of, bounded_function, cast_to_json, date_part_udf, days_of_duration, interval_scaled, is_attribute,
     json_part, json_text,
 };
+use super::json_operators;
 use super::rules::number_from_text;
 use super::times::interval_of_text;
 
@@ -71,6 +72,10 @@ impl ExprPlanner for Dialect {
             BinaryOperator::LongArrow if is_text(&raw.left, schema) => {
                 Ok(PlannerResult::Planned(json_text(raw.left, raw.right)))
             }
+            BinaryOperator::Question
+            | BinaryOperator::AtArrow
+            | BinaryOperator::HashArrow
+            | BinaryOperator::HashLongArrow => json_operators::planned(raw, schema),
             BinaryOperator::StringConcat => Ok(concatenate(raw, schema)),
             BinaryOperator::Plus
             | BinaryOperator::Minus

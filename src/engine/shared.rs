@@ -25,7 +25,7 @@ use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{
-    Abandon, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, LenientText,
+    Abandon, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral, LenientText,
     LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, TraceLocal, UnionTypes,
 };
 use super::runtime::QueryRuntime;
@@ -177,6 +177,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
 /// Ours come first: they see types before DataFusion makes them agree. Arithmetic is checked where they do.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(Lateral),
         Arc::new(Multisets),
         Arc::new(UnionTypes),
         Arc::new(SessionTimes),

@@ -124,9 +124,9 @@ async fn row_35_a_statement_stops_while_it_is_planned() {
 
 /// Statements that would run for hours, of the kinds that are hard to stop.
 const ENDLESS: &[&str] = &[
-    "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value * b.value = -1",
+    "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.a * b.b = -1",
     "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b",
-    "SELECT a.value FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b ON a.value % 2 = b.value % 2 WHERE a.value + b.value < 0",
+    "SELECT a.a FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b ON a.a % 2 = b.b % 2 WHERE a.a + b.b < 0",
     "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
     "SELECT sum(value) FROM generate_series(1, 1000000000000)",
 ];

@@ -11,7 +11,7 @@ const ENDLESS: &str =
     "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b, generate_series(1, 1000) c";
 /// A result that nobody has memory for.
 const HUGE: &str =
-    "SELECT a.value, 'some text to make the row wider' FROM generate_series(1, 100000) a, generate_series(1, 100000) b";
+    "SELECT a.a, 'some text to make the row wider' FROM generate_series(1, 100000) a, generate_series(1, 100000) b";
 
 /// A client that writes bytes.
 struct Raw {

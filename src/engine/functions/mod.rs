@@ -9,6 +9,7 @@ mod groups;
 mod ids;
 mod intervals;
 mod json;
+mod json_lists;
 mod levels;
 mod nested;
 mod orphans;
@@ -34,6 +35,7 @@ pub(super) use distinct_ids::distinct_ids;
 pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument};
 pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
 pub(super) use json::{json_part, json_text};
+pub(super) use json_lists::{JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
 pub(super) use shown::{VALUE_JSON, cast_to_json, value_text};
@@ -56,6 +58,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     ours.into_iter()
         .chain(intervals::udfs())
         .chain(checked::udfs())
+        .chain(json_lists::udfs())
         .chain(shown::udfs())
         .chain(json::scalar_udfs())
         .collect()

@@ -13,22 +13,32 @@
 //! | `'{a,b}'::text[]`, `= ANY ('{a,b}')` | `ARRAY['a'::text, 'b'::text]` |
 //! | `SELECT generate_series(1, 3)` | `SELECT unnest(generate_series(1, 3))` |
 //! | `SELECT EXISTS (SELECT …)` | `SELECT (SELECT count(*) > 0 FROM (SELECT …))` |
+//! | `FROM generate_series(…) AS n`, `FROM t, unnest(t.list) AS u`, `jsonb_each_text(…)`, `WITH ORDINALITY` | `LATERAL (SELECT unnest(…) AS n)` |
+//! | `(a, b) IN (SELECT …)` | `EXISTS (SELECT 1 FROM (SELECT …) AS found_row (…) WHERE … = a AND … = b)` |
+//! | `ARRAY (SELECT x …)` | `(SELECT coalesce(array_agg(x), ARRAY[]) …)` |
+//! | `x LIKE 'a!%' ESCAPE '!'`, `x COLLATE "C"` | `x LIKE 'a\\%'`, `x` |
+//! | `mod(a, b)`, `date(t)`, … | the expression in `schema/functions.sql` |
+//! | `percentile_cont(ARRAY[a, b])` | `ARRAY[percentile_cont(a), percentile_cont(b)]` |
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
 //! | `EXPLAIN (ANALYZE, VERBOSE)` | `EXPLAIN ANALYZE VERBOSE` |
 
 mod arrays;
 mod casts;
+mod functions;
 mod queries;
+mod rows;
 mod sample;
+mod tables;
 
+use std::fmt::Display;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, Select, Statement, TableFactor, VisitMut, VisitorMut,
+    ObjectName, Query, Select, Statement, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Rewrites a statement in place.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
@@ -61,7 +71,23 @@ impl VisitorMut for Forms {
                     *expr = call("power", vec![*left, *right]);
                 }
             }
-            _ => {}
+            Expr::BinaryOp { op: BinaryOperator::PGOverlap, .. } => {
+                if let Expr::BinaryOp { left, right, .. } = take(expr) {
+                    *expr = call("array_has_any", vec![*left, *right]);
+                }
+            }
+            Expr::Substring { substring_from: Some(from), substring_for: None, .. } if is_text(from) => {
+                if let Expr::Substring { expr: text, substring_from: Some(pattern), .. } = take(expr) {
+                    *expr = first_match(*text, *pattern);
+                }
+            }
+            Expr::Function(_) => {
+                if let Err(error) = functions::rewrite(expr) {
+                    return ControlFlow::Break(error);
+                }
+                rows::rewrite(expr);
+            }
+            _ => rows::rewrite(expr),
         }
         ControlFlow::Continue(())
     }
@@ -79,11 +105,35 @@ impl VisitorMut for Forms {
     }
 
     fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
-        match sample::rewrite(table) {
+        match tables::rewrite(table).and_then(|()| sample::rewrite(table)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
     }
+}
+
+/// The text that forms of a statement may be copied to, each: nested forms that name a part twice would grow without end.
+const MAX_COPIED_BYTES: usize = 64 << 10;
+
+/// Refuses to write a part of a statement so many times.
+pub(super) fn check_copies(part: &dyn Display, times: usize) -> Result<()> {
+    if times < 2 || part.to_string().len().saturating_mul(times) <= MAX_COPIED_BYTES {
+        return Ok(());
+    }
+    let error =
+        Error::new(Kind::TooLarge, "an argument is too long for a function or form that reads it more than once");
+    Err(error.with_sqlstate("54001").with_hint("compute it in a subquery first"))
+}
+
+/// `(regexp_match(text, pattern))[1]`: the match, or its first group.
+fn first_match(text: Expr, pattern: Expr) -> Expr {
+    let matched = call("regexp_match", vec![text, pattern]);
+    let first = Expr::Value(ValueWithSpan::from(Value::Number("1".into(), false)));
+    call("array_element", vec![matched, first])
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }))
 }
 
 /// Puts the match of a regular expression for `SIMILAR TO`.

@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Statement, UtilityOption,
-    Value, ValueWithSpan, VisitMut, VisitorMut,
+    Expr, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Statement, UtilityOption, Value, ValueWithSpan,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::{call, take};
+use super::tables;
 use crate::error::{Error, Result};
 
 /// Puts a LIMIT for `FETCH FIRST n ROWS ONLY`.
@@ -35,20 +35,8 @@ pub(super) fn fetch(query: &mut Query) -> Result<()> {
 pub(super) fn select(select: &mut Select) {
     for item in &mut select.projection {
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
-        if is_series(expr) {
-            *expr = call("unnest", vec![take(expr)]);
-        }
+        tables::in_select(expr);
         let _ = expr.visit(&mut Found { depth: 0 });
-    }
-}
-
-fn is_series(expr: &Expr) -> bool {
-    match expr {
-        Expr::Function(function) => {
-            function.name.to_string().eq_ignore_ascii_case("generate_series")
-                && !matches!(function.args, FunctionArguments::None)
-        }
-        _ => false,
     }
 }
 

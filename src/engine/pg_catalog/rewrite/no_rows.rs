@@ -1,10 +1,11 @@
 //! Queries over relations that are always empty: what they compute of no rows need not be planned.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, GroupByExpr, Ident, JoinOperator, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement,
-    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, DataType, Expr, GroupByExpr, Ident, JoinOperator, ObjectNamePart, Query, Select, SelectItem,
+    SetExpr, Statement, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut, visit_expressions,
 };
 
 use super::null_of;
@@ -52,13 +53,44 @@ fn cut_select(select: &mut Select) -> bool {
         return false;
     }
     let Some(projection) = null_items(&select.projection) else { return false };
+    let selection = never_with(parameters(select));
     select.projection = projection;
     select.distinct = None;
     select.from.clear();
     select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
     select.having = None;
-    select.selection = Some(never());
+    select.selection = Some(selection);
     true
+}
+
+/// The parameters in a select, which clients bind whether they decide anything or not.
+fn parameters(select: &Select) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let _ = visit_expressions(select, |expr| {
+        if let Expr::Value(value) = expr
+            && let Value::Placeholder(name) = &value.value
+        {
+            found.insert(name.clone());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+/// `false`, and something about each parameter.
+fn never_with(parameters: BTreeSet<String>) -> Expr {
+    parameters.into_iter().fold(never(), |so_far, name| {
+        let parameter = Expr::Value(Value::Placeholder(name).with_empty_span());
+        let right = Box::new(Expr::IsNull(Box::new(parameter)));
+        Expr::BinaryOp { left: Box::new(so_far), op: BinaryOperator::And, right }
+    })
+}
+
+fn is_never(selection: &Expr) -> bool {
+    match selection {
+        Expr::BinaryOp { left, op: BinaryOperator::And, .. } => is_never(left),
+        other => *other == never(),
+    }
 }
 
 fn never() -> Expr {
@@ -110,7 +142,7 @@ fn is_empty(table: &TableFactor) -> bool {
         },
         TableFactor::Derived { subquery, .. } => matches!(
             subquery.body.as_ref(),
-            SetExpr::Select(select) if select.from.is_empty() && select.selection == Some(never())
+            SetExpr::Select(select) if select.from.is_empty() && select.selection.as_ref().is_some_and(is_never)
         ),
         TableFactor::NestedJoin { table_with_joins, .. } => gives_no_rows(table_with_joins),
         _ => false,

@@ -1,0 +1,14 @@
+-- Functions of PostgreSQL that are an expression of others: each call is replaced by what stands behind RETURN.
+-- An argument may be named twice, so none of these is given anything that changes from call to call.
+
+CREATE FUNCTION date(t timestamp) RETURN t::date;
+CREATE FUNCTION date_trunc(unit text, t timestamptz, zone text) RETURN timezone(zone, date_trunc(unit, timezone(zone, t)));
+CREATE FUNCTION div(a numeric, b numeric) RETURN trunc(a / b);
+CREATE FUNCTION make_timestamp(y int, mo int, d int, h int, mi int, s double precision)
+    RETURN make_date(y, mo, d)::timestamp + INTERVAL '1 hour' * h + INTERVAL '1 minute' * mi + INTERVAL '1 second' * s;
+CREATE FUNCTION mod(a numeric, b numeric) RETURN a % b;
+CREATE FUNCTION quote_literal(t text) RETURN '''' || replace(t::text, '''', '''''') || '''';
+CREATE FUNCTION quote_nullable(t text) RETURN coalesce('''' || replace(t::text, '''', '''''') || '''', 'NULL');
+CREATE FUNCTION sign(x numeric) RETURN signum(x);
+CREATE FUNCTION width_bucket(x double precision, low double precision, high double precision, buckets int)
+    RETURN CASE WHEN x < low THEN 0 WHEN x >= high THEN buckets + 1 ELSE floor((x - low) * buckets / (high - low))::bigint + 1 END;

@@ -1,0 +1,173 @@
+//! Functions of PostgreSQL that are others by another name, or an expression of others (`schema/functions.sql`).
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use datafusion::sql::sqlparser::ast::{
+    Array, CreateFunction, CreateFunctionBody, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, Statement, Value, ValueWithSpan, visit_expressions_mut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::{call, check_copies, take};
+use crate::engine::functions::VALUE_JSON;
+use crate::error::Result;
+
+/// Functions that are another one.
+const RENAMED: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
+    ("clock_timestamp", "now"),
+    ("every", "bool_and"),
+    ("gen_random_uuid", "uuid"),
+    ("json_array_length", "json_length"),
+    ("jsonb_array_length", "json_length"),
+    ("statement_timestamp", "now"),
+    ("transaction_timestamp", "now"),
+    ("variance", "var_samp"),
+];
+
+/// Functions that are the JSON of another one's value.
+const JSON_OF: &[(&str, &str)] = &[
+    ("json_agg", "array_agg"),
+    ("json_build_array", "make_array"),
+    ("json_build_object", "named_struct"),
+    ("jsonb_agg", "array_agg"),
+    ("jsonb_build_array", "make_array"),
+    ("jsonb_build_object", "named_struct"),
+];
+
+/// Units of `date_trunc` that may be written in the plural.
+const UNITS: &[&str] = &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "year"];
+
+/// A function's name and the number of its arguments.
+type Called = (String, usize);
+
+/// The names of a function's arguments, and what it returns.
+type Expression = (Vec<String>, Expr);
+
+/// The functions of the file.
+static EXPRESSIONS: LazyLock<HashMap<Called, Expression>> = LazyLock::new(|| {
+    let file = include_str!("../../../schema/functions.sql");
+    let statements = Parser::parse_sql(&PostgreSqlDialect {}, file).unwrap_or_default();
+    statements.into_iter().filter_map(expression_of).collect()
+});
+
+fn expression_of(statement: Statement) -> Option<(Called, Expression)> {
+    let Statement::CreateFunction(CreateFunction {
+        name,
+        args,
+        function_body: Some(CreateFunctionBody::Return(body)),
+        ..
+    }) = statement
+    else {
+        return None;
+    };
+    let names: Vec<_> = args?.into_iter().filter_map(|arg| arg.name).map(|name| name.value).collect();
+    Some(((name.to_string(), names.len()), (names, body)))
+}
+
+/// Rewrites a call in place.
+pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
+    let Expr::Function(function) = expr else { return Ok(()) };
+    let name = function.name.to_string().to_lowercase();
+    if let Some((_, other)) = RENAMED.iter().find(|(known, _)| *known == name) {
+        function.name = named(other);
+    } else if let Some((_, other)) = JSON_OF.iter().find(|(known, _)| *known == name) {
+        function.name = named(other);
+        *expr = call(VALUE_JSON, vec![take(expr)]);
+    } else if let Some(levels) = levels(function, &name)? {
+        *expr = Expr::Array(Array { elem: levels, named: true });
+    } else if let Some(arguments) = plain_arguments(function) {
+        if let Some((names, body)) = EXPRESSIONS.get(&(name.clone(), arguments.len())) {
+            let expression = with_arguments(body.clone(), names, &arguments)?;
+            *expr = Expr::Nested(Box::new(expression));
+        } else if name == "date_trunc" {
+            singular_unit(function);
+        }
+    }
+    Ok(())
+}
+
+fn named(name: &str) -> ObjectName {
+    ObjectName::from(vec![Ident::new(name)])
+}
+
+/// The arguments of a call that has nothing but these.
+pub(super) fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let is_plain = function.over.is_none()
+        && function.filter.is_none()
+        && function.within_group.is_empty()
+        && list.duplicate_treatment.is_none()
+        && list.clauses.is_empty();
+    let argument = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    if is_plain { list.args.iter().map(argument).collect() } else { None }
+}
+
+fn with_arguments(mut body: Expr, names: &[String], arguments: &[Expr]) -> Result<Expr> {
+    let mut used = vec![0; names.len()];
+    let _ = visit_expressions_mut(&mut body, |expr| {
+        if let Expr::Identifier(name) = expr
+            && let Some(at) = names.iter().position(|known| *known == name.value)
+        {
+            used[at] += 1;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    for (argument, times) in arguments.iter().zip(used) {
+        check_copies(argument, times)?;
+    }
+    let _ = visit_expressions_mut(&mut body, |expr| {
+        if let Expr::Identifier(name) = expr
+            && let Some(at) = names.iter().position(|known| *known == name.value)
+        {
+            *expr = Expr::Nested(Box::new(arguments[at].clone()));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(body)
+}
+
+/// One call for each level of `percentile_cont(ARRAY[0.5, 0.9])` and `percentile_disc`.
+fn levels(function: &Function, name: &str) -> Result<Option<Vec<Expr>>> {
+    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Array(levels)))] = list.args.as_slice() else {
+        return Ok(None);
+    };
+    if !matches!(name, "percentile_cont" | "percentile_disc") {
+        return Ok(None);
+    }
+    check_copies(function, levels.elem.len())?;
+    let of_level = |level: &Expr| {
+        let mut list = list.clone();
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(level.clone()))];
+        Expr::Function(Function { args: FunctionArguments::List(list), ..function.clone() })
+    };
+    Ok(Some(levels.elem.iter().map(of_level).collect()))
+}
+
+fn singular_unit(function: &mut Function) {
+    if let FunctionArguments::List(list) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(unit)))) = list.args.first_mut()
+        && let ValueWithSpan { value: Value::SingleQuotedString(unit), .. } = unit
+        && let Some(one) = UNITS.iter().find(|one| unit.to_lowercase().strip_suffix('s') == Some(one))
+    {
+        *unit = (*one).to_string();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_of_the_file_is_taken() {
+        let file = include_str!("../../../schema/functions.sql");
+        assert_eq!(EXPRESSIONS.len(), file.matches("CREATE FUNCTION").count());
+    }
+}
