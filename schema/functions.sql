@@ -4,6 +4,11 @@
 CREATE FUNCTION date(t timestamp) RETURN t::date;
 CREATE FUNCTION date_trunc(unit text, t timestamptz, zone text) RETURN timezone(zone, date_trunc(unit, timezone(zone, t)));
 CREATE FUNCTION div(a numeric, b numeric) RETURN trunc(a / b);
+CREATE FUNCTION isfinite(t timestamptz) RETURN t IS NOT NULL OR NULL;
+CREATE FUNCTION jsonb_typeof(j jsonb)
+    RETURN CASE WHEN j IS NULL THEN NULL ELSE CASE left(ltrim(j), 1)
+        WHEN '{' THEN 'object' WHEN '[' THEN 'array' WHEN '"' THEN 'string' WHEN 't' THEN 'boolean' WHEN 'f' THEN 'boolean'
+        WHEN 'n' THEN 'null' ELSE 'number' END END;
 CREATE FUNCTION make_timestamp(y int, mo int, d int, h int, mi int, s double precision)
     RETURN make_date(y, mo, d)::timestamp + INTERVAL '1 hour' * h + INTERVAL '1 minute' * mi + INTERVAL '1 second' * s;
 CREATE FUNCTION mod(a numeric, b numeric) RETURN a % b;

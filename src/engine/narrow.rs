@@ -53,6 +53,10 @@ fn narrow_projection(projection: Projection, read: &Read) -> Result<(Projection,
 
 /// What `plan`, of whose result `read` is read, reads of its inputs.
 fn read_of_inputs(plan: &LogicalPlan, read: &Read) -> Result<Read> {
+    // A lateral subquery reads of the rows beside it what no expression of the join names.
+    if matches!(plan, LogicalPlan::Join(_)) && plan.inputs().into_iter().any(is_lateral) {
+        return Ok(None);
+    }
     let mut names = match (plan, read) {
         (LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_), _) => HashSet::new(),
         (
@@ -84,6 +88,14 @@ fn read_of_inputs(plan: &LogicalPlan, read: &Read) -> Result<Read> {
         })
     })?;
     Ok((!reads_all).then_some(names))
+}
+
+fn is_lateral(input: &LogicalPlan) -> bool {
+    match input {
+        LogicalPlan::Subquery(_) => true,
+        LogicalPlan::SubqueryAlias(alias) => is_lateral(&alias.input),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

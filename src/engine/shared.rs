@@ -25,8 +25,8 @@ use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{
-    Abandon, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral, LenientText,
-    LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, TraceLocal, UnionTypes,
+    Abandon, BestRows, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral,
+    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, TraceLocal, UnionTypes,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -178,6 +178,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(Lateral),
+        Arc::new(BestRows),
         Arc::new(Multisets),
         Arc::new(UnionTypes),
         Arc::new(SessionTimes),

@@ -45,6 +45,7 @@ pub(super) use zone_time::at_time_zone;
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     let ours = vec![
         session_info::version_udf(),
+        session_info::typeof_udf(),
         attribute::udf(),
         ids::udf(),
         nested::events_udf(),

@@ -1,6 +1,7 @@
 //! Planner and optimizer rules of ours, one file a rule.
 
 mod abandon;
+mod best_rows;
 mod build_on_work_table;
 mod checked_integers;
 mod each_once;
@@ -18,6 +19,7 @@ mod trace_local;
 mod unions;
 
 pub(super) use abandon::Abandon;
+pub(super) use best_rows::BestRows;
 pub(super) use build_on_work_table::BuildOnWorkTable;
 pub(super) use checked_integers::CheckedIntegers;
 pub(super) use each_once::EachOnce;
