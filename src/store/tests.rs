@@ -415,3 +415,45 @@ async fn row_18_after_a_power_cut_acknowledged_spans_are_there_once() {
     }
     assert!(acknowledged.len() > 100, "only {} requests were acknowledged", acknowledged.len());
 }
+
+/// Writes a commit as another program would.
+fn commit_by_hand(dir: &Path, version: u64, action: &str) {
+    let log = dir.join("table/_delta_log");
+    std::fs::write(log.join(format!("{version:020}.json")), action).expect("a commit");
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_after_a_commit_of_another_loses_no_file() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open_quiet(dir.path()).await;
+    append(&store, 1..11).await.expect("kept");
+    store.seal().await.expect("sealed");
+    let version = store.snapshot().await.expect("a snapshot").table_version.expect("a version");
+    let file = "date=2026-01-01/foreign.parquet";
+    commit_by_hand(
+        dir.path(),
+        version + 1,
+        &format!(
+            r#"{{"add":{{"path":"{file}","partitionValues":{{"date":"2026-01-01"}},"size":10,"modificationTime":0,"dataChange":true}}}}"#
+        ),
+    );
+    append(&store, 11..21).await.expect("kept");
+    for _ in 0..3 {
+        let error = store.seal().await.expect_err("a file without a row count");
+        assert!(error.message.contains("foreign.parquet without a row count"), "{error}");
+        assert_eq!(ids(&store).await, (1..21).collect::<Vec<_>>());
+    }
+    let log = dir.path().join("table/_delta_log");
+    let next = (version + 1..).find(|version| !log.join(format!("{version:020}.json")).exists()).expect("a number");
+    commit_by_hand(
+        dir.path(),
+        next,
+        &format!(r#"{{"remove":{{"path":"{file}","deletionTimestamp":0,"dataChange":true}}}}"#),
+    );
+    store.seal().await.expect("sealed");
+    assert_eq!(ids(&store).await, (1..21).collect::<Vec<_>>());
+    store.close().await.expect("closed");
+    drop(store);
+    let store = open_quiet(dir.path()).await;
+    assert_eq!(ids(&store).await, (1..21).collect::<Vec<_>>());
+}
