@@ -21,6 +21,7 @@ use super::grouping;
 use super::held;
 use super::long_texts;
 use super::memory::statement_env;
+use super::narrow;
 use super::runtime::{QueryRuntime, Task};
 use super::stop::{Stop, stoppable};
 use super::width::Width;
@@ -68,6 +69,14 @@ async fn run(
     started: oneshot::Sender<Result<SchemaRef>>,
     rows: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
+    // It recurses as deep as the plan is: here the stack is large enough.
+    let plan = match narrow::narrowed(plan) {
+        Ok(plan) => plan,
+        Err(e) => {
+            let _ = started.send(Err(from_datafusion(e)));
+            return;
+        }
+    };
     let mut width = Width::of(&plan, state.config().batch_size());
     let mut stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
         Ok(stream) => stream,

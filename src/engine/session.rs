@@ -16,7 +16,6 @@ use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
 use super::expansion;
 use super::information_schema;
-use super::narrow;
 use super::parameters;
 use super::retention;
 use super::scan::PinnedSnapshot;
@@ -166,7 +165,6 @@ impl Session {
             values => plan.replace_params_with_values(&ParamValues::from(values.to_vec())).map_err(from_datafusion)?,
         };
         let snapshot = self.snapshot().await?;
-        let plan = narrow::narrowed(plan).map_err(from_datafusion)?;
         let plan = retention::without_expired(plan, snapshot.expiry.as_ref()).map_err(from_datafusion)?;
         let mut state = self.state()?;
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
