@@ -245,6 +245,11 @@ async fn slowest(sql: &Client, facts: &Value) {
         assert_eq!(row.get::<_, i64>(2), int(&fact["services"]), "{trace}");
         assert_eq!(row.get::<_, i64>(3), int(&fact["errors"]), "{trace}");
     }
+    let clients = "SELECT count(*), min(duration_ns) >= (SELECT min(duration_ns) FROM (SELECT duration_ns,
+        row_number() OVER (ORDER BY duration_ns DESC) AS n FROM spans WHERE span_kind = 'CLIENT') numbered WHERE n <= 20)
+        FROM (SELECT span_name, duration_ns FROM spans WHERE span_kind = 'CLIENT' ORDER BY duration_ns DESC, span_id LIMIT 20) best";
+    let row = one(sql, clients).await;
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, bool>(1)), (20, true), "the slowest client spans");
 }
 
 async fn errors(sql: &Client, facts: &Value) {

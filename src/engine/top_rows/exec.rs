@@ -12,7 +12,7 @@ use datafusion::common::{ScalarValue, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::parquet::{PagePruningAccessPlanFilter, ParquetAccessPlan};
-use datafusion::datasource::physical_plan::{FileGroup, FileSource, ParquetFileMetrics};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileSource, ParquetFileMetrics, ParquetSource};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Operator;
@@ -191,10 +191,15 @@ impl Run {
         }
     }
 
+    /// The one scan of files; the rule saw it, and what was put in between since does not hide it.
+    fn scan(&self) -> Result<(&FileScanConfig, &ParquetSource)> {
+        let scan = only_file_scan(&self.input).and_then(|scan| file_scan(scan.as_ref()));
+        scan.ok_or_else(|| internal_datafusion_err!("the best rows of what is not one scan of files"))
+    }
+
     /// The files of the scan, each once: whole, however the scan cuts them.
     async fn files(&self) -> Result<Vec<File>> {
-        let scan = only_file_scan(&self.input).and_then(|scan| file_scan(scan.as_ref()));
-        let Some((config, _)) = scan else { return Ok(Vec::new()) };
+        let (config, _) = self.scan()?;
         let runtime = self.context.runtime_env();
         let store = runtime.object_store(&config.object_store_url)?;
         let cache = runtime.cache_manager.get_file_metadata_cache();
@@ -221,8 +226,7 @@ impl Run {
 
     /// The pages that the scan's own filter leaves; those without a bound come first.
     fn pages_best_first(&self, files: &[File]) -> Result<Vec<Page>> {
-        let scan = only_file_scan(&self.input).and_then(|scan| file_scan(scan.as_ref()));
-        let Some((config, source)) = scan else { return Ok(Vec::new()) };
+        let (config, source) = self.scan()?;
         let schema = config.file_schema();
         let filter = source.filter().map(|predicate| PagePruningAccessPlanFilter::new(&predicate, schema.clone()));
         let unused = ExecutionPlanMetricsSet::new();

@@ -16,6 +16,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 
 use crate::engine::scan::file_scan;
+use crate::engine::tap::TapExec;
 
 /// The one scan of files below; `None` when there is none or several, or when what lies between does more than filter, project and unite.
 pub(super) fn only_file_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&Arc<dyn ExecutionPlan>> {
@@ -29,15 +30,19 @@ pub(super) fn only_file_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&Arc<dyn E
             _ => None,
         };
     }
-    match plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<CooperativeExec>() {
+    match gives_rows_of_its_input(plan) {
         true => plan.children().first().and_then(|child| only_file_scan(child)),
         false => None,
     }
 }
 
+fn gives_rows_of_its_input(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<CooperativeExec>() || plan.is::<TapExec>()
+}
+
 /// Whether this reads something else than files, perhaps through filters and projections.
 fn is_other_source(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    match plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<CooperativeExec>() {
+    match gives_rows_of_its_input(plan) {
         true => plan.children().first().is_some_and(|child| is_other_source(child)),
         false => plan.is::<DataSourceExec>() && file_scan(plan.as_ref()).is_none(),
     }
