@@ -1,6 +1,6 @@
 -- N+1 suspects
 --
--- Spans that make the same call again and again, one after the other, where one call would do.
+-- Spans that make the same call again and again, one by one or at the same time, where one call might do.
 --
 -- param from timestamp '1970-01-01' calls from this time on
 -- param to timestamp '2100-01-01' calls before this time
