@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Ident, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement,
-    Subscript, Value, visit_expressions_mut,
+    AccessExpr, BinaryOperator, Expr, Ident, ObjectName, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr,
+    Statement, Subscript, Value, visit_expressions_mut,
 };
+
+use super::standard::call;
 
 /// The longest name, as PostgreSQL has it.
 const MAX_NAME_CHARS: usize = 63;
@@ -50,7 +52,8 @@ pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Names the columns that the planner would give one name, though their own differ: it leaves casts and subqueries out of names.
+/// Names the columns that the planner would give one name, though their own differ: it leaves casts and subqueries out of names, and knows some
+/// functions by several names.
 pub(super) fn name_repeats(statement: &mut Statement, names: &[String]) {
     let Statement::Query(query) = statement else { return };
     let Some(select) = leftmost_select(query) else { return };
@@ -62,8 +65,11 @@ pub(super) fn name_repeats(statement: &mut Statement, names: &[String]) {
             while let Expr::Cast { expr: inner, .. } | Expr::Nested(inner) = expr {
                 *expr = (**inner).clone();
             }
-            if matches!(expr, Expr::Subquery(_)) {
-                *expr = Expr::Value(Value::Null.with_empty_span());
+            match expr {
+                Expr::Subquery(_) => *expr = Expr::Value(Value::Null.with_empty_span()),
+                Expr::Function(function) => function.name = ObjectName::from(vec![Ident::new("f")]),
+                Expr::Position { expr: part, r#in } => *expr = call("f", vec![(**r#in).clone(), (**part).clone()]),
+                _ => {}
             }
             ControlFlow::<()>::Continue(())
         });
@@ -126,6 +132,8 @@ pub(super) fn name_of(expr: &Expr) -> String {
         },
         Expr::Case { .. } => "case".into(),
         Expr::Extract { .. } => "extract".into(),
+        Expr::Position { .. } => "position".into(),
+        Expr::Substring { .. } => "substring".into(),
         Expr::Exists { .. } => "exists".into(),
         Expr::Interval(_) => "interval".into(),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {

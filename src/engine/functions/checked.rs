@@ -1,15 +1,16 @@
 //! `+`, `-` and `*` of integers that end with 22003 where the result does not fit, instead of wrapping around.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Datum};
 use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
 
@@ -72,6 +73,13 @@ impl ScalarUDFImpl for Checked {
         Ok(types.first().cloned().unwrap_or(DataType::Int64))
     }
 
+    /// NULL comes from NULL alone, as with the operator that this stands for.
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let data_type = args.arg_fields.first().map_or(DataType::Int64, |field| field.data_type().clone());
+        let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name, data_type, is_nullable)))
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [left, right] = args.args.as_slice() else { return exec_err!("{} wants two integers", self.name) };
         let kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError> = match self.op {
@@ -96,4 +104,22 @@ fn out_of_range(data_type: &DataType) -> DataFusionError {
     };
     let error = Error::bad_input(format!("{name} out of range")).with_sqlstate("22003");
     DataFusionError::External(Box::new(error.with_hint("cast to double precision or numeric before the arithmetic")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::common::DFSchema;
+    use datafusion::logical_expr::{ExprSchemable, col};
+
+    #[test]
+    fn a_checked_operator_is_null_where_its_operands_may_be() {
+        let field = |name, nullable| Field::new(name, DataType::Int64, nullable);
+        let fields = vec![field("a", false), field("b", false), field("c", true)].into();
+        let schema = DFSchema::from_unqualified_fields(fields, Default::default()).expect("a schema");
+        let is_nullable =
+            |left, right| checked(col(left), Operator::Plus, col(right)).expect("checked").nullable(&schema);
+        assert!(!is_nullable("a", "b").expect("known"));
+        assert!(is_nullable("a", "c").expect("known"));
+    }
 }

@@ -10,10 +10,11 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
 use super::levels::{coerce, levels_of};
+use super::ordered::{Ordered, Pick, has_order, state_fields};
 use super::sketch::{by_number, nearest_rank};
 
 /// The exact quantile functions.
@@ -59,16 +60,21 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if let [value, level] = types
+            && self.takes_any(value)
+        {
+            let level = coerce(self.name, std::slice::from_ref(level), 0)?;
+            return Ok([value.clone()].into_iter().chain(level).collect());
+        }
         coerce(self.name, types, if self.name == "median" { 0 } else { 1 })
     }
 
-    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(types.first().filter(|value| self.takes_any(value)).cloned().unwrap_or(DataType::Float64))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let list = DataType::new_list(DataType::Float64, true);
-        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "values"), list, true))])
+        Ok(state_fields(args.name, args.return_type()))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -81,8 +87,18 @@ impl AggregateUDFImpl for Exact {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let level = levels_of(self.name, &args)?.first().copied().unwrap_or(0.5);
+        if args.return_field.data_type() != &DataType::Float64 {
+            return Ok(Box::new(Ordered::new(&args, Pick::AtLevel(level))?));
+        }
         let descending = args.order_bys.first().is_some_and(|order| order.options.descending);
         Ok(Box::new(Values { kind: self.kind, level, descending, distinct: args.is_distinct, values: Vec::new() }))
+    }
+}
+
+impl Exact {
+    /// Whether a value of this type is one of many that are put in order, and no number.
+    fn takes_any(&self, value: &DataType) -> bool {
+        self.name == "percentile_disc" && has_order(value) && !value.is_numeric() && !value.is_null()
     }
 }
 

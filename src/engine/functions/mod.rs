@@ -5,6 +5,7 @@ mod bounded;
 mod checked;
 mod distinct_ids;
 mod exact;
+mod format;
 mod groups;
 mod ids;
 mod intervals;
@@ -12,6 +13,7 @@ mod json;
 mod json_lists;
 mod levels;
 mod nested;
+mod ordered;
 mod orphans;
 mod promoted;
 mod quantile;
@@ -20,6 +22,7 @@ mod session_info;
 mod shown;
 mod similar;
 mod sketch;
+mod sum;
 mod texts;
 mod to_char;
 mod zone_time;
@@ -55,6 +58,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         sample::udf(),
         similar::udf(),
         zone_time::udf(),
+        format::udf(),
     ];
     ours.into_iter()
         .chain(intervals::udfs())
@@ -75,6 +79,6 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
     quantile::udafs()
         .into_iter()
         .chain(exact::udafs())
-        .chain([orphans::udaf(), texts::udaf(), bounded::bounded_string_agg()])
+        .chain([ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf(), bounded::bounded_string_agg()])
         .collect()
 }

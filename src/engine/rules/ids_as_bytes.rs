@@ -18,17 +18,16 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::alias::AliasGenerator;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, SubqueryAlias, lit,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+use super::expressions::rewrite_of;
 use crate::engine::functions::{distinct_ids, hex_bytes, id_bytes, id_text, id_text_argument};
 
 /// The rule; it runs once filters are pushed down and subqueries are joins.
@@ -45,25 +44,12 @@ impl OptimizerRule for IdsAsBytes {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        rewrite_expressions(plan)?.transform_data(|plan| match plan {
+        rewrite_of(plan, compare_bytes)?.transform_data(|plan| match plan {
             LogicalPlan::Join(join) => join_on_bytes(join, config.alias_generator()),
             LogicalPlan::Aggregate(aggregate) => group_by_bytes(aggregate, config.alias_generator()),
             other => Ok(Transformed::no(other)),
         })
     }
-}
-
-fn rewrite_expressions(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let expr = expr.transform_up(|expr| Ok(compare_bytes(expr, &schema)))?;
-        Ok(expr.update_data(|expr| name.restore(expr)))
-    })
 }
 
 fn compare_bytes(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

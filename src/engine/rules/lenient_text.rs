@@ -4,22 +4,24 @@
 //! conversion is one that gives NULL. Literals keep the strict conversion, so that a misspelt constant is told. The other way round, the text
 //! of a map, list or row is the one that clients see.
 
+use std::sync::Arc;
+
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
+use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions::math::expr_fn::round;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, cast, in_list};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::rewrite_all;
 use crate::engine::functions::value_text;
 
-/// The largest whole number below which every whole number is a double.
-const EXACT_IN_DOUBLE: i64 = 1 << 53;
+/// The largest whole number that only its own text reads as, among doubles: 2⁵³ is what 2⁵³ + 1 becomes.
+const EXACT_IN_DOUBLE: i64 = (1 << 53) - 1;
 
 /// The rule; it runs before DataFusion's own type coercion.
 #[derive(Debug)]
@@ -30,21 +32,9 @@ impl AnalyzerRule for LenientText {
         "lenient_text"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let mut schema = merge_schema(&plan.inputs());
-            if let LogicalPlan::TableScan(scan) = &plan {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&plan);
-            let changed = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let expr = expr.transform_up(|expr| Ok(lenient(expr, &schema)))?;
-                Ok(expr.update_data(|expr| name.restore(expr)))
-            })?;
-            if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
-        })
-        .map(|plan| plan.data)
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone: Arc<str> = config.execution.time_zone.as_deref().unwrap_or("UTC").into();
+        rewrite_all(plan, |expr, schema| Lenient { schema, zone: &zone }.rewrite(expr))
     }
 }
 
@@ -53,77 +43,124 @@ pub(in crate::engine) fn number_from_text(expr: Expr) -> Expr {
     try_cast(expr, DataType::Float64)
 }
 
-fn lenient(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    match expr {
-        Expr::Cast(Cast { expr, field }) if is_text_column(&expr, schema) && converts(field.data_type()) => {
-            Transformed::yes(Expr::TryCast(TryCast::new_from_field(expr, field)))
-        }
-        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })
-            if field.data_type().is_string() && is_shown_otherwise(&expr, schema) =>
-        {
-            Transformed::yes(value_text(*expr))
-        }
-        // PostgreSQL rounds where Arrow cuts.
-        Expr::Cast(Cast { expr, field }) if field.data_type().is_integer() && is_fraction(&expr, schema) => {
-            let rounded = Box::new(round(vec![*expr]));
-            Transformed::yes(Expr::Cast(Cast::new_from_field(rounded, field)))
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => compare(*left, op, *right, schema),
-        Expr::Between(Between { expr, negated, low, high }) => match wanted_type(&expr, &[&low, &high], schema) {
-            Some(data_type) => {
-                let expr = Box::new(try_cast(*expr, data_type));
-                Transformed::yes(Expr::Between(Between { expr, negated, low, high }))
+/// Text beside other values, in a session's zone.
+struct Lenient<'a> {
+    schema: &'a DFSchema,
+    zone: &'a Arc<str>,
+}
+
+impl Lenient<'_> {
+    fn rewrite(&self, expr: Expr) -> Transformed<Expr> {
+        let schema = self.schema;
+        match expr {
+            Expr::Cast(Cast { expr, field }) if is_text_column(&expr, schema) && converts(field.data_type()) => {
+                Transformed::yes(Expr::TryCast(TryCast::new_from_field(expr, field)))
             }
-            None => Transformed::no(Expr::Between(Between { expr, negated, low, high })),
-        },
-        Expr::InList(InList { expr, list, negated }) => {
-            match wanted_type(&expr, &list.iter().collect::<Vec<_>>(), schema) {
-                Some(data_type) => {
-                    let expr = Box::new(try_cast(*expr, data_type));
-                    Transformed::yes(Expr::InList(InList { expr, list, negated }))
-                }
-                None => Transformed::no(Expr::InList(InList { expr, list, negated })),
+            Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })
+                if field.data_type().is_string() && is_shown_otherwise(&expr, schema) =>
+            {
+                Transformed::yes(value_text(*expr))
             }
+            // PostgreSQL rounds where Arrow cuts.
+            Expr::Cast(Cast { expr, field }) if field.data_type().is_integer() && is_fraction(&expr, schema) => {
+                let rounded = Box::new(round(vec![*expr]));
+                Transformed::yes(Expr::Cast(Cast::new_from_field(rounded, field)))
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => self.compare(*left, op, *right),
+            Expr::Between(between) => self.between(between),
+            Expr::InList(list) => self.in_list(list),
+            other => Transformed::no(other),
         }
-        other => Transformed::no(other),
+    }
+
+    fn compare(&self, left: Expr, op: Operator, right: Expr) -> Transformed<Expr> {
+        let (left, right, changed) = match self.wanted_type(&left, &[&right]) {
+            Some(data_type) => (self.read_as(left, data_type), right, true),
+            None => match self.wanted_type(&right, &[&left]) {
+                Some(data_type) => (left, self.read_as(right, data_type), true),
+                None => (left, right, false),
+            },
+        };
+        let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+        Transformed::new_transformed(expr, changed)
+    }
+
+    fn between(&self, between: Between) -> Transformed<Expr> {
+        let Some(data_type) = self.wanted_type(&between.expr, &[&between.low, &between.high]) else {
+            return Transformed::no(Expr::Between(between));
+        };
+        let Between { expr, negated, low, high } = between;
+        if data_type == DataType::Float64 && !(exact_in_double(&low) && exact_in_double(&high)) {
+            let from = compare_number(*expr.clone(), Operator::GtEq, *low);
+            let within = from.and(compare_number(*expr, Operator::LtEq, *high));
+            return Transformed::yes(if negated { Expr::Not(Box::new(within)) } else { within });
+        }
+        let expr = Box::new(self.read_as(*expr, data_type));
+        Transformed::yes(Expr::Between(Between { expr, negated, low, high }))
+    }
+
+    fn in_list(&self, InList { expr, list, negated }: InList) -> Transformed<Expr> {
+        let Some(data_type) = self.wanted_type(&expr, &list.iter().collect::<Vec<_>>()) else {
+            return Transformed::no(Expr::InList(InList { expr, list, negated }));
+        };
+        let is_plain = |item: &Expr| data_type != DataType::Float64 || exact_in_double(item);
+        let (plain, large): (Vec<_>, Vec<_>) = list.into_iter().partition(is_plain);
+        if large.is_empty() {
+            let expr = Box::new(self.read_as(*expr, data_type));
+            return Transformed::yes(Expr::InList(InList { expr, list: plain, negated }));
+        }
+        let number = try_cast(*expr.clone(), DataType::Float64);
+        let equals = |item| compare_number(*expr.clone(), Operator::Eq, item);
+        let found = large.into_iter().map(equals).fold(in_list(number, plain, false), Expr::or);
+        Transformed::yes(if negated { Expr::Not(Box::new(found)) } else { found })
+    }
+
+    /// A text as a value of that type, NULL when it is none; a time without a zone is one of the session's.
+    fn read_as(&self, text: Expr, data_type: DataType) -> Expr {
+        match &data_type {
+            DataType::Timestamp(unit, Some(zone)) if zone != self.zone => {
+                let of_session = DataType::Timestamp(*unit, Some(self.zone.clone()));
+                cast(try_cast(text, of_session), data_type)
+            }
+            _ => try_cast(text, data_type),
+        }
+    }
+
+    /// What a text has to become to be compared with `others`; `None` when it stays text or is none.
+    fn wanted_type(&self, text: &Expr, others: &[&Expr]) -> Option<DataType> {
+        if !is_text_column(text, self.schema) {
+            return None;
+        }
+        let mut wanted = None;
+        for other in others {
+            let data_type = match other.get_type(self.schema).ok()? {
+                DataType::Null => continue,
+                data_type if data_type.is_integer() && exact_in_double(other) => DataType::Float64,
+                data_type if data_type.is_integer() => DataType::Int64,
+                data_type if data_type.is_numeric() => DataType::Float64,
+                data_type if data_type == DataType::Boolean || data_type.is_temporal() => data_type,
+                _ => return None,
+            };
+            wanted = match wanted {
+                None => Some(data_type),
+                Some(before) if before == data_type => Some(before),
+                Some(before) if before.is_numeric() && data_type.is_numeric() => Some(DataType::Float64),
+                Some(_) => return None,
+            };
+        }
+        wanted
     }
 }
 
-fn compare(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let (left, right, changed) = match wanted_type(&left, &[&right], schema) {
-        Some(data_type) => (try_cast(left, data_type), right, true),
-        None => match wanted_type(&right, &[&left], schema) {
-            Some(data_type) => (left, try_cast(right, data_type), true),
-            None => (left, right, false),
-        },
-    };
-    let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
-    Transformed::new_transformed(expr, changed)
-}
-
-/// What a text has to become to be compared with `others`; `None` when it stays text or is none.
-fn wanted_type(text: &Expr, others: &[&Expr], schema: &DFSchema) -> Option<DataType> {
-    if !is_text_column(text, schema) {
-        return None;
+/// A text that is compared with a number as a double, or with an integer that no double equals: a whole number as one, and others as doubles.
+fn compare_number(text: Expr, op: Operator, number: Expr) -> Expr {
+    let compared = |text, number| Expr::BinaryExpr(BinaryExpr::new(Box::new(text), op, Box::new(number)));
+    let as_double = |number| compared(try_cast(text.clone(), DataType::Float64), number);
+    if exact_in_double(&number) {
+        return as_double(number);
     }
-    let mut wanted = None;
-    for other in others {
-        let data_type = match other.get_type(schema).ok()? {
-            DataType::Null => continue,
-            data_type if data_type.is_integer() && exact_in_double(other) => DataType::Float64,
-            data_type if data_type.is_integer() => DataType::Int64,
-            data_type if data_type.is_numeric() => DataType::Float64,
-            data_type if data_type == DataType::Boolean || data_type.is_temporal() => data_type,
-            _ => return None,
-        };
-        wanted = match wanted {
-            None => Some(data_type),
-            Some(before) if before == data_type => Some(before),
-            Some(before) if before.is_numeric() && data_type.is_numeric() => Some(DataType::Float64),
-            Some(_) => return None,
-        };
-    }
-    wanted
+    let as_whole = compared(try_cast(text.clone(), DataType::Int64), number.clone());
+    coalesce(vec![as_whole, as_double(cast(number, DataType::Float64))])
 }
 
 /// Whether comparing with this integer as a double is exact. Columns are taken to be, since attributes may hold fractions.

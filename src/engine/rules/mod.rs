@@ -5,6 +5,7 @@ mod best_rows;
 mod build_on_work_table;
 mod checked_integers;
 mod each_once;
+mod expressions;
 mod forgiving;
 mod ids_as_bytes;
 mod interval_order;

@@ -14,15 +14,14 @@ use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::functions::math::expr_fn::round;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, ScalarFunction, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::rewrite_all;
 use super::lenient_text::is_comparison;
 use crate::engine::functions::at_time_zone;
 use crate::engine::times::{interval_of_text, time_of_text};
@@ -44,20 +43,7 @@ impl AnalyzerRule for SessionTimes {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let name: Arc<str> = config.execution.time_zone.as_deref().unwrap_or("UTC").into();
         let zone = Zone { zone: name.parse::<Tz>()?, name };
-        plan.transform_up_with_subqueries(|plan| {
-            let mut schema = merge_schema(&plan.inputs());
-            if let LogicalPlan::TableScan(scan) = &plan {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&plan);
-            let changed = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let expr = expr.transform_up(|expr| Ok(zone.rewrite(expr, &schema)))?;
-                Ok(expr.update_data(|expr| name.restore(expr)))
-            })?;
-            if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
-        })
-        .map(|plan| plan.data)
+        rewrite_all(plan, |expr, schema| zone.rewrite(expr, schema))
     }
 }
 

@@ -2,28 +2,35 @@
 
 use datafusion::sql::sqlparser::ast::{Array, ArrayElemTypeDef, CastKind, DataType, Expr, Value, ValueWithSpan};
 
+use super::casts;
 use crate::pg::array_elements;
 
-/// Rewrites a cast of such a text to an array, or one that ANY or ALL compares with; `false` when there is none.
+/// Rewrites a cast of such a text to an array, so that each element is cast, and a text that ANY or ALL compares with; `false` when there is
+/// none.
 pub(super) fn rewrite(expr: &mut Expr) -> bool {
     match expr {
-        Expr::Cast { expr: text, data_type: DataType::Array(element), array: false, .. } => {
+        Expr::Cast { expr: value, data_type: DataType::Array(element), array: false, .. } => {
             let (ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) = element
             else {
                 return false;
             };
-            let Some(elements) = text_of(text).and_then(array_elements) else { return false };
+            let element = innermost(element);
+            let Some(elements) = elements_of(value, element) else { return false };
             if elements.is_empty() {
                 // An empty array keeps its type by its cast.
-                **text = array(Vec::new());
-                return true;
+                **value = array(Vec::new());
+                return false;
             }
-            let typed = |value| Expr::Cast {
-                kind: CastKind::DoubleColon,
-                expr: Box::new(literal(value)),
-                data_type: (**element).clone(),
-                array: false,
-                format: None,
+            let typed = |value| {
+                let mut typed = Expr::Cast {
+                    kind: CastKind::DoubleColon,
+                    expr: Box::new(value),
+                    data_type: element.clone(),
+                    array: false,
+                    format: None,
+                };
+                casts::rewrite(&mut typed);
+                typed
             };
             *expr = array(elements.into_iter().map(typed).collect());
             true
@@ -38,6 +45,24 @@ pub(super) fn rewrite(expr: &mut Expr) -> bool {
             true
         }
         _ => false,
+    }
+}
+
+/// `text[][]` is the type `text[]`.
+fn innermost(element: &DataType) -> &DataType {
+    match element {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::AngleBracket(inner)) => {
+            innermost(inner)
+        }
+        plain => plain,
+    }
+}
+
+/// The elements that are written in a text, or one by one where their cast does more than change their type.
+fn elements_of(value: &Expr, element: &DataType) -> Option<Vec<Expr>> {
+    match value {
+        Expr::Array(Array { elem, .. }) if casts::changes_values(element) => Some(elem.clone()),
+        value => Some(text_of(value).and_then(array_elements)?.into_iter().map(literal).collect()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Casts to types that the planner does not know, or takes for others.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CharacterLength, DataType, ExactNumberInfo, Expr, Interval, TypedString, Value, ValueWithSpan,
+    ArrayElemTypeDef, BinaryOperator, CharacterLength, DataType, ExactNumberInfo, Expr, Interval, TypedString, Value,
+    ValueWithSpan,
 };
 
 use super::{call, take};
@@ -22,6 +23,9 @@ pub(super) fn rewrite(expr: &mut Expr) {
             if let Expr::Cast { expr: value, .. } = take(expr) {
                 *expr = call(VALUE_JSON, vec![*value]);
             }
+        }
+        Expr::Cast { data_type, .. } if matches!(data_type, DataType::Array(_)) => {
+            *data_type = element_types(data_type.clone());
         }
         Expr::Cast { data_type: DataType::Timestamp(digits @ Some(0..=8), _), .. } => {
             let digits = digits.take().and_then(|digits| usize::try_from(digits).ok()).unwrap_or_default();
@@ -55,6 +59,29 @@ fn seconds(number: &str) -> Expr {
         last_field: None,
         fractional_seconds_precision: None,
     })
+}
+
+/// The planner's types for those of an array's elements. Where the elements are not written out, JSON is text and no text is cut.
+fn element_types(data_type: DataType) -> DataType {
+    let of = |element: Box<DataType>| Box::new(element_types(*element));
+    match data_type {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, length)) => {
+            DataType::Array(ArrayElemTypeDef::SquareBracket(of(element), length))
+        }
+        DataType::Array(ArrayElemTypeDef::AngleBracket(element)) => {
+            DataType::Array(ArrayElemTypeDef::AngleBracket(of(element)))
+        }
+        DataType::JSON | DataType::JSONB => DataType::Text,
+        plain => text_type(&plain).map_or_else(|| number_type(plain), |(planned, _)| planned),
+    }
+}
+
+/// Whether a cast to this type is more than the planner's cast.
+pub(super) fn changes_values(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::JSON | DataType::JSONB | DataType::Timestamp(Some(0..=8), _) => true,
+        other => text_type(other).is_some_and(|(_, cut)| cut.is_some()),
+    }
 }
 
 /// How a cast shortens text.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
     Array, CreateFunction, CreateFunctionBody, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, Statement, Value, ValueWithSpan, visit_expressions_mut,
+    ObjectName, OperateFunctionArg, Statement, Value, ValueWithSpan, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -41,20 +41,24 @@ const JSON_OF: &[(&str, &str)] = &[
 /// Units of `date_trunc` that may be written in the plural.
 const UNITS: &[&str] = &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "year"];
 
-/// A function's name and the number of its arguments.
-type Called = (String, usize);
+/// A function's parameters, with the values that they have where a call gives none, and what it returns.
+struct Expression {
+    parameters: Vec<(String, Option<Expr>)>,
+    body: Expr,
+}
 
-/// The names of a function's arguments, and what it returns.
-type Expression = (Vec<String>, Expr);
-
-/// The functions of the file.
-static EXPRESSIONS: LazyLock<HashMap<Called, Expression>> = LazyLock::new(|| {
+/// The functions of the file by name; those of one name take different numbers of arguments.
+static EXPRESSIONS: LazyLock<HashMap<String, Vec<Expression>>> = LazyLock::new(|| {
     let file = include_str!("../../../schema/functions.sql");
     let statements = Parser::parse_sql(&PostgreSqlDialect {}, file).unwrap_or_default();
-    statements.into_iter().filter_map(expression_of).collect()
+    let mut by_name: HashMap<String, Vec<Expression>> = HashMap::new();
+    for (name, expression) in statements.into_iter().filter_map(expression_of) {
+        by_name.entry(name).or_default().push(expression);
+    }
+    by_name
 });
 
-fn expression_of(statement: Statement) -> Option<(Called, Expression)> {
+fn expression_of(statement: Statement) -> Option<(String, Expression)> {
     let Statement::CreateFunction(CreateFunction {
         name,
         args,
@@ -64,8 +68,33 @@ fn expression_of(statement: Statement) -> Option<(Called, Expression)> {
     else {
         return None;
     };
-    let names: Vec<_> = args?.into_iter().filter_map(|arg| arg.name).map(|name| name.value).collect();
-    Some(((name.to_string(), names.len()), (names, body)))
+    let parameter = |arg: OperateFunctionArg| Some((arg.name?.value, arg.default_expr));
+    let parameters = args.unwrap_or_default().into_iter().filter_map(parameter).collect();
+    Some((name.to_string(), Expression { parameters, body }))
+}
+
+/// An argument of a call, with the name that it is given by, if any.
+type Argument = (Option<String>, Expr);
+
+impl Expression {
+    /// The values of the parameters; `None` when the call is one of another function.
+    fn values(&self, arguments: &[Argument]) -> Option<Vec<Expr>> {
+        let by_place = arguments.iter().take_while(|(name, _)| name.is_none()).count();
+        let by_name = &arguments[by_place..];
+        let is_known = |name: &Option<String>| {
+            let at = self.parameters.iter().position(|(known, _)| name.as_ref() == Some(known));
+            at.is_some_and(|at| at >= by_place)
+        };
+        if by_place > self.parameters.len() || !by_name.iter().all(|(name, _)| is_known(name)) {
+            return None;
+        }
+        let named = |wanted: &String| by_name.iter().find(|(name, _)| name.as_ref() == Some(wanted));
+        let value = |(at, (name, default)): (usize, &(String, Option<Expr>))| match arguments.get(at) {
+            Some((None, value)) => Some(value.clone()),
+            _ => named(name).map(|(_, value)| value.clone()).or_else(|| default.clone()),
+        };
+        self.parameters.iter().enumerate().map(value).collect()
+    }
 }
 
 /// Rewrites a call in place.
@@ -79,10 +108,10 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         *expr = call(VALUE_JSON, vec![take(expr)]);
     } else if let Some(levels) = levels(function, &name)? {
         *expr = Expr::Array(Array { elem: levels, named: true });
-    } else if let Some(arguments) = plain_arguments(function) {
-        if let Some((names, body)) = EXPRESSIONS.get(&(name.clone(), arguments.len())) {
-            let expression = with_arguments(body.clone(), names, &arguments)?;
-            *expr = Expr::Nested(Box::new(expression));
+    } else if let Some(arguments) = arguments(function) {
+        let called = EXPRESSIONS.get(&name).into_iter().flatten();
+        if let Some((called, values)) = called.filter_map(|it| Some((it, it.values(&arguments)?))).next() {
+            *expr = Expr::Nested(Box::new(with_values(called, &values)?));
         } else if name == "date_trunc" {
             singular_unit(function);
         }
@@ -94,8 +123,13 @@ fn named(name: &str) -> ObjectName {
     ObjectName::from(vec![Ident::new(name)])
 }
 
-/// The arguments of a call that has nothing but these.
+/// The arguments of a call that has nothing but these, none of them by name.
 pub(super) fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
+    arguments(function)?.into_iter().map(|(name, value)| name.is_none().then_some(value)).collect()
+}
+
+/// The arguments of a call that has nothing but these.
+fn arguments(function: &Function) -> Option<Vec<Argument>> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let is_plain = function.over.is_none()
         && function.filter.is_none()
@@ -103,30 +137,35 @@ pub(super) fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
         && list.duplicate_treatment.is_none()
         && list.clauses.is_empty();
     let argument = |arg: &FunctionArg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some((None, expr.clone())),
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+            Some((Some(name.value.to_lowercase()), expr.clone()))
+        }
         _ => None,
     };
     if is_plain { list.args.iter().map(argument).collect() } else { None }
 }
 
-fn with_arguments(mut body: Expr, names: &[String], arguments: &[Expr]) -> Result<Expr> {
-    let mut used = vec![0; names.len()];
+fn with_values(called: &Expression, values: &[Expr]) -> Result<Expr> {
+    let mut body = called.body.clone();
+    let place = |name: &Ident| called.parameters.iter().position(|(known, _)| *known == name.value);
+    let mut used = vec![0; values.len()];
     let _ = visit_expressions_mut(&mut body, |expr| {
         if let Expr::Identifier(name) = expr
-            && let Some(at) = names.iter().position(|known| *known == name.value)
+            && let Some(at) = place(name)
         {
             used[at] += 1;
         }
         ControlFlow::<()>::Continue(())
     });
-    for (argument, times) in arguments.iter().zip(used) {
-        check_copies(argument, times)?;
+    for (value, times) in values.iter().zip(used) {
+        check_copies(value, times)?;
     }
     let _ = visit_expressions_mut(&mut body, |expr| {
         if let Expr::Identifier(name) = expr
-            && let Some(at) = names.iter().position(|known| *known == name.value)
+            && let Some(at) = place(name)
         {
-            *expr = Expr::Nested(Box::new(arguments[at].clone()));
+            *expr = Expr::Nested(Box::new(values[at].clone()));
         }
         ControlFlow::<()>::Continue(())
     });
@@ -168,6 +207,6 @@ mod tests {
     #[test]
     fn every_function_of_the_file_is_taken() {
         let file = include_str!("../../../schema/functions.sql");
-        assert_eq!(EXPRESSIONS.len(), file.matches("CREATE FUNCTION").count());
+        assert_eq!(EXPRESSIONS.values().flatten().count(), file.matches("CREATE FUNCTION").count());
     }
 }

@@ -151,7 +151,7 @@ fn take(expr: &mut Expr) -> Expr {
 }
 
 /// The call `name(args, …)`.
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(in crate::engine) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,

@@ -110,6 +110,8 @@ fn is_plain(query: &Query, select: &Select) -> bool {
         && query.fetch.is_none()
         && select.distinct.is_none()
         && select.having.is_none()
+        && select.qualify.is_none()
+        && select.top.is_none()
         && matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
         && select.projection.iter().all(is_value)
 }

@@ -1,6 +1,10 @@
 //! `string_agg` within a bound: its accumulators grow by a whole batch, delimiters included, before the memory pool hears of it.
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -71,6 +75,9 @@ impl AggregateUDFImpl for BoundedStringAgg {
 struct Made {
     delimiter_bytes: i128,
     total_bytes: i128,
+    /// The hashes of what was counted, where each text is written once.
+    counted: Option<HashSet<u64>>,
+    hasher: RandomState,
 }
 
 impl Made {
@@ -78,7 +85,8 @@ impl Made {
         let delimiter = args.exprs.get(1).and_then(|expr| expr.downcast_ref::<Literal>());
         let delimiter_bytes =
             delimiter.and_then(|literal| literal.value().try_as_str().flatten()).map_or(0, str::len) as i128;
-        Self { delimiter_bytes, total_bytes: 0 }
+        let counted = args.is_distinct.then(HashSet::new);
+        Self { delimiter_bytes, total_bytes: 0, counted, hasher: RandomState::default() }
     }
 
     fn of(&self, values: &[ArrayRef]) -> Result<i128> {
@@ -87,9 +95,29 @@ impl Made {
         Ok(bytes + texts * self.delimiter_bytes)
     }
 
+    /// The bytes of the texts that were not there before; two of one hash count as one, which makes no more than their difference.
+    fn of_new(&mut self, values: &[ArrayRef]) -> Result<i128> {
+        let (Some(values), Some(counted)) = (values.first(), &mut self.counted) else { return Ok(0) };
+        let texts = match values.as_list_opt::<i32>() {
+            Some(lists) => lists.values(),
+            None => values,
+        };
+        let texts = cast(texts, &DataType::Utf8View)?;
+        let new = texts.as_string_view().iter().flatten().filter(|text| counted.insert(self.hasher.hash_one(text)));
+        Ok(new.map(|text| text.len() as i128 + self.delimiter_bytes).sum())
+    }
+
+    fn heap_bytes(&self) -> usize {
+        // An entry has a byte of its own for control.
+        self.counted.as_ref().map_or(0, |counted| counted.capacity() * (size_of::<u64>() + 1))
+    }
+
     /// One text: it is refused as a whole before it is too long.
     fn add(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.total_bytes += self.of(values)?;
+        self.total_bytes += match self.counted.is_some() {
+            true => self.of_new(values)?,
+            false => self.of(values)?,
+        };
         within("string_agg", self.total_bytes, &StatementBounds::default())
     }
 
@@ -116,7 +144,7 @@ impl Accumulator for Bounded {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.inner.size()
+        size_of_val(self) + self.inner.size() + self.made.heap_bytes()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

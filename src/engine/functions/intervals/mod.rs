@@ -9,6 +9,7 @@
 //!
 //! The difference of two times is a duration in Arrow; in PostgreSQL it is an interval of days and a time of day.
 
+mod age;
 mod parts;
 mod values;
 
@@ -33,7 +34,7 @@ pub(in crate::engine) use parts::date_part_udf;
 /// The functions.
 pub(super) fn udfs() -> Vec<ScalarUDF> {
     let all = [Does::Length, Does::Times, Does::Over, Does::JustifyHours, Does::JustifyDays, Does::JustifyInterval];
-    all.into_iter().map(udf).chain([date_part_udf()]).collect()
+    all.into_iter().map(udf).chain([date_part_udf(), age::udf()]).collect()
 }
 
 /// A number by which intervals compare.
