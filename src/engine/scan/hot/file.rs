@@ -12,7 +12,8 @@ use datafusion::datasource::physical_plan::parquet::{
 };
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
-use datafusion::parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use datafusion::parquet::basic::{Encoding, Type};
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, RowGroupMetaData};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::ProjectionExprs;
@@ -59,6 +60,9 @@ pub(in crate::engine::scan) struct Scan {
 const SCAN_SHARE: usize = 2;
 /// What a value takes in memory, about: times take 8 bytes, views and trace ids 16.
 const VALUE_BYTES: usize = 16;
+/// The most bytes of texts of a row group that are decoded whole: each partition of each statement decodes one at a time, and the memory of
+/// statements does not know of it.
+const MOST_TEXT_BYTES: usize = 64 << 20;
 /// When less than one in so many rows is wanted, a row group is not decoded whole for them.
 const LEAST_SHARE: usize = 8;
 
@@ -232,7 +236,16 @@ impl HotFile {
         let is_told = self
             .chunk()
             .is_some_and(|leaf| self.groups.iter().all(|group| is_told(self.row_group(group.index).column(leaf))));
-        is_told || self.scan.may_be_kept() && self.is_worth_keeping()
+        is_told || self.scan.may_be_kept() && self.is_little_text() && self.is_worth_keeping()
+    }
+
+    /// Whether texts are short enough for whole columns of a row group at a time.
+    fn is_little_text(&self) -> bool {
+        let leaves: Vec<usize> = self.columns.roots.iter().filter_map(|root| self.leaf(*root)).collect();
+        self.groups.iter().all(|group| {
+            let chunks = leaves.iter().map(|leaf| self.row_group(group.index).column(*leaf));
+            chunks.map(text_bytes).fold(0, usize::saturating_add) <= MOST_TEXT_BYTES
+        })
     }
 
     /// The file with its row groups chosen.
@@ -306,4 +319,15 @@ impl HotFile {
         let column = self.columns.names[at].clone();
         ColumnKey { file: self.name.clone(), row_group, column, of: self.columns.forms[at] }
     }
+}
+
+/// The bytes of the texts of a column chunk, beside the views of them: one of a dictionary is in memory once.
+fn text_bytes(chunk: &ColumnChunkMetaData) -> usize {
+    if chunk.column_type() != Type::BYTE_ARRAY {
+        return 0;
+    }
+    // Beginnings that a text shares with the one before are not written, and there are as many bytes again as the writer says.
+    let is_shortened = chunk.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY);
+    let shown = if is_shortened { chunk.unencoded_byte_array_data_bytes().unwrap_or(i64::MAX) } else { 0 };
+    usize::try_from(chunk.uncompressed_size().max(shown)).unwrap_or(0)
 }
