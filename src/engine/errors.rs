@@ -7,6 +7,7 @@ use datafusion::object_store::Error as StoreError;
 use parquet::errors::ParquetError;
 
 use super::catalog::VIEWS;
+use super::spill::{Refusal, refusal};
 use super::wording::{between, in_postgres_words, known};
 use crate::error::{Error, Kind};
 
@@ -24,13 +25,12 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
             },
         },
         DataFusionError::SchemaError(inner, _) => schema_error(*inner),
-        DataFusionError::ResourcesExhausted(text) => out_of_resources(&text),
+        DataFusionError::ResourcesExhausted(text) => out_of_memory(&text),
         DataFusionError::ObjectStore(inner) => {
             Error::new(Kind::Io, format!("object store: {inner}")).with_source(*inner)
         }
         DataFusionError::ParquetError(inner) => parquet_error(&inner),
-        DataFusionError::IoError(inner) if is_full(&inner) => out_of_resources(SPILL_FULL),
-        DataFusionError::IoError(inner) => Error::io("query", inner),
+        DataFusionError::IoError(inner) => spilling(&inner).unwrap_or_else(|| Error::io("query", inner)),
         DataFusionError::ArrowError(inner, _) => arrow_error(*inner),
         DataFusionError::Plan(text) => planning(&text),
         DataFusionError::Execution(text) => execution(&text),
@@ -61,8 +61,10 @@ fn shared(error: &DataFusionError) -> Error {
                 None => Error::new(Kind::Io, inner.to_string()),
             },
         },
-        DataFusionError::ResourcesExhausted(text) => out_of_resources(text),
-        DataFusionError::IoError(inner) if is_full(inner) => out_of_resources(SPILL_FULL),
+        DataFusionError::ResourcesExhausted(text) => out_of_memory(text),
+        DataFusionError::IoError(inner) => {
+            spilling(inner).unwrap_or_else(|| Error::new(Kind::Io, format!("query: {inner}")))
+        }
         DataFusionError::Execution(text) => execution(text),
         DataFusionError::ObjectStore(inner) => Error::new(Kind::Io, format!("object store: {inner}")),
         DataFusionError::ParquetError(inner) => parquet_error(inner),
@@ -71,9 +73,16 @@ fn shared(error: &DataFusionError) -> Error {
     }
 }
 
-/// Whether there is no room for what a statement spills: its limit is reached, or the disk is full. Statements write nothing else.
-fn is_full(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::StorageFull || error.to_string().contains(SPILL_FULL)
+/// Why a statement may not spill more: a limit is reached, or the disk is full. Statements write nothing else.
+fn spilling(error: &std::io::Error) -> Option<Error> {
+    let is_full = || error.kind() == std::io::ErrorKind::StorageFull;
+    refusal(error).map(Refusal::to_error).or_else(|| is_full().then(disk_is_full))
+}
+
+fn disk_is_full() -> Error {
+    Error::new(Kind::OutOfResources, "the disk for temporary files is full")
+        .with_sqlstate("53100")
+        .with_hint("make room on it, or set TMPDIR to a larger one")
 }
 
 /// A file that is not what was written, or one that could not be had.
@@ -253,14 +262,8 @@ fn planning(text: &str) -> Error {
     reworded(&text, sqlstate)
 }
 
-/// What DataFusion says when there is no disk left to spill to.
-const SPILL_FULL: &str = "used disk space during the spilling process";
-
 fn execution(text: &str) -> Error {
     let text = clean(text);
-    if text.contains(SPILL_FULL) {
-        return out_of_resources(&text);
-    }
     if let Some(error) = known(&text) {
         return error;
     }
@@ -293,7 +296,7 @@ fn arrow_error(error: ArrowError) -> Error {
             let text = clean(&text);
             known(&text).unwrap_or_else(|| reworded(&text, "22P02"))
         }
-        ArrowError::IoError(_, inner) if is_full(&inner) => out_of_resources(SPILL_FULL),
+        ArrowError::IoError(text, inner) => spilling(&inner).unwrap_or_else(|| arrow_text(&text)),
         ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
             Ok(inner) => from_datafusion(*inner),
             Err(other) => Error::new(Kind::Io, other.to_string()),
@@ -310,13 +313,9 @@ fn arrow_text(text: &str) -> Error {
     execution(text)
 }
 
-fn out_of_resources(text: &str) -> Error {
-    let lower = text.to_lowercase();
-    if lower.contains("disk") || lower.contains("temp") && lower.contains("director") {
-        return Error::new(Kind::OutOfResources, "the statement needs more temporary disk space than it may use")
-            .with_sqlstate("53100")
-            .with_hint("narrow it by time, or allow more spill space in the settings");
-    }
+/// The reason, which names operators, is for who runs the server.
+fn out_of_memory(reason: &str) -> Error {
+    tracing::debug!(reason, "a statement is out of memory");
     Error::new(Kind::OutOfResources, "the statement needs more memory than it may use")
         .with_hint("narrow it by time or service, select fewer columns, or allow more query memory in the settings")
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::error::Result as DataFusionResult;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
@@ -23,6 +24,7 @@ use super::long_texts;
 use super::memory::statement_env;
 use super::narrow;
 use super::runtime::{QueryRuntime, Task};
+use super::spill::SpillDisk;
 use super::stop::{Stop, stoppable};
 use super::width::Width;
 use super::windows::{self, Made};
@@ -77,6 +79,7 @@ async fn run(
             return;
         }
     };
+    let mut state = state;
     let mut width = Width::of(&plan, state.config().batch_size());
     let mut stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
         Ok(stream) => stream,
@@ -90,10 +93,14 @@ async fn run(
         return;
     }
     let mut first = stream.next().await;
-    while let (Some(Err(_)), Some(narrower)) = (&first, width.narrower()) {
+    while let Some(Err(error)) = &first {
+        match width.narrower() {
+            Some(narrower) => width = narrower,
+            None if sorts_joins_instead(&mut state, &plan, error) => {}
+            None => break,
+        }
         // What ran holds memory until it is gone.
         drop(stream);
-        width = narrower;
         stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
             Ok(stream) => stream,
             Err(e) => {
@@ -111,6 +118,16 @@ async fn run(
         }
     }
     let _ = rows.send(Ok(None)).await;
+}
+
+/// Chooses joins that sort both sides, which spills, in place of those that hold one, where that may be what took too much memory.
+fn sorts_joins_instead(state: &mut SessionState, plan: &LogicalPlan, error: &DataFusionError) -> bool {
+    let out_of_memory = matches!(error.find_root(), DataFusionError::ResourcesExhausted(_));
+    let has_joins = || plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_)))).unwrap_or(false);
+    let options = &mut state.config_mut().options_mut().optimizer;
+    let chosen = out_of_memory && options.prefer_hash_join && has_joins();
+    options.prefer_hash_join &= !chosen;
+    chosen
 }
 
 async fn open(
@@ -138,8 +155,13 @@ async fn open(
     let physical = stoppable(width.watch(physical, rows)?, stop)?;
     let physical = grouping::in_pieces(windows::watched(physical, &made)?, stop)?;
     let physical = long_texts::measured(physical, width)?;
-    let context = TaskContext::from(&state).with_runtime(statement_env(state.runtime_env(), memory_bytes));
-    execute_stream(physical, Arc::new(context))
+    let context = TaskContext::from(&state);
+    let disk = match context.session_config().get_extension::<SpillDisk>() {
+        Some(disk) => disk.for_statement()?,
+        None => context.runtime_env().disk_manager.clone(),
+    };
+    let env = statement_env(state.runtime_env(), memory_bytes, disk);
+    execute_stream(physical, Arc::new(context.with_runtime(env)))
 }
 
 fn set_batch_rows(state: &mut SessionState, rows: usize) {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use datafusion::common::DataFusionError;
 use datafusion::error::Result;
+use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::memory_pool::{
     GreedyMemoryPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
@@ -21,7 +22,8 @@ const KEPT_SHARE: usize = 8;
 /// A statement counts as one of those that share memory once its elastic part is larger than this: small ones come and go.
 const COUNTS_FROM_BYTES: usize = 8 << 20;
 
-/// How DataFusion's sorts name the memory of their merges.
+/// How DataFusion's sorts name their memory, and that of their merges.
+const SORT: &str = "ExternalSorter[";
 const MERGE: &str = "ExternalSorterMerge";
 
 /// The pool of all statements.
@@ -29,15 +31,19 @@ pub(super) fn shared_pool(limit_bytes: usize) -> Arc<dyn MemoryPool> {
     Arc::new(SharedPool { limit_bytes, pool: GreedyMemoryPool::new(limit_bytes), sharing: Arc::default() })
 }
 
-/// The runtime environment of one statement, which may hold at most `limit_bytes`.
-pub(super) fn statement_env(shared: &RuntimeEnv, limit_bytes: usize) -> Arc<RuntimeEnv> {
+/// The runtime environment of one statement, which may hold at most `limit_bytes`, and spills what its part of the disk takes.
+pub(super) fn statement_env(
+    shared: &RuntimeEnv,
+    limit_bytes: usize,
+    disk_manager: Arc<DiskManager>,
+) -> Arc<RuntimeEnv> {
     let pool = StatementPool {
         limit_bytes,
         used: Mutex::default(),
         shared: shared.memory_pool.clone(),
         counted: OnceLock::new(),
     };
-    Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..shared.clone() })
+    Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), disk_manager, ..shared.clone() })
 }
 
 /// What a consumer of memory does when there is none.
@@ -64,8 +70,11 @@ impl Class {
 /// What a statement's consumers hold.
 #[derive(Debug, Default)]
 struct Used {
-    /// How many consumers can spill.
+    /// How many consumers can spill, beside sorts.
     spillers: usize,
+    /// How many sorts take rows in, and how many have a merge, which lives until the last row is given.
+    sorts: usize,
+    merges: usize,
     spillable_bytes: usize,
     merge_bytes: usize,
     fixed_bytes: usize,
@@ -74,6 +83,22 @@ struct Used {
 }
 
 impl Used {
+    /// How many consumers of such a kind there are.
+    fn count_of(&mut self, consumer: &MemoryConsumer) -> Option<&mut usize> {
+        match Class::of(consumer) {
+            Class::Spillable if consumer.name().starts_with(SORT) => Some(&mut self.sorts),
+            Class::Spillable => Some(&mut self.spillers),
+            Class::Merge => Some(&mut self.merges),
+            Class::Fixed => None,
+        }
+    }
+
+    /// Among how many operators the memory is divided that is not kept. One that merges counts as one that sorts: several sorts of a statement
+    /// do not end at once.
+    fn parts(&self) -> usize {
+        (self.spillers + self.sorts.max(self.merges)).max(1)
+    }
+
     fn elastic_bytes(&self) -> usize {
         self.spillable_bytes + self.merge_bytes
     }
@@ -108,7 +133,7 @@ impl Used {
             Class::Merge => room_bytes.max(self.most_elastic_bytes),
             _ => room_bytes,
         };
-        let fair_bytes = room_bytes / self.spillers.max(1);
+        let fair_bytes = room_bytes / self.parts();
         fair_bytes.saturating_sub(held_bytes).min(room_bytes.saturating_sub(self.elastic_bytes()))
     }
 }
@@ -150,12 +175,16 @@ impl MemoryPool for StatementPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        self.used().spillers += usize::from(consumer.can_spill());
+        if let Some(count) = self.used().count_of(consumer) {
+            *count += 1;
+        }
         self.shared.register(consumer);
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        self.used().spillers -= usize::from(consumer.can_spill());
+        if let Some(count) = self.used().count_of(consumer) {
+            *count -= 1;
+        }
         self.shared.unregister(consumer);
     }
 
@@ -273,6 +302,10 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn statement_env(shared: &RuntimeEnv, limit_bytes: usize) -> Arc<RuntimeEnv> {
+        super::statement_env(shared, limit_bytes, shared.disk_manager.clone())
+    }
+
     fn shared(limit_bytes: usize) -> RuntimeEnv {
         RuntimeEnvBuilder::new().with_memory_pool(shared_pool(limit_bytes)).build().expect("env")
     }
@@ -321,6 +354,22 @@ mod tests {
         second.free();
         assert!(second.try_grow(251).is_err(), "what is not kept is now 600, and the merge has 350 of it");
         second.try_grow(250).expect("the rest");
+    }
+
+    #[test]
+    fn a_merge_leaves_to_other_sorts_what_is_theirs() {
+        let shared = shared(800);
+        let env = statement_env(&shared, 800);
+        let (first, merge_of_first) = (spillable(&env), merge(&env));
+        let (second, merge_of_second) = (spillable(&env), merge(&env));
+        first.try_grow(350).expect("half of what is not kept");
+        drop(first);
+        assert!(merge_of_first.try_grow(351).is_err(), "more than half");
+        merge_of_first.try_grow(350).expect("what its sort had");
+        second.try_grow(300).expect("the other half");
+        merge_of_second.try_grow(50).expect("the rest of it");
+        drop((second, merge_of_second));
+        merge_of_first.try_grow(350).expect("alone");
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod session;
 mod session_functions;
 mod settings;
 mod shared;
+mod spill;
 mod standard;
 mod stop;
 mod substitution;

@@ -16,6 +16,10 @@ pub struct EngineSettings {
     pub spill_dir: Option<PathBuf>,
     /// The most disk that all running statements may spill to.
     pub spill_bytes: u64,
+    /// The most disk that one statement may spill to.
+    pub statement_spill_bytes: u64,
+    /// What statements leave free of that disk.
+    pub spill_free_bytes: u64,
     /// Threads that run statements; one per core when not set.
     pub threads: Option<usize>,
     /// The time limit of a statement in a new session; none when not set.
@@ -30,6 +34,8 @@ impl Default for EngineSettings {
             column_cache_bytes: 512 << 20,
             spill_dir: None,
             spill_bytes: 16 << 30,
+            statement_spill_bytes: 12 << 30,
+            spill_free_bytes: 1 << 30,
             threads: None,
             statement_timeout: None,
         }

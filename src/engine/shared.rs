@@ -34,6 +34,7 @@ use super::scan::ColumnCache;
 use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
+use super::spill::{SpillDisk, SpillLimits};
 use super::system::{Counted, IngestCount};
 use super::top_rows::TopRows;
 use super::traces::KnownRuns;
@@ -191,13 +192,19 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 }
 
 fn config(settings: &EngineSettings) -> SessionConfig {
+    let spill_limits = SpillLimits {
+        of_all: settings.spill_bytes,
+        of_statement: settings.statement_spill_bytes,
+        kept_free: settings.spill_free_bytes,
+    };
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(catalog::CATALOG, catalog::TRACES)
         .with_create_default_catalog_and_schema(false)
         // Ours is registered in its place.
         .with_information_schema(false)
         .with_extension(Arc::new(ColumnCache::new(settings.column_cache_bytes)))
-        .with_extension(Arc::new(KnownRuns::default()));
+        .with_extension(Arc::new(KnownRuns::default()))
+        .with_extension(SpillDisk::new(settings.spill_dir.clone(), spill_limits));
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     // Two cores and small files: statistics come from the table's log, not from listing.
@@ -217,11 +224,8 @@ fn config(settings: &EngineSettings) -> SessionConfig {
 }
 
 fn runtime_env(settings: &EngineSettings) -> Result<RuntimeEnv> {
-    let mode = match &settings.spill_dir {
-        Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
-        None => DiskManagerMode::OsTmpDirectory,
-    };
-    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(settings.spill_bytes);
+    // What runs on disk does so as a statement.
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     RuntimeEnvBuilder::new()
         .with_memory_pool(shared_pool(settings.memory_bytes))
         .with_disk_manager_builder(disk)

@@ -404,6 +404,59 @@ async fn row_36_wide_rows_are_sorted_in_less_memory_than_they_take() {
     assert_eq!(run(&engine, &both).await.expect("counted"), 1);
 }
 
+/// Neither side fits in memory: the join that holds one gives way to the one that sorts both.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_36_wide_rows_are_joined_in_less_memory_than_they_take() {
+    let folder = TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let settings =
+        EngineSettings { memory_bytes: 128 << 20, statement_memory_bytes: 96 << 20, ..EngineSettings::default() };
+    let engine = Engine::new(store, settings).expect("engine");
+    let side = "SELECT value AS key, range(value, value + 128) AS list FROM generate_series(1, 120000)";
+    // It can start anew as long as it has given no row.
+    let elements = "sum(cardinality(a.list) + cardinality(b.list))";
+    let sums = format!("SELECT count(*), {elements} FROM ({side}) a JOIN ({side}) b ON a.key = b.key");
+    let right =
+        format!("SELECT 1 FROM ({sums}) s (joined, elements) WHERE joined = 120000 AND elements = 240000 * 128");
+    assert_eq!(run(&engine, &right).await.expect("joined"), 1);
+    let unequal = format!("SELECT a.key FROM ({side}) a JOIN ({side}) b ON a.key = b.key WHERE a.list <> b.list");
+    assert_eq!(run(&engine, &unequal).await.expect("compared"), 0);
+}
+
+/// A statement has a part of the disk for spilling, and some of the disk stays free: who needs more fails, and others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_23_a_statement_without_disk_to_spill_to_fails_alone() {
+    let folder = TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let engine = |statement_spill_bytes, spill_free_bytes| {
+        let settings = EngineSettings {
+            memory_bytes: 96 << 20,
+            statement_memory_bytes: 72 << 20,
+            spill_dir: Some(folder.path().join("spilled")),
+            statement_spill_bytes,
+            spill_free_bytes,
+            ..EngineSettings::default()
+        };
+        Engine::new(store.clone(), settings).expect("engine")
+    };
+    let large =
+        "SELECT value % 1000 AS key, range(value, value + 128) AS list FROM generate_series(1, 100000) ORDER BY key";
+    let small = "SELECT value % 10, count(*) FROM generate_series(1, 100000) GROUP BY 1";
+    for (engine, told) in [
+        (engine(8 << 20, 0), "the statement needs more temporary disk space than it may use: 8 MiB"),
+        (engine(1 << 30, u64::MAX), "are kept for ingest"),
+    ] {
+        let (refused, other) = tokio::join!(run(&engine, large), run(&engine, small));
+        let error = refused.expect_err(told);
+        assert_eq!(error.sqlstate(), "53100", "{error}");
+        assert!(error.to_string().contains(told) && error.hint.is_some(), "{error}");
+        assert_eq!(other.expect("goes on"), 10);
+        assert_eq!(run(&engine, small).await.expect("goes on"), 10);
+    }
+    assert_eq!(run(&engine(1 << 30, 1), large).await.expect("sorted"), 100_000);
+    assert_eq!(std::fs::read_dir(folder.path().join("spilled")).expect("the folder").count(), 0);
+}
+
 /// Three gigabytes of groups of one text: what does not fit in memory or on disk is refused before it is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_36_groups_of_a_long_text_take_no_memory_that_is_not_theirs() {

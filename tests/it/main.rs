@@ -37,8 +37,8 @@
 //! | 1–14, exports | `ingest_faults`; 14 at the log's budget in `store` |
 //! | 16, 18, 19–22, 24, 26, the log and the disk | unit tests of `store` and of `store::wal` |
 //! | 17, 25, a killed process | `store_crash`, at every failpoint; `crash`, under load |
+//! | 23, 32, 35, 36, statements without end or measure | `engine_limits`; 32 and 35 over the wire in `pg_faults` |
 //! | 30, damaged data files | `store_damage` |
-//! | 32, 35, 36, statements without end or measure | `engine_limits`; 32 and 35 over the wire in `pg_faults` |
 //! | 33, 34, 37, 38, the PostgreSQL wire | `pg_faults` |
 
 // Tests say what they skip and with which seed they run, and what fails in a test's helper fails the test.

@@ -50,6 +50,7 @@ pub(in crate::cli) struct Settings {
     query_memory_bytes: u64,
     column_cache_bytes: u64,
     spill_size_bytes: u64,
+    spill_free_bytes: u64,
     statement_timeout: Option<Duration>,
 }
 
@@ -65,7 +66,7 @@ const QUERIES: &str = "Queries";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 19] = [
+pub(in crate::cli) static KEYS: [Key; 20] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -219,9 +220,18 @@ pub(in crate::cli) static KEYS: [Key; 19] = [
         flag: "spill-size",
         value_name: "SIZE",
         default: "16GiB",
-        help: "Temporary disk that all running statements share",
+        help: "Temporary disk that all running statements share; one may use three quarters of it",
         heading: QUERIES,
         set: |settings, text| parse_size(text).map(|bytes| settings.spill_size_bytes = bytes),
+    },
+    Key {
+        name: "spill_free",
+        flag: "spill-free",
+        value_name: "SIZE",
+        default: "1GiB",
+        help: "Free space that temporary files leave on their disk, which is that of TMPDIR, so that ingest goes on; 0 leaves none",
+        heading: QUERIES,
+        set: |settings, text| parse_size(text).map(|bytes| settings.spill_free_bytes = bytes),
     },
     Key {
         name: "statement_timeout",
@@ -337,6 +347,8 @@ impl Settings {
             statement_memory_bytes: memory_bytes / 4 * 3,
             column_cache_bytes: usize::try_from(self.column_cache_bytes).unwrap_or(usize::MAX),
             spill_bytes: self.spill_size_bytes,
+            statement_spill_bytes: self.spill_size_bytes / 4 * 3,
+            spill_free_bytes: self.spill_free_bytes,
             statement_timeout: self.statement_timeout,
             ..EngineSettings::default()
         }
