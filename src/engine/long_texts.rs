@@ -154,12 +154,17 @@ fn text_bytes(batch: &RecordBatch, texts: &[usize]) -> usize {
 
 /// A scan may give places in a dictionary where its schema says views.
 fn column_bytes(column: &dyn Array) -> usize {
+    dictionary_bytes(column).unwrap_or_else(|| view_bytes(column))
+}
+
+/// The bytes of the texts that views show, each as often as it is shown.
+pub(super) fn view_bytes(column: &dyn Array) -> usize {
     // A view begins with its text's length.
     let length = |view: &u128| *view as u32 as usize;
     match column.data_type() {
         DataType::Utf8View => column.as_string_view().views().iter().map(length).sum(),
         DataType::BinaryView => column.as_binary_view().views().iter().map(length).sum(),
-        _ => dictionary_bytes(column).unwrap_or(0),
+        _ => 0,
     }
 }
 

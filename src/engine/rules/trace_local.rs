@@ -22,7 +22,8 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::build_join_schema;
 
 use crate::engine::scan::Rows;
-use crate::engine::traces::{Local, TraceAggregate, TraceJoin, WholeTracesExec, scan_below};
+use crate::engine::traces::{Local, TraceAggregate, TraceJoin, WholeTracesExec, any_scan_below, scan_below};
+use crate::model::promoted::Owner;
 use crate::model::schema::{TRACE_ID, physical_schema};
 
 /// The rule.
@@ -66,12 +67,15 @@ impl TraceLocal {
         if join.null_equality() != NullEquality::NullEqualsNothing || join.null_aware || join.fetch().is_some() {
             return Ok(None);
         }
-        let (Some(left), Some(right)) = (scan_below(join.left()), scan_below(join.right())) else { return Ok(None) };
+        let (Some(left), Some(right)) = (any_scan_below(join.left()), any_scan_below(join.right())) else {
+            return Ok(None);
+        };
         let pays = || left.is_choosy() == right.is_choosy() && pays(&[left.rows(), right.rows()]);
         if !left.same_spans(right) || !(self.always || pays()) {
             return Ok(None);
         }
-        let trace = physical_schema().index_of(TRACE_ID)?;
+        let spans_schema = physical_schema();
+        let trace = spans_schema.index_of(TRACE_ID)?;
         let mut at_hand: Vec<usize> = left.columns().iter().chain(right.columns()).copied().chain([trace]).collect();
         at_hand.sort_unstable();
         at_hand.dedup();
@@ -79,6 +83,14 @@ impl TraceLocal {
         let (Some(l), Some(r)) = (Local::new(join.left(), &at_hand), Local::new(join.right(), &at_hand)) else {
             return Ok(None);
         };
+        // Of a map that no side gives, single attributes are read: for those files have columns, which the scan of a hash join takes.
+        let is_map =
+            |column: usize| Owner::ALL.iter().any(|owner| owner.map_column() == spans_schema.field(column).name());
+        let is_given =
+            |at| l.gives(at, join.left().schema().fields().len()) || r.gives(at, join.right().schema().fields().len());
+        if at_hand.iter().enumerate().any(|(at, column)| is_map(*column) && !is_given(at)) {
+            return Ok(None);
+        }
         let is_trace = |(a, b): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
             l.origin(a) == trace_at && r.origin(b) == trace_at
         };

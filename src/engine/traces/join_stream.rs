@@ -15,7 +15,7 @@ use datafusion::physical_plan::metrics::BaselineMetrics;
 
 use super::chunks::Chunks;
 use super::join::TraceJoin;
-use super::local::{Spans, batch, truth};
+use super::local::{Spans, batch, row_bytes, truth};
 use super::matching::{Matched, Matching, Side, Table};
 
 pub(super) struct Joiner {
@@ -91,7 +91,8 @@ impl Joiner {
         let _timer = elapsed.timer();
         let join = &self.join;
         let (left, right) = (join.left.apply(spans)?, join.right.apply(spans)?);
-        self.reservation.try_resize(Matching::bytes(left.batch.num_rows() + right.batch.num_rows()))?;
+        let matching = Matching::bytes(left.batch.num_rows() + right.batch.num_rows());
+        self.reservation.try_resize(matching + made_bytes(&left, spans) + made_bytes(&right, spans))?;
         let left_side = side(&left, join.on.iter().map(|(left, _)| left))?;
         let right_side = side(&right, join.on.iter().map(|(_, right)| right))?;
         let first_only = join.filter.is_none() && !gives_pairs(join.join_type);
@@ -217,6 +218,13 @@ impl Current {
         let Some(rows) = rows else { return Ok(None) };
         Ok(Some(take(side.column(column.index), rows, None)?))
     }
+}
+
+/// The bytes of the columns that a side has made of spans, beside those that it took as they are.
+fn made_bytes(side: &Spans, spans: &Spans) -> usize {
+    let is_made = |column: &&ArrayRef| !spans.batch.columns().iter().any(|given| Arc::ptr_eq(given, column));
+    let made: Vec<ArrayRef> = side.batch.columns().iter().filter(is_made).cloned().collect();
+    row_bytes(&made)
 }
 
 pub(super) fn side<'a>(spans: &Spans, keys: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Result<Side> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::exec_datafusion_err;
@@ -14,7 +14,9 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::engine::functions::id_argument;
+use crate::engine::long_texts::view_bytes;
 use crate::engine::scan::SpansScan;
+use crate::engine::width::bytes_of;
 
 /// Filters and projections over some columns of the spans at hand.
 #[derive(Debug, Clone)]
@@ -41,15 +43,20 @@ pub(super) struct Spans {
     pub traces: Arc<[u32]>,
 }
 
-/// The scan that `plan` filters and projects; `None` when it does anything else.
+/// The scan that `plan` filters and projects; `None` when it does anything else, or the scan gives maps or lists.
 pub(in crate::engine) fn scan_below(plan: &Arc<dyn ExecutionPlan>) -> Option<&SpansScan> {
+    any_scan_below(plan).filter(|scan| !scan.is_nested())
+}
+
+/// The same, whatever the scan gives.
+pub(in crate::engine) fn any_scan_below(plan: &Arc<dyn ExecutionPlan>) -> Option<&SpansScan> {
     if let Some(scan) = plan.downcast_ref::<SpansScan>() {
-        return (!scan.is_limited() && !scan.is_nested()).then_some(scan);
+        return (!scan.is_limited()).then_some(scan);
     }
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-        return filter.fetch().is_none().then(|| scan_below(filter.input())).flatten();
+        return filter.fetch().is_none().then(|| any_scan_below(filter.input())).flatten();
     }
-    scan_below(plan.downcast_ref::<ProjectionExec>()?.input())
+    any_scan_below(plan.downcast_ref::<ProjectionExec>()?.input())
 }
 
 impl Local {
@@ -114,6 +121,11 @@ impl Local {
         self.id_origin(&(Arc::new(Column::new("", at)) as _))
     }
 
+    /// Whether the result has the column `at_hand` as it is.
+    pub fn gives(&self, at_hand: usize, columns: usize) -> bool {
+        (0..columns).any(|at| self.origin(&(Arc::new(Column::new("", at)) as _)) == Some(at_hand))
+    }
+
     /// The expressions that it evaluates.
     pub fn expressions(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         self.steps.iter().flat_map(|step| match step {
@@ -122,6 +134,7 @@ impl Local {
         })
     }
 
+    /// What it makes of spans.
     pub(super) fn apply(&self, spans: &Spans) -> Result<Spans> {
         let columns = self.columns.iter().map(|at| spans.batch.column(*at).clone()).collect();
         let mut spans = Spans {
@@ -188,12 +201,13 @@ pub(super) fn truth(values: &dyn Array) -> Result<BooleanArray> {
     })
 }
 
+/// The bytes of the rows of columns, texts included, whatever lies beside them in the same buffers.
+pub(super) fn row_bytes(columns: &[ArrayRef]) -> usize {
+    columns.iter().map(|column| bytes_of(column.as_ref(), 0, column.len()) + view_bytes(column.as_ref())).sum()
+}
+
 /// A batch that knows its rows even without columns.
-pub(super) fn batch(
-    schema: SchemaRef,
-    columns: Vec<datafusion::arrow::array::ArrayRef>,
-    rows: usize,
-) -> Result<RecordBatch> {
+pub(super) fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }

@@ -22,7 +22,7 @@ mod whole;
 
 pub(super) use aggregate::TraceAggregate;
 pub(super) use join::TraceJoin;
-pub(super) use local::{Local, scan_below};
+pub(super) use local::{Local, any_scan_below, scan_below};
 pub(super) use recursion::TraceRecursion;
 pub(super) use splits::KnownRuns;
 pub(super) use whole::WholeTracesExec;

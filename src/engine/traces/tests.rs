@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use proptest::prelude::*;
 use prost::Message;
@@ -54,6 +55,20 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT c.span_id, c.trace_id, p.span_id, p.trace_id FROM (SELECT * FROM spans WHERE span_kind = 'SERVER') c
          FULL JOIN (SELECT * FROM spans WHERE service_name = 'a') p
          ON c.trace_id = p.trace_id AND c.service_name = p.service_name",
+    ),
+    (
+        JOIN,
+        "SELECT c.*, p.* FROM spans c JOIN spans p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id",
+    ),
+    (
+        JOIN,
+        "SELECT c.span_id, c.attributes, c.attributes['k'] AS k, p.events FROM spans c
+         LEFT JOIN spans p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id",
+    ),
+    (
+        "HashJoinExec",
+        "SELECT c.span_id, p.attributes['k'] AS k FROM spans c
+         JOIN spans p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id",
     ),
     (
         JOIN,
@@ -206,6 +221,15 @@ fn request(spans: &[Drawn]) -> ExportTraceServiceRequest {
             kind: i32::from(drawn.span % 2) + 1,
             start_time_unix_nano: start,
             end_time_unix_nano: start + u64::from(drawn.duration),
+            attributes: vec![KeyValue {
+                key: "k".into(),
+                value: Some(AnyValue { value: Some(Value::IntValue(i64::from(drawn.minute))) }),
+                ..Default::default()
+            }],
+            events: vec![
+                Event { name: format!("event {}", drawn.span), ..Default::default() };
+                usize::from(drawn.span % 3)
+            ],
             status: drawn.is_error.then(|| Status { code: 2, ..Default::default() }),
             ..Default::default()
         };
