@@ -79,6 +79,7 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
     quantile::udafs()
         .into_iter()
         .chain(exact::udafs())
-        .chain([ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf(), bounded::bounded_string_agg()])
+        .chain([ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
+        .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
 }

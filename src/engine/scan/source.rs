@@ -19,7 +19,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::Morselizer;
 
-use super::hot::{ColumnCache, Once, Scan, with_memory};
+use super::hot::{BySize, ColumnCache, Once, Scan, with_memory};
 use super::indexed::with_index;
 
 /// The source, around the Parquet source.
@@ -96,8 +96,12 @@ impl FileSource for SpansSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        let inner = self.inner.create_morselizer(object_store.clone(), base_config, partition)?;
-        let Some(projection) = self.inner.projection().cloned() else { return Ok(inner) };
+        let Some(projection) = self.inner.projection().cloned() else {
+            return self.inner.create_morselizer(object_store, base_config, partition);
+        };
+        let inner = BySize::new(self.batch_rows, |rows| {
+            self.inner.with_batch_size(rows).create_morselizer(object_store.clone(), base_config, partition)
+        })?;
         let table = self.inner.table_schema();
         let adapters = base_config.expr_adapter_factory.clone();
         let scan = Scan {

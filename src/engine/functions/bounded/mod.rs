@@ -3,6 +3,7 @@
 //! A call is measured before it runs. What a statement's calls may make of one batch is in its `StatementBounds`. Text comes out as
 //! views, so that a large constant beside many rows is one text.
 
+mod array_agg;
 mod growth;
 mod string_agg;
 mod text_concat;
@@ -22,6 +23,7 @@ use datafusion::logical_expr::{
     Signature,
 };
 
+pub(super) use array_agg::counted as counted_array_agg;
 pub(super) use string_agg::bounded as bounded_string_agg;
 pub(super) use text_concat::udf as text_concat_udf;
 

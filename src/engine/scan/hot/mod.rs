@@ -13,8 +13,10 @@ mod keys;
 mod morsels;
 mod stream;
 mod told;
+mod wide;
 
 pub(in crate::engine) use cache::ColumnCache;
 pub(in crate::engine) use file::Once;
 pub(super) use file::Scan;
 pub(super) use morsels::with_memory;
+pub(super) use wide::BySize;

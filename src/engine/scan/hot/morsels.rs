@@ -12,16 +12,17 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::file::{Opened, Scan};
+use super::wide::BySize;
 
 /// Opens files as `inner` does, or from memory.
-pub(in crate::engine::scan) fn with_memory(inner: Box<dyn Morselizer>, scan: Scan) -> Box<dyn Morselizer> {
-    Box::new(HotMorselizer { inner: inner.into(), may_pay: scan.may_pay(), scan: Arc::new(scan) })
+pub(in crate::engine::scan) fn with_memory(inner: BySize, scan: Scan) -> Box<dyn Morselizer> {
+    Box::new(HotMorselizer { inner: Arc::new(inner), may_pay: scan.may_pay(), scan: Arc::new(scan) })
 }
 
 /// Opens the files of one partition.
 #[derive(Debug)]
 struct HotMorselizer {
-    inner: Arc<dyn Morselizer>,
+    inner: Arc<BySize>,
     scan: Arc<Scan>,
     /// Whether its files are worth a look.
     may_pay: bool,
@@ -38,7 +39,7 @@ impl Morselizer for HotMorselizer {
 /// Reads the footer, and decides.
 #[derive(Debug)]
 struct Open {
-    inner: Arc<dyn Morselizer>,
+    inner: Arc<BySize>,
     scan: Arc<Scan>,
     file: PartitionedFile,
     may_pay: bool,
@@ -55,7 +56,8 @@ impl Open {
                 Opened::Plain(file) => *file,
             };
         }
-        self.inner.plan_file(self.scan.with_constants(self.file).await?)
+        let rows = self.scan.batch_rows_of(&self.file).await?;
+        self.inner.plan_file(self.scan.with_constants(self.file).await?, rows)
     }
 }
 
