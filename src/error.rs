@@ -10,6 +10,9 @@ use std::time::Duration;
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The SQLSTATE of something that another process holds.
+pub const OBJECT_IN_USE: &str = "55006";
+
 /// What the caller does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -17,6 +20,8 @@ pub enum Kind {
     BadInput,
     /// The input exceeds a stated limit; the same input will exceed it again.
     TooLarge,
+    /// The input did not come whole; the same input may, when it is sent again.
+    Incomplete,
     /// The server is under pressure; the same input will do after the delay.
     Overloaded { retry_after: Duration },
     /// The caller may not do this.
@@ -109,9 +114,21 @@ impl Error {
         self
     }
 
+    /// Whether the reader of our output has gone, as `head` does; that is an end and not a failure.
+    pub fn is_closed_pipe(&self) -> bool {
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            if inner.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+                return true;
+            }
+            cause = inner.source();
+        }
+        false
+    }
+
     /// Whether the same request may succeed later.
     pub fn retryable(&self) -> bool {
-        matches!(self.kind, Kind::Overloaded { .. } | Kind::Io | Kind::Closed)
+        matches!(self.kind, Kind::Incomplete | Kind::Overloaded { .. } | Kind::Io | Kind::Closed)
     }
 
     /// The five-character SQLSTATE that PostgreSQL would give.
@@ -119,6 +136,7 @@ impl Error {
         self.sqlstate.unwrap_or(match self.kind {
             Kind::BadInput => "42601",
             Kind::TooLarge => "54000",
+            Kind::Incomplete => "08006",
             Kind::Overloaded { .. } => "53300",
             Kind::Denied => "42501",
             Kind::NotFound => "42704",
@@ -136,7 +154,7 @@ impl Error {
         match self.kind {
             Kind::BadInput => 3,
             Kind::TooLarge | Kind::OutOfResources => 8,
-            Kind::Overloaded { .. } | Kind::Closed | Kind::Io => 14,
+            Kind::Incomplete | Kind::Overloaded { .. } | Kind::Closed | Kind::Io => 14,
             Kind::Denied => 7,
             Kind::NotFound => 5,
             Kind::Cancelled => 1,
@@ -149,7 +167,7 @@ impl Error {
         match self.kind {
             Kind::BadInput => 400,
             Kind::TooLarge => 413,
-            Kind::Overloaded { .. } | Kind::Closed | Kind::Io => 503,
+            Kind::Incomplete | Kind::Overloaded { .. } | Kind::Closed | Kind::Io => 503,
             Kind::Denied => 403,
             Kind::NotFound => 404,
             Kind::Cancelled | Kind::OutOfResources | Kind::Corrupt | Kind::Internal => 500,

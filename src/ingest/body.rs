@@ -39,7 +39,7 @@ pub(super) type Announced = fn(&[u8]) -> usize;
 /// Collects a body of at most `max_bytes` within `timeout`.
 ///
 /// # Errors
-/// [`Kind::TooLarge`] past the limit, [`Kind::Overloaded`] without room in the budget, [`Kind::BadInput`] when it takes too long or breaks off.
+/// [`Kind::TooLarge`] past the limit, [`Kind::Overloaded`] without room in the budget, [`Kind::Incomplete`] when it takes too long or breaks off.
 pub(super) async fn collect<B>(
     body: B,
     max_bytes: usize,
@@ -57,7 +57,7 @@ where
     }
     match tokio::time::timeout(timeout, collect_frames(body, max_bytes, announced, reservation)).await {
         Ok(collected) => collected,
-        Err(_) => Err(Error::bad_input(format!("the body did not arrive within {} s", timeout.as_secs_f32()))),
+        Err(_) => Err(incomplete(format!("the body did not arrive within {} s", timeout.as_secs_f32()))),
     }
 }
 
@@ -75,7 +75,7 @@ where
     let mut collected = Collected::default();
     let mut body = pin!(body);
     while let Some(frame) = body.as_mut().frame().await {
-        let frame = frame.map_err(|error| Error::bad_input(format!("the body broke off: {error}")))?;
+        let frame = frame.map_err(|error| incomplete(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if collected.len() + data.len() > max_bytes {
             return Err(too_large(max_bytes));
@@ -85,6 +85,10 @@ where
         collected.push(data, |first| expected.max(announced(first)));
     }
     Ok(collected.finish())
+}
+
+fn incomplete(what: String) -> Error {
+    Error::new(Kind::Incomplete, format!("{what}; send it again"))
 }
 
 /// The frames of a body. One that is alone stays where it is; the others are copied behind one another.
@@ -203,6 +207,10 @@ fn broken(name: &str, error: &std::io::Error) -> Error {
 mod tests {
     use std::io::Write;
 
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
     use super::super::admission::Admission;
     use super::*;
 
@@ -210,6 +218,23 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(bytes).expect("written");
         encoder.finish().expect("finished").into()
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_late_or_breaks_off_is_to_be_sent_again() {
+        const SHORT: Duration = Duration::from_millis(20);
+        let start = || Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"start")));
+        let late = StreamBody::new(futures::stream::iter([start()]).chain(futures::stream::pending()));
+        let broken = StreamBody::new(futures::stream::iter([start(), Err(std::io::ErrorKind::BrokenPipe.into())]));
+        let admission = Admission::new(1 << 20);
+        let (mut first, mut second) = (admission.open(), admission.open());
+        let errors =
+            [collect(late, 100, |_| 0, SHORT, &mut first).await, collect(broken, 100, |_| 0, SHORT, &mut second).await];
+        for (error, text) in errors.into_iter().zip(["did not arrive within 0.02 s", "broke off"]) {
+            let error = error.expect_err("not whole");
+            assert_eq!((error.retryable(), error.http_status(), error.grpc_code()), (true, 503, 14), "{error}");
+            assert!(error.message.contains(text), "{error}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Counters {
 }
 
 /// Why requests are refused, as words for counters.
-const REQUEST_REASONS: [&str; 5] = ["bad_input", "too_large", "overloaded", "unavailable", "internal"];
+const REQUEST_REASONS: [&str; 6] = ["bad_input", "too_large", "overloaded", "unavailable", "internal", "incomplete"];
 
 /// The counts at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct CountersSnapshot {
     pub in_flight_bytes: u64,
     /// By [`RefusalReason::name`].
     pub refused_spans: [(&'static str, u64); RefusalReason::ALL.len()],
-    /// By `bad_input`, `too_large`, `overloaded`, `unavailable`, `internal`.
+    /// By `bad_input`, `too_large`, `overloaded`, `unavailable`, `internal`, `incomplete`.
     pub refused_requests: [(&'static str, u64); REQUEST_REASONS.len()],
 }
 
@@ -57,6 +57,7 @@ impl Counters {
             Kind::Overloaded { .. } => 2,
             Kind::Closed | Kind::Io | Kind::Cancelled => 3,
             Kind::OutOfResources | Kind::Corrupt | Kind::Internal => 4,
+            Kind::Incomplete => 5,
         };
         self.refused_requests[reason].fetch_add(1, Ordering::Relaxed);
     }

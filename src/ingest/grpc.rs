@@ -30,7 +30,7 @@ use super::body::{Compression, collect, too_large};
 use super::connections::{Protocol, serve};
 use super::front::{ExportAnswer, Format, Ingest, Received};
 use super::status::RpcStatus;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// The method that takes traces.
 pub(super) const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -63,16 +63,17 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
     let is_grpc =
         parts.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
     if !is_grpc {
+        ingest.refuse(Error::bad_input("the content type of a gRPC request must be application/grpc"));
         let mut answer = Response::new(Empty::new().boxed_unsync());
         *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return answer;
     }
     if parts.uri.path() != EXPORT_PATH {
-        return status_answer(&RpcStatus { code: UNIMPLEMENTED, message: not_here(parts.uri.path()), details: vec![] });
+        return unimplemented(ingest, Error::new(Kind::NotFound, not_here(parts.uri.path())));
     }
     let Some(compression) = compression_of(&parts.headers) else {
         let message = format!("the grpc-encoding must be one of {}", Compression::ACCEPTED);
-        return status_answer(&RpcStatus { code: UNIMPLEMENTED, message, details: vec![] });
+        return unimplemented(ingest, Error::bad_input(message));
     };
     let received = receive(ingest, body, compression).await.map_err(|error| ingest.refuse(error));
     let exported = match received {
@@ -83,6 +84,12 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
         Ok(answer) => success(&answer),
         Err(error) => status_answer(&RpcStatus::of(&error)),
     }
+}
+
+/// Refuses what gRPC has a code of its own for.
+fn unimplemented(ingest: &Ingest, error: Error) -> Answer {
+    let error = ingest.refuse(error);
+    status_answer(&RpcStatus { code: UNIMPLEMENTED, ..RpcStatus::of(&error) })
 }
 
 /// Takes the one message in.

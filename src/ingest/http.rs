@@ -63,7 +63,10 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
     };
     let received = match receive(ingest, body, format, compression).await {
         Ok(received) => received,
-        Err(error) => return refuse(error.0, error.1),
+        Err(error) => {
+            let status = error.http_status();
+            return refuse(error, status);
+        }
     };
     match ingest.export_received(received).await {
         Ok(answer) => respond(StatusCode::OK, format, answer::encode(&answer, format)),
@@ -71,13 +74,8 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
     }
 }
 
-/// Takes the body in, or gives the error and its status.
-async fn receive(
-    ingest: &Ingest,
-    mut body: Incoming,
-    format: Format,
-    compression: Compression,
-) -> Result<Received, (Error, u16)> {
+/// Takes the body in.
+async fn receive(ingest: &Ingest, mut body: Incoming, format: Format, compression: Compression) -> Result<Received> {
     let settings = ingest.settings();
     let mut reservation = ingest.open_reservation();
     let max_bytes = settings.max_request_bytes;
@@ -88,13 +86,11 @@ async fn receive(
     match collected {
         Ok(body) => Ok(Received { body, compression, format, reservation }),
         Err(error) => {
-            let is_late = error.kind == Kind::BadInput;
-            if !is_late {
+            if error.kind != Kind::Incomplete {
                 drain(body, max_bytes, DRAIN_TIMEOUT).await;
             }
-            // 408 is what a sender gets whose body did not come; OTLP lists it as not retryable.
-            let status = if is_late { 408 } else { error.http_status() };
-            Err((error, status))
+            // Not 408 for a body that did not come: senders of OTLP drop what gets that answer.
+            Err(error)
         }
     }
 }

@@ -321,6 +321,12 @@ async fn fault_12_unknown_encodings_types_methods_and_paths_are_named() {
     let (code, status) = refused(call(metrics).await);
     assert_eq!(code, Code::Unimplemented);
     assert!(status.message().contains("traces only"), "{status:?}");
+    assert_eq!(server.http_on_grpc(EXPORT, &[("content-type", PROTOBUF)], payload()).await.status, 415);
+    let headers = [("content-type", "application/grpc"), ("grpc-encoding", "br")];
+    let answer = server.http_on_grpc(EXPORT, &headers, payload()).await;
+    assert_eq!((answer.status, answer.headers["grpc-status"].to_str().expect("text")), (200, "12"));
+    // Eight over HTTP and four over gRPC.
+    assert_eq!(server.ingest.counters().refused_requests[0], ("bad_input", 12));
     assert_eq!(server.spans().await, 0);
     assert_lives(&server).await;
 }
@@ -352,7 +358,9 @@ async fn fault_13_a_slow_body_times_out_while_others_are_served() {
     };
     let (ended, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(5), drip), assert_lives_at_last(&server));
     assert!(ended.is_ok(), "the slow sender was not cut off in {:?}", started.elapsed());
-    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+    // What senders of OTLP send again; 408 they would not.
+    assert!(answer.starts_with(b"HTTP/1.1 503"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(server.ingest.counters().refused_requests[5], ("incomplete", 1));
     assert_lives(&server).await;
 }
 

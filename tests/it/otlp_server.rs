@@ -8,6 +8,7 @@ use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int32Type;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -124,16 +125,32 @@ impl Server {
     }
 
     pub async fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> HttpAnswer {
-        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", self.http));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body.into())).expect("a request");
-        let (parts, body) = client.request(request).await.expect("an answer").into_parts();
-        let body = body.collect().await.expect("a body").to_bytes();
-        HttpAnswer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        send(client, method, format!("http://{}{path}", self.http), headers, body).await
     }
+
+    /// Posts to the gRPC listener as no gRPC library would.
+    pub async fn http_on_grpc(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> HttpAnswer {
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        send(client, "POST", format!("http://{}{path}", self.grpc), headers, body).await
+    }
+}
+
+async fn send(
+    client: Client<HttpConnector, Full<Bytes>>,
+    method: &str,
+    uri: String,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> HttpAnswer {
+    let mut request = http::Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(body.into())).expect("a request");
+    let (parts, body) = client.request(request).await.expect("an answer").into_parts();
+    let body = body.collect().await.expect("a body").to_bytes();
+    HttpAnswer { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
 /// An answer over HTTP.
