@@ -105,22 +105,46 @@ fn unknown_name(names: &[&str]) -> String {
     format!("a number or one of {} was expected here", names.join(", "))
 }
 
-/// An integer as a number or as a string; also one written with an exponent or a fraction of zero, as the JSON mapping allows.
+/// An integer as a number or as a string.
 fn read_integer(scalar: &Scalar<'_>, min: i128, max: i128) -> Option<i128> {
     let text = match scalar {
         Scalar::Number(text) => text,
         Scalar::String(text) => &**text,
         _ => return None,
     };
-    let value = match text.parse::<i128>() {
-        Ok(value) => value,
-        Err(_) => {
-            let value = text.parse::<f64>().ok().filter(|value| value.is_finite() && value.fract() == 0.0)?;
-            value as i128
-        }
-    };
+    let value = text.parse::<i128>().ok().or_else(|| read_decimal(text))?;
     (min..=max).contains(&value).then_some(value)
 }
+
+/// The integer that is written with a fraction or an exponent, as the JSON mapping allows: `1.0`, `1.5e3`. Exact, which a double is not beyond 2^53.
+fn read_decimal(text: &str) -> Option<i128> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.parse().ok()?;
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let significant = digits.trim_end_matches('0').len();
+    // How many digits stand before the point, wherever it was written.
+    let before_point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    match usize::try_from(before_point) {
+        _ if significant == 0 => return Some(0),
+        Ok(places) if (significant..=significant.max(MAX_INTEGER_DIGITS)).contains(&places) => {
+            digits.truncate(significant);
+            digits.extend(std::iter::repeat_n('0', places - significant));
+        }
+        _ => return None,
+    }
+    format!("{sign}{digits}").parse().ok()
+}
+
+/// Most digits of an integer that an `i128` holds.
+const MAX_INTEGER_DIGITS: usize = 39;
 
 fn read_double(scalar: &Scalar<'_>) -> Option<f64> {
     let text = match scalar {
@@ -235,6 +259,34 @@ mod tests {
         assert!(matches!(value(r#"{"doubleValue":"NaN"}"#), Some(Value::DoubleValue(value)) if value.is_nan()));
         let nested = value(r#"{"arrayValue":{"values":[{"intValue":1},null]}}"#);
         assert!(matches!(nested, Some(Value::ArrayValue(array)) if array.values.len() == 2));
+    }
+
+    #[test]
+    fn integers_with_a_fraction_or_an_exponent_keep_every_digit() {
+        let cases = [
+            ("1700000000000000001.0", Some(1_700_000_000_000_000_001)),
+            ("1.700000000000000001e18", Some(1_700_000_000_000_000_001)),
+            ("17000000000000000010e-1", Some(1_700_000_000_000_000_001)),
+            ("0.00012e5", Some(12)),
+            ("-9223372036854775808.000", Some(i64::MIN)),
+            ("1e3", Some(1000)),
+            ("-0.0", Some(0)),
+            ("0e400", Some(0)),
+            ("9223372036854775807.5", None),
+            ("1.5", None),
+            ("5e-1", None),
+            ("1e19", None),
+            ("1e4000000000", None),
+        ];
+        for (text, expected) in cases {
+            for json in [format!("{{\"intValue\":{text}}}"), format!("{{\"intValue\":\"{text}\"}}")] {
+                let read = any_value_to_protobuf(&json).ok().map(|bytes| AnyValue::decode(&*bytes).expect("protobuf"));
+                assert_eq!(read.and_then(|read| read.value), expected.map(Value::IntValue), "{json}");
+            }
+        }
+        for text in ["", ".", "e1", "1e", "1.2.3", "0x1", "1_000", "NaN", "1 ", "--1"] {
+            any_value_to_protobuf(&format!("{{\"intValue\":\"{text}\"}}")).expect_err("no integer");
+        }
     }
 
     #[test]
