@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use indicatif::ProgressBar;
 
-use super::form::{Form, decompress, detect, varint};
+use super::form::{Form, detect, open, varint};
 use crate::error::{Error, Result};
 
 /// A longer record is refused unread: no OTLP server takes one. The protocol's default is 64 MiB.
@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path, bar: &ProgressBar, sink: &mut dyn FnMut(Item) ->
         true => Box::new(io::stdin()),
         false => Box::new(std::fs::File::open(path).map_err(failed)?),
     };
-    let mut from = decompress(bar.wrap_read(raw)).map_err(failed)?;
+    let mut from = open(bar.wrap_read(raw)).map_err(failed)?;
     let form = detect(from.fill_buf().map_err(failed)?)?;
     let mut reader = Reader { path, offset: 0, line: 1, record: 0, from: from.as_mut() };
     match form {
