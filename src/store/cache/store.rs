@@ -132,8 +132,10 @@ impl CachedStore {
             }
         }
         for run in runs {
-            let (inner, cache, location) = (self.inner.clone(), cache.clone(), location.clone());
-            tokio::spawn(async move { cache.fetch_run(inner.as_ref(), &location, file, run).await });
+            let (inner, location) = (self.inner.clone(), location.clone());
+            let keys = (run.first..run.end()).map(|number| file.block(number)).collect();
+            let under_way = UnderWay { cache: cache.clone(), keys };
+            tokio::spawn(async move { under_way.fetch(inner.as_ref(), &location, run).await });
         }
         try_join_all(awaited.into_iter().map(|(number, mut told)| async move {
             let fetched = told.wait_for(Option::is_some).await.ok().and_then(|fetched| fetched.clone());
@@ -168,24 +170,29 @@ impl CachedStore {
     }
 }
 
-impl Cache {
+/// Blocks that are being fetched. However that ends, and should it panic or be dropped half-way, whoever asks next fetches anew.
+struct UnderWay {
+    cache: Arc<Cache>,
+    keys: Vec<BlockKey>,
+}
+
+impl UnderWay {
     /// Fetches a run, tells those who wait, and keeps it.
-    async fn fetch_run(&self, inner: &dyn ObjectStore, location: &Path, file: FileKey, run: Run) {
+    async fn fetch(self, inner: &dyn ObjectStore, location: &Path, run: Run) {
         let Run { first, told } = run;
         let fetched = {
             // The semaphore is never closed.
-            let _turn = self.fetches.acquire().await;
+            let _turn = self.cache.fetches.acquire().await;
             fetch_blocks(inner, location, first, told.len() as u64).await.map_err(Arc::new)
         };
-        let keys: Vec<BlockKey> = (first..).take(told.len()).map(|number| file.block(number)).collect();
         match fetched {
             Ok(fetched) => {
                 let bytes = fetched.iter().map(|block| block.bytes.len() as u64).sum();
-                self.blocks.count_fetched(fetched.len() as u64, bytes);
+                self.cache.blocks.count_fetched(fetched.len() as u64, bytes);
                 for (tell, block) in told.iter().zip(&fetched) {
                     tell.send_replace(Some(Ok(block.clone())));
                 }
-                let (blocks, keyed) = (self.blocks.clone(), keys.clone());
+                let (blocks, keyed) = (self.cache.blocks.clone(), self.keys.clone());
                 let kept = tokio::task::spawn_blocking(move || {
                     keyed.into_iter().zip(&fetched).for_each(|(key, block)| blocks.put(key, block));
                 });
@@ -198,9 +205,14 @@ impl Cache {
                 });
             }
         }
-        // Only now: who asks from here on finds them on disk.
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().for_each(|key| {
+    }
+}
+
+impl Drop for UnderWay {
+    /// Only now: who asks from here on finds the blocks on disk.
+    fn drop(&mut self) {
+        let mut under_way = self.cache.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keys.iter().for_each(|key| {
             under_way.remove(key);
         });
     }

@@ -174,6 +174,22 @@ async fn a_reader_that_goes_away_or_fails_holds_up_nobody() {
     assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
 }
 
+#[test]
+fn a_runtime_that_ends_half_way_holds_up_nobody() {
+    let [first, second] = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
+    let fixture = first.block_on(Fixture::new());
+    let store = fixture.store(&fixture.blocks(Arc::new(OsDisk), PLENTY));
+    fixture.bucket.fail(Call::Get, "", Fault::Freeze);
+    let (reader, location) = (store.clone(), fixture.location.clone());
+    first.spawn(async move { reader.get_range(&location, 0..10).await });
+    while fixture.bucket.frozen() == 0 {
+        std::thread::yield_now();
+    }
+    drop(first);
+    fixture.bucket.heal();
+    second.block_on(fixture.check_one(&store, 0..10));
+}
+
 #[tokio::test]
 async fn damaged_and_torn_blocks_are_fetched_again() {
     let fixture = Fixture::new().await;
