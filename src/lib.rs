@@ -18,8 +18,7 @@
 //! 3. Rules of ours make attributes compare as what they are compared with and ids compare as bytes; DataFusion plans the rest.
 //! 4. The plan runs on the query runtime under a memory limit; rows stream back as the client takes them.
 //!
-//! Dependencies point downwards only: `cli` → `server`, `repl`, `ingest`, `generate` → `engine` → `store` → `otlp` → `model` → `error`;
-//! a test in `tests/it` holds the direction.
+//! Dependencies point downwards only, from `cli` to `error`; `tests/it/layering.rs` lists which folder may use which, and fails on any other use.
 
 pub mod cli;
 pub mod engine;

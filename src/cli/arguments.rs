@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     };
     match run(arguments.command) {
         Ok(exit) => exit.into(),
-        Err(error) if exit::is_closed_pipe(&error) => Exit::Success.into(),
+        Err(error) if error.is_closed_pipe() => Exit::Success.into(),
         Err(error) => {
             exit::report(&error);
             Exit::of(&error).into()

@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::data::{self, DataDir};
 use super::exit::Exit;
-use super::output::{count, say};
+use super::output::say;
 use crate::error::Result;
+use crate::render::count;
 use crate::store::{CompactReport, Store};
 
 const EXAMPLES: &str = "\

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::exit::Exit;
-use super::output::{count, say, tell};
+use super::output::{say, tell};
 use super::settings::{Effective, KEYS, Mistake, SettingFlags};
 use crate::error::Result;
+use crate::render::count;
 
 /// Check or show the settings
 ///

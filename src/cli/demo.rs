@@ -12,18 +12,18 @@ use datafusion::arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use tempfile::TempDir;
 
-use super::exit::{Exit, OBJECT_IN_USE};
+use super::exit::Exit;
 use super::house::House;
 use super::import::Senders;
-use super::output::{count, say};
+use super::output::say;
 use super::serve::{StopSignals, addresses, psql, wait_and_stop};
 use super::settings::{SettingFlags, Settings};
 use super::{logging, sql, terminal};
 use crate::engine::{Engine, LibraryQuery, Outcome, RowStream, Rows, library};
-use crate::error::{Error, Result};
+use crate::error::{Error, OBJECT_IN_USE, Result};
 use crate::generate::{Generator, Limit, Parameters};
 use crate::ingest::{ClientSettings, ExportClient};
-use crate::render::{Expanded, Format, RenderOptions, write_all};
+use crate::render::{Expanded, Format, RenderOptions, count, write_all};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,16 +1,12 @@
 //! How a command ends: its exit code, and an error as the user reads it.
 
-use std::error::Error as _;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use super::output::tell;
 use super::settings::INVALID_SETTING;
 use super::terminal;
-use crate::error::{Error, Kind};
-
-/// The SQLSTATE of something that another process holds.
-pub(super) const OBJECT_IN_USE: &str = "55006";
+use crate::error::{Error, Kind, OBJECT_IN_USE};
 
 /// Exit codes, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,18 +60,6 @@ pub(super) fn in_use(message: String) -> Error {
 /// Marks an error as one of the command line.
 pub(super) fn usage(error: Error) -> Error {
     error.with_sqlstate(INVALID_SETTING)
-}
-
-/// Whether the reader of our output has gone, as `head` does; that is an end and not a failure.
-pub(super) fn is_closed_pipe(error: &Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.downcast_ref::<io::Error>().is_some_and(|inner| inner.kind() == io::ErrorKind::BrokenPipe) {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
 }
 
 /// Tells the user of an error, and what to do about it.

@@ -12,12 +12,13 @@ use indicatif::ProgressBar;
 
 use super::exit::{self, Exit};
 use super::import::Senders;
-use super::output::{count, say};
+use super::output::say;
 use super::settings::parse_duration;
 use super::{logging, terminal};
 use crate::error::{Error, Result};
 use crate::generate::{Facts, Generator, Limit, Parameters, Request};
 use crate::ingest::{ClientSettings, ExportClient};
+use crate::render::count;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -11,7 +11,7 @@ use super::data::ServerFile;
 use super::exit::in_use;
 use super::settings::{Listen, Settings};
 use crate::engine::{Engine, IngestCount};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
 use crate::ingest::{CountersSnapshot, Ingest, serve_grpc, serve_http};
 use crate::server;
 use crate::store::Store;
@@ -71,7 +71,7 @@ impl House {
     /// Waits until something goes wrong by itself: a listener ends, or the log fails.
     pub(super) async fn failed(&mut self) -> Error {
         tokio::select! {
-            poisoned = self.store.poisoned() => Error::corrupt(format!("nothing more is accepted: {poisoned}")),
+            poisoned = self.store.poisoned() => given_up(poisoned),
             Some(ended) = self.listeners.join_next() => match ended {
                 Ok(Ok(())) => Error::internal("a listener ended by itself"),
                 Ok(Err(error)) => error,
@@ -94,6 +94,15 @@ impl House {
         ServerFile::remove(&self.settings.data_dir);
         self.store.close().await?;
         first_error.map_or(Ok(()), Err)
+    }
+}
+
+/// The error of a store that has failed for good: another process goes by its name, or its log could not be written.
+fn given_up(mut error: Error) -> Error {
+    error.message = format!("nothing more is accepted: {error}").into();
+    match error.sqlstate() {
+        OBJECT_IN_USE => error,
+        _ => error.with_kind(Kind::Corrupt),
     }
 }
 
@@ -121,5 +130,23 @@ async fn bind(listen: &Listen, flag: &str) -> Result<Option<Bound>> {
             Err(in_use(message).with_hint(hint))
         }
         Err(error) => Err(Error::io(format!("cannot listen on {host}:{port} (--{flag})"), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::exit::Exit;
+
+    #[test]
+    fn a_second_process_is_no_damage() {
+        let closed = Error::new(Kind::Closed, "why").with_hint("what to do");
+        let in_use = Error::new(Kind::Closed, "why").with_sqlstate(OBJECT_IN_USE);
+        for (error, exit) in [(closed, Exit::Damaged), (in_use, Exit::InUse)] {
+            let hint = error.hint.clone();
+            let error = given_up(error);
+            assert_eq!((Exit::of(&error), &error.hint), (exit, &hint));
+            assert_eq!(error.message, "nothing more is accepted: why");
+        }
     }
 }

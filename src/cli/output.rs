@@ -3,7 +3,12 @@
 //! `println!` panics when the reader has gone, as `head` does. Here that is an end and no failure.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
@@ -37,9 +42,10 @@ fn line(mut out: impl Write, text: fmt::Arguments<'_>) -> io::Result<()> {
     }
 }
 
-/// A number of things in words: `1 record`, `2 records`.
-pub(super) fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+/// A new file beside `path`, to take its place once it is written whole. Who may read it is for the umask to say, as with any file.
+pub(super) fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
 #[cfg(test)]
@@ -63,10 +69,5 @@ mod tests {
     fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
         assert!(line(Failing(io::ErrorKind::BrokenPipe), format_args!("text")).is_ok());
         assert!(line(Failing(io::ErrorKind::StorageFull), format_args!("text")).is_err());
-    }
-
-    #[test]
-    fn one_thing_has_no_s() {
-        assert_eq!([count(0, "span"), count(1, "span"), count(2, "span")], ["0 spans", "1 span", "2 spans"]);
     }
 }

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
-use tempfile::NamedTempFile;
 
 use super::data::{self, DataDir};
 use super::exit::{self, Exit};
+use super::output::beside;
 use super::settings::Settings;
 use super::terminal;
 use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
 use crate::error::{Error, Result};
-use crate::render::{Expanded, Format, Reader, RenderOptions, Visible, for_people, write_all};
+use crate::render::{Expanded, Format, RenderOptions, Visible, with_plan_lines, write_all};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,8 +27,8 @@ Reads the data directory only, so a server may run on it at the same time; what 
 seen.
 
 Formats: table (aligned, for people), csv, json (one array), ndjson (a row a line), markdown, parquet (the \
-result's own types). Values in csv and table are written as PostgreSQL writes them, nanoseconds kept; maps \
-and lists are JSON.";
+result's own types). Values in csv and table are written as PostgreSQL writes them, nanoseconds kept: csv is \
+what \\copy in psql gives.";
 
 /// Run SQL on a data directory and print the result
 #[derive(Debug, Args)]
@@ -140,10 +140,9 @@ pub(super) async fn execute<W: Write + Send>(
                 out.write_all(b"\n").map_err(|error| Error::io("cannot write the result", error))?;
             }
             is_first = false;
-            let zone = session.setting("timezone")?;
-            let (schema, stream) =
-                for_people(format, schema, stream, Reader { zone: &zone, is_plan: tag == "EXPLAIN" });
-            (_, out) = write_all(format, schema, stream, options, out).await?;
+            let options = RenderOptions { zone: session.setting("timezone")?, ..options.clone() };
+            let (schema, stream) = with_plan_lines(format, tag == "EXPLAIN", schema, stream);
+            (_, out) = write_all(format, schema, stream, &options, out).await?;
         }
     }
     out.flush().map_err(|error| Error::io("cannot write the result", error))?;
@@ -159,13 +158,13 @@ async fn write_file(
     path: &Path,
 ) -> Result<()> {
     let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let partial = NamedTempFile::new_in(folder).map_err(failed)?;
+    let partial = beside(path).map_err(failed)?;
     let out = execute(engine, script, format, options, BufWriter::new(partial)).await?;
     let partial = out.into_inner().map_err(|error| failed(error.into_error()))?;
     partial.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
+
 /// Adds the line that an error is about, with a mark under the place.
 pub(super) fn located(mut error: Error, script: &str) -> Error {
     let Some(position) = error.position.filter(|position| *position > 0) else { return error };

@@ -4,15 +4,45 @@ use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::types::*;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::numbers::{put_decimal, put_float4, put_float8, put_integer};
+use super::text::{ALL_SECOND_DIGITS, TextStyle, put_text};
 use super::times::{Instant, put_date, put_timestamp};
-use crate::error::{Error, Result};
+use super::types::PgType;
+use super::values::Values;
+use crate::error::Result;
 use crate::model::push_json_string_with;
 
-/// Writes the value of row `at` as JSON.
+/// What differs between those who read JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JsonStyle {
+    /// What stands for a character of one byte that the reader does not take.
+    instead: fn(u8) -> Option<&'static str>,
+    /// What follows a time with time zone.
+    utc: &'static str,
+    /// What stands before the digits of bytes.
+    hex: &'static str,
+}
+
+impl JsonStyle {
+    /// A `jsonb` value. PostgreSQL's refuses an escaped NUL: it is replaced as in text.
+    const JSONB: Self = Self { instead: |byte| (byte == 0).then_some("\\ufffd"), utc: "+00:00", hex: "" };
+    /// A file of JSON, which keeps every character. A terminal does not show DEL, so it is escaped as other control characters are.
+    pub(crate) const FILE: Self = Self { instead: |byte| (byte == 0x7f).then_some("\\u007f"), utc: "Z", hex: "\\\\x" };
+
+    /// Appends a string with its quotes.
+    pub(crate) fn push_string(&self, text: &str, out: &mut impl std::fmt::Write) {
+        push_json_string_with(text, out, self.instead);
+    }
+}
+
+/// Writes the value of row `at` as `jsonb`.
 pub(crate) fn put_json(out: &mut BytesMut, array: &dyn Array, at: usize) -> Result<()> {
+    put_json_in(&JsonStyle::JSONB, out, array, at)
+}
+
+/// Writes the value of row `at` as JSON.
+pub(crate) fn put_json_in(style: &JsonStyle, out: &mut BytesMut, array: &dyn Array, at: usize) -> Result<()> {
     if array.is_null(at) {
         out.put_slice(b"null");
         return Ok(());
@@ -39,41 +69,49 @@ pub(crate) fn put_json(out: &mut BytesMut, array: &dyn Array, at: usize) -> Resu
         DataType::Decimal128(_, scale) => {
             put_decimal(out, &array.as_primitive::<Decimal128Type>().value(at).to_string(), *scale);
         }
-        DataType::Utf8 => put_string(out, array.as_string::<i32>().value(at)),
-        DataType::LargeUtf8 => put_string(out, array.as_string::<i64>().value(at)),
-        DataType::Utf8View => put_string(out, array.as_string_view().value(at)),
-        DataType::Binary => put_hex(out, array.as_binary::<i32>().value(at)),
-        DataType::LargeBinary => put_hex(out, array.as_binary::<i64>().value(at)),
-        DataType::BinaryView => put_hex(out, array.as_binary_view().value(at)),
-        DataType::FixedSizeBinary(_) => put_hex(out, array.as_fixed_size_binary().value(at)),
+        DataType::Utf8 => style.push_string(array.as_string::<i32>().value(at), out),
+        DataType::LargeUtf8 => style.push_string(array.as_string::<i64>().value(at), out),
+        DataType::Utf8View => style.push_string(array.as_string_view().value(at), out),
+        DataType::Binary => put_hex(style, out, array.as_binary::<i32>().value(at)),
+        DataType::LargeBinary => put_hex(style, out, array.as_binary::<i64>().value(at)),
+        DataType::BinaryView => put_hex(style, out, array.as_binary_view().value(at)),
+        DataType::FixedSizeBinary(_) => put_hex(style, out, array.as_fixed_size_binary().value(at)),
         DataType::Date32 => {
             out.put_u8(b'"');
             put_date(out, array.as_primitive::<Date32Type>().value(at).into());
             out.put_u8(b'"');
         }
-        DataType::Timestamp(unit, zone) => put_time_of(out, array, at, *unit, zone.is_some()),
-        DataType::Struct(_) => put_struct(out, array, at)?,
+        DataType::Timestamp(unit, zone) => put_time_of(style, out, array, at, *unit, zone.is_some()),
+        DataType::Struct(_) => put_struct(style, out, array, at)?,
         DataType::Map(_, _) => {
             let entry = array.as_map().value(at);
-            put_entries(out, entry.column(0), entry.column(1))?;
+            put_entries(style, out, entry.column(0), entry.column(1))?;
         }
-        DataType::List(_) => put_list(out, &array.as_list::<i32>().value(at))?,
-        DataType::LargeList(_) => put_list(out, &array.as_list::<i64>().value(at))?,
-        DataType::FixedSizeList(_, _) => put_list(out, &array.as_fixed_size_list().value(at))?,
+        DataType::List(_) => put_list(style, out, &array.as_list::<i32>().value(at))?,
+        DataType::LargeList(_) => put_list(style, out, &array.as_list::<i64>().value(at))?,
+        DataType::FixedSizeList(_, _) => put_list(style, out, &array.as_fixed_size_list().value(at))?,
         DataType::Dictionary(_, _) => {
             let keys = array.as_any_dictionary();
-            put_json(out, keys.values().as_ref(), keys.normalized_keys()[at])?;
+            put_json_in(style, out, keys.values().as_ref(), keys.normalized_keys()[at])?;
         }
-        _ => put_string(out, &shown(array, at)?),
+        DataType::ListView(_) => put_list(style, out, &array.as_list_view::<i32>().value(at))?,
+        DataType::LargeListView(_) => put_list(style, out, &array.as_list_view::<i64>().value(at))?,
+        kind if matches!(PgType::of(kind), PgType::Numeric { .. }) => out.put_slice(&shown(array, at)?),
+        _ => {
+            let text = shown(array, at)?;
+            style.push_string(&String::from_utf8_lossy(&text), out);
+        }
     }
     Ok(())
 }
 
-fn shown(array: &dyn Array, at: usize) -> Result<String> {
-    let fail = |cause| Error::internal(format!("cannot show a value of type {} as JSON: {cause}", array.data_type()));
-    let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(array, &options).map_err(fail)?;
-    formatter.value(at).try_to_string().map_err(fail)
+/// A value of a type that JSON does not have, as PostgreSQL's text.
+fn shown(array: &dyn Array, at: usize) -> Result<BytesMut> {
+    let style = TextStyle::in_zone("UTC", ALL_SECOND_DIGITS)?;
+    let values = Values::new(&array.slice(at, 1), PgType::of(array.data_type()), style.zone)?;
+    let mut out = BytesMut::new();
+    put_text(&mut out, &values, 0, &style)?;
+    Ok(out)
 }
 
 /// Writes a number; JSON has none for NaN and the infinities, so they are strings.
@@ -86,7 +124,7 @@ fn put_number(out: &mut BytesMut, finite: bool, write: impl FnOnce(&mut BytesMut
     out.put_u8(b'"');
 }
 
-fn put_time_of(out: &mut BytesMut, array: &dyn Array, at: usize, unit: TimeUnit, zoned: bool) {
+fn put_time_of(style: &JsonStyle, out: &mut BytesMut, array: &dyn Array, at: usize, unit: TimeUnit, zoned: bool) {
     let (value, per_second) = match unit {
         TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().value(at), 1),
         TimeUnit::Millisecond => (array.as_primitive::<TimestampMillisecondType>().value(at), 1_000),
@@ -95,64 +133,65 @@ fn put_time_of(out: &mut BytesMut, array: &dyn Array, at: usize, unit: TimeUnit,
     };
     out.put_u8(b'"');
     let start = out.len();
-    put_timestamp(out, Instant::from_units(value, per_second), zoned.then_some(0), 9);
+    put_timestamp(out, Instant::from_units(value, per_second), None, ALL_SECOND_DIGITS);
     // RFC 3339 has a T between day and time and a full offset.
     if let Some(space) = out[start..].iter().position(|byte| *byte == b' ') {
         out[start + space] = b'T';
     }
     if zoned {
-        out.put_slice(b":00");
+        out.put_slice(style.utc.as_bytes());
     }
     out.put_u8(b'"');
 }
 
-fn put_struct(out: &mut BytesMut, array: &dyn Array, at: usize) -> Result<()> {
+fn put_struct(style: &JsonStyle, out: &mut BytesMut, array: &dyn Array, at: usize) -> Result<()> {
     let fields = array.as_struct();
     out.put_u8(b'{');
     for (index, (field, column)) in fields.fields().iter().zip(fields.columns()).enumerate() {
         if index > 0 {
             out.put_slice(b", ");
         }
-        put_string(out, field.name());
+        style.push_string(field.name(), out);
         out.put_slice(b": ");
-        put_json(out, column.as_ref(), at)?;
+        put_json_in(style, out, column.as_ref(), at)?;
     }
     out.put_u8(b'}');
     Ok(())
 }
 
-fn put_entries(out: &mut BytesMut, keys: &ArrayRef, values: &ArrayRef) -> Result<()> {
+fn put_entries(style: &JsonStyle, out: &mut BytesMut, keys: &ArrayRef, values: &ArrayRef) -> Result<()> {
     out.put_u8(b'{');
     for at in 0..keys.len() {
         if at > 0 {
             out.put_slice(b", ");
         }
         match keys.data_type() {
-            DataType::Utf8 => put_string(out, keys.as_string::<i32>().value(at)),
-            DataType::Utf8View => put_string(out, keys.as_string_view().value(at)),
-            _ => put_string(out, &shown(keys.as_ref(), at)?),
+            DataType::Utf8 => style.push_string(keys.as_string::<i32>().value(at), out),
+            DataType::Utf8View => style.push_string(keys.as_string_view().value(at), out),
+            _ => style.push_string(&String::from_utf8_lossy(&shown(keys.as_ref(), at)?), out),
         }
         out.put_slice(b": ");
-        put_json(out, values.as_ref(), at)?;
+        put_json_in(style, out, values.as_ref(), at)?;
     }
     out.put_u8(b'}');
     Ok(())
 }
 
-fn put_list(out: &mut BytesMut, elements: &ArrayRef) -> Result<()> {
+fn put_list(style: &JsonStyle, out: &mut BytesMut, elements: &ArrayRef) -> Result<()> {
     out.put_u8(b'[');
     for at in 0..elements.len() {
         if at > 0 {
             out.put_slice(b", ");
         }
-        put_json(out, elements.as_ref(), at)?;
+        put_json_in(style, out, elements.as_ref(), at)?;
     }
     out.put_u8(b']');
     Ok(())
 }
 
-fn put_hex(out: &mut BytesMut, value: &[u8]) {
+fn put_hex(style: &JsonStyle, out: &mut BytesMut, value: &[u8]) {
     out.put_u8(b'"');
+    out.put_slice(style.hex.as_bytes());
     for byte in value {
         out.put_slice(&[char_of(byte >> 4), char_of(byte & 15)]);
     }
@@ -161,11 +200,6 @@ fn put_hex(out: &mut BytesMut, value: &[u8]) {
 
 fn char_of(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
-}
-
-/// Writes a JSON string. PostgreSQL's `jsonb` refuses an escaped NUL: it is replaced as in text.
-fn put_string(out: &mut BytesMut, value: &str) {
-    push_json_string_with(value, out, |byte| (byte == 0).then_some("\\ufffd"));
 }
 
 #[cfg(test)]

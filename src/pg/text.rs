@@ -12,6 +12,9 @@ use super::times::{Instant, put_date, put_interval, put_time, put_timestamp};
 use super::values::Values;
 use crate::error::{Error, Result};
 
+/// The decimals of a second that keep its nanoseconds.
+pub(crate) const ALL_SECOND_DIGITS: u8 = 9;
+
 /// How a session wants text to look.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TextStyle {

@@ -197,6 +197,14 @@ impl PgType {
         }
     }
 
+    /// Returns the name with what the type's modifier says, as `format_type` does.
+    pub fn full_name(self) -> String {
+        match self {
+            Self::Numeric { precision, scale } if self.modifier() >= 0 => format!("numeric({precision},{scale})"),
+            other => other.name().to_owned(),
+        }
+    }
+
     /// Returns the size in bytes, or −1 when it varies.
     pub fn size_bytes(self) -> i16 {
         match self {

@@ -1,71 +1,55 @@
-//! CSV as RFC 4180 has it, with a header line; NULL is an empty field and an empty text is `""`, as PostgreSQL's COPY does.
+//! CSV with a header line, as PostgreSQL's `COPY` writes it.
 
 use std::io::Write;
 
+use bytes::BytesMut;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::cell::{is_null, push_text};
+use super::cell::CellStyle;
 use super::writer::write_failed;
 use crate::error::Result;
+use crate::pg::{CsvStyle, put_csv};
 
 /// Writes rows as comma-separated values.
 pub(super) struct CsvRows {
-    line: String,
-    cell: String,
+    style: CellStyle,
+    line: BytesMut,
+    cell: BytesMut,
 }
 
 impl CsvRows {
-    pub(super) fn start(schema: &Schema, out: &mut dyn Write) -> Result<Self> {
-        let mut line = String::new();
+    pub(super) fn start(schema: &Schema, zone: &str, out: &mut dyn Write) -> Result<Self> {
+        let mut line = BytesMut::new();
         for (position, field) in schema.fields().iter().enumerate() {
             if position > 0 {
-                line.push(',');
+                line.extend_from_slice(b",");
             }
-            push_field(field.name(), &mut line);
+            put_csv(&mut line, field.name().as_bytes(), &CsvStyle::DEFAULT, false);
         }
-        line.push('\n');
-        out.write_all(line.as_bytes()).map_err(write_failed)?;
-        Ok(Self { line, cell: String::new() })
+        line.extend_from_slice(b"\n");
+        out.write_all(&line).map_err(write_failed)?;
+        Ok(Self { style: CellStyle::new(schema, zone)?, line, cell: BytesMut::new() })
     }
 
     pub(super) fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<()> {
+        let cells = self.style.cells(batch)?;
         for row in 0..batch.num_rows() {
             self.line.clear();
-            for (position, column) in batch.columns().iter().enumerate() {
-                if position > 0 {
-                    self.line.push(',');
+            for column in 0..batch.num_columns() {
+                if column > 0 {
+                    self.line.extend_from_slice(b",");
                 }
-                if is_null(column, row) {
+                if cells.is_null(row, column) {
                     continue;
                 }
                 self.cell.clear();
-                push_text(column, row, &mut self.cell)?;
-                push_field(&self.cell, &mut self.line);
+                cells.put(&mut self.cell, row, column)?;
+                put_csv(&mut self.line, &self.cell, &CsvStyle::DEFAULT, false);
             }
-            self.line.push('\n');
-            out.write_all(self.line.as_bytes()).map_err(write_failed)?;
+            self.line.extend_from_slice(b"\n");
+            out.write_all(&self.line).map_err(write_failed)?;
         }
         Ok(())
     }
-}
-
-/// Appends a field, quoted where it must be.
-fn push_field(text: &str, line: &mut String) {
-    let quoted = text.is_empty()
-        || text.contains([',', '"', '\n', '\r'])
-        || text.starts_with(char::is_whitespace)
-        || text.ends_with(char::is_whitespace);
-    if !quoted {
-        line.push_str(text);
-        return;
-    }
-    line.push('"');
-    for (position, part) in text.split('"').enumerate() {
-        if position > 0 {
-            line.push_str("\"\"");
-        }
-        line.push_str(part);
-    }
-    line.push('"');
 }

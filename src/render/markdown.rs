@@ -5,20 +5,20 @@ use std::io::Write;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::cell::{is_null, is_number, push_text};
+use super::cell::{CellStyle, is_number};
 use super::sanitize::push_sanitized;
 use super::writer::write_failed;
 use crate::error::Result;
 
 /// Writes rows of a Markdown table.
 pub(super) struct MarkdownRows {
+    style: CellStyle,
     line: String,
-    cell: String,
     null: String,
 }
 
 impl MarkdownRows {
-    pub(super) fn start(schema: &Schema, null: &str, out: &mut dyn Write) -> Result<Self> {
+    pub(super) fn start(schema: &Schema, zone: &str, null: &str, out: &mut dyn Write) -> Result<Self> {
         let mut line = String::from("|");
         for field in schema.fields() {
             line.push(' ');
@@ -31,22 +31,19 @@ impl MarkdownRows {
         }
         line.push('\n');
         out.write_all(line.as_bytes()).map_err(write_failed)?;
-        Ok(Self { line, cell: String::new(), null: null.to_owned() })
+        Ok(Self { style: CellStyle::new(schema, zone)?, line, null: null.to_owned() })
     }
 
     pub(super) fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<()> {
+        let cells = self.style.cells(batch)?;
         for row in 0..batch.num_rows() {
             self.line.clear();
             self.line.push('|');
-            for column in batch.columns() {
+            for column in 0..batch.num_columns() {
                 self.line.push(' ');
-                match is_null(column, row) {
+                match cells.is_null(row, column) {
                     true => self.line.push_str(&self.null),
-                    false => {
-                        self.cell.clear();
-                        push_text(column, row, &mut self.cell)?;
-                        push_escaped(&self.cell, &mut self.line);
-                    }
+                    false => push_escaped(&cells.text(row, column)?, &mut self.line),
                 }
                 self.line.push_str(" |");
             }

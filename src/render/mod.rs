@@ -4,20 +4,22 @@
 //! chunk of them, so that a result of any length is written in bounded memory.
 
 mod cell;
+mod counted;
 mod delimited;
 mod format;
 mod json;
 mod markdown;
 mod parquet;
-mod people;
+mod plan;
 mod sanitize;
 mod table;
 mod visible;
 mod writer;
 
-pub use cell::{push_json, push_text};
+pub use cell::cell_text;
+pub use counted::count;
 pub use format::Format;
-pub use people::{Reader, for_people};
+pub use plan::with_plan_lines;
 pub use sanitize::{push_sanitized, sanitize};
 pub use visible::Visible;
 pub use writer::{Expanded, RenderOptions, Writer, write_all};

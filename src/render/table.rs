@@ -7,7 +7,8 @@ use datafusion::arrow::datatypes::{DataType, Float64Type, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use unicode_width::UnicodeWidthStr;
 
-use super::cell::{is_null, is_number, push_text};
+use super::cell::{CellStyle, Cells, is_number};
+use super::counted::count;
 use super::sanitize::sanitize;
 use super::writer::{Expanded, RenderOptions, write_failed};
 use crate::error::Result;
@@ -24,6 +25,7 @@ const PLAIN: &str = "\x1b[0m";
 /// Writes rows as an aligned table.
 pub(super) struct TableRows {
     names: Vec<String>,
+    style: CellStyle,
     right: Vec<bool>,
     widths: Vec<usize>,
     options: RenderOptions,
@@ -37,9 +39,10 @@ pub(super) struct TableRows {
 }
 
 impl TableRows {
-    pub(super) fn new(schema: &Schema, options: &RenderOptions) -> Self {
+    pub(super) fn new(schema: &Schema, options: &RenderOptions) -> Result<Self> {
         let names: Vec<String> = schema.fields().iter().map(|field| sanitize(field.name()).into_owned()).collect();
-        Self {
+        Ok(Self {
+            style: CellStyle::new(schema, &options.zone)?,
             widths: names.iter().map(|name| name.width()).collect(),
             right: schema.fields().iter().map(|field| is_number(field.data_type())).collect(),
             names,
@@ -53,13 +56,14 @@ impl TableRows {
             cells: Vec::new(),
             held_bytes: 0,
             written_rows: 0,
-        }
+        })
     }
 
     pub(super) fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<()> {
+        let cells = self.style.cells(batch)?;
         for row in 0..batch.num_rows() {
             for (position, column) in batch.columns().iter().enumerate() {
-                let cell = self.cell(column, row)?;
+                let cell = self.cell(&cells, column, row, position)?;
                 let width = cell.as_deref().map_or(self.options.null_text("NULL").width(), UnicodeWidthStr::width);
                 self.widths[position] = self.widths[position].max(width);
                 self.held_bytes += cell.as_ref().map_or(0, String::len);
@@ -79,22 +83,20 @@ impl TableRows {
         if !self.options.footer {
             return Ok(());
         }
-        let plural = if self.written_rows == 1 { "" } else { "s" };
-        writeln!(out, "({} row{plural})", self.written_rows).map_err(write_failed)
+        writeln!(out, "({})", count(self.written_rows, "row")).map_err(write_failed)
     }
 
     /// The value as text that is safe to show, cut where the options say.
-    fn cell(&self, column: &dyn Array, row: usize) -> Result<Option<String>> {
-        if is_null(column, row) {
+    fn cell(&self, cells: &Cells, column: &dyn Array, row: usize, position: usize) -> Result<Option<String>> {
+        if cells.is_null(row, position) {
             return Ok(None);
         }
-        let mut raw = String::new();
-        match (self.options.decimals, column.data_type()) {
+        let raw = match (self.options.decimals, column.data_type()) {
             (Some(decimals), DataType::Float64) => {
-                raw = format!("{:.decimals$}", column.as_primitive::<Float64Type>().value(row));
+                format!("{:.decimals$}", column.as_primitive::<Float64Type>().value(row))
             }
-            _ => push_text(column, row, &mut raw)?,
-        }
+            _ => cells.text(row, position)?,
+        };
         let mut text = match sanitize(&raw) {
             std::borrow::Cow::Borrowed(_) => raw,
             std::borrow::Cow::Owned(safe) => safe,

@@ -24,7 +24,7 @@ pub enum Expanded {
     Auto,
 }
 
-/// How a table looks; the formats for programs take nothing from here but the text for NULL.
+/// How a table looks; the formats for programs take nothing from here but the text for NULL and the time zone.
 #[derive(Debug, Clone)]
 pub struct RenderOptions {
     pub expanded: Expanded,
@@ -39,6 +39,8 @@ pub struct RenderOptions {
     pub decimals: Option<usize>,
     /// Whether a table ends with its row count.
     pub footer: bool,
+    /// Where people and CSV read times; JSON and Parquet have instants.
+    pub zone: String,
 }
 
 impl Default for RenderOptions {
@@ -51,6 +53,7 @@ impl Default for RenderOptions {
             max_cell_chars: None,
             decimals: None,
             footer: true,
+            zone: "UTC".to_owned(),
         }
     }
 }
@@ -79,15 +82,15 @@ impl<W: Write + Send> Writer<W> {
     /// Starts a result: writes what comes before the first row.
     pub fn new(format: Format, schema: SchemaRef, options: &RenderOptions, mut out: W) -> Result<Self> {
         let form = match format {
-            Format::Table => Form::Table(out, TableRows::new(&schema, options)),
+            Format::Table => Form::Table(out, TableRows::new(&schema, options)?),
             Format::Csv => {
-                let rows = CsvRows::start(&schema, &mut out)?;
+                let rows = CsvRows::start(&schema, &options.zone, &mut out)?;
                 Form::Csv(out, rows)
             }
             Format::Json => Form::Json(out, JsonRows::new(&schema, true)),
             Format::Ndjson => Form::Json(out, JsonRows::new(&schema, false)),
             Format::Markdown => {
-                let rows = MarkdownRows::start(&schema, options.null_text("NULL"), &mut out)?;
+                let rows = MarkdownRows::start(&schema, &options.zone, options.null_text("NULL"), &mut out)?;
                 Form::Markdown(out, rows)
             }
             Format::Parquet => Form::Parquet(ParquetRows::start(schema, out)?),

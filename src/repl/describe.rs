@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
 use crate::engine::Session;
 use crate::error::{Error, Result};
+use crate::pg::PgType;
 
 /// The columns of a relation as rows of name, type and nullability.
 pub async fn describe(session: &Session, relation: &str) -> Result<RecordBatch> {
@@ -44,7 +45,7 @@ fn quoted(relation: &str) -> Result<String> {
 fn rows(schema: &Schema) -> Result<RecordBatch> {
     let mut rows: Vec<(String, String, bool)> = Vec::new();
     for field in schema.fields() {
-        rows.push((field.name().clone(), type_name(field.data_type()), field.is_nullable()));
+        rows.push((field.name().clone(), PgType::of_field(field).full_name(), field.is_nullable()));
         rows.extend(parts(field.name(), field.data_type()));
     }
     let names: StringArray = rows.iter().map(|(name, ..)| Some(name)).collect();
@@ -62,55 +63,19 @@ fn parts(column: &str, data_type: &DataType) -> Vec<(String, String, bool)> {
         other => (column.to_owned(), other),
     };
     let DataType::Struct(parts) = data_type else { return Vec::new() };
-    let part =
-        |part: &Arc<Field>| (format!("{prefix}.{}", part.name()), type_name(part.data_type()), part.is_nullable());
+    let part = |part: &Arc<Field>| {
+        (format!("{prefix}.{}", part.name()), PgType::of_field(part).full_name(), part.is_nullable())
+    };
     parts.iter().map(part).collect()
-}
-
-/// The type as PostgreSQL names it, where PostgreSQL has it.
-fn type_name(data_type: &DataType) -> String {
-    use DataType::*;
-    match data_type {
-        Boolean => "boolean".to_owned(),
-        Int8 | Int16 | UInt8 => "smallint".to_owned(),
-        Int32 | UInt16 => "integer".to_owned(),
-        Int64 | UInt32 | UInt64 => "bigint".to_owned(),
-        Float16 | Float32 => "real".to_owned(),
-        Float64 => "double precision".to_owned(),
-        Utf8 | LargeUtf8 | Utf8View => "text".to_owned(),
-        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => "bytea".to_owned(),
-        Date32 | Date64 => "date".to_owned(),
-        Time32(_) | Time64(_) => "time".to_owned(),
-        Timestamp(unit, zone) => {
-            let digits = match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
-            };
-            format!("{}({digits})", if zone.is_some() { "timestamptz" } else { "timestamp" })
-        }
-        Interval(_) | Duration(_) => "interval".to_owned(),
-        Decimal128(precision, scale) | Decimal256(precision, scale) => format!("numeric({precision},{scale})"),
-        Dictionary(_, value) => type_name(value),
-        Map(entries, _) => match entries.data_type() {
-            Struct(parts) if parts.len() == 2 => {
-                format!("map({}, {})", type_name(parts[0].data_type()), type_name(parts[1].data_type()))
-            }
-            other => format!("map({})", type_name(other)),
-        },
-        List(item) | LargeList(item) | FixedSizeList(item, _) | ListView(item) | LargeListView(item) => {
-            format!("{}[]", type_name(item.data_type()))
-        }
-        Struct(_) => "row".to_owned(),
-        other => other.to_string().to_lowercase(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
-    use crate::model::schema::{attribute_map_type, event_fields, link_fields, physical_schema};
+    use crate::model::schema::{event_fields, link_fields, physical_schema};
+    use crate::render::cell_text;
 
     #[test]
     fn a_name_can_only_be_a_name() {
@@ -123,11 +88,22 @@ mod tests {
     }
 
     #[test]
-    fn types_have_their_postgres_names() {
-        assert_eq!(type_name(&attribute_map_type()), "map(text, text)");
-        assert_eq!(type_name(&DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))), "timestamptz(9)");
-        let batch = rows(&physical_schema()).expect("rows");
+    fn types_have_the_names_that_psql_shows() {
+        let schema = physical_schema();
+        let batch = rows(&schema).expect("rows");
         let parts = event_fields().len() + link_fields().len();
-        assert_eq!(batch.num_rows(), physical_schema().fields().len() + parts);
+        assert_eq!(batch.num_rows(), schema.fields().len() + parts);
+        let text = |column: usize, row: usize| cell_text(batch.column(column), row).expect("text");
+        let types: HashMap<String, String> = (0..batch.num_rows()).map(|row| (text(0, row), text(1, row))).collect();
+        for (column, name) in [
+            ("start_ns", "bigint"),
+            ("trace_id", "bytea"),
+            ("attributes", "jsonb"),
+            ("events", "jsonb"),
+            ("events[].name", "text"),
+            ("events[].attributes", "jsonb"),
+        ] {
+            assert_eq!(types[column], name, "{column}");
+        }
     }
 }

@@ -46,18 +46,6 @@ impl Terminal {
     }
 }
 
-/// Whether the error says that nobody reads the output any more.
-pub fn is_closed_pipe(error: &Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if inner.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
-}
-
 /// Says what went wrong, with the line of the statement and a caret under the place where that is known.
 ///
 /// `first_line` is the number of the statement's first line as its reader counts.

@@ -1,12 +1,12 @@
 //! The shell's own questions: small results, read whole.
 
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use futures::StreamExt;
 
 use crate::engine::{Outcome, Session};
 use crate::error::{Error, Result};
-use crate::render::push_text;
+use crate::render::cell_text;
 
 pub const ATTRIBUTE_KEYS: &str = include_str!("queries/attribute_keys.sql");
 pub const COLUMNS: &str = include_str!("queries/columns.sql");
@@ -38,16 +38,9 @@ pub async fn texts(session: &Session, sql: &str, parameters: &[&str]) -> Result<
     let mut rows = Vec::new();
     for batch in batches(session, sql, parameters).await? {
         for row in 0..batch.num_rows() {
-            let cells = batch.columns().iter().map(|column| text(column, row));
+            let cells = batch.columns().iter().map(|column| cell_text(column, row));
             rows.push(cells.collect::<Result<_>>()?);
         }
     }
     Ok(rows)
-}
-
-/// The value at `row` as text; empty for NULL.
-pub fn text(column: &dyn Array, row: usize) -> Result<String> {
-    let mut text = String::new();
-    push_text(column, row, &mut text)?;
-    Ok(text)
 }

@@ -9,7 +9,7 @@ use super::catalog::{self, Catalog};
 use super::commands;
 use super::editor::{Editor, Read};
 use super::input::{MAX_PENDING_BYTES, PlainWord, next_line, plain_word, read_line, too_long};
-use super::output::{Terminal, is_closed_pipe};
+use super::output::Terminal;
 use super::splitter::{Item, Script, Splitter};
 use super::text::{Line, Style};
 use crate::engine::{Engine, Outcome, Session};
@@ -56,7 +56,7 @@ pub async fn run(engine: &Arc<Engine>, options: Options) -> Result<Summary> {
     };
     let failed = if terminal.interactive { 0 } else { shell.failed };
     match ended {
-        Err(error) if !is_closed_pipe(&error) => Err(error),
+        Err(error) if !error.is_closed_pipe() => Err(error),
         _ => Ok(Summary { failed }),
     }
 }
@@ -210,7 +210,7 @@ impl Shell {
         };
         let next = match done {
             Ok(next) => next,
-            Err(error) if is_closed_pipe(&error) => return Err(error),
+            Err(error) if error.is_closed_pipe() => return Err(error),
             Err(error) => {
                 let script = match item {
                     Item::Statement(script) => script.clone(),
@@ -243,9 +243,8 @@ impl Shell {
             match self.session.execute(&statement, &[]).await? {
                 Outcome::Rows(rows) => {
                     let expanded = if script.expanded { Expanded::On } else { self.expanded };
-                    let zone = self.session.setting("timezone")?;
-                    let reader = render::Reader { zone: &zone, is_plan: rows.tag == "EXPLAIN" };
-                    let (schema, stream) = render::for_people(self.format, rows.schema, rows.stream, reader);
+                    let is_plan = rows.tag == "EXPLAIN";
+                    let (schema, stream) = render::with_plan_lines(self.format, is_plan, rows.schema, rows.stream);
                     self.show(self.format, expanded, schema, stream).await?;
                 }
                 Outcome::Command(tag) => self.say(&[Line::of(Style::Plain, tag)])?,

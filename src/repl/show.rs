@@ -34,8 +34,13 @@ impl Shell {
         schema: SchemaRef,
         rows: impl Stream<Item = Result<RecordBatch>> + Unpin,
     ) -> Result<()> {
-        let options =
-            RenderOptions { expanded, width: self.columns, color: self.terminal.colour, ..RenderOptions::default() };
+        let options = RenderOptions {
+            expanded,
+            width: self.columns,
+            color: self.terminal.colour,
+            zone: self.session.setting("timezone")?,
+            ..RenderOptions::default()
+        };
         // A table is harmless by itself; the other formats keep every byte for the programs that read them.
         let out: Box<dyn Write + Send> = match self.terminal.stdout_is_terminal && format != Format::Table {
             true => Box::new(Visible::new(io::stdout())),

@@ -4,10 +4,11 @@ use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 
-use super::query::{self, text};
+use super::query;
 use super::waterfall::TraceSpan;
 use crate::engine::Session;
 use crate::error::{Error, Kind, Result};
+use crate::render::cell_text;
 
 /// A trace of more spans is drawn without those that start last: the number that `trace.sql` reads, less one.
 pub const MAX_SPANS: usize = 100_000;
@@ -68,10 +69,10 @@ fn push_spans(batch: &RecordBatch, spans: &mut Vec<TraceSpan>) -> Result<()> {
     let parents = column("parent_span_id")?;
     for row in 0..batch.num_rows() {
         spans.push(TraceSpan {
-            span_id: text(column("span_id")?, row)?,
-            parent_span_id: if parents.is_null(row) { None } else { Some(text(parents, row)?) },
-            service: text(column("service_name")?, row)?,
-            name: text(column("span_name")?, row)?,
+            span_id: cell_text(column("span_id")?, row)?,
+            parent_span_id: if parents.is_null(row) { None } else { Some(cell_text(parents, row)?) },
+            service: cell_text(column("service_name")?, row)?,
+            name: cell_text(column("span_name")?, row)?,
             start_ns: started.as_primitive::<Int64Type>().value(row),
             duration_ns: duration_ns.as_primitive::<Int64Type>().value(row),
             is_error: is_error.is_valid(row) && is_error.as_boolean().value(row),

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::row::{BatchEncoder, Column, Format};
-use super::settings::ALL_SECOND_DIGITS;
 use super::wire::{FLUSH_BYTES, Halt, Stops, Wire};
 use crate::engine::Rows;
-use crate::pg::TextStyle;
+use crate::pg::{ALL_SECOND_DIGITS, TextStyle};
 
 /// An open result with the place it has been read to.
 pub(super) struct Cursor {

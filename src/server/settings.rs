@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use crate::engine::Session;
 use crate::error::{Error, Result};
-use crate::pg::TextStyle;
+use crate::pg::{ALL_SECOND_DIGITS, TextStyle};
 
 /// What a user may set about the PostgreSQL listener.
 #[derive(Debug, Clone)]
@@ -40,8 +40,6 @@ pub(super) const REPORTED: [&str; 11] = [
 
 /// Decimals of a second in text for programs: PostgreSQL has microseconds, and clients such as psycopg refuse more.
 const PROGRAM_SECOND_DIGITS: u8 = 6;
-/// Decimals of a second where a person reads them, and in copies.
-pub(super) const ALL_SECOND_DIGITS: u8 = 9;
 
 /// Returns how a session wants text to look: psql only shows text and so gets every nanosecond.
 pub(super) fn text_style(session: &Session) -> Result<TextStyle> {

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, OBJECT_IN_USE};
 
 /// Closed once another process has committed to the table in this node's name: from then on the log's numbers mean different spans in both
 /// processes, and nothing that this one would commit or acknowledge could be told from the other's.
@@ -33,5 +33,6 @@ impl Fence {
 
 fn error(why: String) -> Error {
     Error::new(Kind::Closed, why)
+        .with_sqlstate(OBJECT_IN_USE)
         .with_hint("one data directory may serve once: end the other process, or give this one a new --data-dir")
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
 
 const LOCK_FILE: &str = "lock";
 /// How often the lock is tried: [`holder`] holds it for a moment, and a process that just ended may do so too.
@@ -56,7 +56,9 @@ pub fn holder(dir: &Path) -> Option<u32> {
 fn held_by_another(dir: &Path, file: &mut File) -> Error {
     let holder = read_pid(file).map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
     let text = format!("the data directory {} is in use by {holder}", dir.display());
-    Error::new(Kind::Denied, text).with_sqlstate("55006").with_hint("stop that process, or give another --data-dir")
+    Error::new(Kind::Denied, text)
+        .with_sqlstate(OBJECT_IN_USE)
+        .with_hint("stop that process, or give another --data-dir")
 }
 
 fn read_pid(file: &mut File) -> Option<u32> {

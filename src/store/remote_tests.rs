@@ -11,7 +11,7 @@ use super::faulty_store::{Call, Fault, FaultyStore};
 use super::open::Components;
 use super::testing::{FaultyDisk, ManualClock, components, decode, payload, quiet, span_ids, spans};
 use super::{SnapshotSource, Store, StoreSettings, TableUrl, open};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, OBJECT_IN_USE};
 
 const URL: &str = "s3://bucket/table";
 
@@ -191,7 +191,7 @@ async fn row_27_a_zombie_is_fenced_and_the_process_is_told() {
     let error = first.seal().await.expect_err("fenced");
     assert!(error.message.contains("another process has written to the table s3://bucket/table as node"), "{error}");
     let told = tokio::time::timeout(Duration::from_secs(5), first.poisoned()).await.expect("told");
-    assert!(told.message.contains("another process"), "{told}");
+    assert!(told.message.contains("another process") && told.sqlstate() == OBJECT_IN_USE, "{told}");
     assert_eq!(append(&first, 21..31).await.expect_err("fenced").kind, Kind::Closed);
     assert_eq!(ids(&first).await, (1..21).collect::<Vec<_>>(), "what it acknowledged is not lost from its log");
     let expected: Vec<u64> = (1..11).chain(101..111).collect();
@@ -204,7 +204,7 @@ async fn row_27_a_zombie_is_fenced_and_the_process_is_told() {
 async fn row_29_while_the_store_is_away_exports_are_kept_to_the_cap_and_it_recovers_by_itself() {
     let (dir, bucket) = (tempfile::tempdir().expect("directory"), FaultyStore::default());
     let settings = StoreSettings {
-        fresh_budget_bytes: 8 << 20,
+        fresh_budget_bytes: StoreSettings::LEAST_FRESH_BUDGET_BYTES as usize,
         append_wait: Duration::from_millis(50),
         seal_after: Duration::from_millis(100),
         ..settings()

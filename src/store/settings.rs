@@ -51,31 +51,31 @@ impl Default for StoreSettings {
     }
 }
 
-/// The smallest memory budget: below this, a single large export could not enter.
-const LEAST_FRESH_BUDGET_BYTES: usize = 8 << 20;
-/// The smallest cache: below this, a few readers would take each other's blocks away before they are used.
-const LEAST_CACHE_BYTES: u64 = 64 << 20;
-/// The smallest log budget: two segments.
-const LEAST_LOG_BUDGET_BYTES: u64 = 128 << 20;
-
 impl StoreSettings {
+    /// The smallest memory budget, in bytes: below this, a single large export could not enter.
+    pub const LEAST_FRESH_BUDGET_BYTES: u64 = 16 << 20;
+    /// The smallest cache but none, in bytes: below this, a few readers would take each other's blocks away before they are used.
+    pub const LEAST_CACHE_BYTES: u64 = 64 << 20;
+    /// The smallest log budget, in bytes: two segments.
+    pub const LEAST_LOG_BUDGET_BYTES: u64 = 128 << 20;
+
     /// Checks each value.
     ///
     /// # Errors
     /// [`crate::error::Kind::BadInput`] that names the first setting that is out of range, and the range.
     pub fn validate(&self) -> Result<()> {
         let wrong = |name: &str, least: u64| Err(Error::bad_input(format!("{name} must be at least {least}")));
-        if self.fresh_budget_bytes < LEAST_FRESH_BUDGET_BYTES {
-            return wrong("fresh_budget_bytes", LEAST_FRESH_BUDGET_BYTES as u64);
+        if (self.fresh_budget_bytes as u64) < Self::LEAST_FRESH_BUDGET_BYTES {
+            return wrong("fresh_budget_bytes", Self::LEAST_FRESH_BUDGET_BYTES);
         }
-        if self.log_budget_bytes < LEAST_LOG_BUDGET_BYTES {
-            return wrong("log_budget_bytes", LEAST_LOG_BUDGET_BYTES);
+        if self.log_budget_bytes < Self::LEAST_LOG_BUDGET_BYTES {
+            return wrong("log_budget_bytes", Self::LEAST_LOG_BUDGET_BYTES);
         }
         if self.retention.rules.len() > MOST_RULES {
             return Err(Error::bad_input(format!("retention may have {MOST_RULES} rules at most")));
         }
-        if (1..LEAST_CACHE_BYTES).contains(&self.cache_bytes) {
-            return wrong("cache_bytes", LEAST_CACHE_BYTES);
+        if (1..Self::LEAST_CACHE_BYTES).contains(&self.cache_bytes) {
+            return wrong("cache_bytes", Self::LEAST_CACHE_BYTES);
         }
         if self.seal_rows == 0 {
             return wrong("seal_rows", 1);

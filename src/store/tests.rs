@@ -281,7 +281,8 @@ async fn a_reader_beside_the_writer_sees_what_the_writer_sees_at_every_step() {
 async fn row_14_at_the_budget_exports_wait_for_a_sealing_or_are_asked_to_come_again() {
     let dir = tempfile::tempdir().expect("directory");
     let disk = FaultyDisk::default();
-    let settings = StoreSettings { fresh_budget_bytes: 8 << 20, append_wait: Duration::from_secs(3), ..quiet() };
+    let budget_bytes = StoreSettings::LEAST_FRESH_BUDGET_BYTES as usize;
+    let settings = StoreSettings { fresh_budget_bytes: budget_bytes, append_wait: Duration::from_secs(3), ..quiet() };
     let store = open_with(dir.path(), settings, &disk).await;
     disk.fail(Op::Create, "date=", ErrorKind::Other);
     let (mut next, mut refused) = (1, None);
@@ -291,11 +292,11 @@ async fn row_14_at_the_budget_exports_wait_for_a_sealing_or_are_asked_to_come_ag
     }
     let refused = refused.expect("the budget ends");
     assert!(matches!(refused.kind, Kind::Overloaded { .. }), "{refused}");
-    assert!(store.status().fresh_bytes <= 8 << 20 && store.status().refused_for_memory == 1);
+    assert!(store.status().fresh_bytes <= budget_bytes as u64 && store.status().refused_for_memory == 1);
     assert_eq!(ids(&store).await, (1..next).collect::<Vec<_>>());
     disk.heal();
     store.seal().await.expect("sealed");
-    for _ in 0..30 {
+    for _ in 0..60 {
         append(&store, next..next + 1000).await.expect("kept, though it may have waited");
         next += 1000;
     }

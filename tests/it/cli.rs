@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -336,11 +337,19 @@ fn sql_writes_every_format() {
     let written = ["sql", "--data-dir", "data", "--format", "parquet", "--output", "out.parquet", sql];
     assert_eq!(spanhouse(folder.path(), &written).code, SUCCESS);
     assert!(fs::read(folder.path().join("out.parquet")).expect("written").starts_with(b"PAR1"));
+    fs::write(folder.path().join("plain"), "as any file").expect("written");
+    let mode = |name: &str| fs::metadata(folder.path().join(name)).expect("a file").permissions().mode();
+    assert_eq!(mode("out.parquet"), mode("plain"), "whoever may read other files may read this one");
 
     let wrong = spanhouse(folder.path(), &["sql", "--data-dir", "data", "SELECT nope FROM spans"]);
     assert_eq!(wrong.code, FAILURE);
     let marked = "line 1: SELECT nope FROM spans\n               ^\n";
     assert!(wrong.err.contains(marked), "{}", wrong.err);
+    for statement in ["PREPARE a AS SELECT 1", "COPY (SELECT 1) TO STDOUT", "FETCH 1 FROM c"] {
+        let told = spanhouse(folder.path(), &["sql", "--data-dir", "data", statement]);
+        assert!(told.err.contains("is for clients of the Postgres wire"), "{}", told.err);
+        assert!(told.err.contains("hint: run the query itself") || told.err.contains("hint: run the statement itself"));
+    }
     let nowhere = spanhouse(folder.path(), &["sql", "--data-dir", "nowhere", "SELECT 1"]);
     assert_eq!(nowhere.code, FAILURE);
     assert!(nowhere.err.contains("there is no data directory nowhere"), "{}", nowhere.err);

@@ -11,11 +11,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("otlp", &["error", "model"]),
     ("store", &["error", "model", "otlp"]),
     ("engine", &["error", "model", "pg", "store"]),
-    ("render", &["error", "model"]),
+    ("render", &["error", "model", "pg"]),
     ("generate", &["error", "model"]),
     ("ingest", &["error", "model", "otlp", "store"]),
     ("server", &["error", "model", "pg", "engine"]),
-    ("repl", &["error", "model", "engine", "render", "store"]),
+    ("repl", &["error", "model", "pg", "engine", "render", "store"]),
     ("cli", &["error", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl"]),
 ];
 
@@ -34,8 +34,16 @@ fn folders_depend_downwards_only() {
             continue;
         };
         let text = fs::read_to_string(&file).expect("readable source");
+        // As many steps as the file's module has around it below `crate`; its tests are one module deeper.
+        let most = place.components().count() - usize::from(place.ends_with("mod.rs")) - 1;
+        let (code, tests) = text.split_once("mod tests {").unwrap_or((&text, ""));
+        if steps_up(code) > most || steps_up(tests) > most + 1 {
+            wrong.push(format!("{} leaves its folder by `super::`; write `crate::`", place.display()));
+        }
         for used in used_folders(&text) {
-            if used != folder && !allowed.contains(&used.as_str()) {
+            if used.is_empty() {
+                wrong.push(format!("{} has a group after `crate::`; write a line for each folder", place.display()));
+            } else if used != folder && !allowed.contains(&used.as_str()) {
                 wrong.push(format!("{} uses {used}, which lies above or beside {folder}", place.display()));
             }
         }
@@ -46,11 +54,34 @@ fn folders_depend_downwards_only() {
 /// The names that follow `crate::` in code, comments left out.
 fn used_folders(text: &str) -> Vec<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.split("crate::").skip(1).map(first_name)).filter(|name| !name.is_empty()).collect()
+    code.flat_map(|line| line.split("crate::").skip(1).map(first_name)).collect()
 }
 
+/// The name that a path begins with; empty before a group in braces.
 fn first_name(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The most `super::` in a row.
+fn steps_up(text: &str) -> usize {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let chain = |line: &str| {
+        let ends = line.match_indices("super::").map(|(at, found)| (at, at + found.len()));
+        let longest = ends.fold((0, 0, 0), |(longest, chain, end), (from, to)| {
+            let chain = if chain > 0 && from == end { chain + 1 } else { 1 };
+            (longest.max(chain), chain, to)
+        });
+        longest.0
+    };
+    code.map(chain).max().unwrap_or(0)
+}
+
+#[test]
+fn paths_are_read_whatever_their_form() {
+    assert_eq!(used_folders("use crate::store::X;\n// crate::a\nlet a = crate::pg::b();"), ["store", "pg"]);
+    assert_eq!(used_folders("use crate::{store::X, pg};"), [""], "a group names no folder that could be looked at");
+    assert_eq!(steps_up("use super::a;\n use super::super::b::super::c;"), 2);
+    assert_eq!(steps_up("use crate::a; // no\n// super::super::x"), 0);
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

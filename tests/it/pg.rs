@@ -25,7 +25,7 @@ pub struct Server {
     serving: Option<JoinHandle<()>>,
     store: Arc<Store>,
     ingest: Arc<Ingest>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -51,13 +51,22 @@ impl Server {
             let serving = tokio::spawn(async move { serve(listener, engine, settings, stop).await.expect("serves") });
             (address, serving, store, ingest)
         });
-        Self { address, runtime, shutdown, serving: Some(serving), store, ingest, _folder: folder }
+        Self { address, runtime, shutdown, serving: Some(serving), store, ingest, folder }
     }
 
     /// Keeps more spans, which come as an OTLP JSON request.
     pub fn keep_json(&self, request: &'static str) {
         let answer = self.runtime.block_on(self.ingest.export_json(request.into())).expect("kept");
         assert_eq!(answer.refusals.rejected_spans, 0, "{}", answer.refusals.message);
+    }
+
+    /// What `spanhouse sql` writes of the same spans.
+    pub fn sql(&self, format: &str, statement: &str) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spanhouse"));
+        command.args(["sql", "--format", format, statement, "--data-dir"]).arg(self.folder.path());
+        let output = command.stdin(Stdio::null()).output().expect("spanhouse runs");
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
     }
 
     /// Stops the server and waits until it is down.

@@ -70,6 +70,37 @@ fn relations_and_columns_are_described() {
 }
 
 #[test]
+fn the_csv_of_a_copy_and_of_the_command_line_is_the_same() {
+    if !has_psql("the_csv_of_a_copy_and_of_the_command_line_is_the_same") {
+        return;
+    }
+    let server = Server::start();
+    let statements = [
+        "SELECT * FROM traces.spans ORDER BY span_id",
+        "SELECT * FROM traces.events",
+        "SELECT * FROM traces.links",
+        "SELECT * FROM traces.traces ORDER BY trace_id",
+        "SELECT span_name, row_number() OVER (ORDER BY span_id), duration_ms / 3 FROM traces.spans ORDER BY span_id",
+        "SELECT 1e21::float8, 0.00001::float8, 0.1::float8 + 0.2, 1e15::float8, -0.0::float8, 'NaN'::float8, '-Infinity'::float8, 0.1::real, 1e10::real",
+        "SELECT 12.340, 1::numeric / 3, 12345678901234567890.5::numeric, 9223372036854775807, (-32768)::smallint, true, false",
+        "SELECT NULL, '', ' blanks ', 'a,b', 'say \"x\"', E'two\\nlines', E'\\\\.', 'é', '\\x00ff'::bytea",
+        "SELECT date '2026-01-31', time '01:02:03.5', timestamp '2026-01-31 01:02:03.000001', timestamptz '2026-07-31 01:02:03.123456789+02'",
+        "SELECT interval '1 year 2 months 3 days 4 hours 5 minutes 6.7 seconds', interval '-1 day 1 hour', interval '0', timestamp '2026-01-31 01:00' - timestamp '2026-01-01'",
+        "SELECT ARRAY[1, NULL, 3], ARRAY['a', 'b c', 'null', NULL, ''], ARRAY[0.1::float8, 1e21::float8], ARRAY[timestamptz '2026-01-01 00:00:00Z']",
+        "SELECT to_jsonb(attributes), attributes, events, links FROM traces.spans ORDER BY span_id",
+    ];
+    for statement in statements {
+        let copied = server.psql_text(&[&format!("\\copy ({statement}) TO STDOUT WITH (FORMAT csv, HEADER)")]);
+        assert_eq!(server.sql("csv", statement), copied, "{statement}");
+    }
+    let zone = "SET timezone = 'Europe/Berlin'";
+    let statement = "SELECT timestamp, ARRAY[timestamp] FROM traces.spans ORDER BY span_id";
+    let copied = server.psql_text(&[zone, &format!("\\copy ({statement}) TO STDOUT WITH (FORMAT csv, HEADER)")]);
+    let copied = copied.strip_prefix("SET\n").unwrap_or(&copied);
+    assert_eq!(server.sql("csv", &format!("{zone}; {statement}")), copied);
+}
+
+#[test]
 fn a_terminal_completes_keywords_tables_and_columns() {
     let test = "a_terminal_completes_keywords_tables_and_columns";
     if !has_psql(test) {

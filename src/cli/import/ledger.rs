@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::records::Place;
 use super::spans::TraceCount;
-use crate::cli::output::{count, say, tell};
+use crate::cli::output::{say, tell};
 use crate::error::Result;
+use crate::render::count;
 use crate::render::sanitize;
 
 /// Refusals that are listed; the rest is counted.

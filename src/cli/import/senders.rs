@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ingest::{ExportClient, Receipt};
 
 /// Exports under way at once: enough that many share one fsync at the server.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// Sends to one endpoint, with at most [`AT_ONCE`] exports under way.
 pub(in crate::cli) struct Senders {

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::describe;
 use super::ledger::{Ledger, Refusal};
 use super::records::Record;
+use super::senders::AT_ONCE;
 use super::spans::walk;
 use crate::cli::data::{self, ServerFile};
 use crate::cli::exit;
@@ -22,8 +23,6 @@ use crate::ingest::{ClientSettings, ExportClient, Ingest};
 use crate::otlp::json_to_protobuf;
 use crate::store::Store;
 
-/// Exports under way at once.
-const AT_ONCE: usize = 8;
 /// How often an export into the data directory is tried while memory is full; the sealer makes room meanwhile.
 const ATTEMPTS: u32 = 120;
 

@@ -11,11 +11,12 @@ use clap::{ArgGroup, Args};
 use self::receipt::{By, NewReceipt, Receipt};
 use super::data::{self, DataDir};
 use super::exit::Exit;
-use super::output::{count, say};
+use super::output::say;
 use super::settings::Settings;
 use super::sql;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::render::count;
 use crate::store::{
     FoundSpans, RedactReport, Redaction, SnapshotSource, SpanFilter, Store, StoreReader, TraceFilter, find_spans,
 };

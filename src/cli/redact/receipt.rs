@@ -7,6 +7,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::cli::exit;
+use crate::cli::output::beside;
 use crate::error::{Error, Result};
 use crate::store::{FoundSpans, RedactReport};
 
@@ -114,9 +115,7 @@ impl NewReceipt {
             let error = Error::bad_input(format!("{} is there already: a receipt is a new file", path.display()));
             return Err(exit::usage(error.with_hint("give another --receipt")));
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let partial = NamedTempFile::new_in(folder);
-        let partial = partial.map_err(|error| Error::io(format!("cannot write {}", path.display()), error))?;
+        let partial = beside(path).map_err(|error| Error::io(format!("cannot write {}", path.display()), error))?;
         Ok(Self { path: path.to_owned(), partial })
     }
 

@@ -57,9 +57,6 @@ pub(in crate::cli) struct Settings {
 /// A shorter retention is a slip of the keyboard: it would delete what was kept.
 pub(super) const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 
-/// Below this, readers would take each other's blocks away before they are used.
-const LEAST_CACHE_BYTES: u64 = 64 << 20;
-
 const LISTENERS: &str = "Listeners";
 const STORAGE: &str = "Storage";
 const QUERIES: &str = "Queries";
@@ -305,8 +302,8 @@ impl Settings {
             alone("postgres", why.to_owned());
         }
         for (name, bytes, least) in [
-            ("fresh_memory", self.fresh_memory_bytes, 16 << 20),
-            ("log_size", self.log_size_bytes, 128 << 20),
+            ("fresh_memory", self.fresh_memory_bytes, StoreSettings::LEAST_FRESH_BUDGET_BYTES),
+            ("log_size", self.log_size_bytes, StoreSettings::LEAST_LOG_BUDGET_BYTES),
             ("query_memory", self.query_memory_bytes, 16 << 20),
             ("max_request_size", self.max_request_bytes, 1 << 10),
         ] {
@@ -314,8 +311,8 @@ impl Settings {
                 alone(name, format!("{} is too little: give at least {}", size_text(bytes), size_text(least)));
             }
         }
-        if (1..LEAST_CACHE_BYTES).contains(&self.cache_bytes) {
-            let least = size_text(LEAST_CACHE_BYTES);
+        if (1..StoreSettings::LEAST_CACHE_BYTES).contains(&self.cache_bytes) {
+            let least = size_text(StoreSettings::LEAST_CACHE_BYTES);
             alone("cache_size", format!("{} is too little: give at least {least}, or 0", size_text(self.cache_bytes)));
         }
         if self.seal_after.is_zero() {

@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use super::bounded::within;
 use crate::engine::bounds::StatementBounds;
 use crate::error::Error;
-use crate::pg::{PgType, TextStyle, Values, json_text_field, put_json, put_text};
+use crate::pg::{ALL_SECOND_DIGITS, PgType, TextStyle, Values, json_text_field, put_json, put_text};
 
 /// What a cast to JSON calls.
 pub(in crate::engine) const VALUE_JSON: &str = "value_json";
@@ -111,7 +111,7 @@ impl ScalarUDFImpl for Shown {
             (Form::CastToJson, true) => checked(&array, is_constant)?,
             (Form::Text, _) => {
                 let zone = args.config_options.execution.time_zone.as_deref().unwrap_or("UTC");
-                let style = TextStyle::in_zone(zone, MAX_SECOND_DIGITS).map_err(external)?;
+                let style = TextStyle::in_zone(zone, ALL_SECOND_DIGITS).map_err(external)?;
                 let values = Values::new(&array, PgType::of(array.data_type()), style.zone).map_err(external)?;
                 written(&array, self.name(), &bounds, |out, at| put_text(out, &values, at, &style))?
             }
@@ -123,9 +123,6 @@ impl ScalarUDFImpl for Shown {
         }
     }
 }
-
-/// Nanoseconds are kept.
-const MAX_SECOND_DIGITS: u8 = 9;
 
 /// Writes each row that is not NULL, within what a call may make.
 fn written(

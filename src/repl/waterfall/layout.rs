@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use super::forest::{Forest, Node};
 use super::{Canvas, TraceSpan};
-use crate::render::sanitize;
+use crate::render::{count, sanitize};
 use crate::repl::text::{Line, Style, fit, width};
 
 /// The columns of a duration such as `12m 34s`, right-aligned.
@@ -105,19 +105,19 @@ pub fn lines(trace_id: &str, spans: &[TraceSpan], forest: &Forest, shown: &[bool
 
 /// What is said of the trace before its tree.
 fn summary(trace_id: &str, spans: &[TraceSpan], forest: &Forest, columns: usize) -> Vec<Line> {
-    let mut facts = vec![count(spans.len(), "span")];
-    facts.push(count(spans.iter().map(|span| span.service.as_str()).collect::<BTreeSet<_>>().len(), "service"));
+    let mut facts = vec![count(spans.len() as u64, "span")];
+    facts.push(count(spans.iter().map(|span| span.service.as_str()).collect::<BTreeSet<_>>().len() as u64, "service"));
     let errors = spans.iter().filter(|span| span.is_error).count();
     let roots = spans.iter().filter(|span| span.parent_span_id.is_none()).count();
     let missing = forest.nodes.iter().filter(|node| node.span.is_none()).count();
     if errors > 0 {
-        facts.push(count(errors, "error"));
+        facts.push(count(errors as u64, "error"));
     }
     if roots != 1 {
-        facts.push(if roots == 0 { "no root".to_owned() } else { count(roots, "root") });
+        facts.push(if roots == 0 { "no root".to_owned() } else { count(roots as u64, "root") });
     }
     if missing > 0 {
-        facts.push(count(missing, "missing parent"));
+        facts.push(count(missing as u64, "missing parent"));
     }
     let start_ns = spans.iter().map(|span| span.start_ns).min().unwrap_or(0);
     let end_ns = spans.iter().map(TraceSpan::end_ns).max().unwrap_or(0);
@@ -313,8 +313,11 @@ impl<'a> Frame<'a> {
             }
             What::Missing { id } => pieces.push((Style::Dim, format!("(span {} has not arrived)", safe(id)))),
             What::Hidden { spans, errors } => {
-                let with = if *errors > 0 { format!(", {}", count(*errors, "error")) } else { String::new() };
-                pieces.push((Style::Dim, format!("{} {}{with}", self.glyphs.ellipsis, count(*spans, "more span"))));
+                let with = if *errors > 0 { format!(", {}", count(*errors as u64, "error")) } else { String::new() };
+                pieces.push((
+                    Style::Dim,
+                    format!("{} {}{with}", self.glyphs.ellipsis, count(*spans as u64, "more span")),
+                ));
             }
         }
         pieces
@@ -373,10 +376,6 @@ fn legend(rows: &[Row], glyphs: &Glyphs) -> Vec<Line> {
 
 fn safe(text: &str) -> String {
     sanitize(&text.chars().take(MAX_NAME_CHARS).collect::<String>()).into_owned()
-}
-
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A duration in at most seven columns, with three digits that count.

@@ -1,42 +1,31 @@
-//! What people read otherwise than programs: times in the session's zone, and plans line by line.
+//! Plans as people read them: line by line.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder};
-use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use futures::{Stream, StreamExt};
 
 use super::Format;
-use super::cell::push_text;
+use super::cell::CellStyle;
 use crate::error::{Error, Result};
 
-/// Which result is shown, and where its reader is.
-#[derive(Debug, Clone, Copy)]
-pub struct Reader<'a> {
-    /// The session's time zone.
-    pub zone: &'a str,
-    /// Whether the rows are those of `EXPLAIN`, whose texts have many lines.
-    pub is_plan: bool,
-}
-
-/// The result as `format` shows it to its reader; formats for programs take it as it is.
-pub fn for_people(
+/// The result as `format` shows it: in a table, the rows of `EXPLAIN`, whose texts have many lines, are a row a line.
+pub fn with_plan_lines(
     format: Format,
+    is_plan: bool,
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch>> + Unpin,
-    reader: Reader,
 ) -> (SchemaRef, impl Stream<Item = Result<RecordBatch>> + Unpin) {
-    let plan = reader.is_plan && format == Format::Table;
-    let shown = match format {
-        _ if plan => Arc::new(Schema::new(schema.fields().iter().map(text_field).collect::<Vec<_>>())),
-        Format::Table | Format::Csv | Format::Markdown => in_zone(&schema, reader.zone),
-        Format::Json | Format::Ndjson | Format::Parquet => schema,
+    let in_lines = is_plan && format == Format::Table;
+    let shown = match in_lines {
+        true => Arc::new(Schema::new(schema.fields().iter().map(text_field).collect::<Vec<_>>())),
+        false => schema,
     };
     let out = shown.clone();
-    let batches = batches.map(move |batch| match plan {
+    let batches = batches.map(move |batch| match in_lines {
         true => lines(&batch?, &shown),
-        false => retyped(batch?, &shown),
+        false => batch,
     });
     (out, batches)
 }
@@ -45,39 +34,13 @@ fn text_field(field: &FieldRef) -> Field {
     Field::new(field.name(), DataType::Utf8, true)
 }
 
-fn in_zone(schema: &SchemaRef, zone: &str) -> SchemaRef {
-    let shown = |field: &FieldRef| match field.data_type() {
-        DataType::Timestamp(unit, Some(_)) => {
-            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(*unit, Some(zone.into()))))
-        }
-        _ => field.clone(),
-    };
-    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
-}
-
-/// The batch with the types of `schema`; a time in another zone is the same number.
-fn retyped(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if batch.num_columns() == 0 || batch.schema().fields() == schema.fields() {
-        return Ok(batch);
-    }
-    let column = |(column, field): (&ArrayRef, &FieldRef)| match column.data_type() == field.data_type() {
-        true => Ok(column.clone()),
-        false => cast(column, field.data_type()),
-    };
-    let columns = batch.columns().iter().zip(schema.fields()).map(column).collect::<Result<Vec<_>, _>>();
-    columns.and_then(|columns| RecordBatch::try_new(schema.clone(), columns)).map_err(failed)
-}
-
 /// A row for each line of the last column; the columns before it stand beside the first.
 fn lines(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let cells = CellStyle::new(batch.schema_ref(), "UTC")?.cells(batch)?;
     let mut columns = batch.columns().iter().map(|_| StringBuilder::new()).collect::<Vec<_>>();
     let last = columns.len().saturating_sub(1);
     for row in 0..batch.num_rows() {
-        let texts = batch.columns().iter().map(|column| {
-            let mut text = String::new();
-            push_text(column, row, &mut text).map(|()| text)
-        });
-        let texts = texts.collect::<Result<Vec<_>>>()?;
+        let texts = (0..columns.len()).map(|column| cells.text(row, column)).collect::<Result<Vec<_>>>()?;
         for (number, line) in texts.last().into_iter().flat_map(|text| text.trim_end().split('\n')).enumerate() {
             for (at, column) in columns.iter_mut().enumerate() {
                 column.append_value(match (at == last, number) {
@@ -89,11 +52,8 @@ fn lines(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         }
     }
     let columns = columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect();
-    RecordBatch::try_new(schema.clone(), columns).map_err(failed)
-}
-
-fn failed(error: datafusion::arrow::error::ArrowError) -> Error {
-    Error::internal(format!("a result that cannot be shown: {error}"))
+    RecordBatch::try_new(schema.clone(), columns)
+        .map_err(|error| Error::internal(format!("a result that cannot be shown: {error}")))
 }
 
 #[cfg(test)]
@@ -104,10 +64,9 @@ mod tests {
 
     async fn shown(format: Format, batch: RecordBatch, is_plan: bool) -> String {
         let batches = futures::stream::iter([Ok(batch.clone())]);
-        let reader = Reader { zone: "Europe/Berlin", is_plan };
-        let (schema, batches) = for_people(format, batch.schema(), batches, reader);
-        let (_, out) =
-            write_all(format, schema, batches, &RenderOptions::default(), Vec::new()).await.expect("written");
+        let (schema, batches) = with_plan_lines(format, is_plan, batch.schema(), batches);
+        let options = RenderOptions { zone: "Europe/Berlin".to_owned(), ..RenderOptions::default() };
+        let (_, out) = write_all(format, schema, batches, &options, Vec::new()).await.expect("written");
         String::from_utf8(out).expect("text")
     }
 
