@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Retention, RetentionRule};
 use crate::error::{Error, Result};
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, write_whole};
 
 /// Holds the age in milliseconds as a number, or [`Announced`] as JSON when there are rules; not there when everything is kept.
 const FILE: &str = "retention";
@@ -30,12 +30,7 @@ pub(crate) fn announce(disk: &dyn Disk, dir: &FsPath, retention: &Retention) -> 
             _ => Ok(()),
         };
     };
-    let temporary = dir.join(".retention.tmp");
-    // What an earlier crash left there is no longer of use.
-    let _ = disk.remove_file(&temporary);
-    let mut file = disk.create_new(&temporary).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(failed)?;
-    disk.rename(&temporary, &path).and_then(|()| disk.sync_dir(dir)).map_err(failed)
+    write_whole(disk, dir, FILE, &text).map_err(failed)
 }
 
 fn to_text(retention: &Retention) -> Result<Option<String>> {

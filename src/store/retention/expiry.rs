@@ -5,12 +5,11 @@ use std::sync::Arc;
 use datafusion::object_store::ObjectStore;
 use datafusion::object_store::path::Path;
 
-use super::matches::{COLUMNS, Matches, Matching};
+use super::matches::MatchesByDay;
 use super::memory::MatchMemory;
-use super::rules::{Cutoffs, Retention, RetentionRule, deciding_days};
+use super::rules::{Cutoffs, Retention, deciding_days};
 use crate::error::Result;
-use crate::model::schema::physical_schema;
-use crate::model::{SpanBatch, TraceId};
+use crate::model::TraceId;
 use crate::store::DataFile;
 use crate::store::order::DAY_NS;
 use crate::store::state::State;
@@ -20,7 +19,7 @@ use crate::store::trace_index::TraceHash;
 #[derive(Debug)]
 pub struct Expiry {
     cutoffs: Cutoffs,
-    matches: Vec<Arc<Matches>>,
+    matches: MatchesByDay,
 }
 
 impl Expiry {
@@ -41,8 +40,7 @@ impl Expiry {
 
     fn mask(&self, trace_id: &[u8], start_ns: i64) -> u16 {
         let trace = TraceHash::of(trace_id);
-        let days = deciding_days(start_ns).map(|day| day as i32);
-        let masks = days.flat_map(|day| self.matches.iter().map(move |matches| matches.mask(day, trace)));
+        let masks = deciding_days(start_ns).map(|day| self.matches.mask(day as i32, trace));
         masks.fold(0, |all, mask| all | mask)
     }
 }
@@ -101,22 +99,9 @@ pub(crate) async fn expiry_of(
         let files = state.files.iter().filter(|file| decides(file.min_start_ns, file.max_start_ns));
         matches = memory.of_files(store, &state.files, &files.collect::<Vec<_>>(), &retention.rules).await?;
         let fresh = state.parts.iter().filter(|part| decides(part.min_start_ns, part.max_start_ns));
-        for part in fresh {
-            matches.push(Arc::new(of_fresh(&part.batch, &retention.rules)?));
-        }
+        matches.extend(memory.of_parts(&fresh.collect::<Vec<_>>(), &retention.rules)?);
     }
-    Ok(Some(Arc::new(Expiry { cutoffs, matches })))
-}
-
-fn of_fresh(batch: &SpanBatch, rules: &[RetentionRule]) -> Result<Matches> {
-    let schema = physical_schema();
-    let places: Vec<usize> = COLUMNS.iter().filter_map(|name| schema.index_of(name).ok()).collect();
-    let mut matching = Matching::new(rules);
-    let step = batch.expandable_rows().max(1);
-    for row in (0..batch.num_rows()).step_by(step) {
-        matching.add(&batch.project(&places, row..batch.num_rows().min(row + step))?)?;
-    }
-    Ok(matching.finish())
+    Ok(Some(Arc::new(Expiry { cutoffs, matches: MatchesByDay::new(matches) })))
 }
 
 /// The files all of whose spans have expired, whatever their traces are.

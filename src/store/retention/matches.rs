@@ -1,5 +1,9 @@
 //! The traces that match rules, among some spans.
 
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
 
@@ -33,9 +37,46 @@ impl Matches {
         self.keys.len() as u64 * Self::ENTRY_BYTES
     }
 
+    /// The days that there are entries of, with their places.
+    fn days(&self) -> impl Iterator<Item = (i32, Range<usize>)> {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let (day, _) = *self.keys.get(from)?;
+            let of_day = from..from + self.keys[from..].partition_point(|(other, _)| *other == day);
+            from = of_day.end;
+            Some((day, of_day))
+        })
+    }
+
+    /// The rules that spans of the trace matched on the day whose entries these are.
+    fn mask(&self, of_day: &Range<usize>, trace: TraceHash) -> u16 {
+        let found = self.keys[of_day.clone()].binary_search_by_key(&trace, |(_, trace)| *trace);
+        found.map_or(0, |at| self.masks[of_day.start + at])
+    }
+}
+
+/// Matches, and the places of their entries of one day.
+type OfDay = (Arc<Matches>, Range<usize>);
+
+/// The matches of all that is in sight, by day: a file has the spans of one, so that a question goes to few of many files.
+#[derive(Debug, Default)]
+pub(super) struct MatchesByDay(HashMap<i32, Vec<OfDay>>);
+
+impl MatchesByDay {
+    pub fn new(all: Vec<Arc<Matches>>) -> Self {
+        let mut by_day: HashMap<i32, Vec<OfDay>> = HashMap::new();
+        for matches in all {
+            for (day, of_day) in matches.days() {
+                by_day.entry(day).or_default().push((matches.clone(), of_day));
+            }
+        }
+        Self(by_day)
+    }
+
     /// The rules that spans of the trace matched that day, a bit a rule.
     pub fn mask(&self, day: i32, trace: TraceHash) -> u16 {
-        self.keys.binary_search(&(day, trace)).map_or(0, |at| self.masks[at])
+        let of_day = self.0.get(&day).into_iter().flatten();
+        of_day.fold(0, |mask, (matches, of_day)| mask | matches.mask(of_day, trace))
     }
 }
 
@@ -110,4 +151,38 @@ pub(super) fn each_mask(
         take(mask, traces.value(row), starts.value(row));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn matches_by_day_are_those_of_every_file() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let hash = |trace: u8| TraceHash::of(&[trace; 16]);
+        for files in [0, 1, 30] {
+            let (mut all, mut expected) = (Vec::new(), BTreeMap::<(i32, u8), u16>::new());
+            for _ in 0..files {
+                let mut matching = Matching::new(&[]);
+                for _ in 0..random.random_range(0..40) {
+                    let (day, trace) = (random.random_range(-2..3), random.random_range(0..20));
+                    let mask = 1 << random.random_range(0..16);
+                    matching.found.push(((day, hash(trace)), mask));
+                    *expected.entry((day, trace)).or_default() |= mask;
+                }
+                all.push(Arc::new(matching.finish()));
+            }
+            let by_day = MatchesByDay::new(all);
+            for (day, trace) in (-3..4).flat_map(|day| (0..20).map(move |trace| (day, trace))) {
+                let expected = expected.get(&(day, trace)).copied().unwrap_or(0);
+                assert_eq!(by_day.mask(day, hash(trace)), expected, "day {day}, trace {trace}");
+            }
+        }
+    }
 }
