@@ -32,7 +32,7 @@ pub fn encode_export(batch: &RecordBatch) -> Result<Vec<u8>> {
     while row < batch.num_rows() {
         let resource = columns.resource(row)?;
         let mut end = row + 1;
-        while end < batch.num_rows() && columns.resource(end)? == resource {
+        while end < batch.num_rows() && columns.is_same_resource(row, end)? {
             end += 1;
         }
         push_message(1, &mut out, |out| {
@@ -145,12 +145,23 @@ impl<'b> Columns<'b> {
         Ok(out)
     }
 
+    /// Whether two rows have one resource, told by the columns: encoding costs more than comparing.
+    fn is_same_resource(&self, a: usize, b: usize) -> Result<bool> {
+        let url = self.resource_schema_url;
+        Ok(text(url, a) == text(url, b) && self.resource.is_same(a, b)?)
+    }
+
+    fn is_same_scope(&self, a: usize, b: usize) -> Result<bool> {
+        let texts = [self.scope_schema_url, self.scope_name, self.scope_version];
+        Ok(texts.iter().all(|column| text(column, a) == text(column, b)) && self.scope.is_same(a, b)?)
+    }
+
     fn write_scopes(&self, rows: std::ops::Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         let mut row = rows.start;
         while row < rows.end {
             let scope = self.scope(row)?;
             let mut end = row + 1;
-            while end < rows.end && self.scope(end)? == scope {
+            while end < rows.end && self.is_same_scope(row, end)? {
                 end += 1;
             }
             push_message(2, out, |out| {
@@ -226,8 +237,8 @@ enum Types<'b> {
 }
 
 impl Attributes<'_> {
-    /// Writes the attributes of a row as fields `number`.
-    fn write(&self, row: usize, number: u32, out: &mut Vec<u8>) -> Result<()> {
+    /// The attributes of a row: keys, letters of their types, and texts.
+    fn entries(&self, row: usize) -> Result<impl Iterator<Item = (&str, Option<u8>, &str)>> {
         let types = match self.types {
             Types::View(types) => types.is_valid(row).then(|| types.value(row).as_bytes()),
             Types::Plain(types) => types.is_valid(row).then(|| types.value(row).as_bytes()),
@@ -238,12 +249,22 @@ impl Attributes<'_> {
             return Err(mismatch(schema::ATTRIBUTES));
         };
         let offsets = self.map.value_offsets();
-        for (place, entry) in (offsets[row] as usize..offsets[row + 1] as usize).enumerate() {
-            let key = keys.value(entry);
+        let entries = offsets[row] as usize..offsets[row + 1] as usize;
+        Ok(entries.enumerate().map(move |(place, entry)| {
             let letter = types.map_or(Some(b's'), |types| types.get(place).copied());
+            (keys.value(entry), letter, if values.is_valid(entry) { values.value(entry) } else { "" })
+        }))
+    }
+
+    fn is_same(&self, a: usize, b: usize) -> Result<bool> {
+        Ok(self.dropped[a] == self.dropped[b] && self.entries(a)?.eq(self.entries(b)?))
+    }
+
+    /// Writes the attributes of a row as fields `number`.
+    fn write(&self, row: usize, number: u32, out: &mut Vec<u8>) -> Result<()> {
+        for (key, letter, text) in self.entries(row)? {
             let kind = letter.and_then(AttributeType::from_letter);
             let kind = kind.ok_or_else(|| Error::corrupt(format!("attribute {key:?} has no type")))?;
-            let text = if values.is_valid(entry) { values.value(entry) } else { "" };
             push_message(number, out, |out| {
                 push_text(field::KEY, key, out);
                 push_message(field::VALUE, out, |out| write_value(key, kind, text, out).map(|()| true))?;
