@@ -96,7 +96,9 @@ impl Connection {
     async fn describe_portal(&mut self, name: &str, stops: &Stops) -> Result<(), Halt> {
         self.check_aborted(&self.named.portal(name)?.prepared.command.clone())?;
         let portal = self.named.portal(name)?;
-        let untyped = portal.prepared.parameters.iter().any(|parameter| parameter.wanted.is_none());
+        // What gives no rows has no columns to learn, and would end here already.
+        let untyped = portal.prepared.columns.is_some()
+            && portal.prepared.parameters.iter().any(|parameter| parameter.wanted.is_none());
         if untyped && portal.prepared.command == Command::Engine && matches!(portal.state, PortalState::New) {
             let mut portal = self.named.take_portal(name)?;
             // What a parameter's type decides is known now that it is bound.
