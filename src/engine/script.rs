@@ -62,9 +62,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
     let may_be_postgres = limits::nests_little(&tokens);
     if let Some(mut statement) = may_be_postgres.then(|| pg_catalog::parse(text, &tokens)).flatten() {
         admit::check_statement(&statement)?;
-        let names = names::name_columns(&mut statement);
-        dialect::call_bare_words(&mut statement);
-        names::name_repeats(&mut statement, names.as_deref().unwrap_or_default());
+        let names = rewrite(&mut statement)?;
         return Ok(Body::Query { ast: Box::new(statement), names });
     }
     let start = tokens.first().map(|token| token.span.start).unwrap_or(Location::new(1, 1));
@@ -93,12 +91,18 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
         }
     };
     admit::check_statement(&statement)?;
-    let names = names::name_columns(&mut statement);
-    dialect::rewrite(&mut statement);
-    standard::rewrite(&mut statement)?;
-    dialect::call_bare_words(&mut statement);
-    names::name_repeats(&mut statement, names.as_deref().unwrap_or_default());
+    let names = rewrite(&mut statement)?;
     Ok(Body::Query { ast: Box::new(statement), names })
+}
+
+/// Writes what SQL has here and DataFusion does not in DataFusion's words; gives the names of the result's columns.
+fn rewrite(statement: &mut ast::Statement) -> Result<Option<Vec<String>>> {
+    let names = names::name_columns(statement);
+    dialect::rewrite(statement);
+    standard::rewrite(statement)?;
+    dialect::call_bare_words(statement);
+    names::name_repeats(statement, names.as_deref().unwrap_or_default());
+    Ok(names)
 }
 
 fn parse_tokens(dialect: &dyn Dialect, tokens: Vec<TokenWithSpan>) -> Result<ast::Statement, ParserError> {

@@ -11,6 +11,7 @@
 //! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
 //! - `object_store`: tables on servers that speak like S3 and Azure, when all is well and when not.
+//! - `one_snapshot`: a statement sees one snapshot while others append and seal.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
 //! - `redact`: chosen spans go for good, and all others stay.
@@ -25,10 +26,12 @@
 //! - `trace_lookup`: traces by id, against a plain count of what was sent.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
 //! - `pg_clients`: drivers of other languages.
+//! - `pg_functions`: every function that is listed can be called.
 //! - `pg_faults`: hostile bytes and statements on the PostgreSQL wire.
 //! - `pg_psql`: what a person sees in `psql`.
 //! - `pg_sessions`: sessions as others see and stop them.
 //! - `pg_simple`: the simple protocol, through a client library.
+//! - `pg_types`: what clients are told of types, and what they may ask of their session.
 //!
 //! Tests of hostile inputs and faults bear the number of the fault in their name, `fault_…` or `row_…`:
 //!
@@ -61,6 +64,7 @@ mod otlp_server;
 mod pg;
 mod pg_clients;
 mod pg_faults;
+mod pg_functions;
 mod pg_psql;
 mod pg_sessions;
 mod pg_simple;

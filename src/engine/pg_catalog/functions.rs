@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarUDF, Signature, SimpleScalarUDF, TypeSignature, Volatility, create_udf,
 };
 
-use super::ours;
+use super::callable;
 use crate::engine::activity::Activity;
 use crate::engine::catalog::TRACES;
 
@@ -56,7 +56,6 @@ const CONSTANT: &[(&str, RangeInclusive<usize>, Says)] = &[
     ("pg_my_temp_schema", 0..=0, Says::Zero),
     ("pg_stat_get_numscans", 1..=1, Says::Zero),
     ("pg_relation_is_updatable", 2..=2, Says::Zero),
-    ("pg_function_is_visible", 1..=1, Says::Yes),
     ("pg_type_is_visible", 1..=1, Says::Yes),
     ("pg_operator_is_visible", 1..=1, Says::Yes),
     ("pg_opclass_is_visible", 1..=1, Says::Yes),
@@ -87,10 +86,11 @@ const GRANTED: [&str; 5] = ["select", "usage", "connect", "execute", "member"];
 /// The functions that know no object by name.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     let mut functions = vec![
-        of_oid("pg_get_function_arguments", 1..=1, ours::arguments),
-        of_oid("pg_get_function_identity_arguments", 1..=1, ours::arguments),
-        of_oid("pg_get_function_result", 1..=1, ours::result),
+        of_oid("pg_get_function_arguments", 1..=1, callable::arguments),
+        of_oid("pg_get_function_identity_arguments", 1..=1, callable::arguments),
+        of_oid("pg_get_function_result", 1..=1, callable::result),
         of_oid("pg_get_userbyid", 1..=1, |oid| Some(if oid == OWNER.0 { OWNER.1 } else { "unknown" })),
+        visible("pg_function_is_visible", callable::is_visible),
         encoding_number(),
         constant("getdatabaseencoding", 0..=0, DataType::Utf8, ScalarValue::from("UTF8")),
         size_pretty(),
@@ -164,10 +164,15 @@ fn privilege(name: &str) -> ScalarUDF {
 }
 
 /// Whether a relation is found without its schema.
-pub(super) fn table_is_visible(visible: Vec<u32>) -> ScalarUDF {
-    function("pg_table_is_visible", 1..=1, DataType::Boolean, move |arguments| {
+pub(super) fn table_is_visible(of: Vec<u32>) -> ScalarUDF {
+    visible("pg_table_is_visible", move |oid| of.contains(&oid))
+}
+
+/// A function that tells whether an object is found without its schema.
+fn visible(name: &str, is_visible: impl Fn(u32) -> bool + Send + Sync + 'static) -> ScalarUDF {
+    function(name, 1..=1, DataType::Boolean, move |arguments| {
         let oids = oids(arguments)?;
-        let found = oids.as_primitive::<UInt32Type>().iter().map(|oid| oid.map(|oid| visible.contains(&oid)));
+        let found = oids.as_primitive::<UInt32Type>().iter().map(|oid| oid.map(&is_visible));
         Ok(ColumnarValue::Array(Arc::new(found.collect::<BooleanArray>())))
     })
 }

@@ -3,11 +3,11 @@
 //!
 //! Only `traces`, `pg_catalog` and `information_schema` exist here; the physical tables are not listed.
 
+mod callable;
 mod empty;
 mod functions;
 mod live;
 mod oids;
-mod ours;
 mod reg;
 mod relations;
 mod rewrite;

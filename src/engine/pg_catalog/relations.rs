@@ -22,7 +22,7 @@ use futures::TryStreamExt;
 use super::functions::OWNER;
 use super::oids::{with_functions, with_oids};
 use super::reg::Objects;
-use super::{empty, live, ours};
+use super::{callable, empty, live};
 use crate::engine::activity::Activity;
 use crate::engine::catalog::{CATALOG, SYSTEM, TRACES, VIEWS};
 use crate::pg::PgType;
@@ -57,7 +57,9 @@ impl PgCatalog {
                 batches.insert(name, with_oids(&batch)?);
             }
         }
-        let objects = Arc::new(Objects::of(&batches)?);
+        let mut objects = Objects::of(&batches)?;
+        objects.functions.extend(callable::ours());
+        let objects = Arc::new(objects);
         // Of functions of one name, the first is meant.
         let functions: HashMap<&str, u32> =
             objects.functions.iter().rev().map(|(oid, name)| (name.as_str(), *oid)).collect();
@@ -136,8 +138,9 @@ fn mend(batches: &mut BTreeMap<String, RecordBatch>, listed: &Listed, objects: &
         // The crate has the name of a later PostgreSQL than the one that we say we are.
         *collations = renamed(collations, "colllocale", "colliculocale")?;
     }
-    if let Some(proc) = batches.get_mut("pg_proc") {
-        *proc = ours::add_ours(proc, objects.schema(TRACES))?;
+    if let (Some(proc), Some(types)) = (batches.get("pg_proc"), batches.get("pg_type")) {
+        let listed = callable::listed(proc, types, objects.schema(TRACES))?;
+        batches.insert("pg_proc".to_owned(), listed);
     }
     Ok(())
 }

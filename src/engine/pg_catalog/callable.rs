@@ -1,0 +1,169 @@
+//! `pg_proc`: the functions that can be called, and of PostgreSQL's others only those by which its types are read and written.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, RecordBatch, StringArray, StringBuilder, UInt32Array,
+    new_null_array,
+};
+use datafusion::arrow::compute::{cast, concat_batches, filter_record_batch};
+use datafusion::arrow::datatypes::{DataType, Schema, UInt32Type};
+use datafusion::common::internal_datafusion_err;
+use datafusion::error::Result;
+
+use super::functions::OWNER;
+use crate::pg::oid_of_name;
+
+/// The list of functions.
+const LIST: &str = include_str!("../../../schema/pg_catalog/functions.txt");
+
+/// The first OID of functions that PostgreSQL does not have: above all of its own, below all relations'.
+const FIRST_OF_OURS: u32 = 16_000;
+
+/// Columns of `pg_type` that name functions. Clients look these up, and nobody calls them.
+const BY_TYPES: [&str; 7] = ["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"];
+
+/// A function as clients see it.
+struct Callable {
+    kind: &'static str,
+    name: &'static str,
+    arguments: &'static str,
+    result: &'static str,
+}
+
+static CALLABLE: LazyLock<BTreeMap<u32, Callable>> = LazyLock::new(|| LIST.lines().filter_map(read).collect());
+
+/// Reads a line of the list; `None` for a comment.
+fn read(line: &'static str) -> Option<(u32, Callable)> {
+    let (oid, rest) = line.split_once(' ')?;
+    let (kind, rest) = rest.split_once(' ')?;
+    let (name, rest) = rest.split_once('(')?;
+    let (arguments, result) = rest.rsplit_once(") ")?;
+    Some((oid.parse().ok()?, Callable { kind, name, arguments, result }))
+}
+
+/// The arguments of a function, as it is declared.
+pub(super) fn arguments(oid: u32) -> Option<&'static str> {
+    Some(CALLABLE.get(&oid).map_or("", |function| function.arguments))
+}
+
+/// The result of a function, as it is declared.
+pub(super) fn result(oid: u32) -> Option<&'static str> {
+    CALLABLE.get(&oid).map(|function| function.result)
+}
+
+/// Whether a function is offered to who looks for one.
+pub(super) fn is_visible(oid: u32) -> bool {
+    CALLABLE.contains_key(&oid)
+}
+
+/// The functions that PostgreSQL does not have, by OID.
+pub(super) fn ours() -> impl Iterator<Item = (u32, String)> {
+    CALLABLE.range(FIRST_OF_OURS..).map(|(oid, function)| (*oid, function.name.to_owned()))
+}
+
+/// The rows of `pg_proc`, from those that PostgreSQL has. Ours lie in the schema `namespace`.
+pub(super) fn listed(proc: &RecordBatch, types: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
+    let lacks = || internal_datafusion_err!("pg_proc has no OIDs");
+    let oids = proc.column_by_name("oid").and_then(|oids| oids.as_primitive_opt::<UInt32Type>()).ok_or_else(lacks)?;
+    let by_types: HashSet<u32> = BY_TYPES
+        .iter()
+        .filter_map(|name| types.column_by_name(name)?.as_primitive_opt::<UInt32Type>())
+        .flat_map(|oids| oids.iter().flatten())
+        .collect();
+    let kept: BooleanArray =
+        oids.values().iter().map(|oid| Some(CALLABLE.contains_key(oid) || by_types.contains(oid))).collect();
+    let theirs = filter_record_batch(proc, &kept)?;
+    let ours = rows_of_ours(proc, namespace)?;
+    let theirs = RecordBatch::try_new(ours.schema(), theirs.columns().to_vec())?;
+    Ok(concat_batches(&ours.schema(), [&theirs, &ours])?)
+}
+
+fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
+    let ours: Vec<(u32, &Callable)> = CALLABLE.range(FIRST_OF_OURS..).map(|(oid, function)| (*oid, function)).collect();
+    let ints = |value: &dyn Fn(&Callable) -> i32| {
+        Arc::new(ours.iter().map(|(_, function)| value(function)).collect::<Int32Array>()) as ArrayRef
+    };
+    let texts = |value: &dyn Fn(&Callable) -> String| {
+        Arc::new(ours.iter().map(|(_, function)| Some(value(function))).collect::<StringArray>()) as ArrayRef
+    };
+    let mut columns = Vec::new();
+    for field in proc.schema().fields() {
+        let values = match field.name().as_str() {
+            "oid" => Arc::new(ours.iter().map(|(oid, _)| *oid).collect::<UInt32Array>()) as ArrayRef,
+            "proname" | "prosrc" => texts(&|function| function.name.to_owned()),
+            "pronamespace" => Arc::new(UInt32Array::from(vec![namespace; ours.len()])) as ArrayRef,
+            "proowner" => Arc::new(UInt32Array::from(vec![OWNER.0; ours.len()])) as ArrayRef,
+            // PostgreSQL's internal functions.
+            "prolang" => ints(&|_| 12),
+            "prokind" => texts(&|function| function.kind.to_owned()),
+            "provolatile" => texts(&|_| "i".to_owned()),
+            "proparallel" => texts(&|_| "s".to_owned()),
+            "prorettype" => ints(&|function| type_oid(function.result) as i32),
+            "pronargs" => ints(&|function| function.arguments().count() as i32),
+            "proargtypes" => texts(&|function| {
+                let oids = function.arguments().map(|(_, of_type)| type_oid(of_type).to_string());
+                oids.collect::<Vec<_>>().join(" ")
+            }),
+            "proargnames" if matches!(field.data_type(), DataType::List(_)) => names(&ours),
+            "pronargdefaults" | "provariadic" | "proisstrict" | "proretset" | "prosecdef" | "proleakproof" => {
+                ints(&|_| 0)
+            }
+            _ => new_null_array(field.data_type(), ours.len()),
+        };
+        columns.push(cast(&values, field.data_type())?);
+    }
+    Ok(RecordBatch::try_new(nullable(proc), columns)?)
+}
+
+impl Callable {
+    /// Names and types of the arguments.
+    fn arguments(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let each = self.arguments.split([',', '(', ')']).map(str::trim).filter(|argument| !argument.is_empty());
+        each.filter_map(|argument| argument.strip_prefix("VARIADIC ").unwrap_or(argument).split_once(' '))
+    }
+}
+
+fn names(functions: &[(u32, &Callable)]) -> ArrayRef {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for (_, function) in functions {
+        function.arguments().for_each(|(name, _)| lists.values().append_value(name));
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
+}
+
+/// The OID of a type of the list.
+fn type_oid(name: &str) -> u32 {
+    match name {
+        "anyarray" => 2277,
+        "anyelement" => 2283,
+        "double precision[]" => 1022,
+        name => oid_of_name(name).unwrap_or(0),
+    }
+}
+
+/// PostgreSQL's own functions have a value in every column, and ours do not.
+fn nullable(batch: &RecordBatch) -> Arc<Schema> {
+    let fields: Vec<_> =
+        batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_list_is_read_and_its_types_are_known() {
+        let lines = LIST.lines().filter(|line| !line.starts_with('#'));
+        assert_eq!(lines.count(), CALLABLE.len(), "a line that cannot be read, or an OID twice");
+        for (oid, function) in CALLABLE.range(FIRST_OF_OURS..) {
+            let types = function.arguments().map(|(_, of_type)| of_type).chain([function.result]);
+            for of_type in types {
+                assert_ne!(type_oid(of_type), 0, "{oid} {}: {of_type}", function.name);
+            }
+        }
+    }
+}
