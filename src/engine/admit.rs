@@ -43,12 +43,26 @@ const REFUSED_FIRST_WORDS: &[&str] = &[
     "vacuum",
 ];
 
-/// Refuses a statement that begins with a word of writing.
+/// Words that begin what a session of the Postgres wire keeps, and is done there before it comes here; and what to do without it.
+const OF_THE_WIRE: &[(&str, &str)] = &[
+    ("prepare", "run the statement itself"),
+    ("execute", "run the statement itself"),
+    ("deallocate", "nothing is prepared here"),
+    ("declare", "run the query itself: its rows are shown as they come"),
+    ("fetch", "run the query itself: its rows are shown as they come"),
+    ("move", "run the query itself: its rows are shown as they come"),
+    ("close", "no cursor is open here"),
+    ("listen", "nothing is notified here"),
+    ("unlisten", "nothing is notified here"),
+];
+
+/// Refuses a statement that begins with a word of writing, or of the wire.
 pub(super) fn check_first_word(tokens: &[TokenWithSpan]) -> Result<()> {
     let mut words = tokens.iter().filter_map(|token| match &token.token {
         Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
         _ => None,
     });
+    check_wire(&words.clone().collect::<Vec<_>>())?;
     // The statement that EXPLAIN or PREPARE would run is what counts.
     let first = words.by_ref().find(|word| !matches!(word.as_str(), "explain" | "verbose"));
     match first {
@@ -61,6 +75,23 @@ pub(super) fn check_first_word(tokens: &[TokenWithSpan]) -> Result<()> {
             .map_or(Ok(()), |word| Err(read_only(&word))),
         _ => Ok(()),
     }
+}
+
+/// Refuses what clients of the wire are served with before a statement comes here.
+fn check_wire(words: &[String]) -> Result<()> {
+    let Some(first) = words.first() else { return Ok(()) };
+    let of_the_wire = |what: String, hint: &'static str| {
+        let message = format!("{what} is for clients of the Postgres wire; here each statement stands by itself");
+        Err(Error::new(Kind::BadInput, message).with_sqlstate("0A000").with_hint(hint))
+    };
+    if let Some((_, hint)) = OF_THE_WIRE.iter().find(|(word, _)| word == first) {
+        return of_the_wire(first.to_uppercase(), hint);
+    }
+    if first == "copy" && words.windows(2).any(|pair| pair == ["to", "stdout"]) {
+        let hint = "run the query itself and choose a format, such as --format csv, or \\format csv in the shell";
+        return of_the_wire("COPY … TO STDOUT".to_owned(), hint);
+    }
+    Ok(())
 }
 
 fn is_explain_analyze(tokens: &[TokenWithSpan], word: &str) -> bool {
