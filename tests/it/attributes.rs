@@ -73,6 +73,9 @@ async fn attributes_answer_the_same_from_maps_and_from_columns() {
     for (statement, expected) in STATEMENTS.iter().zip(&expected) {
         assert_eq!(answer(&engine(), statement).await.expect("an answer"), *expected, "{statement}");
     }
+    for (statement, expected) in known() {
+        assert_eq!(cells(&answer(&engine(), statement).await.expect("an answer")), expected, "{statement}");
+    }
 }
 
 /// The bytes of the maps are destroyed: whoever reads them notices.
@@ -119,6 +122,50 @@ pub async fn answer(engine: &Arc<Engine>, statement: &str) -> Result<String> {
     Ok(pretty_format_batches(&batches).expect("text").to_string())
 }
 
+/// The cells of such a table, row by row.
+pub fn cells(table: &str) -> Vec<Vec<String>> {
+    let rows = table.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.skip(1).map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// What is known of the answers to some of [`STATEMENTS`] from how the spans are made.
+fn known() -> Vec<(&'static str, Vec<Vec<String>>)> {
+    let code = |id: u64| (!id.is_multiple_of(10)).then(|| [200, 404, 500, 503][id as usize / 100 % 4]);
+    let duration = |id: u64| id % 977 * 1000;
+    let having = |wanted: &dyn Fn(u64) -> bool| (0..SPANS).filter(|id| wanted(*id)).collect::<Vec<_>>();
+    let count = |wanted: &dyn Fn(u64) -> bool| vec![vec![having(wanted).len().to_string()]];
+    let with_sum = |wanted: &dyn Fn(u64) -> bool| {
+        let ids = having(wanted);
+        vec![vec![ids.len().to_string(), ids.iter().map(|id| duration(*id)).sum::<u64>().to_string()]]
+    };
+    let group = |value: &str, ids: Vec<u64>| vec![value.to_owned(), ids.len().to_string()];
+    let coded = |wanted: u64| having(&|id| code(id) == Some(wanted));
+    let routes = ["/a", "/a/route/that/is/longer/than/a/view", "/b"].into_iter().zip([0, 2, 1]);
+    let halves = |host: &str, mode: &str| vec![host.to_owned(), mode.to_owned(), (SPANS / 2).to_string()];
+    vec![
+        (STATEMENTS[0], routes.map(|(route, rest)| group(route, having(&|id| id % 3 == rest))).collect()),
+        (
+            STATEMENTS[1],
+            [200, 404, 500, 503]
+                .map(|number| group(&number.to_string(), coded(number)))
+                .into_iter()
+                .chain([group("", having(&|id| code(id).is_none()))])
+                .collect(),
+        ),
+        (STATEMENTS[2], with_sum(&|id| code(id) >= Some(500))),
+        (STATEMENTS[3], with_sum(&|id| code(id) == Some(404))),
+        (STATEMENTS[4], count(&|id| code(id).is_some_and(|code| code != 404))),
+        (STATEMENTS[5], count(&|id| [Some(404), Some(503)].contains(&code(id)))),
+        (STATEMENTS[6], count(&|id| code(id).is_none())),
+        (STATEMENTS[7], count(&|id| code(id).is_some() && !id.is_multiple_of(5))),
+        (STATEMENTS[13], vec![group("1", having(&|id| id % 2 == 1)), group("none", having(&|id| id % 2 == 0))]),
+        (STATEMENTS[18], vec![vec!["0".to_owned(), SPANS.to_string(), "0".to_owned()]]),
+        (STATEMENTS[19], vec![halves("h0", "fast"), halves("h1", "slow")]),
+        (STATEMENTS[20], vec![group("/a", having(&|id| id % 3 == 0))]),
+        (STATEMENTS[21], count(&|id| code(id) == Some(500))),
+    ]
+}
+
 fn data_files(dir: &Path) -> Vec<PathBuf> {
     let below =
         |dir: &Path| fs::read_dir(dir).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
@@ -148,8 +195,7 @@ fn destroy_maps(file: &Path) {
     fs::write(file, bytes).expect("written");
 }
 
-/// An export of spans that have attributes of each kind, frequent and seldom ones.
-/// An export of the spans with these numbers, rich in attributes.
+/// An export of the spans with these numbers, which have attributes of each kind, frequent and seldom ones.
 pub fn export(ids: Range<u64>) -> Bytes {
     let scopes = [0, 1].map(|scope| ScopeSpans {
         scope: Some(InstrumentationScope {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::util::pretty::pretty_format_batches;
-use futures::TryStreamExt;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use spanhouse::engine::{Engine, EngineSettings, Outcome};
+use spanhouse::engine::{Engine, EngineSettings};
 
+use crate::attributes::{answer, cells};
 use crate::store_support::{append, open, request};
 
 /// More than two row groups a day, so that some are wanted and others are not.
@@ -43,16 +42,14 @@ async fn columns_out_of_memory_answer_as_those_of_files_whatever_fits() {
     };
     let (none, small, large) = (with_cache(0), with_cache(SMALL_CACHE_BYTES), with_cache(256 << 20));
     for round in 0..3 {
-        for statement in STATEMENTS {
-            let expected = answer(&none, statement).await;
-            assert_eq!(answer(&small, statement).await, expected, "small cache, round {round}: {statement}");
-            assert_eq!(answer(&large, statement).await, expected, "large cache, round {round}: {statement}");
+        for (statement, expected) in STATEMENTS.into_iter().zip(known()) {
+            for (engine, size) in [(&none, "no"), (&small, "a small"), (&large, "a large")] {
+                assert_eq!(answered(engine, statement).await, expected, "{size} cache, round {round}: {statement}");
+            }
         }
     }
-    let analyzed = answer(&large, "EXPLAIN ANALYZE SELECT sum(duration_ns) FROM spans").await;
+    let analyzed = answer(&large, "EXPLAIN ANALYZE SELECT sum(duration_ns) FROM spans").await.expect("a plan");
     assert!(analyzed.contains("columns_from_memory=") && !analyzed.contains("columns_from_memory=0"), "{analyzed}");
-    let count = answer(&large, STATEMENTS[0]).await;
-    assert!(count.contains(&format!("| {SPANS} ")), "{count}");
 }
 
 /// A row group of texts of 80 MB: decoded whole it would be memory that nobody knows of.
@@ -72,12 +69,12 @@ async fn columns_of_long_texts_are_left_to_be_read_batch_by_batch() {
     let long = "SELECT count(*), sum(length(status_message)), max(status_message), max(span_id) FROM spans";
     let short = "SELECT count(*), max(span_name), max(span_id) FROM spans";
     let decodes = async |statement: &str| {
-        let told = answer(&cached, &format!("EXPLAIN ANALYZE {statement}")).await;
+        let told = answer(&cached, &format!("EXPLAIN ANALYZE {statement}")).await.expect("a plan");
         told.contains("columns_decoded=") && !told.contains("columns_decoded=0")
     };
     assert!(!decodes(long).await);
     assert!(decodes(short).await);
-    assert_eq!(answer(&cached, long).await, answer(&none, long).await);
+    assert_eq!(answered(&cached, long).await, answered(&none, long).await);
 }
 
 /// The same spans in one day, each with a message of two KiB that no other has.
@@ -93,10 +90,32 @@ fn with_long_messages(request: &[u8]) -> bytes::Bytes {
     request.encode_to_vec().into()
 }
 
-async fn answer(engine: &Arc<Engine>, statement: &str) -> String {
-    let session = engine.session();
-    let statement = session.prepare(statement).await.expect("a statement").remove(0);
-    let Outcome::Rows(rows) = session.execute(&statement, &[]).await.expect("an answer") else { panic!("no rows") };
-    let batches: Vec<_> = rows.stream.try_collect().await.expect("rows");
-    pretty_format_batches(&batches).expect("text").to_string()
+async fn answered(engine: &Arc<Engine>, statement: &str) -> Vec<Vec<String>> {
+    cells(&answer(engine, statement).await.expect("an answer"))
+}
+
+/// The answers to [`STATEMENTS`], from how `request` makes spans.
+fn known() -> [Vec<Vec<String>>; STATEMENTS.len()] {
+    let ids = || 1..=SPANS;
+    let duration = |id: u64| id * 1000;
+    let sum = |ids: &[u64]| ids.iter().map(|id| duration(*id)).sum::<u64>().to_string();
+    let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<String>>();
+    let all: Vec<u64> = ids().collect();
+    let named = |name: u64| ids().filter(|id| id % 5 == name).collect::<Vec<u64>>();
+    let by_name = |name: u64| vec![format!("operation {name}"), named(name).len().to_string(), sum(&named(name))];
+    let slowest = ids().rev().take(20);
+    // Even ids start on the first day and odd ones on the second, within a quarter of an hour from noon.
+    let between = |id: &u64| if id.is_multiple_of(2) { id % 900 >= 600 } else { id % 900 < 60 };
+    let later: Vec<u64> = ids().filter(between).collect();
+    let narrow: Vec<u64> = ids().filter(|id| (3_000_000..=3_010_000).contains(&duration(*id))).collect();
+    [
+        vec![row(&[&SPANS.to_string(), &sum(&all), "2026-01-01T12:00:00Z"])],
+        (0..5).map(by_name).collect(),
+        slowest.map(|id| vec![format!("{id:016x}"), format!("{:?}", id as f64 / 1000.0)]).collect(),
+        vec![row(&[&later.len().to_string(), &duration(later[later.len() - 1]).to_string()])],
+        vec![row(&[&narrow.len().to_string(), &sum(&narrow)])],
+        vec![row(&[&ids().filter(|id| duration(*id) > 599_000_000).count().to_string()])],
+        vec![row(&["5000"])],
+        vec![row(&["0", "1", "0"])],
+    ]
 }

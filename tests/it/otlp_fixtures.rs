@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use datafusion::arrow::array::RecordBatch;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use prost::Message;
 use serde_json::Value;
 use spanhouse::error::Kind;
@@ -29,6 +32,32 @@ fn inventory(folder: &Path) -> Vec<(PathBuf, Value)> {
     entries.into_iter().map(|entry| (folder.join(entry["file"].as_str().expect("a file")), entry)).collect()
 }
 
+/// Each span with its resource and scope, as prost reads them. What the store does not tell apart is made equal; what it refuses is left out.
+fn flat(request: ExportTraceServiceRequest) -> Vec<(Option<Resource>, Option<InstrumentationScope>, Span)> {
+    let is_kept = |span: &Span| {
+        let is_id = |id: &[u8], len: usize| id.len() == len && id.iter().any(|byte| *byte != 0);
+        let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
+        is_id(&span.trace_id, 16) && is_id(&span.span_id, 8) && start > 0 && start <= end
+    };
+    let scopes = request
+        .resource_spans
+        .into_iter()
+        .flat_map(|resource| resource.scope_spans.into_iter().map(move |scope| (resource.resource.clone(), scope)));
+    let spans = scopes.flat_map(|(resource, scope)| {
+        let around = (
+            resource.filter(|resource| *resource != Resource::default()),
+            scope.scope.filter(|scope| *scope != InstrumentationScope::default()),
+        );
+        scope.spans.into_iter().filter(is_kept).map(move |span| (around.0.clone(), around.1.clone(), span))
+    });
+    spans
+        .map(|(resource, scope, mut span)| {
+            span.status = span.status.filter(|status| *status != Status::default());
+            (resource, scope, span)
+        })
+        .collect()
+}
+
 fn rows(decoded: &Decoded) -> RecordBatch {
     decoded.batch.to_record_batch().expect("expanded")
 }
@@ -52,6 +81,8 @@ fn otlp_json_files_hold_the_spans_that_their_inventory_says() {
             assert_eq!(decoded.batch.num_rows() as u64 + decoded.refusals.rejected_spans, listed, "{}", path.display());
             spans += listed;
             let encoded = encode_export(&rows(&decoded)).expect("encodable");
+            let again = ExportTraceServiceRequest::decode(&*encoded).expect("protobuf");
+            assert_eq!(flat(again), flat(read), "{}", path.display());
             assert_eq!(rows(&decode_export(&encoded).expect("decodable")), rows(&decoded), "{}", path.display());
         }
         assert_eq!(Some(spans), entry["spans"].as_u64(), "{}", path.display());
