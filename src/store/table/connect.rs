@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use crate::error::{Error, Kind, Result};
 use crate::store::TableUrl;
 
-/// How a request is tried again: some 12 s in all, so that a statement that meets a store that is away fails soon. What runs in the background
-/// begins anew by itself.
+/// How a request is tried again: six times, with pauses of some 12 s in all when a store refuses at once, and until 30 s are over when it answers
+/// slowly. A statement that meets a store that is away fails soon; what runs in the background begins anew by itself.
 const RETRY: RetryConfig = RetryConfig {
     backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2. },
     max_retries: 6,
