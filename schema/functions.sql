@@ -20,5 +20,7 @@ CREATE FUNCTION mod(a numeric, b numeric) RETURN a % b;
 CREATE FUNCTION quote_literal(t text) RETURN '''' || replace(t::text, '''', '''''') || '''';
 CREATE FUNCTION quote_nullable(t text) RETURN coalesce('''' || replace(t::text, '''', '''''') || '''', 'NULL');
 CREATE FUNCTION sign(x numeric) RETURN signum(x);
+CREATE FUNCTION to_date(t text, pattern text) RETURN date_by_pattern(t, pattern);
+CREATE FUNCTION to_timestamp(t text, pattern text) RETURN time_by_pattern(t, pattern);
 CREATE FUNCTION width_bucket(x double precision, low double precision, high double precision, buckets int)
     RETURN CASE WHEN x < low THEN 0 WHEN x >= high THEN buckets + 1 ELSE floor((x - low) * buckets / (high - low))::bigint + 1 END;

@@ -207,7 +207,7 @@ fn config(settings: &EngineSettings) -> SessionConfig {
         .with_extension(SpillDisk::new(settings.spill_dir.clone(), spill_limits));
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
-    // Two cores and small files: statistics come from the table's log, not from listing.
+    // Statistics come from the table's log; listing files would read each footer for them.
     options.execution.collect_statistics = false;
     // What a sort keeps for its merges; there is one in each partition.
     options.execution.sort_spill_reservation_bytes =

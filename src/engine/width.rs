@@ -315,6 +315,11 @@ mod tests {
         RecordBatch::try_from_iter([("lists", lists), ("text", text)]).expect("a batch")
     }
 
+    #[test]
+    fn the_table_of_list_makers_is_sorted_by_name() {
+        assert!(LIST_MAKERS.is_sorted());
+    }
+
     fn rows(pieces: &[RecordBatch]) -> Vec<usize> {
         pieces.iter().map(RecordBatch::num_rows).collect()
     }

@@ -14,6 +14,7 @@
 //! - `one_snapshot`: a statement sees one snapshot while others append and seal.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
+//! - `plans`: a statement has one plan.
 //! - `redact`: chosen spans go for good, and all others stay.
 //! - `repl`: the shell on a pipe and in a terminal.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
@@ -23,6 +24,7 @@
 //! - `store_foreign`: other programs read the table.
 //! - `store_support`: requests and span ids for the store's topics.
 //! - `support`: real servers and clients for the other topics.
+//! - `top_rows`: the best rows of many spans, with filters, against a plain list.
 //! - `trace_lookup`: traces by id, against a plain count of what was sent.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
 //! - `pg_clients`: drivers of other languages.
@@ -69,6 +71,7 @@ mod pg_psql;
 mod pg_sessions;
 mod pg_simple;
 mod pg_types;
+mod plans;
 mod redact;
 mod repl;
 mod sdk;
@@ -78,4 +81,5 @@ mod store_damage;
 mod store_foreign;
 mod store_support;
 mod support;
+mod top_rows;
 mod trace_lookup;

@@ -2,6 +2,7 @@
 
 mod attribute;
 mod bounded;
+mod by_pattern;
 mod checked;
 mod distinct_ids;
 mod exact;
@@ -61,6 +62,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         format::udf(),
     ];
     ours.into_iter()
+        .chain(by_pattern::udfs())
         .chain(intervals::udfs())
         .chain(checked::udfs())
         .chain(json_lists::udfs())

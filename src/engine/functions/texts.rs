@@ -70,6 +70,9 @@ impl AggregateUDFImpl for DistinctTexts {
     }
 }
 
+/// So many texts are kept whether or not a group has them: few texts in many groups are met again.
+const KEPT_TEXTS: usize = 1 << 10;
+
 /// Texts by number, each once.
 #[derive(Debug, Default)]
 struct Dictionary {
@@ -80,13 +83,24 @@ struct Dictionary {
 
 impl Dictionary {
     fn number(&mut self, text: &str) -> Result<u32> {
-        if let Some(number) = self.numbers.get(text) {
-            return Ok(*number);
+        match self.numbers.get(text) {
+            Some(number) => Ok(*number),
+            None => self.add(text.into()),
         }
+    }
+
+    /// The same of a text that is kept already.
+    fn number_of(&mut self, text: &Arc<str>) -> Result<u32> {
+        match self.numbers.get(text) {
+            Some(number) => Ok(*number),
+            None => self.add(text.clone()),
+        }
+    }
+
+    fn add(&mut self, text: Arc<str>) -> Result<u32> {
         let Ok(number) = u32::try_from(self.texts.len()) else {
             return exec_err!("distinct_texts takes at most 4 billion different texts");
         };
-        let text: Arc<str> = text.into();
         self.text_bytes += text.len();
         self.texts.push(text.clone());
         self.numbers.insert(text, number);
@@ -129,6 +143,23 @@ impl Groups {
         taken
     }
 
+    /// Drops the texts that only groups had which are gone, once they are most of all.
+    fn forget(&mut self) -> Result<()> {
+        let held: usize = self.groups.iter().map(Vec::len).sum();
+        if self.dictionary.texts.len() <= 2 * held + KEPT_TEXTS {
+            return Ok(());
+        }
+        let mut kept = Dictionary::default();
+        for numbers in &mut self.groups {
+            for number in numbers.iter_mut() {
+                *number = kept.number_of(&self.dictionary.texts[*number as usize])?;
+            }
+            numbers.sort_unstable();
+        }
+        self.dictionary = kept;
+        Ok(())
+    }
+
     fn lists(&self, groups: &[Numbers]) -> ArrayRef {
         let mut out = ListBuilder::with_capacity(StringViewBuilder::new().with_deduplicate_strings(), groups.len());
         let mut texts = Vec::new();
@@ -163,7 +194,9 @@ impl GroupsAccumulator for Groups {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = self.take(emit_to);
-        Ok(self.lists(&groups))
+        let lists = self.lists(&groups);
+        self.forget()?;
+        Ok(lists)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -269,6 +302,32 @@ mod tests {
         last.merge_batch(&state, &[1, 1, 1, 1, 1, 3], 4).expect("merged");
         assert_eq!(shown(&last.evaluate(EmitTo::First(2)).expect("lists")), [vec!["a", "c"], vec!["b"]]);
         assert_eq!(shown(&last.evaluate(EmitTo::All).expect("lists")), [vec!["a", "b"], vec!["a"]]);
+    }
+
+    /// A stream of groups, as traces come, each with texts of its own and one that all have.
+    #[test]
+    fn texts_of_groups_that_were_given_are_let_go() {
+        const GROUPS: usize = 4_000;
+        let mut groups = Groups::default();
+        let mut most_texts = 0;
+        for step in 0..20 {
+            let texts: Vec<String> = (0..GROUPS).map(|at| format!("text {step} {at}")).collect();
+            let rows: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
+            // The last group of a step is the first of the next one.
+            let first = usize::from(step > 0);
+            let of_rows: Vec<usize> = (0..GROUPS).map(|at| at + first).collect();
+            groups.update_batch(&[column(&rows)], &of_rows, None, GROUPS + first).expect("updated");
+            let all = column(&vec![Some("shared"); GROUPS]);
+            groups.update_batch(&[all], &of_rows, None, GROUPS + first).expect("updated");
+            let lists = shown(&groups.evaluate(EmitTo::First(GROUPS + first - 1)).expect("lists"));
+            assert_eq!(lists[first], ["shared".to_string(), texts[0].clone()]);
+            if step > 0 {
+                let last = format!("text {} {}", step - 1, GROUPS - 1);
+                assert_eq!(lists[0], ["shared".to_string(), last]);
+            }
+            most_texts = most_texts.max(groups.dictionary.texts.len());
+        }
+        assert!(most_texts < 2 * GROUPS, "{most_texts} texts");
     }
 
     #[test]

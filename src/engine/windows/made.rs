@@ -14,7 +14,7 @@ use crate::error::{Error, Kind};
 
 /// The most bytes that the windows of a statement make before they pass rows on. Results are there up to three times: row by row, as a
 /// column, and as a column joined to those before it.
-const MAX_MADE_BYTES: usize = 128 << 20;
+const MAX_HELD_BYTES: usize = 128 << 20;
 
 /// A value of a row beside its contents.
 const VALUE_BYTES: usize = 16;
@@ -45,11 +45,11 @@ impl Made {
     fn add_bytes(&self, added: usize) -> Result<()> {
         self.check_stop()?;
         let before = self.bytes.fetch_add(added, Ordering::Relaxed);
-        if before.saturating_add(added) <= MAX_MADE_BYTES {
+        if before.saturating_add(added) <= MAX_HELD_BYTES {
             return Ok(());
         }
         let message =
-            format!("a window function gives more than {} MiB before a row can be passed on", MAX_MADE_BYTES >> 20);
+            format!("a window function gives more than {} MiB before a row can be passed on", MAX_HELD_BYTES >> 20);
         let error = Error::new(Kind::TooLarge, message)
             .with_hint("a function whose result grows with its rows is copied for each row: use GROUP BY, or a smaller PARTITION BY");
         Err(DataFusionError::External(Box::new(error)))

@@ -57,6 +57,11 @@ pub(in crate::engine) fn justified(interval: Expr) -> Expr {
     udf(Does::JustifyInterval).call(vec![interval])
 }
 
+/// Durations as intervals of days and the rest.
+pub(super) fn intervals_of(durations: &ArrayRef) -> Result<ArrayRef> {
+    Ok(Arc::new(intervals(durations)?.unary::<_, IntervalMonthDayNanoType>(justify_hours)))
+}
+
 /// Digits of a length: 2³¹ months in nanoseconds take 25.
 const LENGTH_DIGITS: u8 = 38;
 

@@ -1,20 +1,29 @@
-//! `to_char(value, pattern)` with PostgreSQL's patterns. A pattern with a `%` is one of `strftime`, as DataFusion has it.
+//! `to_char(value, pattern)` with PostgreSQL's patterns, which also read times out of texts. A pattern with a `%` is one of `strftime`, as DataFusion has it.
 
+mod intervals;
 mod numbers;
+mod pattern;
+mod read;
 mod times;
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampNanosecondType};
+use datafusion::arrow::datatypes::{
+    DataType, Float64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampNanosecondType,
+};
 use datafusion::common::{DataFusionError, HashMap, exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+use super::intervals::intervals_of;
 use crate::error::Error;
 use numbers::NumberPattern;
-use times::{TimePattern, Zone};
+use times::Zone;
+
+pub(super) use pattern::TimePattern;
+pub(super) use read::ReadTime;
 
 /// The longest pattern; what it makes of a value is a few times as long.
 const MAX_PATTERN_BYTES: usize = 1_000;
@@ -54,6 +63,7 @@ impl ScalarUDFImpl for ToChar {
         let value = match value {
             DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()),
             DataType::Date32 | DataType::Date64 => DataType::Timestamp(TimeUnit::Nanosecond, None),
+            DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
             DataType::Null => DataType::Float64,
             value if value.is_numeric() => DataType::Float64,
             value if value.is_string() => {
@@ -75,6 +85,11 @@ impl ScalarUDFImpl for ToChar {
         let patterns = patterns.as_string::<i32>();
         let is_strftime = (0..patterns.len()).any(|row| patterns.is_valid(row) && patterns.value(row).contains('%'));
         let values = value.to_array(args.number_rows)?;
+        let values = match values.data_type() {
+            // The difference of two times is an interval with days.
+            DataType::Duration(_) if !is_strftime => intervals_of(&values)?,
+            _ => values,
+        };
         if is_strftime || !writes(values.data_type()) {
             return self.strftime.invoke_with_args(args);
         }
@@ -91,7 +106,7 @@ fn is_constant(value: &ColumnarValue) -> bool {
 }
 
 fn writes(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(..) | DataType::Float64)
+    matches!(data_type, DataType::Timestamp(..) | DataType::Float64 | DataType::Interval(_))
 }
 
 /// A pattern that was read.
@@ -105,7 +120,7 @@ fn write<'a>(values: &ArrayRef, pattern: impl Fn(usize) -> Option<&'a str>) -> R
         DataType::Timestamp(_, Some(zone)) => Zone::new(zone),
         _ => None,
     };
-    let is_time = matches!(values.data_type(), DataType::Timestamp(..));
+    let is_time = !matches!(values.data_type(), DataType::Float64);
     let mut read: HashMap<&str, Pattern> = HashMap::default();
     (0..values.len())
         .map(|row| {
@@ -114,6 +129,10 @@ fn write<'a>(values: &ArrayRef, pattern: impl Fn(usize) -> Option<&'a str>) -> R
                 read.insert(text, read_pattern(text, is_time)?);
             }
             Ok(match &read[text] {
+                Pattern::Time(pattern) if matches!(values.data_type(), DataType::Interval(_)) => {
+                    let interval = values.as_primitive::<IntervalMonthDayNanoType>().value(row);
+                    Some(pattern.write_interval(interval).map_err(fail)?)
+                }
                 Pattern::Time(pattern) => {
                     let at = values.as_primitive::<TimestampNanosecondType>().value(row);
                     Some(pattern.write(at, zone.as_ref()))
@@ -124,8 +143,11 @@ fn write<'a>(values: &ArrayRef, pattern: impl Fn(usize) -> Option<&'a str>) -> R
         .collect()
 }
 
+fn fail(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
 fn read_pattern(text: &str, is_time: bool) -> Result<Pattern> {
-    let fail = |error: Error| DataFusionError::External(Box::new(error));
     if text.len() > MAX_PATTERN_BYTES {
         let message = format!("a pattern of to_char has {} bytes; the limit is {MAX_PATTERN_BYTES}", text.len());
         return Err(fail(Error::new(crate::error::Kind::TooLarge, message)));
