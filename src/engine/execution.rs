@@ -22,7 +22,6 @@ use super::grouping;
 use super::held;
 use super::long_texts;
 use super::memory::statement_env;
-use super::narrow;
 use super::runtime::{QueryRuntime, Task};
 use super::spill::SpillDisk;
 use super::stop::{Stop, stoppable};
@@ -64,22 +63,13 @@ pub(super) async fn start(
 }
 
 async fn run(
-    state: SessionState,
+    mut state: SessionState,
     plan: LogicalPlan,
     memory_bytes: usize,
     stop: Stop,
     started: oneshot::Sender<Result<SchemaRef>>,
     rows: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
-    // It recurses as deep as the plan is: here the stack is large enough.
-    let plan = match narrow::narrowed(plan) {
-        Ok(plan) => plan,
-        Err(e) => {
-            let _ = started.send(Err(from_datafusion(e)));
-            return;
-        }
-    };
-    let mut state = state;
     let mut width = Width::of(&plan, state.config().batch_size());
     let mut stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
         Ok(stream) => stream,

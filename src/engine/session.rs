@@ -16,7 +16,9 @@ use super::errors::from_datafusion;
 use super::execution::{self, RowStream};
 use super::expansion;
 use super::information_schema;
+use super::narrow;
 use super::parameters;
+use super::result_types;
 use super::retention;
 use super::scan::PinnedSnapshot;
 use super::script::{self, Body, Parsed};
@@ -343,7 +345,9 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
             let parameter_types = parameter_types(&plan)?;
             let ordered_beside_attributes =
                 parameters::ordered_beside_attributes(&plan, parameter_types.len()).map_err(from_datafusion)?;
-            let schema = shown_schema(plan.schema().inner(), names);
+            // Whoever runs it may skip this; here the stack is as large.
+            let plan = narrow::narrowed(plan).map_err(from_datafusion)?;
+            let schema = shown_schema(&result_types::settled(state, &plan, &parameter_types), names);
             let work = Work::Plan { plan, tag, schema: schema.clone() };
             let (schema, work) = (Some(schema), Arc::new(work));
             Ok(Statement { text, parameter_types, ordered_beside_attributes, schema, work })

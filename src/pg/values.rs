@@ -11,7 +11,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, Int64Array, ListArray,
     PrimitiveArray, StringArray, StringViewArray,
 };
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -126,7 +126,13 @@ fn as_type(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if array.data_type() == to {
         return Ok(array.clone());
     }
-    cast(array, to).map_err(|cause| {
+    let from = array.data_type();
+    let would_lose = to.is_integer() && (from.is_floating() || from.is_decimal())
+        || matches!((from, to), (DataType::Timestamp(..), DataType::Date32));
+    if would_lose {
+        return Err(Error::internal(format!("a column was described as {to} and is {from}")));
+    }
+    cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() }).map_err(|cause| {
         Error::internal(format!("cannot show a value of type {} as {to}: {cause}", array.data_type()))
             .with_source(cause)
     })

@@ -27,6 +27,31 @@ fn counts_and_ranks_are_bigint() {
 }
 
 #[test]
+fn columns_have_the_type_that_all_arms_agree_on() {
+    let server = Server::start();
+    server.runtime.block_on(async {
+        let client = server.connect().await;
+        for (sql, data_type, value) in [
+            ("SELECT CASE WHEN false THEN 1 ELSE 1.5 END", Type::FLOAT8, "1.5"),
+            ("SELECT sum(CASE WHEN v = 1 THEN 1 ELSE 0.5 END) FROM (VALUES (1), (2)) AS t(v)", Type::FLOAT8, "1.5"),
+            ("SELECT max(x) FROM (SELECT 0 AS x UNION ALL SELECT 0.25) AS t", Type::FLOAT8, "0.25"),
+            ("SELECT 1::int UNION SELECT 3000000000 ORDER BY 1 DESC", Type::INT8, "3000000000"),
+            (
+                "SELECT date '2026-01-01' UNION ALL SELECT timestamp '2026-01-01 10:00:00' ORDER BY 1 DESC",
+                Type::TIMESTAMP,
+                "2026-01-01 10:00:00",
+            ),
+        ] {
+            assert_eq!(client.prepare(sql).await.expect(sql).columns()[0].type_(), &data_type, "{sql}");
+            assert_eq!(first(&client, sql).await.as_deref(), Some(value), "{sql}");
+        }
+        let beside_parameter = "SELECT CASE WHEN $1::bool THEN 1 ELSE $2::float8 END";
+        let row = client.query_one(beside_parameter, &[&false, &0.5]).await.expect("answers");
+        assert_eq!(row.get::<_, f64>(0), 0.5);
+    });
+}
+
+#[test]
 fn undeclared_parameters_have_the_type_of_their_place() {
     let server = Server::start();
     server.runtime.block_on(async {
