@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
+
 use super::records::Place;
 use super::spans::TraceCount;
 use crate::cli::output::{say, tell};
 use crate::error::Result;
 use crate::render::count;
 use crate::render::sanitize;
-
-/// Refusals that are listed; the rest is counted.
-const LISTED: usize = 20;
 
 /// One thing that was not taken.
 #[derive(Debug)]
@@ -23,53 +22,51 @@ pub(super) struct Refusal {
     pub(super) why: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) spans: u64,
     pub(super) traces: TraceCount,
     records: u64,
     refused_records: u64,
     refused_spans: u64,
-    listed: Vec<Refusal>,
-    unlisted: u64,
+    /// Steps aside for what is told meanwhile.
+    bar: ProgressBar,
 }
 
 impl Ledger {
+    pub(super) fn new(bar: ProgressBar) -> Self {
+        Self { spans: 0, traces: TraceCount::default(), records: 0, refused_records: 0, refused_spans: 0, bar }
+    }
+
     /// Books a record of which so many spans were taken.
     pub(super) fn take(&mut self, spans: u64) {
         self.records += 1;
         self.spans += spans;
     }
 
+    /// Books what was not taken, and tells it.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
-        match refusal.spans {
-            Some(spans) => self.refused_spans += spans,
-            None => self.refused_records += 1,
-        }
-        if self.listed.len() < LISTED {
-            self.listed.push(refusal);
-        } else {
-            self.unlisted += 1;
-        }
+        let what = match refusal.spans {
+            Some(spans) => {
+                self.refused_spans += spans;
+                format!("{} refused", count(spans, "span"))
+            }
+            None => {
+                self.refused_records += 1;
+                "refused".to_owned()
+            }
+        };
+        // The store's own words count the spans too.
+        let why = refusal.why.strip_prefix(&format!("{what}: ")).unwrap_or(&refusal.why);
+        let line = format!("{}: {}: {what}: {}", refusal.file.display(), refusal.place, sanitize(why));
+        self.bar.suspend(|| tell!("{line}"));
     }
 
     pub(super) fn refused_nothing(&self) -> bool {
-        self.listed.is_empty()
+        self.refused_records + self.refused_spans == 0
     }
 
     pub(super) fn print(&self, elapsed: Duration) -> Result<()> {
-        for refusal in &self.listed {
-            let what = match refusal.spans {
-                Some(spans) => format!("{} refused", count(spans, "span")),
-                None => "refused".to_owned(),
-            };
-            // The store's own words count the spans too.
-            let why = refusal.why.strip_prefix(&format!("{what}: ")).unwrap_or(&refusal.why);
-            tell!("{}: {}: {what}: {}", refusal.file.display(), refusal.place, sanitize(why));
-        }
-        if self.unlisted > 0 {
-            tell!("… and {} more", count(self.unlisted, "refusal"));
-        }
         let seconds = elapsed.as_secs_f64();
         let about = if self.traces.is_exact() { "" } else { "about " };
         say!(
@@ -81,7 +78,7 @@ impl Ledger {
         )?;
         if !self.refused_nothing() {
             let (records, spans) = (count(self.refused_records, "record"), count(self.refused_spans, "span"));
-            say!("refused: {records} and {spans} of others")?;
+            say!("refused: {records}, and {spans} of other records")?;
         }
         Ok(())
     }

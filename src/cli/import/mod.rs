@@ -69,8 +69,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         None => Target::data_dir(&arguments.data_dir.flags().settings()?).await?,
     };
     let started = Instant::now();
-    let mut ledger = Ledger::default();
-    let imported = import_files(&arguments.files, &target, &mut ledger).await;
+    let total = arguments.files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
+    let bar = terminal::bar(total, "{bar:40} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left");
+    let mut ledger = Ledger::new(bar.clone());
+    let imported = import_files(&arguments.files, &target, &mut ledger, &bar).await;
     // What was taken before a failure stays; it is sealed and told all the same.
     let closed = target.close().await;
     let told = ledger.print(started.elapsed());
@@ -78,9 +80,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     Ok(if ledger.refused_nothing() { Exit::Success } else { Exit::Failure })
 }
 
-async fn import_files(files: &[PathBuf], target: &Target, ledger: &mut Ledger) -> Result<()> {
-    let total = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
-    let bar = terminal::bar(total, "{bar:40} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left");
+async fn import_files(files: &[PathBuf], target: &Target, ledger: &mut Ledger, bar: &ProgressBar) -> Result<()> {
     let (sender, mut receiver) = mpsc::channel(QUEUED_RECORDS);
     let (paths, read_bar) = (files.to_vec(), bar.clone());
     let reader = tokio::task::spawn_blocking(move || read_files(&paths, &read_bar, &sender));
