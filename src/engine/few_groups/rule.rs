@@ -15,7 +15,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode, replace_children_if_necessary};
 
 use super::exec::FewGroupsExec;
-use super::keys::Key;
+use crate::engine::key_codes::Key;
 use crate::engine::scan::scan_coded;
 
 /// The rule. It comes last: the rules before it know DataFusion's aggregation and not this one.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::HashMap;
 use datafusion::error::Result;
@@ -10,7 +11,8 @@ use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, aggregate_expressions};
 
-use super::keys::Key;
+use super::places::Places;
+use crate::engine::key_codes::Key;
 
 pub(super) struct Table {
     output: SchemaRef,
@@ -18,8 +20,11 @@ pub(super) struct Table {
     keys: Vec<Key>,
     /// One for each key after the first.
     pairs: Vec<Pairs>,
+    places: Places,
     aggregates: Vec<Aggregate>,
     groups: usize,
+    /// Of the rows of the last batch.
+    of_rows: Vec<usize>,
 }
 
 struct Aggregate {
@@ -72,8 +77,10 @@ impl Table {
             key_exprs,
             keys,
             pairs,
+            places: Places::default(),
             aggregates,
             groups: 0,
+            of_rows: Vec::new(),
         })
     }
 
@@ -85,29 +92,44 @@ impl Table {
     pub fn heap_bytes(&self) -> usize {
         let keys: usize = self.keys.iter().map(Key::heap_bytes).sum();
         let pairs: usize = self.pairs.iter().map(Pairs::heap_bytes).sum();
-        keys + pairs + self.aggregates.iter().map(|aggregate| aggregate.accumulator.size()).sum::<usize>()
+        let rows = self.places.heap_bytes() + self.of_rows.capacity() * size_of::<usize>();
+        keys + pairs + rows + self.aggregates.iter().map(|aggregate| aggregate.accumulator.size()).sum::<usize>()
     }
 
     /// Takes in rows.
     pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let groups = self.group(batch)?;
+        let keys = self.key_exprs.iter().map(|expr| expr.evaluate(batch)?.into_array(batch.num_rows()));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        self.find_groups(&keys, batch.num_rows())?;
         for aggregate in &mut self.aggregates {
-            aggregate.add(batch, &groups, self.groups)?;
+            aggregate.add(batch, &self.of_rows, self.groups)?;
         }
         Ok(())
     }
 
-    /// Each row's group.
-    fn group(&mut self, batch: &RecordBatch) -> Result<Vec<usize>> {
-        let rows = batch.num_rows();
+    /// Finds each row's group, into `of_rows`.
+    fn find_groups(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        match self.places.groups(keys, &mut self.of_rows) {
+            Some(new) if new.is_empty() => {}
+            Some(new) => {
+                let keys = keys.iter().map(|key| take(key, &new, None)).collect::<std::result::Result<Vec<_>, _>>()?;
+                let found = self.group(&keys, new.len())?;
+                self.places.note(&new, &found, &mut self.of_rows);
+            }
+            None => self.of_rows = self.group(keys, rows)?,
+        }
+        Ok(())
+    }
+
+    /// Each row's group, by the keys' values.
+    fn group(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<usize>> {
         let (mut codes, mut more, mut met) = (Vec::with_capacity(rows), Vec::new(), 0);
-        for (at, (key, expr)) in self.keys.iter_mut().zip(&self.key_exprs).enumerate() {
-            let column = expr.evaluate(batch)?.into_array(rows)?;
+        for (at, (key, column)) in self.keys.iter_mut().zip(keys).enumerate() {
             match at.checked_sub(1) {
-                None => key.code(&column, &mut codes)?,
+                None => key.code(column, &mut codes)?,
                 Some(pairs) => {
                     more.clear();
-                    key.code(&column, &mut more)?;
+                    key.code(column, &mut more)?;
                     self.pairs[pairs].code(&mut codes, &more, met, key.len());
                 }
             }
@@ -210,6 +232,9 @@ impl Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::arrow::array::{Array, DictionaryArray, StringArray};
+    use datafusion::arrow::compute::cast;
+    use datafusion::arrow::datatypes::{DataType, Schema, UInt16Type};
 
     #[test]
     fn pairs_keep_their_codes_when_the_table_grows_and_becomes_a_map() {
@@ -227,5 +252,44 @@ mod tests {
             }
         }
         assert!(matches!(pairs.codes, PairCodes::Map(_)));
+    }
+
+    #[test]
+    fn places_in_dictionaries_give_the_groups_that_their_texts_give() {
+        let dictionary = |texts: &[&str], places: Vec<Option<u16>>| -> ArrayRef {
+            let values: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+            Arc::new(DictionaryArray::<UInt16Type>::new(places.into(), values))
+        };
+        let texts = |column: &ArrayRef| cast(column, &DataType::Utf8View).expect("texts");
+        let pair = |first: &[&str], second: &[&str], seed: u16| {
+            let places =
+                |of: usize, step: u16| (0..500).map(move |n| (n % 7 != 3).then_some((n * step + seed) % of as u16));
+            [dictionary(first, places(first.len(), 5).collect()), dictionary(second, places(second.len(), 3).collect())]
+        };
+        let first = pair(&["a", "b", "c"], &["x", "y", "z", "of no row"], 0);
+        // Batches of one dictionary, then of another with some of the texts, then without one.
+        let rest: [ArrayRef; 2] = [first[0].slice(100, 50), first[1].slice(200, 50)];
+        let other = pair(&["c", "d"], &["y", "w", "x"], 1);
+        let plain: [ArrayRef; 2] = [texts(&other[0]), texts(&other[1])];
+        let (mut by_places, mut by_texts) = (keys_of_text(2), keys_of_text(2));
+        for keys in [first, rest, other.clone(), plain, other] {
+            let of_texts = by_texts.group(&[texts(&keys[0]), texts(&keys[1])], keys[0].len()).expect("grouped");
+            by_places.find_groups(&keys, keys[0].len()).expect("grouped");
+            assert_eq!(by_places.of_rows, of_texts);
+            assert_eq!(by_places.groups, by_texts.groups);
+        }
+    }
+
+    fn keys_of_text(keys: usize) -> Table {
+        Table {
+            output: Arc::new(Schema::empty()),
+            key_exprs: Vec::new(),
+            keys: (0..keys).map(|_| Key::new(&DataType::Utf8View).expect("supported")).collect(),
+            pairs: (1..keys).map(|_| Pairs::default()).collect(),
+            places: Places::default(),
+            aggregates: Vec::new(),
+            groups: 0,
+            of_rows: Vec::new(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch, UInt32Array,
 };
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
@@ -22,6 +22,7 @@ use futures::StreamExt;
 use super::aggregate::TraceAggregate;
 use super::local::{Spans, batch};
 use super::runs::{run_starts, trace_ids};
+use super::within::WordGroups;
 use crate::model::TraceId;
 
 pub(super) struct Grouper {
@@ -161,21 +162,62 @@ struct Groups {
     open_trace: Option<u32>,
     /// The trace id of each group.
     ids: Vec<[u8; TraceId::LEN]>,
-    /// Tells groups of one trace apart, by the trace's number and what is grouped by beside the trace; `None` when nothing is.
-    within: Option<Box<dyn GroupValues>>,
+    /// Tells groups of one trace apart by what is grouped by beside the trace; `None` when nothing is.
+    within: Option<Within>,
+}
+
+enum Within {
+    Words(Box<WordGroups>),
+    /// Of any types, with the trace's number first.
+    Values(Box<dyn GroupValues>),
+}
+
+impl Within {
+    fn new(mut fields: Vec<FieldRef>) -> Result<Self> {
+        if let Some(words) = WordGroups::new(&fields)? {
+            return Ok(Self::Words(Box::new(words)));
+        }
+        fields.insert(0, Arc::new(Field::new("trace", DataType::UInt32, false)));
+        // Under an order, groups are numbered as they come.
+        let order = GroupOrdering::Full(GroupOrderingFull::new());
+        Ok(Self::Values(new_group_values(Arc::new(Schema::new(fields)), &order)?))
+    }
+
+    fn intern(&mut self, traces: &[u32], mut columns: Vec<ArrayRef>, groups: &mut Vec<usize>) -> Result<()> {
+        match self {
+            Self::Words(words) => words.intern(traces, &columns, groups),
+            Self::Values(values) => {
+                columns.insert(0, Arc::new(UInt32Array::from(traces.to_vec())));
+                values.intern(&columns, groups)
+            }
+        }
+    }
+
+    fn emit(&mut self, emit: EmitTo, count: usize) -> Result<Vec<ArrayRef>> {
+        match self {
+            Self::Words(words) => words.emit(count),
+            Self::Values(values) => {
+                let mut columns = values.emit(emit)?;
+                columns.remove(0);
+                Ok(columns)
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Words(words) => words.bytes(),
+            Self::Values(values) => values.size(),
+        }
+    }
 }
 
 impl Groups {
     fn new(aggregate: &TraceAggregate) -> Result<Self> {
-        let mut fields = vec![Arc::new(Field::new("trace", DataType::UInt32, false))];
         let groups = aggregate.schema.fields().iter().take(aggregate.group_by.len()).enumerate();
-        fields.extend(groups.filter(|(at, _)| *at != aggregate.trace_group).map(|(_, field)| field.clone()));
-        // Under an order, groups are numbered as they come.
-        let order = GroupOrdering::Full(GroupOrderingFull::new());
-        let within = match fields.len() {
-            1 => None,
-            _ => Some(new_group_values(Arc::new(Schema::new(fields)), &order)?),
-        };
+        let others = groups.filter(|(at, _)| *at != aggregate.trace_group);
+        let fields: Vec<FieldRef> = others.map(|(_, field)| field.clone()).collect();
+        let within = if fields.is_empty() { None } else { Some(Within::new(fields)?) };
         Ok(Self { count: 0, open_from: 0, open_trace: None, ids: Vec::new(), within })
     }
 
@@ -188,8 +230,7 @@ impl Groups {
         let ids = ids.as_fixed_size_binary();
         let mut groups = Vec::with_capacity(rows);
         if let Some(within) = &mut self.within {
-            columns.insert(0, Arc::new(UInt32Array::from(spans.traces.to_vec())));
-            within.intern(&columns, &mut groups)?;
+            within.intern(&spans.traces, columns, &mut groups)?;
         }
         let has_within = self.within.is_some();
         for (row, trace) in spans.traces.iter().enumerate() {
@@ -216,8 +257,7 @@ impl Groups {
         let mut columns = Vec::new();
         if let Some(within) = &mut self.within {
             let emit = if count == self.count { EmitTo::All } else { EmitTo::First(count) };
-            columns = within.emit(emit)?;
-            columns.remove(0);
+            columns = within.emit(emit, count)?;
         }
         let mut ids = FixedSizeBinaryBuilder::with_capacity(count, TraceId::LEN as i32);
         for id in self.ids.drain(..count) {
@@ -230,6 +270,6 @@ impl Groups {
     }
 
     fn bytes(&self) -> usize {
-        self.ids.capacity() * TraceId::LEN + self.within.as_ref().map_or(0, |within| within.size())
+        self.ids.capacity() * TraceId::LEN + self.within.as_ref().map_or(0, Within::bytes)
     }
 }

@@ -19,6 +19,7 @@ mod splits;
 #[cfg(test)]
 mod tests;
 mod whole;
+mod within;
 
 pub(super) use aggregate::TraceAggregate;
 pub(super) use join::TraceJoin;
