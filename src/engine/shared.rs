@@ -26,7 +26,8 @@ use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{
     Abandon, BestRows, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral,
-    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, TraceLocal, UnionTypes,
+    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, StoredTimes, TraceLocal,
+    UnionTypes,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -150,6 +151,8 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(IdsAsBytes));
     rules.insert(at, Arc::new(SharedSketch));
+    let after = rules.iter().position(|rule| rule.name() == "push_down_filter");
+    rules.insert(after.map_or(rules.len(), |at| at + 1), Arc::new(StoredTimes));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 
@@ -219,6 +222,8 @@ fn config(settings: &EngineSettings) -> SessionConfig {
     options.sql_parser.default_null_ordering = "nulls_max".into();
     // So many values of a join's small side reach the scan of the other as a list, from which traces are looked up.
     options.optimizer.hash_join_inlist_pushdown_max_distinct_values = scan::MAX_TRACES;
+    // The rows of a trace are too few to share out.
+    options.execution.use_row_number_estimates_to_optimize_partitioning = true;
     options.explain.show_statistics = false;
     config
 }

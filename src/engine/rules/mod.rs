@@ -16,6 +16,7 @@ mod multisets;
 mod plain_scans;
 mod session_times;
 mod shared_sketch;
+mod stored_times;
 mod trace_local;
 mod unions;
 
@@ -34,5 +35,6 @@ pub(super) use multisets::Multisets;
 pub(super) use plain_scans::PlainScans;
 pub(super) use session_times::SessionTimes;
 pub(super) use shared_sketch::SharedSketch;
+pub(super) use stored_times::StoredTimes;
 pub(super) use trace_local::TraceLocal;
 pub(super) use unions::UnionTypes;

@@ -12,9 +12,9 @@ use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSour
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::object_store::ObjectStore;
 use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, split_conjunction};
 use datafusion::physical_expr_adapter::DefaultPhysicalExprAdapterFactory;
-use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::Morselizer;
@@ -33,6 +33,11 @@ pub(super) struct SpansSource {
     batch_rows: usize,
     once: Option<Once>,
     coded: Arc<[usize]>,
+}
+
+/// Whether all conditions of `filter` are among `known`.
+fn are_among(filter: &Arc<dyn PhysicalExpr>, known: &[&Arc<dyn PhysicalExpr>]) -> bool {
+    split_conjunction(filter).into_iter().all(|condition| known.contains(&condition))
 }
 
 /// DataFusion's usual batch, until it says otherwise.
@@ -165,9 +170,19 @@ impl FileSource for SpansSource {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
-        let pushed = self.inner.try_pushdown_filters(filters, config)?;
+        // Conditions reach a scan twice: with its table, and from the filter that stays above it.
+        let known = self.inner.filter();
+        let known: Vec<_> = known.iter().flat_map(split_conjunction).collect();
+        let is_known: Vec<bool> = filters.iter().map(|filter| are_among(filter, &known)).collect();
+        let new = filters.into_iter().zip(&is_known).filter(|(_, is_known)| !**is_known).map(|(filter, _)| filter);
+        let pushed = self.inner.try_pushdown_filters(new.collect(), config)?;
+        let mut of_new = pushed.filters.into_iter();
+        let filters = is_known.into_iter().map(|is_known| match is_known {
+            true => PushedDown::No,
+            false => of_new.next().unwrap_or(PushedDown::No),
+        });
         let updated_node = pushed.updated_node.map(|inner| self.around(inner));
-        Ok(FilterPushdownPropagation { filters: pushed.filters, updated_node })
+        Ok(FilterPushdownPropagation { filters: filters.collect(), updated_node })
     }
 
     fn try_pushdown_sort(
