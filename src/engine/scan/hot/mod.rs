@@ -5,6 +5,7 @@
 //! statements that want each value once, it reads dictionaries instead of columns.
 
 mod cache;
+mod chosen;
 mod codes;
 mod constants;
 mod distinct;

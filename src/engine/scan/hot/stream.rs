@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::concat;
+use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::compute::{concat, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess, RowGroupAccessPlanFilter};
@@ -18,13 +19,18 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::cache::{ColumnKey, Values};
 use super::file::{Group, HotFile};
+use super::told::Term;
 
 impl HotFile {
     /// The rows, in the file's order.
     pub(super) fn into_stream(mut self) -> BoxStream<'static, Result<RecordBatch>> {
         let groups = std::mem::take(&mut self.groups).into();
         let tracking = self.predicate.as_ref().map(DynamicFilterTracking::classify);
-        let state = State { tracking, groups, current: None, file: self };
+        let terms = match self.terms() {
+            Ok(terms) => terms,
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
+        let state = State { tracking, terms, groups, current: None, file: self };
         stream::try_unfold(state, State::next).boxed()
     }
 }
@@ -32,6 +38,7 @@ impl HotFile {
 struct State {
     file: HotFile,
     tracking: Option<DynamicFilterTracking>,
+    terms: Vec<Term>,
     groups: VecDeque<Group>,
     current: Option<Current>,
 }
@@ -41,14 +48,27 @@ struct Current {
     columns: RecordBatch,
     /// What of it is to come.
     rows: VecDeque<Range<usize>>,
+    /// The rows that codes do not leave out, when they do any.
+    chosen: Option<Chosen>,
+}
+
+/// One row in so many is few: of more, the filter above makes a copy all the same.
+const FEW: usize = 4;
+
+struct Chosen {
+    rows: BooleanBuffer,
+    count: usize,
 }
 
 impl State {
     async fn next(mut self) -> Result<Option<(RecordBatch, Self)>> {
         loop {
-            if let Some(slice) = self.current.as_mut().and_then(|current| current.next(self.file.scan.batch_rows)) {
-                let batch = self.project(&slice)?;
-                return Ok(Some((batch, self)));
+            if let Some(current) = &mut self.current {
+                if let Some(slice) = current.next(self.file.scan.batch_rows)? {
+                    let batch = self.project(&slice)?;
+                    return Ok(Some((batch, self)));
+                }
+                self.current = None;
             }
             let Some(group) = self.groups.pop_front() else { return Ok(None) };
             // A filter that is learnt while the statement runs may want less by now.
@@ -58,8 +78,14 @@ impl State {
                     return Ok(Some((batch, self)));
                 }
                 let rows = rows_of(&group, self.file.row_group(group.index).num_rows() as usize);
+                let chosen = self.file.chosen(&self.terms, group.index).await?;
+                let chosen = chosen.map(|rows| Chosen { count: rows.count_set_bits(), rows });
+                if chosen.as_ref().is_some_and(|chosen| chosen.count == 0) {
+                    continue;
+                }
+                let chosen = chosen.filter(|chosen| chosen.count * FEW <= chosen.rows.len());
                 let columns = self.file.columns_of(group.index).await?;
-                self.current = Some(Current { columns, rows });
+                self.current = Some(Current { columns, rows, chosen });
             }
         }
     }
@@ -108,15 +134,29 @@ fn with_columns(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Resu
 }
 
 impl Current {
-    fn next(&mut self, most_rows: usize) -> Option<RecordBatch> {
-        let rows = self.rows.front_mut()?;
-        let count = rows.len().min(most_rows);
-        let slice = self.columns.slice(rows.start, count);
-        rows.start += count;
-        if rows.start == rows.end {
-            self.rows.pop_front();
+    /// The next rows, about so many.
+    fn next(&mut self, most_rows: usize) -> Result<Option<RecordBatch>> {
+        while let Some(rows) = self.rows.front_mut() {
+            let window = match &self.chosen {
+                None => most_rows,
+                // As many as have that many chosen ones among them, if these lie evenly.
+                Some(chosen) => most_rows * self.columns.num_rows() / chosen.count.max(1),
+            };
+            let (start, count) = (rows.start, rows.len().min(window));
+            rows.start += count;
+            if rows.start == rows.end {
+                self.rows.pop_front();
+            }
+            let slice = self.columns.slice(start, count);
+            let Some(chosen) = &self.chosen else { return Ok(Some(slice)) };
+            let chosen = BooleanArray::new(chosen.rows.slice(start, count), None);
+            match chosen.true_count() {
+                0 => {}
+                all if all == count => return Ok(Some(slice)),
+                _ => return Ok(Some(filter_record_batch(&slice, &chosen)?)),
+            }
         }
-        Some(slice)
+        Ok(None)
     }
 }
 

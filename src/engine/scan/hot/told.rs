@@ -21,10 +21,27 @@ use super::file::{HotFile, Scan};
 const MOST_BYTES: i64 = 32 * 1024;
 
 /// One condition of a predicate, on one column of a file or on none.
-struct Term {
-    expr: Arc<dyn PhysicalExpr>,
+pub(super) struct Term {
+    pub expr: Arc<dyn PhysicalExpr>,
     /// The column's place in the file, and the schema of it alone.
     column: Option<(usize, Arc<Schema>)>,
+}
+
+impl Term {
+    #[cfg(test)]
+    pub fn of_column(expr: Arc<dyn PhysicalExpr>, root: usize, alone: Arc<Schema>) -> Self {
+        Self { expr, column: Some((root, alone)) }
+    }
+
+    /// The column's place in the file.
+    pub fn column(&self) -> Option<usize> {
+        self.column.as_ref().map(|(root, _)| *root)
+    }
+
+    /// The schema that the expression is over: that of the column alone.
+    pub fn schema(&self) -> Option<&Arc<Schema>> {
+        self.column.as_ref().map(|(_, alone)| alone)
+    }
 }
 
 impl Scan {
@@ -61,7 +78,8 @@ impl HotFile {
         Ok(self.groups.len() < before)
     }
 
-    fn terms(&self) -> Result<Vec<Term>> {
+    /// The conditions that mean the same throughout the statement, each on one column that is neither map nor list.
+    pub(super) fn terms(&self) -> Result<Vec<Term>> {
         let schema = self.parquet.schema();
         let mut terms = Vec::new();
         for term in self.predicate.iter().flat_map(split_conjunction).filter(|term| is_steady(term)) {
@@ -107,15 +125,21 @@ impl HotFile {
         Ok(true)
     }
 
-    /// Each value of a column of a row group, if a small dictionary tells.
-    async fn told_values(&self, row_group: usize, root: usize) -> Result<Option<ArrayRef>> {
-        let Some(leaf) = self.leaf(root) else { return Ok(None) };
+    /// Whether a dictionary, and a small one, has all values of a column of a row group.
+    pub(super) fn has_small_dictionary(&self, row_group: usize, root: usize) -> bool {
+        let Some(leaf) = self.leaf(root) else { return false };
         let chunk = self.row_group(row_group).column(leaf);
         let is_small =
             chunk.dictionary_page_offset().is_none_or(|start| chunk.data_page_offset() - start <= MOST_BYTES);
-        if !is_small || !is_told(chunk) {
+        is_small && is_told(chunk)
+    }
+
+    /// Each value of a column of a row group, if a small dictionary tells.
+    async fn told_values(&self, row_group: usize, root: usize) -> Result<Option<ArrayRef>> {
+        let Some(leaf) = self.leaf(root).filter(|_| self.has_small_dictionary(row_group, root)) else {
             return Ok(None);
-        }
+        };
+        let chunk = self.row_group(row_group).column(leaf);
         let field = self.parquet.schema().field(root);
         let key = ColumnKey {
             file: self.name.clone(),

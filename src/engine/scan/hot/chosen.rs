@@ -1,0 +1,121 @@
+//! Rows that a predicate does not want, told by codes: a condition on a column of text is put to each value once, and a row is looked up by
+//! its code.
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanBufferBuilder, DictionaryArray, RecordBatch, new_null_array,
+};
+use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::compute::{cast, concat};
+use datafusion::arrow::datatypes::{DataType, UInt16Type};
+use datafusion::common::Result;
+
+use super::cache::{ColumnKey, Values};
+use super::file::HotFile;
+use super::told::Term;
+
+impl HotFile {
+    /// Which rows of a row group the conditions may want, as far as codes tell; `None` when they tell nothing.
+    pub(super) async fn chosen(&self, terms: &[Term], row_group: usize) -> Result<Option<BooleanBuffer>> {
+        let mut chosen: Option<BooleanBuffer> = None;
+        for term in terms {
+            let Some(codes) = self.codes_of(term, row_group).await? else { continue };
+            let Some(codes) = codes.as_dictionary_opt::<UInt16Type>() else { continue };
+            let Some(wanted) = wanted_values(term, codes)? else { continue };
+            let rows = rows_with(&wanted, codes);
+            chosen = Some(match chosen {
+                Some(chosen) => &chosen & &rows,
+                None => rows,
+            });
+        }
+        Ok(chosen)
+    }
+
+    /// The codes of the column that a condition is on, if the scan takes it and it has a small dictionary.
+    async fn codes_of(&self, term: &Term, row_group: usize) -> Result<Option<ArrayRef>> {
+        let is_text = term.schema().is_some_and(|alone| *alone.field(0).data_type() == DataType::Utf8View);
+        let root = term.column().filter(|_| is_text);
+        let at = root.and_then(|root| self.columns.roots.iter().position(|taken| *taken == root));
+        let Some(at) = at.filter(|at| self.has_small_dictionary(row_group, self.columns.roots[*at])) else {
+            return Ok(None);
+        };
+        let key = ColumnKey { of: Values::Codes, ..self.key(row_group, at) };
+        if let Some(codes) = self.scan.cache.get(&key) {
+            return Ok(Some(codes));
+        }
+        let codes = self.decode_codes(row_group, at).await?;
+        if let Some(codes) = &codes {
+            self.scan.cache.insert(key, codes.clone());
+        }
+        Ok(codes)
+    }
+}
+
+/// For each value of a dictionary, and last for NULL, whether the condition holds; `None` when that leaves nothing out, or fails.
+fn wanted_values(term: &Term, codes: &DictionaryArray<UInt16Type>) -> Result<Option<Vec<bool>>> {
+    let Some(schema) = term.schema() else { return Ok(None) };
+    let data_type = schema.field(0).data_type();
+    let values = concat(&[&cast(codes.values(), data_type)?, &new_null_array(data_type, 1)])?;
+    let Ok(values) = RecordBatch::try_new(schema.clone(), vec![values]) else { return Ok(None) };
+    // What fails on a value fails on the row that has it, if another condition does not leave that out.
+    let Ok(holds) = term.expr.evaluate(&values).and_then(|holds| holds.into_array(values.num_rows())) else {
+        return Ok(None);
+    };
+    let Some(holds) = holds.as_boolean_opt() else { return Ok(None) };
+    let wanted: Vec<bool> = holds.iter().map(|holds| holds == Some(true)).collect();
+    let of_values = &wanted[..codes.values().len()];
+    let leaves_out = of_values.contains(&false) || codes.null_count() > 0 && wanted.last() == Some(&false);
+    Ok(leaves_out.then_some(wanted))
+}
+
+fn rows_with(wanted: &[bool], codes: &DictionaryArray<UInt16Type>) -> BooleanBuffer {
+    let places = codes.keys();
+    if places.null_count() == 0 {
+        let places = places.values();
+        return BooleanBuffer::collect_bool(places.len(), |row| wanted[usize::from(places[row])]);
+    }
+    let of_null = wanted.len() - 1;
+    let mut rows = BooleanBufferBuilder::new(places.len());
+    places.iter().for_each(|place| rows.append(wanted[place.map_or(of_null, usize::from)]));
+    rows.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::datatypes::{Field, Schema};
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::PhysicalExpr;
+    use datafusion::physical_expr::expressions::{Column, binary, is_null, lit};
+    use std::sync::Arc;
+
+    #[test]
+    fn rows_are_chosen_by_their_values_and_null_as_the_condition_has_it() {
+        let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8View, true)]));
+        let name = || Arc::new(Column::new("name", 0)) as Arc<dyn PhysicalExpr>;
+        let text = |text: &str| cast_text(lit(text));
+        let is = |op, value: &str| binary(name(), op, text(value), &schema).expect("a condition");
+        let or_null = |expr| binary(expr, Operator::Or, is_null(name()).expect("a condition"), &schema);
+        let values: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "of no row"]));
+        let codes = |places: Vec<Option<u16>>| DictionaryArray::<UInt16Type>::new(places.into(), values.clone());
+        let with_null = codes(vec![Some(0), None, Some(1), Some(0)]);
+        let without = codes(vec![Some(0), Some(1)]);
+        let chosen = |expr: Arc<dyn PhysicalExpr>, codes: &DictionaryArray<UInt16Type>| {
+            let term = Term::of_column(expr, 0, schema.clone());
+            let wanted = wanted_values(&term, codes).expect("told");
+            wanted.map(|wanted| rows_with(&wanted, codes).iter().collect::<Vec<bool>>())
+        };
+        assert_eq!(chosen(is(Operator::Eq, "a"), &with_null), Some(vec![true, false, false, true]));
+        assert_eq!(chosen(is(Operator::NotEq, "a"), &with_null), Some(vec![false, false, true, false]));
+        assert_eq!(chosen(is(Operator::Eq, "a"), &without), Some(vec![true, false]));
+        let a_or_null = or_null(is(Operator::Eq, "a")).expect("a condition");
+        assert_eq!(chosen(a_or_null, &with_null), Some(vec![true, true, false, true]));
+        // Leaves out NULL alone, or nothing.
+        assert_eq!(chosen(is(Operator::NotEq, "c"), &with_null), Some(vec![true, false, true, true]));
+        assert_eq!(chosen(is(Operator::NotEq, "c"), &without), None);
+    }
+
+    fn cast_text(expr: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+        Arc::new(datafusion::physical_expr::expressions::CastExpr::new(expr, DataType::Utf8View, None))
+    }
+}
