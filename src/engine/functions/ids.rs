@@ -62,6 +62,12 @@ pub(in crate::engine) fn id_argument(expr: &Arc<dyn PhysicalExpr>) -> Option<&Ar
     call.args().first().filter(|_| is_of_ids)
 }
 
+/// The id that `expr` shows as text; ids are in the same order as their text.
+pub(in crate::engine) fn shown_id(expr: &Arc<dyn PhysicalExpr>) -> Option<&Arc<dyn PhysicalExpr>> {
+    let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    call.args().first().filter(|_| call.fun().inner().is::<IdText>())
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct IdText {
     signature: Signature,

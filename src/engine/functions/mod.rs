@@ -36,7 +36,7 @@ pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use checked::checked;
 pub(super) use distinct_ids::distinct_ids;
-pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument};
+pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument, shown_id};
 pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
 pub(super) use json::{json_part, json_text};
 pub(super) use json_lists::{JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT};

@@ -76,7 +76,8 @@ pub(super) fn origin(plan: &Arc<dyn ExecutionPlan>, expr: &Arc<dyn PhysicalExpr>
     origin(child, expr)
 }
 
-fn replaced(
+/// `expr` with each column replaced by what `by` gives for its place; `None` when it lacks one.
+pub(super) fn replaced(
     expr: &Arc<dyn PhysicalExpr>,
     by: impl Fn(usize) -> Option<Arc<dyn PhysicalExpr>>,
 ) -> Option<Arc<dyn PhysicalExpr>> {

@@ -8,6 +8,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, ParquetRowSelection};
 use datafusion::error::Result;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -15,7 +16,8 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 use super::exec::{Key, TopRowsExec};
-use super::origin::{only_file_scan, origin, rises_with};
+use super::origin::{only_file_scan, origin, replaced, rises_with};
+use crate::engine::functions::shown_id;
 use crate::engine::scan::file_scan;
 
 /// The most rows: more than a person reads, and few enough to be kept and merged at each step.
@@ -63,7 +65,24 @@ fn instead_of_sort(plan: &Arc<dyn ExecutionPlan>, merged: Option<usize>) -> Resu
     let Some(sort) = plan.downcast_ref::<SortExec>() else { return Ok(None) };
     let fetch = sort.fetch().filter(|fetch| (1..=MAX_ROWS).contains(fetch));
     let Some(fetch) = fetch.filter(|fetch| merged.is_none_or(|merged| merged == *fetch)) else { return Ok(None) };
-    Ok(key(sort).map(|key| Arc::new(TopRowsExec::new(sort, fetch, key)) as Arc<dyn ExecutionPlan>))
+    let top = |sort: &SortExec| key(sort).map(|key| Arc::new(TopRowsExec::new(sort, fetch, key)) as _);
+    if let Some(top) = below_projection(sort).and_then(|below| top(&below)) {
+        return replace_children_if_necessary(sort.input().clone(), vec![top]).map(Some);
+    }
+    Ok(top(sort))
+}
+
+/// The sort below the projection that it is above: what the projection makes, it then makes of the best rows only.
+fn below_projection(sort: &SortExec) -> Option<SortExec> {
+    let projection = sort.input().downcast_ref::<ProjectionExec>()?;
+    let order = sort.expr().iter().map(|key| {
+        let made = replaced(&key.expr, |at| projection.expr().get(at).map(|made| made.expr.clone()))?;
+        let expr = shown_id(&made).cloned().unwrap_or(made);
+        Some(PhysicalSortExpr::new(expr, key.options))
+    });
+    let order = LexOrdering::new(order.collect::<Option<Vec<_>>>()?)?;
+    let below = SortExec::new(order, projection.input().clone());
+    Some(below.with_fetch(sort.fetch()).with_preserve_partitioning(true))
 }
 
 fn key(sort: &SortExec) -> Option<Key> {
