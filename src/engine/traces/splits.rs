@@ -1,14 +1,15 @@
 //! Which traces lie in more than one run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::internal_datafusion_err;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{StreamExt, TryStreamExt};
 
@@ -47,26 +48,40 @@ impl RunsOfPiece {
     }
 }
 
+/// Hashes of traces.
+type Hashes = HashSet<u64, BuildHasherDefault<AsItIs>>;
+
 /// Traces whose rows must be gathered, by hash. Two traces of one hash are gathered without need, and stay two traces.
-#[derive(Debug, Default)]
-pub(super) struct SplitTraces(HashSet<u64, BuildHasherDefault<AsItIs>>);
+#[derive(Debug)]
+pub(super) struct SplitTraces {
+    /// Those that are in more than one run of files.
+    stored: Arc<Hashes>,
+    /// Those of fresh spans, which are gathered in any case.
+    fresh: Hashes,
+    /// Holds what is not kept for other statements.
+    _held: MemoryReservation,
+}
 
 impl SplitTraces {
-    /// The hashes that occur more than once among those of pieces, and all of those that are gathered in any case.
-    pub fn find(pieces: &[RunHashes], gathered: &[RunHashes]) -> Self {
-        let mut all: Vec<u64> = pieces.iter().flat_map(|hashes| hashes.iter().copied()).collect();
-        all.sort_unstable();
-        let twice = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-        Self(twice.chain(gathered.iter().flat_map(|hashes| hashes.iter().copied())).collect())
-    }
-
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.stored.is_empty() && self.fresh.is_empty()
     }
 
     pub fn contains(&self, id: &[u8]) -> bool {
-        self.0.contains(&hash(id))
+        let hash = hash(id);
+        self.stored.contains(&hash) || self.fresh.contains(&hash)
     }
+}
+
+/// The hashes that occur more than once.
+fn twice(pieces: &[RunHashes]) -> Hashes {
+    let mut all: Vec<u64> = pieces.iter().flat_map(|hashes| hashes.iter().copied()).collect();
+    all.sort_unstable();
+    all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
+}
+
+fn hash_bytes(runs: &[RunHashes]) -> usize {
+    runs.iter().map(|hashes| size_of_val(hashes.as_ref())).sum()
 }
 
 /// Reads the trace ids of pieces that are not known yet, on so many cores at a time, and of all fresh spans.
@@ -76,24 +91,55 @@ pub(super) async fn find_splits(
     cores: usize,
     context: &Arc<TaskContext>,
 ) -> Result<Arc<SplitTraces>> {
+    let held = MemoryConsumer::new("SplitTraces").register(context.memory_pool());
+    let stored = match known.and_then(|known| known.splits(&pieces.keys)) {
+        Some(stored) => stored,
+        None => {
+            let stored = find_stored(pieces, known, cores, context, &held).await?;
+            if let Some(known) = known {
+                known.put_splits(&pieces.keys, &stored);
+            }
+            stored
+        }
+    };
+    let mut fresh = Hashes::default();
+    if let Some(source) = &pieces.fresh {
+        let all = (0..source.ids.output_partitioning().partition_count()).collect();
+        for (_, runs) in read_runs(&source.ids, all, cores, context).await? {
+            // A set has twice the room.
+            held.try_grow(size_of_val(runs.as_ref()) * 2)?;
+            fresh.extend(runs.iter());
+        }
+    }
+    Ok(Arc::new(SplitTraces { stored, fresh, _held: held }))
+}
+
+/// The traces in more than one run of files. `held` has the memory for what it finds when it is done.
+async fn find_stored(
+    pieces: &Pieces,
+    known: Option<&KnownRuns>,
+    cores: usize,
+    context: &Arc<TaskContext>,
+    held: &MemoryReservation,
+) -> Result<Arc<Hashes>> {
     let mut found: Vec<_> = pieces.keys.iter().map(|piece| known.and_then(|known| known.get(piece))).collect();
     if let Some(files) = &pieces.files {
         let unknown: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
         for (at, runs) in read_runs(&files.ids, unknown, cores, context).await? {
+            held.try_grow(size_of_val(runs.as_ref()))?;
             if let Some(known) = known {
                 known.put(&pieces.keys[at], runs.clone());
             }
             found[at] = Some(runs);
         }
     }
-    let mut gathered = Vec::new();
-    if let Some(fresh) = &pieces.fresh {
-        let all = (0..fresh.ids.output_partitioning().partition_count()).collect();
-        gathered = read_runs(&fresh.ids, all, cores, context).await?;
-    }
     let found: Vec<_> = found.into_iter().flatten().collect();
-    let gathered: Vec<_> = gathered.into_iter().map(|(_, runs)| runs).collect();
-    Ok(Arc::new(SplitTraces::find(&found, &gathered)))
+    // They are copied to be sorted.
+    held.try_grow(hash_bytes(&found))?;
+    let sorted = SpawnedTask::spawn_blocking(move || twice(&found)).join().await;
+    let twice = sorted.map_err(|e| internal_datafusion_err!("the sorting of trace hashes ended early: {e}"))?;
+    held.try_resize(twice.capacity() * size_of::<u64>() * 2)?;
+    Ok(Arc::new(twice))
 }
 
 async fn read_runs(
@@ -144,40 +190,126 @@ pub(in crate::engine) struct KnownRuns(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
+    /// The runs of each piece, and when they were asked for last.
     pieces: HashMap<Piece, (RunHashes, u64)>,
     hashes: usize,
-    /// Counts uses: the piece that was not used for the longest goes first.
+    /// Counts statements.
     clock: u64,
+    /// What came of lists of pieces, the last one first.
+    splits: VecDeque<(Vec<Piece>, Arc<Hashes>)>,
 }
 
 /// The most hashes that are kept: 64 MiB, the runs of some 100 million spans.
 const KEPT_HASHES: usize = 8 << 20;
 
+/// A piece that so many statements did not ask for is let go of for another. What was asked for lately stays: where not all fit, statements that
+/// ask for all in the same order would else find none.
+const STALE_AFTER: u64 = 64;
+
+/// The most lists of pieces whose split traces are kept, those of the statements that are asked again and again, and the most traces of one.
+const KEPT_SPLITS: usize = 4;
+const KEPT_TRACES: usize = 1 << 20;
+
 impl KnownRuns {
-    pub(super) fn get(&self, piece: &Piece) -> Option<RunHashes> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The traces in more than one run of these pieces, if they were asked for lately.
+    fn splits(&self, pieces: &[Piece]) -> Option<Arc<Hashes>> {
+        let mut known = self.lock();
         known.clock += 1;
+        let at = known.splits.iter().position(|(of, _)| of == pieces)?;
+        let found = known.splits.remove(at)?;
+        let splits = found.1.clone();
+        known.splits.push_front(found);
+        // Their runs are in use as well.
+        let now = known.clock;
+        pieces.iter().for_each(|piece| {
+            if let Some((_, used)) = known.pieces.get_mut(piece) {
+                *used = now;
+            }
+        });
+        Some(splits)
+    }
+
+    fn put_splits(&self, pieces: &[Piece], splits: &Arc<Hashes>) {
+        if splits.len() <= KEPT_TRACES {
+            let mut known = self.lock();
+            known.splits.push_front((pieces.to_vec(), splits.clone()));
+            known.splits.truncate(KEPT_SPLITS);
+        }
+    }
+
+    fn get(&self, piece: &Piece) -> Option<RunHashes> {
+        let mut known = self.lock();
         let now = known.clock;
         let (hashes, used) = known.pieces.get_mut(piece)?;
         *used = now;
         Some(hashes.clone())
     }
 
-    pub(super) fn put(&self, piece: &Piece, hashes: RunHashes) {
-        if hashes.len() > KEPT_HASHES {
+    fn put(&self, piece: &Piece, hashes: RunHashes) {
+        let mut known = self.lock();
+        if known.hashes + hashes.len() > KEPT_HASHES {
+            let now = known.clock;
+            known.pieces.retain(|_, (_, used)| *used + STALE_AFTER > now);
+            known.hashes = known.pieces.values().map(|(hashes, _)| hashes.len()).sum();
+        }
+        if known.hashes + hashes.len() > KEPT_HASHES {
             return;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.clock += 1;
         known.hashes += hashes.len();
         let now = known.clock;
         if let Some((before, _)) = known.pieces.insert(piece.clone(), (hashes, now)) {
             known.hashes -= before.len();
         }
-        while known.hashes > KEPT_HASHES {
-            let oldest = known.pieces.iter().min_by_key(|(_, (_, used))| *used).map(|(piece, _)| piece.clone());
-            let Some((gone, _)) = oldest.and_then(|oldest| known.pieces.remove(&oldest)) else { return };
-            known.hashes -= gone.len();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(number: i64) -> Piece {
+        Piece { location: "a".into(), start_byte: number, end_byte: number + 1 }
+    }
+
+    #[test]
+    fn runs_that_do_not_all_fit_are_found_in_part_until_they_are_stale() {
+        let known = KnownRuns::default();
+        let runs = |first: u64| -> RunHashes { (first..first + KEPT_HASHES as u64 / 3).collect() };
+        let ask = |pieces: &[i64]| -> Vec<bool> {
+            known.splits(&[piece(-1)]);
+            let ask = |number: &i64| match known.get(&piece(*number)) {
+                Some(_) => true,
+                None => {
+                    known.put(&piece(*number), runs(*number as u64));
+                    false
+                }
+            };
+            pieces.iter().map(ask).collect()
+        };
+        assert_eq!(ask(&[0, 1, 2, 3]), [false; 4]);
+        assert_eq!(ask(&[0, 1, 2, 3]), [true, true, true, false]);
+        assert_eq!(ask(&[4, 0]), [false, true]);
+        for _ in 0..STALE_AFTER {
+            assert_eq!(ask(&[0]), [true]);
         }
+        assert_eq!((ask(&[4]), ask(&[4, 0, 1])), (vec![false], vec![true, true, false]));
+    }
+
+    #[test]
+    fn split_traces_of_the_lists_asked_for_last_are_kept() {
+        let known = KnownRuns::default();
+        let found = Arc::new(twice(&[Arc::from([1, 2, 3]), Arc::from([4, 2]), Arc::from([3, 2])]));
+        assert_eq!(*found, Hashes::from_iter([2, 3]));
+        let list = |number: i64| vec![piece(number), piece(number + 1)];
+        assert!(known.splits(&list(0)).is_none());
+        (0..KEPT_SPLITS as i64).for_each(|number| known.put_splits(&list(number), &found));
+        assert!(known.splits(&list(0)).is_some_and(|kept| Arc::ptr_eq(&kept, &found)));
+        known.put_splits(&list(9), &found);
+        assert!(known.splits(&list(1)).is_none(), "the one that was not asked for");
+        assert!(known.splits(&list(0)).is_some());
     }
 }
