@@ -21,10 +21,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use super::tap::{Tap, TapExec};
-use super::width::Width;
+use super::width::{MAX_TEXT_BYTES, Width};
 
 /// The most bytes beside a column's own texts that a batch may keep alive: less is not worth a copy.
 const MAX_IDLE_BYTES: usize = 256 << 10;
@@ -84,15 +84,37 @@ impl Tap for LongTexts {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let (texts, width) = (self.texts.clone(), self.width.clone());
-        let rows = input.execute(partition, context)?.map(move |batch| {
+        let rows = input.execute(partition, context)?.map(move |batch| -> Result<_> {
             let batch = batch?;
+            let mut most_rows = batch.num_rows();
             if let Some(width) = &width {
-                width.check_texts(text_bytes(&batch, &texts), batch.num_rows())?;
+                let bytes = text_bytes(&batch, &texts);
+                width.check_texts(bytes, batch.num_rows())?;
+                most_rows = rows_of_texts(bytes, batch.num_rows());
             }
-            compact(batch, &texts)
+            Ok(futures::stream::iter(pieces(compact(batch, &texts)?, most_rows)).map(Ok))
         });
+        let rows = rows.try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), rows)))
     }
+}
+
+/// How many rows of a batch have so many bytes of texts that they may be copied at once.
+fn rows_of_texts(bytes: usize, rows: usize) -> usize {
+    match bytes <= MAX_TEXT_BYTES {
+        true => rows,
+        false => (MAX_TEXT_BYTES / (bytes / rows.max(1)).max(1)).max(1),
+    }
+}
+
+/// The batch in pieces of so many rows: groups may come all at once.
+fn pieces(batch: RecordBatch, most_rows: usize) -> Vec<RecordBatch> {
+    let rows = batch.num_rows();
+    if rows <= most_rows {
+        return vec![batch];
+    }
+    let most_rows = most_rows.max(1);
+    (0..rows).step_by(most_rows).map(|start| batch.slice(start, most_rows.min(rows - start))).collect()
 }
 
 /// The batch with its texts in buffers of their own where those that they lie in are much larger.
@@ -201,6 +223,18 @@ mod tests {
         let compacted = compact(batch, &[0]).expect("compacted");
         assert_eq!(compacted.column(0), &few);
         assert!(capacity(compacted.column(0).as_ref()) < 64 << 10);
+    }
+
+    #[test]
+    fn texts_reach_what_copies_them_in_pieces() {
+        assert_eq!(rows_of_texts(MAX_TEXT_BYTES, 8_192), 8_192);
+        assert_eq!(rows_of_texts(8_000 << 20, 8_000), MAX_TEXT_BYTES >> 20);
+        assert_eq!(rows_of_texts(usize::MAX, 3), 1);
+        assert_eq!(rows_of_texts(0, 0), 0);
+        let column: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..10).map(|n| n.to_string())));
+        let batch = RecordBatch::try_from_iter([("texts", column)]).expect("a batch");
+        let rows = |most| pieces(batch.clone(), most).iter().map(RecordBatch::num_rows).collect::<Vec<_>>();
+        assert_eq!((rows(10), rows(4), rows(0).len()), (vec![10], vec![4, 4, 2], 10));
     }
 
     #[test]

@@ -30,6 +30,9 @@ const MAX_COPIED_BYTES: usize = 128 << 20;
 /// A batch of long texts has a quarter of that, since several operators have copies of one.
 const TEXT_COPIES: usize = 4;
 
+/// The most bytes of texts in one batch that reaches what copies them.
+pub(super) const MAX_TEXT_BYTES: usize = MAX_COPIED_BYTES / TEXT_COPIES;
+
 /// The rows of a batch in a statement that makes lists: as many as lets lists of 128 KiB pass without a new start.
 const LIST_BATCH_ROWS: usize = 1 << 10;
 
