@@ -32,6 +32,8 @@ const CALLS: &[(&str, &str)] = &[
     ("regexp_match", "regexp_match('a', 'a', 'i')"),
     ("regexp_replace", "regexp_replace('a', 'a', 'b', 'i')"),
     ("set_config", "set_config('timezone', 'UTC', false)"),
+    ("to_date", "to_date('2026-01-01', 'YYYY-MM-DD')"),
+    ("to_timestamp", "to_timestamp('2026-01-01', 'YYYY-MM-DD')"),
     ("to_timestamp_micros", "to_timestamp_micros('2026-01-01')"),
     ("to_timestamp_millis", "to_timestamp_millis('2026-01-01')"),
     ("to_timestamp_nanos", "to_timestamp_nanos('2026-01-01')"),
