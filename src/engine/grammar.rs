@@ -37,6 +37,15 @@ fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(written) if written.quote_style.is_none() && written.value.eq_ignore_ascii_case(word))
 }
 
+/// Takes these words if they are the next tokens.
+fn take(parser: &mut Parser, words: &[&str]) -> bool {
+    let stand_there = words.iter().enumerate().all(|(at, word)| is_word(&parser.peek_nth_token_ref(at).token, word));
+    if stand_there {
+        words.iter().for_each(|_| parser.advance_token());
+    }
+    stand_there
+}
+
 /// The bounds in either order.
 fn symmetric(between: Expr) -> Result<Expr, ParserError> {
     Ok(match between {
@@ -109,21 +118,29 @@ impl Dialect for Grammar {
         }))
     }
 
-    /// PostgreSQL's operators that the parser does not know: `x ISNULL`, `x BETWEEN SYMMETRIC a AND b`.
+    /// PostgreSQL's operators that the parser does not know: `x ISNULL`, `x BETWEEN SYMMETRIC a AND b`; and `x IS DISTINCT FROM y`, whose right side
+    /// would take the `AND` after it along.
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
         if is_word(&parser.peek_token_ref().token, "isnull") {
             parser.advance_token();
             return Some(Ok(Expr::IsNull(Box::new(left.clone()))));
         }
         let negated = parser.peek_keyword(Keyword::NOT);
+        let left = left.clone();
         let words: &[&str] = if negated { &["not", "between", "symmetric"] } else { &["between", "symmetric"] };
-        let stand_there =
-            words.iter().enumerate().all(|(at, word)| is_word(&parser.peek_nth_token_ref(at).token, word));
-        if !stand_there {
-            return None;
+        if take(parser, words) {
+            return Some(parser.parse_between(left, negated).and_then(symmetric));
         }
-        words.iter().for_each(|_| parser.advance_token());
-        Some(parser.parse_between(left.clone(), negated).and_then(symmetric))
+        let is = self.prec_value(Precedence::Is);
+        if take(parser, &["is", "distinct", "from"]) {
+            let right = parser.parse_subexpr(is);
+            return Some(right.map(|right| Expr::IsDistinctFrom(Box::new(left), Box::new(right))));
+        }
+        if take(parser, &["is", "not", "distinct", "from"]) {
+            let right = parser.parse_subexpr(is);
+            return Some(right.map(|right| Expr::IsNotDistinctFrom(Box::new(left), Box::new(right))));
+        }
+        None
     }
 
     /// A word that may be a name is read a second time, as one, when it did not begin a known form. Out of steps, no word may.
