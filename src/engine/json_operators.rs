@@ -1,33 +1,83 @@
-//! PostgreSQL's operators of jsonb, over attributes and JSON text: `?`, `@>`, `#>`, `#>>`.
+//! PostgreSQL's operators of jsonb, over attributes and JSON text: `?`, `?|`, `?&`, `@>`, `<@`, `#>`, `#>>`.
 
-use datafusion::arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use serde_json::Value;
 
-use super::functions::{attribute_of, json_part, json_text};
-use crate::error::Error;
+use super::functions::{
+    attribute_of, attributes_contain, cast_to_json, has_attributes, json_part, json_text, no_object, wanted_attributes,
+};
 use crate::pg::array_elements;
 
 /// Plans one of these operators; others stay as they are.
 pub(super) fn planned(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-    let is_map = matches!(raw.left.get_type(schema), Ok(DataType::Map(..)));
-    let Some(constant) = text_of(&raw.right).map(str::to_string) else { return Ok(PlannerResult::Original(raw)) };
-    let planned = match raw.op {
-        BinaryOperator::Question if is_map => Some(attribute_of(raw.left.clone(), raw.right.clone()).is_not_null()),
-        BinaryOperator::AtArrow if is_map => Some(contains(&raw.left, &constant)?),
-        BinaryOperator::HashArrow => at_path(&raw.left, &constant, is_map, json_part),
-        BinaryOperator::HashLongArrow => at_path(&raw.left, &constant, is_map, json_text),
+    let (op, json, given) = match raw.op {
+        BinaryOperator::ArrowAt => (&BinaryOperator::AtArrow, &raw.right, &raw.left),
+        ref op => (op, &raw.left, &raw.right),
+    };
+    // Attributes are asked as they are, and not as the JSON that could be made of them.
+    let is_map = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Map(..)));
+    let map = cast_to_json(json).filter(|inner| is_map(inner)).or(Some(json).filter(|json| is_map(json)));
+    let given = cast_to_json(given).unwrap_or(given);
+    let planned = match (op, map) {
+        (BinaryOperator::Question, Some(map)) => has_key(map, given),
+        (BinaryOperator::QuestionPipe, Some(map)) => keys_of(given).and_then(|keys| disjunction(has_each(map, keys))),
+        (BinaryOperator::QuestionAnd, Some(map)) => keys_of(given).and_then(|keys| conjunction(has_each(map, keys))),
+        (BinaryOperator::AtArrow, Some(map)) => match (text_of(given), text_type(given, schema)) {
+            (Some(object), _) => Some(contains(map, object)?),
+            (None, Some(object)) => Some(attributes_contain(map.clone(), object)),
+            (None, None) => None,
+        },
+        (BinaryOperator::HashArrow, _) => {
+            text_of(given).and_then(|path| at_path(map.unwrap_or(json), path, map.is_some(), json_part))
+        }
+        (BinaryOperator::HashLongArrow, _) => {
+            text_of(given).and_then(|path| at_path(map.unwrap_or(json), path, map.is_some(), json_text))
+        }
         _ => None,
     };
     Ok(match planned {
         Some(expr) => PlannerResult::Planned(expr),
         None => PlannerResult::Original(raw),
     })
+}
+
+fn has_key(map: &Expr, key: &Expr) -> Option<Expr> {
+    let key = if text_of(key).is_some() { Some(key.clone()) } else { parameter(key) };
+    key.map(|key| attribute_of(map.clone(), key).is_not_null())
+}
+
+fn has_each(map: &Expr, keys: Vec<String>) -> impl Iterator<Item = Expr> {
+    keys.into_iter().map(|key| attribute_of(map.clone(), lit(key)).is_not_null())
+}
+
+/// The texts of a constant array.
+fn keys_of(expr: &Expr) -> Option<Vec<String>> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.name() == "make_array" => {
+            call.args.iter().map(|key| text_of(key).map(str::to_string)).collect()
+        }
+        constant => array_elements(text_of(constant)?)?.into_iter().collect(),
+    }
+}
+
+/// A parameter that is text.
+fn parameter(expr: &Expr) -> Option<Expr> {
+    let Expr::Placeholder(Placeholder { id, field: None }) = expr else { return None };
+    let text = Arc::new(Field::new("", DataType::Utf8, true));
+    Some(Expr::Placeholder(Placeholder::new_with_field(id.clone(), Some(text))))
+}
+
+/// A text that is known when the statement runs.
+fn text_type(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    parameter(expr).or_else(|| expr.get_type(schema).is_ok_and(|it| it.is_string()).then(|| expr.clone()))
 }
 
 fn text_of(expr: &Expr) -> Option<&str> {
@@ -39,18 +89,8 @@ fn text_of(expr: &Expr) -> Option<&str> {
 
 /// Whether attributes have each of an object's values, compared as text.
 fn contains(map: &Expr, object: &str) -> Result<Expr> {
-    let Ok(Value::Object(wanted)) = serde_json::from_str(object) else {
-        let error = Error::bad_input("attributes @> wants the text of a JSON object").with_sqlstate("22P02");
-        return Err(DataFusionError::External(Box::new(error.with_hint("write attributes @> '{\"key\": \"value\"}'"))));
-    };
-    let is_equal = |(key, value): (String, Value)| {
-        let attribute = attribute_of(map.clone(), lit(key));
-        match value {
-            Value::String(text) => attribute.eq(lit(text)),
-            other => attribute.eq(lit(other.to_string())),
-        }
-    };
-    Ok(conjunction(wanted.into_iter().map(is_equal)).unwrap_or_else(|| map.clone().is_not_null()))
+    let wanted = wanted_attributes(object).ok_or_else(no_object)?;
+    Ok(has_attributes(map, wanted))
 }
 
 /// The part at a path, `{key,…}`, of which the last step is taken by `last`.

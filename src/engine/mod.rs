@@ -18,6 +18,8 @@ mod grammar;
 mod grouping;
 mod held;
 mod information_schema;
+mod inner_names;
+mod interval_text;
 mod json_operators;
 mod key_codes;
 mod library;

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Statement, Subscript, Value, visit_expressions_mut,
 };
 
+use super::inner_names::unused;
 use super::standard::call;
 
 /// The longest name, as PostgreSQL has it.
@@ -28,12 +29,8 @@ pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
             SelectItem::ExprWithAlias { alias, .. } => (folded(alias), true),
             _ => return None,
         };
-        let mut name = wanted.clone();
-        let mut number = 2;
-        while !used.insert(name.clone()) {
-            name = format!("{wanted}_{number}");
-            number += 1;
-        }
+        let name = unused(&wanted, &used);
+        used.insert(name.clone());
         // The planner finds a column that is sorted by position by its name, and rules of ours change expressions after it was named.
         // A name in ORDER BY is that of an output column first, also where nobody wrote it: `SELECT a::text … ORDER BY a`.
         let sorted = sorted_by.contains(&Key::Position(at + 1)) || sorted_by.contains(&Key::Name(wanted.clone()));
@@ -66,7 +63,9 @@ pub(super) fn name_repeats(statement: &mut Statement, names: &[String]) {
                 *expr = (**inner).clone();
             }
             match expr {
-                Expr::Subquery(_) => *expr = Expr::Value(Value::Null.with_empty_span()),
+                Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
+                    *expr = Expr::Value(Value::Null.with_empty_span())
+                }
                 Expr::Function(function) => function.name = ObjectName::from(vec![Ident::new("f")]),
                 Expr::Position { expr: part, r#in } => *expr = call("f", vec![(**r#in).clone(), (**part).clone()]),
                 _ => {}
@@ -114,7 +113,7 @@ fn leftmost_select(query: &mut Query) -> Option<&mut Vec<SelectItem>> {
     }
 }
 
-fn is_plain(expr: &Expr) -> bool {
+pub(super) fn is_plain(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }
 
@@ -156,7 +155,7 @@ pub(super) fn name_of(expr: &Expr) -> String {
 }
 
 /// An identifier's name: as written in quotes, else in lower case.
-fn folded(ident: &Ident) -> String {
+pub(super) fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

@@ -1,5 +1,6 @@
 //! How operators of the dialect are planned where DataFusion has no meaning for them, or not ours.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
@@ -19,7 +20,7 @@ use datafusion::common::utils::list_ndims;
 
 use super::functions::{
     attribute_of, bounded_function, cast_to_json, date_part_udf, days_of_duration, interval_scaled, is_attribute,
-    json_part, json_text,
+    json_part, json_text, value_json,
 };
 use super::json_operators;
 use super::rules::number_from_text;
@@ -72,8 +73,17 @@ impl ExprPlanner for Dialect {
             BinaryOperator::LongArrow if is_text(&raw.left, schema) => {
                 Ok(PlannerResult::Planned(json_text(raw.left, raw.right)))
             }
+            BinaryOperator::Arrow if is_nested(&raw.left, schema) => {
+                Ok(PlannerResult::Planned(json_part(value_json(raw.left), raw.right)))
+            }
+            BinaryOperator::LongArrow if is_nested(&raw.left, schema) => {
+                Ok(PlannerResult::Planned(json_text(value_json(raw.left), raw.right)))
+            }
             BinaryOperator::Question
+            | BinaryOperator::QuestionPipe
+            | BinaryOperator::QuestionAnd
             | BinaryOperator::AtArrow
+            | BinaryOperator::ArrowAt
             | BinaryOperator::HashArrow
             | BinaryOperator::HashLongArrow => json_operators::planned(raw, schema),
             BinaryOperator::StringConcat => Ok(concatenate(raw, schema)),
@@ -117,7 +127,9 @@ impl ExprPlanner for Dialect {
             raw.args =
                 raw.args.into_iter().map(|arg| if is_attribute(&arg) { number_from_text(arg) } else { arg }).collect();
         }
-        raw.args = raw.args.into_iter().map(named_by_its_casts).collect();
+        raw.args = raw.args.into_iter().map(named_in_full).collect();
+        raw.filter =
+            raw.filter.map(|filter| if has_subquery(&filter) { Box::new(named_in_full(*filter)) } else { filter });
         Ok(PlannerResult::Original(raw))
     }
 }
@@ -139,16 +151,29 @@ const NUMERIC_AGGREGATES: &[&str] = &[
     "percentile_disc",
 ];
 
-/// An argument with its casts in its name: the planner names `sum(a::int)` and `sum(a::float)` alike, and takes no two columns of one name.
-fn named_by_its_casts(arg: Expr) -> Expr {
+/// An argument with its casts and subqueries in its name: the planner names `sum(a::int)` and `sum(a::float)` alike, as all that `IN` is in, and
+/// takes no two columns of one name.
+fn named_in_full(arg: Expr) -> Expr {
     let is_cast = |expr: &Expr| Ok(matches!(expr, Expr::Cast(_) | Expr::TryCast(_)));
-    match arg.exists(is_cast) {
-        Ok(true) => {
-            let name = arg.to_string();
-            arg.alias(name)
-        }
-        _ => arg,
-    }
+    let name = if has_subquery(&arg) {
+        let mut whole = DefaultHasher::new();
+        arg.hash(&mut whole);
+        format!("{arg} [{:x}]", whole.finish())
+    } else if arg.exists(is_cast).unwrap_or_default() {
+        arg.to_string()
+    } else {
+        return arg;
+    };
+    arg.alias(name)
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let is_subquery = |expr: &Expr| {
+        let is_one =
+            matches!(expr, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_));
+        Ok(is_one)
+    };
+    expr.exists(is_subquery).unwrap_or_default()
 }
 
 /// Arithmetic reads text as numbers: beside a number, or beside other text.
@@ -303,6 +328,11 @@ fn call_bounded(name: &str, args: Vec<Expr>) -> PlannerResult<Vec<Expr>> {
 
 fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| data_type.is_string())
+}
+
+/// Whether a value is a list or a row, as `events` is.
+fn is_nested(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| data_type.is_nested() && !matches!(data_type, DataType::Map(..)))
 }
 
 /// Whether an expression is a map cast to JSON.

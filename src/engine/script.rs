@@ -9,6 +9,8 @@ use super::admit;
 use super::commands::{self, Command};
 use super::dialect;
 use super::grammar::Grammar;
+use super::inner_names;
+use super::interval_text;
 use super::limits;
 use super::names;
 use super::pg_catalog;
@@ -98,7 +100,9 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
 /// Writes what SQL has here and DataFusion does not in DataFusion's words; gives the names of the result's columns.
 fn rewrite(statement: &mut ast::Statement) -> Result<Option<Vec<String>>> {
     let names = names::name_columns(statement);
+    inner_names::name_inner(statement);
     dialect::rewrite(statement);
+    interval_text::rewrite(statement);
     standard::rewrite(statement)?;
     dialect::call_bare_words(statement);
     names::name_repeats(statement, names.as_deref().unwrap_or_default());

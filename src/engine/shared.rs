@@ -26,8 +26,8 @@ use super::pg_catalog;
 use super::planner::Dialect;
 use super::rules::{
     Abandon, BestRows, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral,
-    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, StoredTimes, TraceLocal,
-    UnionTypes,
+    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, StoredTimes, SubqueryValues,
+    TraceLocal, UnionTypes,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -182,6 +182,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(Lateral),
+        Arc::new(SubqueryValues),
         Arc::new(BestRows),
         Arc::new(Multisets),
         Arc::new(UnionTypes),

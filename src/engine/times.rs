@@ -8,6 +8,8 @@ use datafusion::arrow::compute::kernels::cast_utils::{
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 
+use super::interval_text::in_words;
+
 /// What a text says: a point in time when it names a zone or is `now`, else what a clock in the session's zone shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
@@ -35,8 +37,8 @@ pub(super) fn interval_of_text(text: &str, wanted: &DataType) -> Option<ScalarVa
     let interval = match wanted {
         DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Duration(TimeUnit::Nanosecond) => {
             // A number alone counts seconds, as in PostgreSQL.
-            parse_interval_month_day_nano_config(text, IntervalParseConfig::new(cast_utils::IntervalUnit::Second))
-                .ok()?
+            let config = IntervalParseConfig::new(cast_utils::IntervalUnit::Second);
+            parse_interval_month_day_nano_config(in_words(text).as_deref().unwrap_or(text), config).ok()?
         }
         _ => return None,
     };

@@ -62,11 +62,18 @@ fn undeclared_parameters_have_the_type_of_their_place() {
             ("SELECT timestamp + $1 FROM spans", vec![Type::INTERVAL]),
             ("SELECT count(*) FROM spans WHERE timestamp > $1", vec![Type::TIMESTAMPTZ]),
             ("SELECT count(*) FROM spans WHERE attributes['http.status_code'] >= $1::int", vec![Type::INT4]),
+            ("SELECT count(*) FROM spans WHERE attributes @> $1 AND attributes ? $2", vec![Type::TEXT, Type::TEXT]),
         ] {
             assert_eq!(client.prepare(sql).await.expect(sql).params(), types, "{sql}");
         }
         let rows = client.query("SELECT span_name FROM spans LIMIT $1 OFFSET $2", &[&2i64, &1i64]).await;
         assert_eq!(rows.expect("answers").len(), 2);
+        let sql = "SELECT count(*) FILTER (WHERE attributes @> $1) - count(*) FILTER (WHERE attributes->>'n' = '1'), \
+                   count(*) FILTER (WHERE attributes ? $2) - count(attributes->>'n') FROM spans";
+        let row = client.query_one(sql, &[&"{\"n\": 1}", &"n"]).await.expect("answers");
+        assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 0));
+        let error = client.query_one(sql, &[&"[]", &"n"]).await.expect_err("no object");
+        assert_eq!(error.code().map(|code| code.code().to_owned()).as_deref(), Some("22P02"));
         client.batch_execute("PREPARE at AS SELECT timestamp '2026-01-01 00:00:00' - $1").await.expect("prepared");
         assert_eq!(first(&client, "EXECUTE at('1 hour')").await.as_deref(), Some("2025-12-31 23:00:00"));
     });

@@ -125,7 +125,7 @@ fn lookup<'a>(
     Ok(out.finish())
 }
 
-fn find(maps: &MapArray, keys: &StringArray, row: usize, key: &str) -> Option<usize> {
+pub(super) fn find(maps: &MapArray, keys: &StringArray, row: usize, key: &str) -> Option<usize> {
     let offsets = maps.value_offsets();
     let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
     let (bytes, ends) = (keys.value_data(), keys.value_offsets());

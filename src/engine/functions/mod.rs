@@ -4,6 +4,7 @@ mod attribute;
 mod bounded;
 mod by_pattern;
 mod checked;
+mod contains;
 mod distinct_ids;
 mod exact;
 mod format;
@@ -35,6 +36,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use checked::checked;
+pub(super) use contains::{attributes_contain, has_attributes, no_object, wanted_attributes};
 pub(super) use distinct_ids::distinct_ids;
 pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument, shown_id};
 pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
@@ -42,7 +44,7 @@ pub(super) use json::{json_part, json_text};
 pub(super) use json_lists::{JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
-pub(super) use shown::{VALUE_JSON, cast_to_json, value_text};
+pub(super) use shown::{VALUE_JSON, cast_to_json, value_json, value_text};
 pub(super) use zone_time::at_time_zone;
 
 /// The scalar functions that every session has.
@@ -51,6 +53,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         session_info::version_udf(),
         session_info::typeof_udf(),
         attribute::udf(),
+        contains::udf(),
         ids::udf(),
         nested::events_udf(),
         nested::links_udf(),

@@ -36,6 +36,11 @@ pub(in crate::engine) fn value_text(value: Expr) -> Expr {
     udf(Form::Text).call(vec![value])
 }
 
+/// The JSON of a value.
+pub(in crate::engine) fn value_json(value: Expr) -> Expr {
+    udf(Form::CastToJson).call(vec![value])
+}
+
 /// What is cast to JSON by an expression.
 pub(in crate::engine) fn cast_to_json(expr: &Expr) -> Option<&Expr> {
     match expr {

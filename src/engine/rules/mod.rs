@@ -17,6 +17,7 @@ mod plain_scans;
 mod session_times;
 mod shared_sketch;
 mod stored_times;
+mod subquery_values;
 mod trace_local;
 mod unions;
 
@@ -36,5 +37,6 @@ pub(super) use plain_scans::PlainScans;
 pub(super) use session_times::SessionTimes;
 pub(super) use shared_sketch::SharedSketch;
 pub(super) use stored_times::StoredTimes;
+pub(super) use subquery_values::SubqueryValues;
 pub(super) use trace_local::TraceLocal;
 pub(super) use unions::UnionTypes;

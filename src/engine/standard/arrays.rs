@@ -1,6 +1,8 @@
 //! Arrays that are written as text, `'{a,b}'`.
 
-use datafusion::sql::sqlparser::ast::{Array, ArrayElemTypeDef, CastKind, DataType, Expr, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::{
+    Array, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, Value, ValueWithSpan,
+};
 
 use super::casts;
 use crate::pg::array_elements;
@@ -63,6 +65,21 @@ fn elements_of(value: &Expr, element: &DataType) -> Option<Vec<Expr>> {
     match value {
         Expr::Array(Array { elem, .. }) if casts::changes_values(element) => Some(elem.clone()),
         value => Some(text_of(value).and_then(array_elements)?.into_iter().map(literal).collect()),
+    }
+}
+
+/// Compares with the rows of a subquery, and not with the array of them.
+pub(super) fn of_rows(expr: &mut Expr) {
+    let (Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }) = expr else { return };
+    let inner = match right.as_ref() {
+        Expr::Nested(inner) => inner.as_ref(),
+        other => other,
+    };
+    if let Expr::Function(function) = inner
+        && let FunctionArguments::Subquery(query) = &function.args
+        && function.name.to_string().eq_ignore_ascii_case("array")
+    {
+        **right = Expr::Subquery(query.clone());
     }
 }
 

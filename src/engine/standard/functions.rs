@@ -31,10 +31,8 @@ const RENAMED: &[(&str, &str)] = &[
 /// Functions that are the JSON of another one's value.
 const JSON_OF: &[(&str, &str)] = &[
     ("json_agg", "array_agg"),
-    ("json_build_array", "make_array"),
     ("json_build_object", "named_struct"),
     ("jsonb_agg", "array_agg"),
-    ("jsonb_build_array", "make_array"),
     ("jsonb_build_object", "named_struct"),
 ];
 
@@ -106,6 +104,8 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
     } else if let Some((_, other)) = JSON_OF.iter().find(|(known, _)| *known == name) {
         function.name = named(other);
         *expr = call(VALUE_JSON, vec![take(expr)]);
+    } else if let Some(array) = built_array(function, &name) {
+        *expr = array;
     } else if let Some(levels) = levels(function, &name)? {
         *expr = Expr::Array(Array { elem: levels, named: true });
     } else if let Some(arguments) = arguments(function) {
@@ -117,6 +117,29 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `json_build_array(a, b)`: the JSON of each value between brackets, since a list has values of one type.
+fn built_array(function: &Function, name: &str) -> Option<Expr> {
+    if !matches!(name, "json_build_array" | "jsonb_build_array") {
+        return None;
+    }
+    let text = |text: &str| Expr::Value(ValueWithSpan::from(Value::SingleQuotedString(text.into())));
+    let mut parts = vec![text("[")];
+    for (at, value) in plain_arguments(function)?.into_iter().enumerate() {
+        if at > 0 {
+            parts.push(text(","));
+        }
+        let json = if is_json(&value) { value } else { call("to_json", vec![value]) };
+        parts.push(call("coalesce", vec![json, text("null")]));
+    }
+    parts.push(text("]"));
+    Some(call(VALUE_JSON, vec![call("concat", parts)]))
+}
+
+/// Whether a value is JSON already, which is text that is not to be quoted.
+fn is_json(value: &Expr) -> bool {
+    matches!(value, Expr::Function(function) if function.name.to_string() == VALUE_JSON)
 }
 
 fn named(name: &str) -> ObjectName {

@@ -10,6 +10,9 @@
 //! | `t TABLESAMPLE BERNOULLI (p)` | `(SELECT * FROM t WHERE random() < p / 100) AS t` |
 //! | `t AT TIME ZONE z` | `timezone(z, t)` |
 //! | `a ^ b` | `power(a, b)` |
+//! | `a = ANY (ARRAY (SELECT …))` | `a = ANY (SELECT …)` |
+//! | `'\\xff'::bytea` | `X'ff'` |
+//! | `FROM l FULL JOIN r USING (k)` | `FROM l FULL JOIN r ON l.k = r.k`, and `coalesce(l.k, r.k)` for `k` |
 //! | `'{a,b}'::text[]`, `= ANY ('{a,b}')` | `ARRAY['a'::text, 'b'::text]` |
 //! | `SELECT generate_series(1, 3)` | `SELECT unnest(generate_series(1, 3))` |
 //! | `SELECT EXISTS (SELECT …)` | `SELECT (SELECT count(*) > 0 FROM (SELECT …))` |
@@ -23,8 +26,10 @@
 //! | `EXPLAIN (ANALYZE, VERBOSE)` | `EXPLAIN ANALYZE VERBOSE` |
 
 mod arrays;
+mod bytes;
 mod casts;
 mod functions;
+mod joins;
 mod queries;
 mod rows;
 mod sample;
@@ -54,12 +59,22 @@ struct Forms;
 impl VisitorMut for Forms {
     type Break = Error;
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        arrays::of_rows(expr);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         if arrays::rewrite(expr) {
             return ControlFlow::Continue(());
         }
         match expr {
-            Expr::Cast { .. } | Expr::TypedString(_) => casts::rewrite(expr),
+            Expr::Cast { .. } | Expr::TypedString(_) => {
+                casts::rewrite(expr);
+                if let Err(error) = bytes::rewrite(expr) {
+                    return ControlFlow::Break(error);
+                }
+            }
             Expr::SimilarTo { .. } => match_similar(expr),
             Expr::AtTimeZone { .. } => {
                 if let Expr::AtTimeZone { timestamp, time_zone } = take(expr) {
@@ -98,7 +113,7 @@ impl VisitorMut for Forms {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        match queries::fetch(query) {
+        match queries::fetch(query).and_then(|()| joins::query(query)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
@@ -196,6 +211,8 @@ mod tests {
                 "SELECT date_bin(INTERVAL '1 seconds', t::TIMESTAMP + INTERVAL '0.5 seconds'), \
                  date_bin(INTERVAL '0.001 seconds', t::TIMESTAMPTZ + INTERVAL '0.0005 seconds')",
             ),
+            ("SELECT '\\x0102'::bytea, bytea 'a\\134\\001'", "SELECT X'0102', X'615c01'"),
+            ("SELECT a = ANY (ARRAY (SELECT b FROM t))", "SELECT a = ANY(SELECT b FROM t)"),
             ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
             ("SELECT 2 ^ a", "SELECT power(2, a)"),
             ("SELECT '{a,\"b c\",NULL}'::text[]", "SELECT ARRAY['a'::TEXT, 'b c'::TEXT, NULL::TEXT]"),

@@ -14,7 +14,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::functions::plain_arguments;
 use super::{call, check_copies, take};
-use crate::engine::functions::{JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT};
+use crate::engine::functions::{
+    JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT, VALUE_JSON,
+};
 use crate::error::Result;
 
 /// A list and the name of the column that its elements make.
@@ -75,6 +77,11 @@ fn exprs(args: &[FunctionArg]) -> Option<Vec<Expr>> {
 /// The lists whose elements side by side are the rows of a function; `None` for one that is none of these.
 fn lists(name: &str, arguments: Vec<Expr>) -> Option<Vec<Column>> {
     let column = |function: &str, name: &str| (call(function, arguments.clone()), name.to_string());
+    // A list, as `events` is, has its elements as JSON too.
+    let elements = |function: &str| {
+        let json = arguments.iter().cloned().map(|list| call(VALUE_JSON, vec![list])).collect();
+        (call(function, json), "value".to_string())
+    };
     Some(match (name, arguments.len()) {
         ("generate_series", 2 | 3) => vec![(call("generate_series", series(arguments)), name.to_string())],
         ("unnest", 1..) => arguments.into_iter().map(|list| (list, name.to_string())).collect(),
@@ -82,8 +89,8 @@ fn lists(name: &str, arguments: Vec<Expr>) -> Option<Vec<Column>> {
         ("json_object_keys" | "jsonb_object_keys", 1) => vec![column(JSON_KEYS, name)],
         ("json_each" | "jsonb_each", 1) => vec![column(JSON_KEYS, "key"), column(JSON_VALUES, "value")],
         ("json_each_text" | "jsonb_each_text", 1) => vec![column(JSON_KEYS, "key"), column(JSON_VALUES_TEXT, "value")],
-        ("json_array_elements" | "jsonb_array_elements", 1) => vec![column(JSON_ELEMENTS, "value")],
-        ("json_array_elements_text" | "jsonb_array_elements_text", 1) => vec![column(JSON_ELEMENTS_TEXT, "value")],
+        ("json_array_elements" | "jsonb_array_elements", 1) => vec![elements(JSON_ELEMENTS)],
+        ("json_array_elements_text" | "jsonb_array_elements_text", 1) => vec![elements(JSON_ELEMENTS_TEXT)],
         _ => return None,
     })
 }
