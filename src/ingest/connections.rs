@@ -45,19 +45,9 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What a pause after a failed accept is: it fails while the process has no file handle left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is spoken on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// HTTP/2 only.
-    Grpc,
-    /// HTTP/1.1 or HTTP/2.
-    Http,
-}
-
 /// Serves `listener` until `shutdown`, then finishes the requests in flight.
 pub(super) async fn serve<H, F, B>(
     listener: TcpListener,
-    protocol: Protocol,
     max_connections: usize,
     handle: H,
     shutdown: CancellationToken,
@@ -87,7 +77,7 @@ where
             tracing::warn!(max_connections, "all connections are busy; closed a new one");
             continue;
         };
-        tasks.spawn(serve_connection(stream, protocol, connection, handle.clone(), shutdown.clone()));
+        tasks.spawn(serve_connection(stream, connection, handle.clone(), shutdown.clone()));
     }
     drop(listener);
     let finishing = async { while tasks.join_next().await.is_some() {} };
@@ -96,13 +86,8 @@ where
         .map_err(|_| Error::new(crate::error::Kind::Closed, "requests in flight did not finish in time"))
 }
 
-async fn serve_connection<H, F, B>(
-    stream: TcpStream,
-    protocol: Protocol,
-    connection: Connection,
-    handle: H,
-    shutdown: CancellationToken,
-) where
+async fn serve_connection<H, F, B>(stream: TcpStream, connection: Connection, handle: H, shutdown: CancellationToken)
+where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
@@ -119,7 +104,7 @@ async fn serve_connection<H, F, B>(
             answer
         }
     });
-    let builder = builder(protocol);
+    let builder = builder();
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         served = serving.as_mut() => served,
@@ -135,11 +120,9 @@ async fn serve_connection<H, F, B>(
     }
 }
 
-fn builder(protocol: Protocol) -> Builder<TokioExecutor> {
+/// Both versions of HTTP everywhere: who comes to the wrong port is told so.
+fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    if protocol == Protocol::Grpc {
-        builder = builder.http2_only();
-    }
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -27,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::body::{Compression, collect, too_large};
-use super::connections::{Protocol, serve};
+use super::connections::serve;
 use super::front::{ExportAnswer, Format, Ingest, Received};
+use super::http as otlp_http;
 use super::status::RpcStatus;
 use crate::error::{Error, Kind, Result};
 
@@ -38,7 +39,10 @@ pub(super) const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.Tr
 /// Bytes before each message: the compression flag and the length.
 pub(super) const PREFIX_BYTES: usize = 5;
 
-const UNIMPLEMENTED: i32 = 12;
+pub(super) const UNIMPLEMENTED: i32 = 12;
+
+/// What a sender of OTLP/HTTP is told here.
+const NOT_GRPC: &str = "this port takes OTLP/gRPC, whose content type is application/grpc; OTLP/HTTP has a port of its own (4318 unless set otherwise)";
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -53,20 +57,18 @@ pub async fn serve_grpc(listener: TcpListener, ingest: Arc<Ingest>, shutdown: Ca
         let ingest = ingest.clone();
         async move { Ok::<_, Infallible>(answer_request(&ingest, request).await) }
     };
-    serve(listener, Protocol::Grpc, max_connections, handle, shutdown).await
+    serve(listener, max_connections, handle, shutdown).await
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
-    let is_grpc =
-        parts.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-    if !is_grpc {
-        ingest.refuse(Error::bad_input("the content type of a gRPC request must be application/grpc"));
-        let mut answer = Response::new(Empty::new().boxed_unsync());
-        *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return answer;
+    if !is_grpc(&parts.headers) {
+        let error = ingest.refuse(Error::bad_input(NOT_GRPC));
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16();
+        return otlp_http::error_answer(&error, status, otlp_http::format_of(&parts.headers).unwrap_or(Format::Json))
+            .map(BodyExt::boxed_unsync);
     }
     if parts.uri.path() != EXPORT_PATH {
         return unimplemented(ingest, Error::new(Kind::NotFound, not_here(parts.uri.path())));
@@ -84,6 +86,11 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
         Ok(answer) => success(&answer),
         Err(error) => status_answer(&RpcStatus::of(&error)),
     }
+}
+
+/// Whether a request says that it is one of gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Refuses what gRPC has a code of its own for.
@@ -160,7 +167,12 @@ fn success(answer: &ExportAnswer) -> Answer {
 /// An answer that is nothing but a status, which stands in the headers.
 fn status_answer(status: &RpcStatus) -> Answer {
     let mut answer = grpc_response(Empty::new().boxed_unsync());
-    let headers = answer.headers_mut();
+    write_status(status, answer.headers_mut());
+    answer
+}
+
+/// What a sender of gRPC reads of an answer that is nothing but a status.
+pub(super) fn write_status(status: &RpcStatus, headers: &mut HeaderMap) {
     headers.insert(GRPC_STATUS, HeaderValue::from(status.code));
     if let Ok(message) = HeaderValue::from_str(&percent_encode(&status.message)) {
         headers.insert(GRPC_MESSAGE, message);
@@ -170,7 +182,6 @@ fn status_answer(status: &RpcStatus) -> Answer {
     {
         headers.insert(GRPC_STATUS_DETAILS, details);
     }
-    answer
 }
 
 fn grpc_response(body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {

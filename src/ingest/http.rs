@@ -15,13 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::body::{Compression, collect, drain, too_large};
-use super::connections::{Protocol, serve};
+use super::connections::serve;
 use super::front::{Format, Ingest, Received};
+use super::grpc;
 use super::status::RpcStatus;
 use crate::error::{Error, Kind, Result};
 
 /// Where traces are posted.
 const TRACES_PATH: &str = "/v1/traces";
+
+/// What a sender of OTLP/gRPC is told here.
+const NOT_HTTP: &str = "this port takes OTLP/HTTP; OTLP/gRPC has a port of its own (4317 unless set otherwise)";
 
 /// How long a sender may go on writing a body that is refused already.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,10 +37,10 @@ pub async fn serve_http(listener: TcpListener, ingest: Arc<Ingest>, shutdown: Ca
         let ingest = ingest.clone();
         async move { Ok::<_, Infallible>(answer_request(&ingest, request).await) }
     };
-    serve(listener, Protocol::Http, max_connections, handle, shutdown).await
+    serve(listener, max_connections, handle, shutdown).await
 }
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
@@ -45,6 +49,14 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
         let error = ingest.refuse(error);
         error_answer(&error, status, format.unwrap_or(Format::Json))
     };
+    if grpc::is_grpc(&parts.headers) {
+        let error = ingest.refuse(Error::new(Kind::NotFound, NOT_HTTP));
+        let mut answer = Answer::default();
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let status = RpcStatus { code: grpc::UNIMPLEMENTED, ..RpcStatus::of(&error) };
+        grpc::write_status(&status, answer.headers_mut());
+        return answer;
+    }
     if parts.uri.path() != TRACES_PATH {
         return refuse(Error::new(Kind::NotFound, not_here(parts.uri.path())), 404);
     }
@@ -102,7 +114,8 @@ fn not_here(path: &str) -> String {
     }
 }
 
-fn format_of(headers: &HeaderMap) -> Option<Format> {
+/// In which form a request is, and its answer has to be.
+pub(super) fn format_of(headers: &HeaderMap) -> Option<Format> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/x-protobuf" => Some(Format::Protobuf),
@@ -118,7 +131,8 @@ fn compression_of(headers: &HeaderMap) -> Option<Compression> {
     }
 }
 
-fn error_answer(error: &Error, status: u16, format: Format) -> Answer {
+/// An error as the protocol has it.
+pub(super) fn error_answer(error: &Error, status: u16, format: Format) -> Answer {
     let rpc = RpcStatus::of(error);
     let body = match format {
         Format::Json => rpc.to_json(),

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -13,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
+use tonic::transport::Endpoint;
 
 use crate::otlp_server::*;
 
@@ -321,7 +324,8 @@ async fn fault_12_unknown_encodings_types_methods_and_paths_are_named() {
     let (code, status) = refused(call(metrics).await);
     assert_eq!(code, Code::Unimplemented);
     assert!(status.message().contains("traces only"), "{status:?}");
-    assert_eq!(server.http_on_grpc(EXPORT, &[("content-type", PROTOBUF)], payload()).await.status, 415);
+    let answer = server.http_on_grpc(EXPORT, &[("content-type", PROTOBUF)], payload()).await;
+    assert_eq!(answer.status, 415);
     let headers = [("content-type", "application/grpc"), ("grpc-encoding", "br")];
     let answer = server.http_on_grpc(EXPORT, &headers, payload()).await;
     assert_eq!((answer.status, answer.headers["grpc-status"].to_str().expect("text")), (200, "12"));
@@ -472,4 +476,21 @@ async fn concurrent_exports_are_all_kept_and_a_shutdown_finishes_them() {
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(server.ingest.counters().accepted_spans, 201);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_to_the_wrong_port_is_told_so() {
+    let server = server().await;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let headers = [("content-type", PROTOBUF)];
+    let answer =
+        send(client, "POST", format!("http://{}/v1/traces", server.grpc), &headers, request(vec![span(1)])).await;
+    assert_eq!(answer.status, 415);
+    assert!(answer.rpc_status().message.contains("OTLP/HTTP has a port of its own"), "{answer:?}");
+    let channel = Endpoint::from_shared(format!("http://{}", server.http)).expect("an address");
+    let (code, status) =
+        refused(unary(channel.connect().await.expect("a connection"), EXPORT, request(vec![span(1)]), None).await);
+    assert_eq!(code, Code::Unimplemented);
+    assert!(status.message().contains("OTLP/gRPC has a port of its own"), "{status:?}");
+    server.grpc(request(vec![span(1)])).await.expect("taken at the right port");
 }

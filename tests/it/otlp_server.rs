@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 pub const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -108,15 +108,7 @@ impl Server {
         compression: Option<CompressionEncoding>,
     ) -> Result<ExportTraceServiceResponse, Status> {
         let channel = Endpoint::from_shared(format!("http://{}", self.grpc)).expect("an address");
-        let channel = channel.connect().await.expect("a connection");
-        let mut client = tonic::client::Grpc::new(channel);
-        if let Some(compression) = compression {
-            client = client.send_compressed(compression);
-        }
-        client.ready().await.expect("ready");
-        let path = http::uri::PathAndQuery::from_static(path);
-        let answer = client.unary(tonic::Request::new(Bytes::from(payload)), path, RawCodec).await?;
-        ExportTraceServiceResponse::decode(answer.into_inner()).map_err(|error| Status::internal(error.to_string()))
+        unary(channel.connect().await.expect("a connection"), path, payload, compression).await
     }
 
     /// Posts to `/v1/traces`.
@@ -136,7 +128,23 @@ impl Server {
     }
 }
 
-async fn send(
+pub async fn unary(
+    channel: Channel,
+    path: &'static str,
+    payload: Vec<u8>,
+    compression: Option<CompressionEncoding>,
+) -> Result<ExportTraceServiceResponse, Status> {
+    let mut client = tonic::client::Grpc::new(channel);
+    if let Some(compression) = compression {
+        client = client.send_compressed(compression);
+    }
+    client.ready().await.expect("ready");
+    let path = http::uri::PathAndQuery::from_static(path);
+    let answer = client.unary(tonic::Request::new(Bytes::from(payload)), path, RawCodec).await?;
+    ExportTraceServiceResponse::decode(answer.into_inner()).map_err(|error| Status::internal(error.to_string()))
+}
+
+pub async fn send(
     client: Client<HttpConnector, Full<Bytes>>,
     method: &str,
     uri: String,

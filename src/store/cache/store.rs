@@ -183,6 +183,12 @@ impl UnderWay {
         let fetched = {
             // The semaphore is never closed.
             let _turn = self.cache.fetches.acquire().await;
+            if let Some(kept) = self.kept_meanwhile().await {
+                told.iter().zip(kept).for_each(|(tell, block)| {
+                    tell.send_replace(Some(Ok(block)));
+                });
+                return;
+            }
             fetch_blocks(inner, location, first, told.len() as u64).await.map_err(Arc::new)
         };
         match fetched {
@@ -205,6 +211,15 @@ impl UnderWay {
                 });
             }
         }
+    }
+}
+
+impl UnderWay {
+    /// The blocks, if all of them came between the asker's look at the disk and its turn.
+    async fn kept_meanwhile(&self) -> Option<Vec<Block>> {
+        let (blocks, keys) = (self.cache.blocks.clone(), self.keys.clone());
+        let kept = tokio::task::spawn_blocking(move || keys.iter().map(|key| blocks.get(key)).collect());
+        kept.await.ok().flatten()
     }
 }
 
