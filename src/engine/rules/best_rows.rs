@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::error::Result;
 use datafusion::functions_window::expr_fn::row_number;
@@ -12,9 +11,11 @@ use datafusion::logical_expr::expr::{BinaryExpr, Sort as SortKey};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType,
-    SubqueryAlias, lit,
+    lit,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use super::lateral::{Side, is_unconditional, laterals};
 
 /// The column with the number of a row among those of its key.
 const PLACE: &str = "place among the rows of the key";
@@ -29,29 +30,13 @@ impl AnalyzerRule for BestRows {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| match &plan {
-            LogicalPlan::Join(join) => Ok(match joined(join)? {
-                Some(joined) => Transformed::yes(joined),
-                None => Transformed::no(plan),
-            }),
-            _ => Ok(Transformed::no(plan)),
-        })
-        .map(|plan| plan.data)
+        laterals(plan, joined)
     }
 }
 
 /// Such a join as one without a lateral side; `None` for other joins.
-fn joined(join: &Join) -> Result<Option<LogicalPlan>> {
-    let (subquery, alias) = match join.right.as_ref() {
-        LogicalPlan::Subquery(subquery) => (subquery, None),
-        LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => match input.as_ref() {
-            LogicalPlan::Subquery(subquery) => (subquery, Some(alias.clone())),
-            _ => return Ok(None),
-        },
-        _ => return Ok(None),
-    };
-    let always = join.filter.as_ref().is_none_or(|filter| *filter == lit(true));
-    if !join.on.is_empty() || !always || !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+fn joined(join: &Join, (subquery, alias): Side<'_>) -> Result<Option<LogicalPlan>> {
+    if !is_unconditional(join) || !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
         return Ok(None);
     }
     let LogicalPlan::Limit(limit) = subquery.subquery.as_ref() else { return Ok(None) };

@@ -22,29 +22,48 @@ impl AnalyzerRule for Lateral {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| match &plan {
-            LogicalPlan::Join(join) => Ok(match widened(join)? {
-                Some(wider) => Transformed::yes(wider),
-                None => Transformed::no(plan),
-            }),
-            _ => Ok(Transformed::no(plan)),
-        })
-        .map(|plan| plan.data)
+        laterals(plan, widened)
     }
 }
 
-/// The left side of such a join with the subquery's columns; `None` for other joins.
-fn widened(join: &Join) -> Result<Option<LogicalPlan>> {
-    let (subquery, alias) = match join.right.as_ref() {
-        LogicalPlan::Subquery(subquery) => (subquery, None),
+/// The subquery of a lateral join, and how it is called there.
+pub(super) type Side<'a> = (&'a Subquery, Option<TableReference>);
+
+/// Puts what `instead` makes of them in the place of lateral joins.
+pub(super) fn laterals(
+    plan: LogicalPlan,
+    instead: impl Fn(&Join, Side<'_>) -> Result<Option<LogicalPlan>>,
+) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
+        let made = match &plan {
+            LogicalPlan::Join(join) => side(join).map(|side| instead(join, side)).transpose()?.flatten(),
+            _ => None,
+        };
+        Ok(made.map_or_else(|| Transformed::no(plan), Transformed::yes))
+    });
+    rewritten.map(|plan| plan.data)
+}
+
+fn side(join: &Join) -> Option<Side<'_>> {
+    match join.right.as_ref() {
+        LogicalPlan::Subquery(subquery) => Some((subquery, None)),
         LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => match input.as_ref() {
-            LogicalPlan::Subquery(subquery) => (subquery, Some(alias.clone())),
-            _ => return Ok(None),
+            LogicalPlan::Subquery(subquery) => Some((subquery, Some(alias.clone()))),
+            _ => None,
         },
-        _ => return Ok(None),
-    };
+        _ => None,
+    }
+}
+
+/// Whether a join has no condition.
+pub(super) fn is_unconditional(join: &Join) -> bool {
+    join.on.is_empty() && join.filter.as_ref().is_none_or(|filter| *filter == lit(true))
+}
+
+/// The left side of such a join with the subquery's columns; `None` for other joins.
+fn widened(join: &Join, (subquery, alias): Side<'_>) -> Result<Option<LogicalPlan>> {
     let keeps_rows = !may_drop_rows(&subquery.subquery);
-    let always = join.filter.as_ref().is_none_or(|filter| *filter == lit(true));
+    let always = is_unconditional(join);
     let fits = match join.join_type {
         JoinType::Inner => true,
         JoinType::Left => keeps_rows && always,
