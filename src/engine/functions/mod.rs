@@ -27,6 +27,7 @@ mod sketch;
 mod sum;
 mod texts;
 mod to_char;
+mod wrapped;
 mod zone_time;
 
 use std::sync::Arc;

@@ -11,14 +11,14 @@ use datafusion::error::Result;
 use datafusion::functions_aggregate::string_agg::StringAgg;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF,
-    Signature,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ReversedUDAF,
 };
 use datafusion::physical_expr::expressions::Literal;
 
 use super::weight::leaves;
 use super::within;
 use crate::engine::bounds::StatementBounds;
+use crate::engine::functions::wrapped::said_by_inner;
 
 /// The function.
 pub(in crate::engine::functions) fn bounded() -> AggregateUDF {
@@ -31,17 +31,7 @@ struct BoundedStringAgg {
 }
 
 impl AggregateUDFImpl for BoundedStringAgg {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
+    said_by_inner!();
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         self.inner.state_fields(args)
@@ -52,10 +42,6 @@ impl AggregateUDFImpl for BoundedStringAgg {
         Ok(Box::new(Bounded { inner: self.inner.accumulator(args)?, made }))
     }
 
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.inner.groups_accumulator_supported(args)
-    }
-
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         let made = Made::new(&args);
         Ok(Box::new(BoundedGroups { inner: self.inner.create_groups_accumulator(args)?, made }))
@@ -63,10 +49,6 @@ impl AggregateUDFImpl for BoundedStringAgg {
 
     fn reverse_expr(&self) -> ReversedUDAF {
         ReversedUDAF::Reversed(std::sync::Arc::new(bounded()))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }
 

@@ -17,11 +17,12 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator, Operator, ReversedUDAF,
-    SetMonotonicity, Signature, StatisticsArgs,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GroupsAccumulator, Operator, ReversedUDAF, SetMonotonicity,
+    StatisticsArgs,
 };
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::wrapped::said_by_inner;
 use crate::error::Error;
 use groups::Groups;
 use one::{DistinctSum, OneSum};
@@ -45,17 +46,7 @@ fn is_whole(data_type: &DataType) -> bool {
 }
 
 impl AggregateUDFImpl for ExactSum {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
+    said_by_inner!();
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         if is_whole(args.return_type()) && !args.is_distinct {
@@ -80,10 +71,6 @@ impl AggregateUDFImpl for ExactSum {
         self.inner.create_sliding_accumulator(args)
     }
 
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.inner.groups_accumulator_supported(args)
-    }
-
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         if is_whole(args.return_field.data_type()) {
             return Ok(Box::new(Groups::new(args.return_field.data_type())));
@@ -97,10 +84,6 @@ impl AggregateUDFImpl for ExactSum {
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         self.inner.order_sensitivity()
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 
     fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
