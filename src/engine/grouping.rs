@@ -13,11 +13,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::stop::Stop;
-use super::tap::{Tap, TapExec};
+use super::tap::{Tap, TapExec, TappedRows};
 
 /// The most rows times sets of a step: new groups of some hundred bytes each are tens of megabytes then.
 const MAX_GROUPED_ROWS: usize = 64 << 10;
@@ -56,22 +55,16 @@ impl Tap for Pieces {
         Some(format!("rows={}", self.rows))
     }
 
-    fn execute(
-        &self,
-        input: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let (rows, stop) = (self.rows, self.stop.clone());
+    fn pass(&self, rows: SendableRecordBatchStream, _context: &TaskContext) -> TappedRows {
+        let (most_rows, stop) = (self.rows, self.stop.clone());
         let cut = move |batch: RecordBatch| {
             let stop = stop.clone();
-            let pieces = (0..batch.num_rows()).step_by(rows).map(move |start| {
+            let pieces = (0..batch.num_rows()).step_by(most_rows).map(move |start| {
                 stop.check()?;
-                Ok(batch.slice(start, rows.min(batch.num_rows() - start)))
+                Ok(batch.slice(start, most_rows.min(batch.num_rows() - start)))
             });
             stream::iter(pieces)
         };
-        let pieces = input.execute(partition, context)?.map_ok(cut).try_flatten().boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), pieces)))
+        rows.map_ok(cut).try_flatten().boxed()
     }
 }

@@ -20,10 +20,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
 
-use super::tap::{Tap, TapExec};
+use super::tap::{Tap, TapExec, TappedRows};
 use super::width::{MAX_TEXT_BYTES, Width};
 
 /// The most bytes beside a column's own texts that a batch may keep alive: less is not worth a copy.
@@ -77,14 +76,9 @@ impl Tap for LongTexts {
         "LongTexts"
     }
 
-    fn execute(
-        &self,
-        input: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    fn pass(&self, rows: SendableRecordBatchStream, _context: &TaskContext) -> TappedRows {
         let (texts, width) = (self.texts.clone(), self.width.clone());
-        let rows = input.execute(partition, context)?.map(move |batch| -> Result<_> {
+        let pieces = rows.map(move |batch| -> Result<_> {
             let batch = batch?;
             let mut most_rows = batch.num_rows();
             if let Some(width) = &width {
@@ -94,8 +88,7 @@ impl Tap for LongTexts {
             }
             Ok(futures::stream::iter(pieces(compact(batch, &texts)?, most_rows)).map(Ok))
         });
-        let rows = rows.try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), rows)))
+        pieces.try_flatten().boxed()
     }
 }
 

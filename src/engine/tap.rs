@@ -3,13 +3,19 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::stream::BoxStream;
+
+/// A partition's rows as they come out of a tap.
+pub(super) type TappedRows = BoxStream<'static, Result<RecordBatch>>;
 
 /// What happens to rows on their way. Their order, their columns and their partitions stay.
 pub(super) trait Tap: Debug + Send + Sync {
@@ -21,13 +27,13 @@ pub(super) trait Tap: Debug + Send + Sync {
         None
     }
 
-    /// Runs `input`.
-    fn execute(
-        &self,
-        input: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream>;
+    /// What the input runs with.
+    fn below(&self, context: Arc<TaskContext>) -> Arc<TaskContext> {
+        context
+    }
+
+    /// The rows of a partition of the input as they come out.
+    fn pass(&self, rows: SendableRecordBatchStream, context: &TaskContext) -> TappedRows;
 }
 
 /// The operator.
@@ -95,6 +101,8 @@ impl ExecutionPlan for TapExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.tap.execute(&self.input, partition, context)
+        let rows = self.input.execute(partition, self.tap.below(context.clone()))?;
+        let rows = self.tap.pass(rows, &context);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }

@@ -16,12 +16,11 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
 use futures::{StreamExt, TryStreamExt};
 
 use super::bounds::count;
-use super::tap::{Tap, TapExec};
+use super::tap::{Tap, TapExec, TappedRows};
 use crate::error::{Error, Kind};
 
 /// The most bytes of copies in one batch: several batches are alive at a time.
@@ -284,24 +283,19 @@ impl Tap for Watched {
         WATCHED
     }
 
-    fn execute(
-        &self,
-        input: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let (width, copied, unnested) = (self.width.clone(), self.copied.clone(), self.unnested.clone());
-        let context = match self.rows_below {
+    fn below(&self, context: Arc<TaskContext>) -> Arc<TaskContext> {
+        match self.rows_below {
             Some(rows) => with_batch_rows(&context, rows),
             None => context,
-        };
-        let rows = input
-            .execute(partition, context)?
-            .map(move |batch| {
-                width.pieces(batch?, &copied, &unnested).map(|pieces| futures::stream::iter(pieces).map(Ok))
-            })
-            .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), rows)))
+        }
+    }
+
+    fn pass(&self, rows: SendableRecordBatchStream, _context: &TaskContext) -> TappedRows {
+        let (width, copied, unnested) = (self.width.clone(), self.copied.clone(), self.unnested.clone());
+        let pieces = rows.map(move |batch| {
+            width.pieces(batch?, &copied, &unnested).map(|pieces| futures::stream::iter(pieces).map(Ok))
+        });
+        pieces.try_flatten().boxed()
     }
 }
 

@@ -9,12 +9,11 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use futures::StreamExt;
 
 use super::made::Made;
-use crate::engine::tap::{Tap, TapExec};
+use crate::engine::tap::{Tap, TapExec, TappedRows};
 
 /// The plan with its windows watched.
 pub(in crate::engine) fn watched(plan: Arc<dyn ExecutionPlan>, made: &Made) -> Result<Arc<dyn ExecutionPlan>> {
@@ -48,20 +47,15 @@ impl Tap for HoldInput {
         "WindowInput"
     }
 
-    fn execute(
-        &self,
-        input: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    fn pass(&self, rows: SendableRecordBatchStream, context: &TaskContext) -> TappedRows {
         let held = MemoryConsumer::new("WindowInput").register(context.memory_pool());
         let mut counter = RecordBatchMemoryCounter::new();
-        let rows = input.execute(partition, context)?.map(move |batch| {
+        let counted = rows.map(move |batch| {
             let batch = batch?;
             held.try_grow(counter.count_batch(&batch))?;
             Ok(batch)
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), rows)))
+        counted.boxed()
     }
 }
 
@@ -77,18 +71,13 @@ impl Tap for TellMade {
         "WindowOutput"
     }
 
-    fn execute(
-        &self,
-        input: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    fn pass(&self, rows: SendableRecordBatchStream, _context: &TaskContext) -> TappedRows {
         let (from, made) = (self.from_column, self.made.clone());
-        let rows = input.execute(partition, context)?.inspect(move |batch| {
+        let told = rows.inspect(move |batch| {
             if let Ok(batch) = batch {
                 made.pass_on(&batch.columns()[from..]);
             }
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), rows)))
+        told.boxed()
     }
 }
