@@ -13,10 +13,11 @@ use datafusion::optimizer::OptimizerConfig;
 
 /// The schema of `plan`'s result, with parameters of these types. A plan that the analyzer refuses keeps the planner's: it fails when it runs.
 pub(super) fn settled(state: &SessionState, plan: &LogicalPlan, parameters: &[Option<DataType>]) -> SchemaRef {
-    match has_arms(plan).and_then(|has_arms| has_arms.then(|| analysed(state, plan, parameters)).transpose()) {
-        Ok(Some(plan)) => plan.schema().inner().clone(),
-        Ok(None) | Err(_) => plan.schema().inner().clone(),
-    }
+    let analysed = match has_arms(plan) {
+        Ok(true) => analysed(state, plan, parameters).ok(),
+        Ok(false) | Err(_) => None,
+    };
+    analysed.as_ref().unwrap_or(plan).schema().inner().clone()
 }
 
 fn analysed(state: &SessionState, plan: &LogicalPlan, parameters: &[Option<DataType>]) -> Result<LogicalPlan> {
