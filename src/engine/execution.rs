@@ -1,5 +1,6 @@
 //! A plan runs: on the query runtime, its rows through a bounded channel to whoever takes them.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,8 +8,10 @@ use std::time::Duration;
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
@@ -22,6 +25,7 @@ use super::grouping;
 use super::held;
 use super::long_texts;
 use super::memory::statement_env;
+use super::plans::Lasting;
 use super::runtime::{QueryRuntime, Task};
 use super::spill::SpillDisk;
 use super::stop::{Stop, stoppable};
@@ -35,11 +39,17 @@ const BATCHES_AHEAD: usize = 2;
 /// Rows as they are made. Dropping the stream stops the statement.
 pub type RowStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
 
+/// A statement's plan, and what is kept of it where it may be kept.
+pub(super) struct ToRun {
+    pub plan: LogicalPlan,
+    pub lasting: Option<Arc<Lasting>>,
+}
+
 /// Plans and starts a statement; returns when its first row can be asked for.
 pub(super) async fn start(
     runtime: &QueryRuntime,
     state: SessionState,
-    plan: LogicalPlan,
+    plan: ToRun,
     memory_bytes: usize,
     timeout: Option<Duration>,
 ) -> Result<(SchemaRef, RowStream)> {
@@ -64,14 +74,15 @@ pub(super) async fn start(
 
 async fn run(
     mut state: SessionState,
-    plan: LogicalPlan,
+    plan: ToRun,
     memory_bytes: usize,
     stop: Stop,
     started: oneshot::Sender<Result<SchemaRef>>,
     rows: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
-    let mut width = Width::of(&plan, state.config().batch_size());
-    let mut stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
+    let usual_rows = state.config().batch_size();
+    let mut width = Width::of(&plan.plan, usual_rows);
+    let mut stream = match open(&mut state, &plan, usual_rows, memory_bytes, &stop, &width).await {
         Ok(stream) => stream,
         Err(e) => {
             // The receiver is gone only when the client is, and then nobody wants the error.
@@ -86,12 +97,12 @@ async fn run(
     while let Some(Err(error)) = &first {
         match width.narrower() {
             Some(narrower) => width = narrower,
-            None if sorts_joins_instead(&mut state, &plan, error) => {}
+            None if sorts_joins_instead(&mut state, &plan.plan, error) => {}
             None => break,
         }
         // What ran holds memory until it is gone.
         drop(stream);
-        stream = match open(state.clone(), &plan, memory_bytes, &stop, &width).await {
+        stream = match open(&mut state, &plan, usual_rows, memory_bytes, &stop, &width).await {
             Ok(stream) => stream,
             Err(e) => {
                 let _ = rows.send(Err(from_datafusion(e))).await;
@@ -120,42 +131,55 @@ fn sorts_joins_instead(state: &mut SessionState, plan: &LogicalPlan, error: &Dat
     chosen
 }
 
+/// Everything that it sets is set anew each time.
 async fn open(
-    mut state: SessionState,
-    plan: &LogicalPlan,
+    state: &mut SessionState,
+    ToRun { plan, lasting }: &ToRun,
+    usual_rows: usize,
     memory_bytes: usize,
     stop: &Stop,
     width: &Width,
 ) -> DataFusionResult<SendableRecordBatchStream> {
     let bounds = StatementBounds::of(plan)?;
-    set_bounds(&mut state, bounds);
+    set_bounds(state, bounds);
     state.config_mut().options_mut().extensions.insert(stop.clone());
     state.mark_start_execution();
-    set_bounds(&mut state, StatementBounds { folding: true, ..bounds });
+    set_bounds(state, StatementBounds { folding: true, ..bounds });
     let made = Made::new(stop);
-    let plan = windows::guarded(state.optimize(plan)?, &made)?;
-    set_bounds(&mut state, bounds);
-    let rows = batch_rows(&plan, state.config().batch_size())?;
-    set_batch_rows(&mut state, rows.min(width.batch_rows()));
-    let mut physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    let optimized = match lasting {
+        Some(lasting) => lasting.optimized(|| state.optimize(plan))?,
+        None => state.optimize(plan)?,
+    };
+    let plan = windows::guarded(optimized, &made)?;
+    set_bounds(state, bounds);
+    let rows = batch_rows(&plan, usual_rows)?;
+    set_batch_rows(state, rows.min(width.batch_rows()))?;
+    let mut physical = state.query_planner().create_physical_plan(&plan, state).await?;
     if let Some(rows) = held::fewer_rows(physical.as_ref(), state.config().batch_size()) {
-        set_batch_rows(&mut state, rows);
-        physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        set_batch_rows(state, rows)?;
+        physical = state.query_planner().create_physical_plan(&plan, state).await?;
     }
     let physical = stoppable(width.watch(physical, rows)?, stop)?;
     let physical = grouping::in_pieces(windows::watched(physical, &made)?, stop)?;
     let physical = long_texts::measured(physical, width)?;
-    let context = TaskContext::from(&state);
-    let disk = match context.session_config().get_extension::<SpillDisk>() {
+    let config = state.config();
+    let disk = match config.get_extension::<SpillDisk>() {
         Some(disk) => disk.for_statement()?,
-        None => context.runtime_env().disk_manager.clone(),
+        None => state.runtime_env().disk_manager.clone(),
     };
     let env = statement_env(state.runtime_env(), memory_bytes, disk);
-    execute_stream(physical, Arc::new(context.with_runtime(env)))
+    execute_stream(physical, Arc::new(task_context(state, env)))
 }
 
-fn set_batch_rows(state: &mut SessionState, rows: usize) {
-    *state.config_mut() = state.config().clone().with_batch_size(rows);
+/// What operators find while they run; functions are in their expressions by then.
+fn task_context(state: &SessionState, env: Arc<RuntimeEnv>) -> TaskContext {
+    let (session_id, config) = (state.session_id().to_string(), state.config().clone());
+    TaskContext::new(None, session_id, config, HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new(), env)
+}
+
+fn set_batch_rows(state: &mut SessionState, rows: usize) -> DataFusionResult<()> {
+    state.config_mut().options_mut().execution.batch_size = ConfigNonZeroUsize::try_new(rows)?;
+    Ok(())
 }
 
 fn set_bounds(state: &mut SessionState, bounds: StatementBounds) {

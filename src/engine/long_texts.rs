@@ -27,6 +27,8 @@ use super::width::{MAX_TEXT_BYTES, Width};
 
 /// The most bytes beside a column's own texts that a batch may keep alive: less is not worth a copy.
 const MAX_IDLE_BYTES: usize = 256 << 10;
+/// Texts up to this length need not be counted: 8,192 rows of them are a fourth of [`MAX_TEXT_BYTES`].
+const SHORT_TEXT_BYTES: usize = 1 << 10;
 
 /// The plan with texts measured on their way to what may copy them, and cut out of much larger buffers before they are held.
 pub(super) fn measured(plan: Arc<dyn ExecutionPlan>, width: &Width) -> Result<Arc<dyn ExecutionPlan>> {
@@ -183,11 +185,16 @@ pub(super) fn view_bytes(column: &dyn Array) -> usize {
     }
 }
 
+/// Where the longest text is short, what rows have if each has that one: they need no look then.
 fn dictionary_bytes(column: &dyn Array) -> Option<usize> {
     let column = column.as_dictionary_opt::<UInt16Type>()?;
     let offsets = column.values().as_string_opt::<i32>()?.value_offsets();
     let length = |place: usize| (offsets[place + 1] - offsets[place]) as usize;
-    Some(column.keys_iter().flatten().map(length).sum())
+    let longest = (0..column.values().len()).map(length).max().unwrap_or(0);
+    Some(match longest <= SHORT_TEXT_BYTES {
+        true => longest * column.len(),
+        false => column.keys_iter().flatten().map(length).sum(),
+    })
 }
 
 #[cfg(test)]
@@ -201,9 +208,12 @@ mod tests {
         let bytes = |column: ArrayRef| column_bytes(column.as_ref());
         assert_eq!(bytes(Arc::new(StringViewArray::from(texts.to_vec()))), 38);
         assert_eq!(bytes(Arc::new(StringViewArray::from(vec![texts[0]; 1_000]))), 33_000);
-        let values = Arc::new(StringArray::from(vec!["of no row", "33 letters of which none is shown"]));
-        let places = |places: Vec<Option<u16>>| DictionaryArray::<UInt16Type>::new(places.into(), values.clone());
-        assert_eq!(bytes(Arc::new(places(vec![Some(1), None, Some(1)]))), 66);
+        let places = |values: &[&str], places: Vec<Option<u16>>| {
+            DictionaryArray::<UInt16Type>::new(places.into(), Arc::new(StringArray::from(values.to_vec())))
+        };
+        let long = "x".repeat(SHORT_TEXT_BYTES + 1);
+        assert_eq!(bytes(Arc::new(places(&["short", &long], vec![Some(1), None, Some(0)]))), long.len() + 5);
+        assert_eq!(bytes(Arc::new(places(&["of no row", "short"], vec![Some(1), None, Some(1)]))), 27, "at most");
     }
 
     #[test]

@@ -13,11 +13,12 @@ use datafusion::sql::sqlparser::ast;
 
 use super::commands::Command;
 use super::errors::from_datafusion;
-use super::execution::{self, RowStream};
+use super::execution::{self, RowStream, ToRun};
 use super::expansion;
 use super::information_schema;
 use super::narrow;
 use super::parameters;
+use super::plans::{Asked, Lasting};
 use super::result_types;
 use super::retention;
 use super::scan::PinnedSnapshot;
@@ -85,6 +86,7 @@ enum Work {
         plan: LogicalPlan,
         tag: &'static str,
         schema: SchemaRef,
+        lasting: Option<Arc<Lasting>>,
     },
     Command(Command),
 }
@@ -104,6 +106,22 @@ pub struct Rows {
     pub tag: &'static str,
 }
 
+impl Statement {
+    /// What is kept of the statement's plan, where it may be kept.
+    pub(super) fn lasting(&self) -> Option<&Lasting> {
+        match &*self.work {
+            Work::Plan { lasting, .. } => lasting.as_deref(),
+            Work::Command(_) => None,
+        }
+    }
+
+    /// Whether the two are one plan, made once.
+    #[cfg(test)]
+    pub(super) fn is_same_work(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.work, &other.work)
+    }
+}
+
 impl Session {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
         let mut inner = Inner::default();
@@ -116,13 +134,17 @@ impl Session {
 
     /// Splits a script into statements and admits each: limits, read-only, known names, types.
     pub async fn prepare(&self, script: &str) -> Result<Vec<Statement>> {
-        let state = self.state()?;
-        let script = script.to_string();
+        let asked = Asked { text: script.to_string(), time_zone: self.setting("timezone")? };
+        if let Some(known) = self.engine.plans().get(&asked) {
+            return Ok(known.to_vec());
+        }
+        let (engine, state) = (self.engine.clone(), self.state()?);
         let work = async move {
             let mut statements = Vec::new();
-            for parsed in script::parse(&script)? {
-                statements.push(prepare_one(&state, parsed, &script).await?);
+            for parsed in script::parse(&asked.text)? {
+                statements.push(prepare_one(&state, parsed, &asked.text).await?);
             }
+            engine.plans().keep(asked, &statements);
             Ok(statements)
         };
         let prepared = self.engine.runtime().run(work);
@@ -150,9 +172,9 @@ impl Session {
 
     /// Runs a statement on a snapshot pinned now, or on the transaction's.
     pub async fn execute(&self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Outcome> {
-        let (plan, tag, shown) = match &*statement.work {
+        let (plan, tag, shown, lasting) = match &*statement.work {
             Work::Command(command) => return self.command(command),
-            Work::Plan { plan, tag, schema } => (plan.clone(), *tag, schema),
+            Work::Plan { plan, tag, schema, lasting } => (plan.clone(), *tag, schema, lasting.clone()),
         };
         if parameters.len() < statement.parameter_types.len() {
             let message = format!(
@@ -167,6 +189,8 @@ impl Session {
             values => plan.replace_params_with_values(&ParamValues::from(values.to_vec())).map_err(from_datafusion)?,
         };
         let snapshot = self.snapshot().await?;
+        // What has expired is known of the moment only.
+        let lasting = lasting.filter(|_| snapshot.expiry.is_none());
         let plan = retention::without_expired(plan, snapshot.expiry.as_ref()).map_err(from_datafusion)?;
         let mut state = self.state()?;
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
@@ -174,7 +198,7 @@ impl Session {
         let (schema, stream) = execution::start(
             self.engine.runtime(),
             state,
-            plan,
+            ToRun { plan, lasting },
             self.engine.settings().statement_memory_bytes,
             timeout,
         )
@@ -348,7 +372,8 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
             // Whoever runs it may skip this; here the stack is as large.
             let plan = narrow::narrowed(plan).map_err(from_datafusion)?;
             let schema = shown_schema(&result_types::settled(state, &plan, &parameter_types), names);
-            let work = Work::Plan { plan, tag, schema: schema.clone() };
+            let lasting = Lasting::of(&text, &plan).map_err(from_datafusion)?.map(Arc::new);
+            let work = Work::Plan { plan, tag, schema: schema.clone(), lasting };
             let (schema, work) = (Some(schema), Arc::new(work));
             Ok(Statement { text, parameter_types, ordered_beside_attributes, schema, work })
         }

@@ -24,6 +24,7 @@ use super::memory::shared_pool;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
+use super::plans::KnownPlans;
 use super::rules::{
     Abandon, BestRows, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral,
     LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, StoredTimes, SubqueryValues,
@@ -55,6 +56,7 @@ pub struct Engine {
     settings: EngineSettings,
     state: SessionState,
     runtime: QueryRuntime,
+    plans: KnownPlans,
     activity: Arc<Activity>,
     counted: Arc<Counted>,
 }
@@ -66,7 +68,8 @@ impl Engine {
         let activity = Arc::new(Activity::default());
         let counted = Arc::new(Counted::default());
         let state = state(&settings, &activity, &counted)?;
-        Ok(Arc::new(Self { source, settings, state, runtime, activity, counted }))
+        let plans = KnownPlans::default();
+        Ok(Arc::new(Self { source, settings, state, runtime, plans, activity, counted }))
     }
 
     /// Opens a session with default settings.
@@ -103,6 +106,10 @@ impl Engine {
 
     pub(super) fn runtime(&self) -> &QueryRuntime {
         &self.runtime
+    }
+
+    pub(super) fn plans(&self) -> &KnownPlans {
+        &self.plans
     }
 }
 

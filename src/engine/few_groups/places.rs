@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, UInt32Array};
 use datafusion::arrow::datatypes::UInt16Type;
 
-/// The most bits of a combination of places: a table of 512 KiB of groups, which stays in the processor's second cache.
-const MAX_BITS: u32 = 16;
+use crate::engine::combined::{combinable, combine};
+
 const NOT_MET: usize = usize::MAX;
 
 /// What group each combination of places is. Batches of one row group share their dictionaries.
@@ -26,8 +26,8 @@ impl Places {
         if !self.knows(keys) {
             self.learn(keys)?;
         }
-        self.combine(keys);
         let Self { combinations, groups, .. } = self;
+        combine(&combinable(keys)?.0, combinations);
         out.clear();
         out.extend(combinations.iter().map(|combination| groups[*combination as usize]));
         if !out.contains(&NOT_MET) {
@@ -59,46 +59,10 @@ impl Places {
 
     fn learn(&mut self, keys: &[ArrayRef]) -> Option<()> {
         self.dictionaries.clear();
-        let dictionaries: Option<Vec<_>> =
-            keys.iter().map(|key| Some(key.as_dictionary_opt::<UInt16Type>()?.values().clone())).collect();
-        let dictionaries = dictionaries.filter(|dictionaries| !dictionaries.is_empty())?;
-        let bits: u32 = dictionaries.iter().map(bits).sum();
-        if bits > MAX_BITS {
-            return None;
-        }
+        let (keys, combinations) = combinable(keys)?;
         self.groups.clear();
-        self.groups.resize(1 << bits, NOT_MET);
-        self.dictionaries = dictionaries;
+        self.groups.resize(combinations, NOT_MET);
+        self.dictionaries.extend(keys.iter().map(|key| key.values().clone()));
         Some(())
     }
-
-    fn combine(&mut self, keys: &[ArrayRef]) {
-        let Self { dictionaries, combinations, .. } = self;
-        combinations.clear();
-        for (key, values) in keys.iter().zip(dictionaries) {
-            let Some(key) = key.as_dictionary_opt::<UInt16Type>() else { continue };
-            let places = key.keys();
-            if combinations.is_empty() {
-                combinations.resize(places.len(), 0);
-            }
-            let bits = bits(values);
-            match places.null_count() {
-                0 => {
-                    for (combination, place) in combinations.iter_mut().zip(places.values()) {
-                        *combination = *combination << bits | u32::from(*place);
-                    }
-                }
-                _ => {
-                    for (combination, place) in combinations.iter_mut().zip(places.iter()) {
-                        *combination = *combination << bits | place.map_or(values.len() as u32, u32::from);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Bits of a place in a dictionary; there is one more for NULL.
-fn bits(values: &ArrayRef) -> u32 {
-    (values.len() + 1).next_power_of_two().ilog2()
 }

@@ -9,6 +9,7 @@ use datafusion::common::HashMap;
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_plan::aggregates::{AggregateExec, aggregate_expressions};
 
 use super::places::Places;
@@ -28,9 +29,15 @@ pub(super) struct Table {
 }
 
 struct Aggregate {
-    arguments: Vec<Arc<dyn PhysicalExpr>>,
+    arguments: Vec<Argument>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     accumulator: Box<dyn GroupsAccumulator>,
+}
+
+struct Argument {
+    expr: Arc<dyn PhysicalExpr>,
+    /// A constant beside as many rows as a batch had, as that of `count(*)`.
+    constant: Option<ArrayRef>,
 }
 
 /// The most places of a table of all pairs: 4 MiB, of which only those of pairs that are met are touched.
@@ -69,6 +76,7 @@ impl Table {
         let aggregates = plan.aggr_expr().iter().zip(arguments).zip(plan.filter_expr());
         let aggregates = aggregates.map(|((aggregate, arguments), filter)| {
             let accumulator = aggregate.create_groups_accumulator()?;
+            let arguments = arguments.into_iter().map(|expr| Argument { expr, constant: None }).collect();
             Ok(Aggregate { arguments, filter: filter.clone(), accumulator })
         });
         let aggregates = aggregates.collect::<Result<_>>()?;
@@ -166,11 +174,22 @@ impl Table {
 impl Aggregate {
     fn add(&mut self, batch: &RecordBatch, groups: &[usize], total: usize) -> Result<()> {
         let rows = batch.num_rows();
-        let arguments =
-            self.arguments.iter().map(|expr| expr.evaluate(batch)?.into_array(rows)).collect::<Result<Vec<_>>>()?;
+        let arguments = self.arguments.iter_mut().map(|argument| argument.values(batch)).collect::<Result<Vec<_>>>()?;
         let filter = self.filter.as_ref().map(|filter| filter.evaluate(batch)?.into_array(rows)).transpose()?;
         let filter: Option<&BooleanArray> = filter.as_ref().map(|filter| filter.as_boolean());
         self.accumulator.update_batch(&arguments, groups, filter, total)
+    }
+}
+
+impl Argument {
+    fn values(&mut self, batch: &RecordBatch) -> Result<ArrayRef> {
+        let rows = batch.num_rows();
+        if let Some(constant) = self.constant.as_ref().filter(|constant| constant.len() >= rows) {
+            return Ok(constant.slice(0, rows));
+        }
+        let values = self.expr.evaluate(batch)?.into_array(rows)?;
+        self.constant = self.expr.is::<Literal>().then(|| values.clone());
+        Ok(values)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
@@ -47,12 +47,20 @@ pub(in crate::engine) fn file_scan(plan: &dyn ExecutionPlan) -> Option<(&FileSca
 pub(in crate::engine) fn scan_once(plan: &dyn ExecutionPlan, once: Once) -> Option<Arc<dyn ExecutionPlan>> {
     let (config, source) = spans_source(plan)?;
     let columns = source.projection()?;
-    let is_one_column = columns.column_indices().len() == 1 && !columns.expr_iter().any(|expr| is_volatile(&expr));
-    let is_filtered = matches!(once, Once::Keys(_)) && source.filter().is_some();
-    if config.limit.is_some() || !is_one_column || is_filtered {
+    let read = columns.column_indices();
+    let is_told = match once {
+        Once::Keys(_) => read.len() == 1 && source.filter().is_none(),
+        Once::Rows => read.len() == 1 || read.iter().all(|at| may_have_dictionary(config.file_schema().field(*at))),
+    };
+    if config.limit.is_some() || columns.expr_iter().any(|expr| is_volatile(&expr)) || !is_told {
         return None;
     }
     Some(DataSourceExec::from_data_source(with_source(config, Arc::new(source.once(once))).build()))
+}
+
+/// Whether the column, or that of an attribute in it, may be places in a dictionary of text.
+fn may_have_dictionary(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Utf8View | DataType::Map(..))
 }
 
 /// The same scan of files, whose batches may have dictionaries of text in the place of text in `columns`.

@@ -19,6 +19,9 @@ pub(in crate::engine) fn files_that_may_match(files: &[DataFile], predicate: &Ar
 /// Which containers may hold rows that the predicate wants; all of them when that cannot be told.
 pub(super) fn prune(predicate: Option<&Arc<dyn PhysicalExpr>>, statistics: &[Arc<Statistics>]) -> Vec<bool> {
     let all = vec![true; statistics.len()];
+    if all.is_empty() {
+        return all;
+    }
     let Some(predicate) = predicate else { return all };
     let Some(pruning) = PruningPredicateBuilder::new().with_file_schema(physical_schema()).build(predicate.clone())
     else {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use lru::LruCache;
 
 use super::constants::Constants;
@@ -44,6 +45,8 @@ struct Columns {
     missed: LruCache<ColumnKey, usize>,
     /// The columns of files that have one value only, by the files' names.
     constants: LruCache<Arc<str>, Arc<Constants>>,
+    /// Footers with the columns as plans have them, by the files' names.
+    footers: LruCache<Arc<str>, ArrowReaderMetadata>,
 }
 
 /// So often a few rows of a column are read from its file before it is decoded whole: what is asked again and again should be in memory.
@@ -52,6 +55,8 @@ const MISSES: usize = 2;
 const MOST_MISSED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16 * 1024 - 1);
 /// The most files of which is kept which columns have one value only.
 const MOST_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4 * 1024 - 1);
+/// The most footers, which stay in memory with their page indexes, some hundred KiB each.
+const MOST_FOOTERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(256 - 1);
 
 impl ColumnCache {
     /// A cache of so many bytes; 0 keeps nothing.
@@ -61,6 +66,7 @@ impl ColumnCache {
             bytes: 0,
             missed: LruCache::new(MOST_MISSED),
             constants: LruCache::new(MOST_FILES),
+            footers: LruCache::new(MOST_FOOTERS),
         };
         Self { budget_bytes, columns: Mutex::new(columns) }
     }
@@ -101,6 +107,18 @@ impl ColumnCache {
     /// Keeps which columns of a file have one value only.
     pub(super) fn insert_constants(&self, file: Arc<str>, known: Arc<Constants>) {
         self.lock().constants.put(file, known);
+    }
+
+    /// The footer of a file, if it was read before.
+    pub(super) fn footer(&self, file: &str) -> Option<ArrowReaderMetadata> {
+        self.lock().footers.get(file).cloned()
+    }
+
+    /// Keeps the footer of a file: its columns' types are worked out once, not for each statement.
+    pub(super) fn insert_footer(&self, file: Arc<str>, footer: ArrowReaderMetadata) {
+        if self.budget_bytes > 0 {
+            self.lock().footers.put(file, footer);
+        }
     }
 
     /// Keeps a column, and lets go of others for it.

@@ -9,7 +9,6 @@ use datafusion::arrow::compute::{cast, concat};
 use datafusion::arrow::datatypes::{DataType, UInt16Type};
 use datafusion::common::Result;
 
-use super::cache::{ColumnKey, Values};
 use super::file::HotFile;
 use super::told::Term;
 
@@ -35,18 +34,10 @@ impl HotFile {
         let is_text = term.schema().is_some_and(|alone| *alone.field(0).data_type() == DataType::Utf8View);
         let root = term.column().filter(|_| is_text);
         let at = root.and_then(|root| self.columns.roots.iter().position(|taken| *taken == root));
-        let Some(at) = at.filter(|at| self.has_small_dictionary(row_group, self.columns.roots[*at])) else {
-            return Ok(None);
-        };
-        let key = ColumnKey { of: Values::Codes, ..self.key(row_group, at) };
-        if let Some(codes) = self.scan.cache.get(&key) {
-            return Ok(Some(codes));
+        match at.filter(|at| self.has_small_dictionary(row_group, self.columns.roots[*at])) {
+            Some(at) => self.codes_at(row_group, at).await,
+            None => Ok(None),
         }
-        let codes = self.decode_codes(row_group, at).await?;
-        if let Some(codes) = &codes {
-            self.scan.cache.insert(key, codes.clone());
-        }
-        Ok(codes)
     }
 }
 

@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, UInt32Type};
 use datafusion::common::Result;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
+use super::cache::{ColumnKey, Values};
 use super::distinct::is_told;
 use super::file::HotFile;
 
@@ -17,6 +18,19 @@ use super::file::HotFile;
 const MOST_VALUES: usize = 4096;
 
 impl HotFile {
+    /// The codes of the scan's column at this place, out of memory where they are; `None` as [`HotFile::decode_codes`] has it.
+    pub(super) async fn codes_at(&self, row_group: usize, at: usize) -> Result<Option<ArrayRef>> {
+        let key = ColumnKey { of: Values::Codes, ..self.key(row_group, at) };
+        if let Some(codes) = self.scan.cache.get(&key) {
+            return Ok(Some(codes));
+        }
+        let codes = self.decode_codes(row_group, at).await?;
+        if let Some(codes) = &codes {
+            self.scan.cache.insert(key, codes.clone());
+        }
+        Ok(codes)
+    }
+
     /// A whole column of a row group as a dictionary of text with places of two bytes; `None` when it was not written as one, or has many
     /// values.
     pub(super) async fn decode_codes(&self, row_group: usize, at: usize) -> Result<Option<ArrayRef>> {

@@ -80,8 +80,18 @@ impl Scan {
         self.once.is_some() || self.may_be_kept() || self.may_be_told()
     }
 
-    /// Reads a file's footer.
+    /// A file's footer, from memory where it was read before.
     pub(super) async fn parquet(&self, file: &PartitionedFile) -> Result<ArrowReaderMetadata> {
+        let name = file.object_meta.location.as_ref();
+        if let Some(known) = self.cache.footer(name) {
+            return Ok(known);
+        }
+        let parquet = self.read_parquet(file).await?;
+        self.cache.insert_footer(name.into(), parquet.clone());
+        Ok(parquet)
+    }
+
+    async fn read_parquet(&self, file: &PartitionedFile) -> Result<ArrowReaderMetadata> {
         let mut reader = self.reader(file)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await?;

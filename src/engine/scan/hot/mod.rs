@@ -14,6 +14,7 @@ mod keys;
 mod morsels;
 mod stream;
 mod told;
+mod tuples;
 mod wide;
 
 pub(in crate::engine) use cache::ColumnCache;

@@ -73,7 +73,7 @@ impl State {
             let Some(group) = self.groups.pop_front() else { return Ok(None) };
             // A filter that is learnt while the statement runs may want less by now.
             if let Some(group) = self.prune_again(group) {
-                if let Some(values) = self.file.distinct_values(group.index).await? {
+                if let Some(values) = self.file.each_once(group.index).await? {
                     let batch = self.project(&values)?;
                     return Ok(Some((batch, self)));
                 }
@@ -180,6 +180,14 @@ fn rows_of(group: &Group, rows: usize) -> VecDeque<Range<usize>> {
 }
 
 impl HotFile {
+    /// Each row of a row group once, where that is enough and dictionaries tell.
+    async fn each_once(&self, row_group: usize) -> Result<Option<RecordBatch>> {
+        match self.distinct_values(row_group).await? {
+            Some(values) => Ok(Some(values)),
+            None => self.distinct_rows(row_group).await,
+        }
+    }
+
     /// Each value of the scan's only column in a row group once, where that is enough and its dictionary tells.
     async fn distinct_values(&self, row_group: usize) -> Result<Option<RecordBatch>> {
         let Some(leaf) = self.chunk() else { return Ok(None) };
