@@ -204,6 +204,8 @@ impl GroupsAccumulator for Groups {
             return exec_err!("distinct_ids' state is a list");
         };
         let all = ids(std::slice::from_ref(states.values()))?;
+        // Most are new: each partition has traces of its own.
+        self.ids.reserve(all.len());
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
             for at in states.value_offsets()[row]..states.value_offsets()[row + 1] {
                 self.add(*group, all.value(at as usize));
