@@ -16,6 +16,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::activity::Activity;
 use super::catalog::{self, Catalog};
+use super::counted_rows::CountedRows;
 use super::errors::from_datafusion;
 use super::few_groups::FewGroups;
 use super::functions;
@@ -180,6 +181,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     rules.push(Arc::new(EachOnce));
     rules.push(Arc::new(FewGroups));
     rules.push(Arc::new(TopRows));
+    rules.push(Arc::new(CountedRows));
     rules.insert(0, Arc::new(TraceLocal::default()));
     rules.insert(0, Arc::new(LocalRecursion::default()));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()

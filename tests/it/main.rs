@@ -24,7 +24,7 @@
 //! - `store_foreign`: other programs read the table.
 //! - `store_support`: requests and span ids for the store's topics.
 //! - `support`: real servers and clients for the other topics.
-//! - `top_rows`: the best rows of many spans, with filters, against a plain list.
+//! - `top_rows`: the best rows of many spans, with filters, and counts of ranges, against a plain list.
 //! - `trace_lookup`: traces by id, against a plain count of what was sent.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
 //! - `pg_clients`: drivers of other languages.

@@ -1,4 +1,4 @@
-//! The best rows of stored and fresh spans that a filter leaves are those that a plain list of the same spans has.
+//! The best rows of stored and fresh spans that a filter leaves, and the counts of ranges, are those that a plain list of the same spans has.
 
 use bytes::Bytes;
 use datafusion::arrow::util::display::array_value_to_string;
@@ -133,6 +133,43 @@ async fn the_best_rows_that_a_filter_leaves_are_those_of_a_plain_list() {
         }
     }
     assert_eq!(column(&session, "SELECT path FROM system.files", 0).await.len(), FILES_END.len());
+    counts_of_ranges_are_those_of_the_list(&session, &spans).await;
+}
+
+/// Ranges of a column that is in order and of one that is not: nothing, one value, the ends of files and groups, all.
+async fn counts_of_ranges_are_those_of_the_list(session: &Session, spans: &[Made]) {
+    type Column = (&'static str, fn(&Made) -> i64, fn(i64) -> String);
+    let columns: [Column; 2] = [
+        ("timestamp", |made| made.start_ns as i64, |start_ns| format!("to_timestamp_nanos({start_ns})")),
+        ("duration_ns", |made| made.duration_ns as i64, |duration_ns| duration_ns.to_string()),
+    ];
+    for (column_name, value, written) in columns {
+        let mut values: Vec<i64> = spans.iter().map(value).collect();
+        values.sort_unstable();
+        let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize];
+        let ends = [at(0.0) - 1, at(0.0), at(0.1), at(0.37) + 1, at(0.5), at(0.93), at(1.0), at(1.0) + 1];
+        for from in ends {
+            for to in ends {
+                let within = |range: std::ops::Range<i64>| values.iter().filter(|value| range.contains(value)).count();
+                for (condition, expected) in [
+                    (
+                        format!("{column_name} >= {} AND {column_name} < {}", written(from), written(to)),
+                        within(from..to),
+                    ),
+                    (
+                        format!("{column_name} > {} AND {column_name} <= {}", written(from), written(to)),
+                        within(from + 1..to + 1),
+                    ),
+                ] {
+                    let sql = format!("SELECT count(*) FROM spans WHERE {condition}");
+                    assert_eq!(column(session, &sql, 0).await, [expected.to_string()], "{sql}");
+                }
+            }
+        }
+        let sql = format!("EXPLAIN SELECT count(*) FROM spans WHERE {column_name} >= {}", written(at(0.3)));
+        let plan = column(session, &sql, 1).await.join("\n");
+        assert!(plan.contains("CountedRowsExec"), "{plan}");
+    }
 }
 
 fn export(spans: &[Made]) -> Bytes {

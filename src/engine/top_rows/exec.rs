@@ -9,8 +9,6 @@ use datafusion::arrow::compute::{SortColumn, concat_batches, lexsort_to_indices,
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ScalarValue, internal_datafusion_err};
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::parquet::{PagePruningAccessPlanFilter, ParquetAccessPlan};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileSource, ParquetFileMetrics, ParquetSource};
 use datafusion::error::Result;
@@ -27,19 +25,17 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, collect, replace_children_if_necessary,
 };
-use futures::stream::{self, StreamExt, TryStreamExt};
-use parquet::file::metadata::ParquetMetaData;
+use futures::stream::{self, TryStreamExt};
 
 use super::origin::only_file_scan;
-use super::pages::{Page, access_to, pages};
+use crate::engine::footers::{File, whole_files, with_footers};
+use crate::engine::pages::{Page, access_to, pages};
 use crate::engine::scan::{file_scan, scan_parts};
 
 /// Pages of the first step: a few for each core.
 const FIRST_PAGES: usize = 8;
 /// How many times more pages each step reads than the one before: where the best pages lack rows, a few steps reach all of them.
 const GROWTH: usize = 4;
-/// Footers read at once when they are not in memory.
-const FOOTERS_AT_ONCE: usize = 16;
 
 /// The `fetch` best rows of `input`.
 #[derive(Debug)]
@@ -154,12 +150,6 @@ struct Run {
     metrics: ExecutionPlanMetricsSet,
 }
 
-/// A file of the scan, with its footer.
-struct File {
-    file: PartitionedFile,
-    metadata: Arc<ParquetMetaData>,
-}
-
 impl Run {
     async fn finish(self) -> Result<Option<RecordBatch>> {
         let files = self.files().await?;
@@ -197,31 +187,9 @@ impl Run {
         scan.ok_or_else(|| internal_datafusion_err!("the best rows of what is not one scan of files"))
     }
 
-    /// The files of the scan, each once: whole, however the scan cuts them.
     async fn files(&self) -> Result<Vec<File>> {
         let (config, _) = self.scan()?;
-        let runtime = self.context.runtime_env();
-        let store = runtime.object_store(&config.object_store_url)?;
-        let cache = runtime.cache_manager.get_file_metadata_cache();
-        let mut seen = std::collections::HashSet::new();
-        let files: Vec<_> = config
-            .file_groups
-            .iter()
-            .flat_map(FileGroup::iter)
-            .filter(|file| seen.insert(file.object_meta.location.clone()))
-            .map(|file| PartitionedFile { range: None, ..file.clone() })
-            .collect();
-        let footers = files.into_iter().map(|file| {
-            let (store, cache) = (store.clone(), cache.clone());
-            async move {
-                let metadata = DFParquetMetadata::new(&store, &file.object_meta)
-                    .with_file_metadata_cache(Some(cache))
-                    .fetch_metadata()
-                    .await?;
-                Ok(File { file, metadata })
-            }
-        });
-        stream::iter(footers).buffered(FOOTERS_AT_ONCE).try_collect().await
+        with_footers(whole_files(config), config, self.context.runtime_env().as_ref()).await
     }
 
     /// The pages that the scan's own filter leaves; those without a bound come first.

@@ -6,7 +6,6 @@
 
 mod exec;
 mod origin;
-mod pages;
 mod rule;
 
 pub(super) use rule::TopRows;

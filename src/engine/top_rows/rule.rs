@@ -5,8 +5,6 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::datasource::physical_plan::FileGroup;
-use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, ParquetRowSelection};
 use datafusion::error::Result;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -17,6 +15,7 @@ use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 use super::exec::{Key, TopRowsExec};
 use super::origin::{only_file_scan, origin, replaced, rises_with};
+use crate::engine::footers::is_chosen;
 use crate::engine::functions::shown_id;
 use crate::engine::scan::file_scan;
 
@@ -88,11 +87,7 @@ fn below_projection(sort: &SortExec) -> Option<SortExec> {
 fn key(sort: &SortExec) -> Option<Key> {
     let first = sort.expr().first();
     let (config, _) = file_scan(only_file_scan(sort.input())?.as_ref())?;
-    // Somebody knows better which rows to read.
-    let is_chosen = config.file_groups.iter().flat_map(FileGroup::iter).any(|file| {
-        file.extension::<ParquetAccessPlan>().is_some() || file.extension::<ParquetRowSelection>().is_some()
-    });
-    if is_chosen {
+    if is_chosen(config) {
         return None;
     }
     let expr = origin(sort.input(), &first.expr)?;
