@@ -11,8 +11,11 @@ use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::object_store::ObjectStore;
+use datafusion::physical_expr::expressions::DynamicFilterTracking;
 use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, split_conjunction};
+use datafusion::physical_expr::{
+    EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, conjunction, split_conjunction,
+};
 use datafusion::physical_expr_adapter::DefaultPhysicalExprAdapterFactory;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -21,6 +24,7 @@ use datafusion_datasource::morsel::Morselizer;
 
 use super::hot::{BySize, ColumnCache, Once, Scan, with_memory};
 use super::indexed::with_index;
+use super::wanted::names_traces;
 
 /// The source, around the Parquet source.
 #[derive(Clone)]
@@ -68,6 +72,18 @@ impl SpansSource {
         Self { is_lookup, ..self.clone() }
     }
 
+    /// The Parquet source for files of which the trace index has told the rows: the traces that they are of are nothing to leave pages
+    /// out by, and a filter with thousands of them takes longer to look at than those rows to read. `None` where no file may be such.
+    fn of_known_rows(&self) -> Option<ParquetSource> {
+        let filter = self.inner.filter()?;
+        let is_learnt = |term: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(term).contains_dynamic_filter();
+        if !self.is_lookup && !is_learnt(&filter) {
+            return None;
+        }
+        let terms = split_conjunction(&filter).into_iter().filter(|term| !is_learnt(term) && !names_traces(term));
+        Some(self.parquet()?.clone().with_predicate(conjunction(terms.cloned())))
+    }
+
     /// The source that need not give rows more than once. Its filters only say which rows may be left out.
     pub fn once(&self, once: Once) -> Self {
         Self { once: Some(once), ..self.clone() }
@@ -107,6 +123,10 @@ impl FileSource for SpansSource {
         let inner = BySize::new(self.batch_rows, |rows| {
             self.inner.with_batch_size(rows).create_morselizer(object_store.clone(), base_config, partition)
         })?;
+        let of_known_rows = self.of_known_rows().map(|source| {
+            source.with_batch_size(self.batch_rows).create_morselizer(object_store.clone(), base_config, partition)
+        });
+        let inner = inner.with_known_rows(of_known_rows.transpose()?);
         let table = self.inner.table_schema();
         let adapters = base_config.expr_adapter_factory.clone();
         let scan = Scan {

@@ -23,6 +23,11 @@ pub(super) fn wanted_traces(predicate: &Arc<dyn PhysicalExpr>) -> Option<TraceId
     wanted(predicate).filter(|ids| ids.len() <= MAX_TRACES)
 }
 
+/// Whether the predicate is true of certain traces only, however many.
+pub(super) fn names_traces(predicate: &Arc<dyn PhysicalExpr>) -> bool {
+    wanted(predicate).is_some()
+}
+
 fn wanted(expr: &Arc<dyn PhysicalExpr>) -> Option<TraceIds> {
     if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
         return wanted_by_operator(binary);

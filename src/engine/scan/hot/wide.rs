@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::parquet::file::metadata::RowGroupMetaData;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion_datasource::morsel::{MorselPlanner, Morselizer};
@@ -24,11 +25,15 @@ fn batch_sizes(usual: usize) -> impl Iterator<Item = usize> {
 }
 
 /// The Parquet source's way of opening files, for each of [`batch_sizes`].
-pub(in crate::engine::scan) struct BySize(Vec<(usize, Arc<dyn Morselizer>)>);
+pub(in crate::engine::scan) struct BySize {
+    by_size: Vec<(usize, Arc<dyn Morselizer>)>,
+    /// With the usual batches, for files of which it is known which rows to read.
+    of_known_rows: Option<Arc<dyn Morselizer>>,
+}
 
 impl fmt::Debug for BySize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(rows, _)| rows)).finish()
+        f.debug_list().entries(self.by_size.iter().map(|(rows, _)| rows)).finish()
     }
 }
 
@@ -36,12 +41,22 @@ impl BySize {
     /// Opens files with batches of so many rows as `open` does that is made for them.
     pub fn new(usual: usize, open: impl Fn(usize) -> Result<Box<dyn Morselizer>>) -> Result<Self> {
         let sizes = batch_sizes(usual).map(|rows| Ok((rows, open(rows)?.into())));
-        sizes.collect::<Result<_>>().map(Self)
+        Ok(Self { by_size: sizes.collect::<Result<_>>()?, of_known_rows: None })
+    }
+
+    /// Opens files of which it is known which rows to read as `open` does, while their batches may have the usual rows.
+    pub fn with_known_rows(self, open: Option<Box<dyn Morselizer>>) -> Self {
+        Self { of_known_rows: open.map(Arc::from), ..self }
     }
 
     /// Opens a file with batches of at most so many rows.
     pub(super) fn plan_file(&self, file: PartitionedFile, most_rows: usize) -> Result<Box<dyn MorselPlanner>> {
-        let fitting = self.0.iter().find(|(rows, _)| *rows <= most_rows).or(self.0.last());
+        let is_usual = self.by_size.first().is_some_and(|(rows, _)| *rows <= most_rows);
+        let is_known = is_usual && file.extension::<ParquetRowSelection>().is_some();
+        if let Some(open) = self.of_known_rows.as_ref().filter(|_| is_known) {
+            return open.plan_file(file);
+        }
+        let fitting = self.by_size.iter().find(|(rows, _)| *rows <= most_rows).or(self.by_size.last());
         match fitting {
             Some((_, open)) => open.plan_file(file),
             None => datafusion::common::internal_err!("no way to open files"),
