@@ -67,7 +67,9 @@ async fn run_folder(folder: &str, data: &Path) {
     for state in [State::Fresh, State::Sealed, State::Half, State::Reopened] {
         let loaded = load(data, state).await;
         let engine = Engine::new(loaded.store.clone(), EngineSettings::default()).expect("engine");
-        for script in scripts(folder) {
+        // What is asked again is answered by plans that were kept.
+        let times = if matches!(state, State::Half) { 2 } else { 1 };
+        for script in std::iter::repeat_n(scripts(folder), times).flatten() {
             let engine = engine.clone();
             let mut runner = Runner::new(move || {
                 let session = engine.session();
