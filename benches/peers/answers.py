@@ -72,16 +72,18 @@ def _plain(value: Any, column: str) -> Any:
             moment = value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)
             return (moment - EPOCH) // datetime.timedelta(microseconds=1)
         case dict() | list():
-            return {key: _attribute(text) for key, text in dict(value).items()}
+            return {key: _attribute(each) for key, each in dict(value).items()}
     return value
 
 
-def _attribute(text: str) -> Any:
-    """A number is equal however it is written, and so is JSON."""
+def _attribute(value: Any) -> Any:
+    """A value that an engine keeps with its type is equal to its text; a number is equal however it is written, and so is JSON."""
+    if not isinstance(value, str):
+        return value
     try:
-        return json.loads(text)
+        return json.loads(value)
     except ValueError:
-        return text
+        return value
 
 
 def _sort_key(row: tuple[Any, ...]) -> list[str]:

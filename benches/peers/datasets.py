@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -42,11 +43,15 @@ def prepare(name: str, data: Path, cache: Path, binary: Path, workers: int) -> D
     folder = folder_of(name, cache)
     requests = requests_of(name, data, cache, binary, workers)
     staged, facts_file = folder / "staging", folder / "facts.json"
-    if not facts_file.exists() or not staged.exists():
+    # What an earlier version staged may lack a column.
+    columns = str(staging.SCHEMA)
+    facts = json.loads(facts_file.read_text()) if facts_file.exists() and staged.exists() else {}
+    if facts.get("columns") != columns:
         facts_file.unlink(missing_ok=True)
-        spans = staging.stage(requests, staged, workers)
-        facts_file.write_text(json.dumps({"spans": spans}))
-    spans = json.loads(facts_file.read_text())["spans"]
+        shutil.rmtree(staged, ignore_errors=True)
+        facts = {"spans": staging.stage(requests, staged, workers), "columns": columns}
+        facts_file.write_text(json.dumps(facts))
+    spans = facts["spans"]
     return DataSet(name, requests, staged, folder, spans, parameters.find(staged, TOPICS[kind]))
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares spanhouse with DuckDB and ClickHouse: the same spans, the same questions, the same machine.
 
-usage: benches/peers/run.py [--data DIR] [--sets boutique,trainticket] [--cold] [--growth] [--output FILE] …
+usage: benches/peers/run.py [--data DIR] [--sets boutique,trainticket] [--no-cold] [--growth] [--output FILE] …
 
 Loads each set into spanhouse (over OTLP into `serve`, sealed and compacted), DuckDB and ClickHouse (chDB), asks all of them all questions of
 `questions/`, checks that the answers agree, and prints Markdown: least (and median) milliseconds, ratio to the best peer, bytes per span, load
@@ -40,7 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--engines", default="spanhouse,duckdb,clickhouse")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=9, help="how often a warm engine is asked each question")
-    parser.add_argument("--cold", action="store_true", help="also ask fresh processes whose data has left the page cache")
+    parser.add_argument(
+        "--cold", action=argparse.BooleanOptionalAction, default=True, help="also ask fresh processes whose data has left the page cache"
+    )
     parser.add_argument("--cold-rounds", type=int, default=3)
     parser.add_argument("--growth", action="store_true", help="also ask spanhouse about one hour of boutique once and ten times over")
     parser.add_argument("--reload", action="store_true", help="load into spanhouse again, even when this build has done it")

@@ -19,9 +19,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 import otlp
 
 MAP = pa.map_(pa.string(), pa.string())
-EVENTS = pa.list_(pa.struct([("time_ns", pa.int64()), ("name", pa.string()), ("attributes", MAP)]))
-LINKS = pa.list_(pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("trace_state", pa.string()), ("attributes", MAP)]))
-# Ids are lower-case hex; a root has no parent; what is absent is empty text.
+JSON = pa.string()
+EVENTS = pa.list_(pa.struct([("time_ns", pa.int64()), ("name", pa.string()), ("attributes", MAP), ("attributes_json", JSON)]))
+LINKS = pa.list_(
+    pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("trace_state", pa.string()), ("attributes", MAP), ("attributes_json", JSON)])
+)
+# Ids are lower-case hex; a root has no parent; what is absent is empty text. Attributes are there twice, as each peer wants them: as maps
+# of text, and as JSON objects whose values keep their types.
 SCHEMA = pa.schema(
     [
         ("start_ns", pa.int64()),
@@ -36,7 +40,9 @@ SCHEMA = pa.schema(
         ("status_code", pa.string()),
         ("status_message", pa.string()),
         ("attributes", MAP),
+        ("attributes_json", JSON),
         ("resource_attributes", MAP),
+        ("resource_attributes_json", JSON),
         ("scope_name", pa.string()),
         ("scope_version", pa.string()),
         ("events", EVENTS),
@@ -72,19 +78,23 @@ def _stage_file(folder: Path, number: int, requests: Iterable[bytes]) -> int:
 def _table(request: ExportTraceServiceRequest) -> pa.Table:
     rows: list[tuple[Any, ...]] = []
     resources, counts = [], []
+    json_resources: list[str] = []
     for resource_spans in request.resource_spans:
-        resource = _pairs(resource_spans.resource.attributes)
+        resource, resource_json = _both(resource_spans.resource.attributes)
         service = dict(resource).get("service.name", "unknown_service")
         before = len(rows)
         for scope_spans in resource_spans.scope_spans:
             scope = scope_spans.scope
             rows += [_row(span, service, scope.name, scope.version) for span in scope_spans.spans]
         resources.append(resource)
+        json_resources.append(resource_json)
         counts.append(len(rows) - before)
-    columns = dict(zip([name for name in SCHEMA.names if name != "resource_attributes"], zip(*rows))) if rows else {}
+    names = [name for name in SCHEMA.names if not name.startswith("resource_attributes")]
+    columns: dict[str, Any] = dict(zip(names, zip(*rows))) if rows else {}
     # A resource is converted once and then repeated, as it stands for all of its spans.
     indices = pa.array([number for number, count in enumerate(counts) for _ in range(count)], pa.int32())
     columns["resource_attributes"] = pa.array(resources, MAP).take(indices)
+    columns["resource_attributes_json"] = pa.array(json_resources, JSON).take(indices)
     arrays = [columns.get(field.name, []) for field in SCHEMA]
     return pa.table([a if isinstance(a, pa.Array) else pa.array(a, f.type) for a, f in zip(arrays, SCHEMA, strict=True)], schema=SCHEMA)
 
@@ -104,22 +114,23 @@ def _row(span: Span, service: str, scope_name: str, scope_version: str) -> tuple
         KINDS[span.kind],
         STATUSES[span.status.code],
         span.status.message,
-        _pairs(span.attributes),
+        *_both(span.attributes),
         scope_name,
         scope_version,
-        [(event.time_unix_nano, event.name, _pairs(event.attributes)) for event in span.events],
-        [(link.trace_id.hex(), link.span_id.hex(), link.trace_state, _pairs(link.attributes)) for link in span.links],
+        [(event.time_unix_nano, event.name, *_both(event.attributes)) for event in span.events],
+        [(link.trace_id.hex(), link.span_id.hex(), link.trace_state, *_both(link.attributes)) for link in span.links],
     )
 
 
-def _pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, str]]:
-    return [(attribute.key, _text(attribute.value)) for attribute in attributes]
+def _both(attributes: Iterable[KeyValue]) -> tuple[list[tuple[str, str]], str]:
+    """The attributes as pairs of text, and as a JSON object."""
+    values = {attribute.key: _plain(attribute.value) for attribute in attributes}
+    pairs = [(key, value if isinstance(value, str) else _json(value)) for key, value in values.items()]
+    return pairs, _json(values)
 
 
-def _text(value: AnyValue) -> str:
-    """The value as text; arrays and lists of keys and values as JSON."""
-    plain = _plain(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: AnyValue) -> Any:

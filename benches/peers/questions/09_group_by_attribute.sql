@@ -7,7 +7,7 @@ ORDER BY spans DESC, value
 LIMIT 50
 
 -- engine: duckdb
-SELECT attributes['{group_key}'] AS value, count(*) AS spans, avg(duration_ns) / 1e6 AS avg_ms
+SELECT attributes['{group_key}']::VARCHAR AS value, count(*) AS spans, avg(duration_ns) / 1e6 AS avg_ms
 FROM spans
 GROUP BY value
 ORDER BY spans DESC, value

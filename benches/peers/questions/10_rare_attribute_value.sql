@@ -9,7 +9,7 @@ LIMIT 100
 -- engine: duckdb
 SELECT timestamp, trace_id, span_id, service_name, span_name, duration_ns
 FROM spans
-WHERE attributes['{rare_key}'] = '{rare_value}'
+WHERE attributes['{rare_key}']::VARCHAR = '{rare_value}'
 ORDER BY timestamp, span_id
 LIMIT 100
 

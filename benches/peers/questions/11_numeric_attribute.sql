@@ -9,7 +9,7 @@ ORDER BY service_name
 -- engine: duckdb
 SELECT service_name, count(*) AS spans
 FROM spans
-WHERE TRY_CAST(attributes['{numeric_key}'] AS INTEGER) >= 500
+WHERE attributes['{numeric_key}']::BIGINT >= 500
 GROUP BY service_name
 ORDER BY service_name
 

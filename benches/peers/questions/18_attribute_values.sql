@@ -6,7 +6,7 @@ WHERE attributes['{group_key}'] IS NOT NULL
 ORDER BY value
 
 -- engine: duckdb
-SELECT DISTINCT attributes['{group_key}'] AS value
+SELECT DISTINCT attributes['{group_key}']::VARCHAR AS value
 FROM spans
 WHERE value IS NOT NULL
 ORDER BY value
