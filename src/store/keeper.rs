@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const QUEUE_COMMANDS: usize = 16;
 /// How often a replacement is committed to an object store until it is known whether it is there.
 const COMMIT_TRIES: usize = 3;
+/// How often a redaction begins; another process that compacts the same files takes far longer for it than a redaction.
+const REDACTION_TRIES: usize = 5;
 /// How long files are left alone after merging them failed.
 const AVOID_FOR: Duration = Duration::from_secs(600);
 
@@ -182,8 +184,23 @@ impl Work {
         }
     }
 
-    /// Writes the files that hold such spans anew without them, in one commit.
+    /// Redacts, and begins anew when another process took a file that is to be written anew out of the table meanwhile.
     fn redact(&mut self, redaction: &Redaction) -> Result<RedactReport> {
+        let mut tries = 1;
+        loop {
+            match self.try_redact(redaction) {
+                Err(error) if tries < REDACTION_TRIES && (error.kind == Kind::NotFound || self.has_left(&error)) => {
+                    tries += 1
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Writes the files that hold such spans anew without them, in one commit.
+    fn try_redact(&mut self, redaction: &Redaction) -> Result<RedactReport> {
+        // Spans that others have sealed are meant too.
+        self.rewriter.runtime.block_on(self.shared.follow())?;
         let state = self.shared.visible.load();
         let (promoted, version_before) = (state.promoted.clone(), state.table_version);
         let Rewriter { runtime, store, stop, .. } = &self.rewriter;
@@ -344,6 +361,8 @@ impl Work {
                     self.shared.table_dir.remove(&merged.added);
                     return Err(error);
                 }
+                // Another process has merged it and deleted it; what is to be merged now is found out anew.
+                Err(error) if self.has_left(&error) => break,
                 Err(error) => {
                     self.shared.counters.compaction_failures.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, files = of_job.len(), retry_in = ?AVOID_FOR, "cannot merge files of the table");
@@ -352,6 +371,11 @@ impl Work {
             }
         }
         Ok(merged)
+    }
+
+    /// Whether an error is about a file that another process has taken out of the table.
+    fn has_left(&self, error: &Error) -> bool {
+        self.rewriter.runtime.block_on(self.shared.has_left(error)).unwrap_or(false)
     }
 
     fn commit(&mut self, merged: Merged) -> Result<CompactReport> {
@@ -381,11 +405,10 @@ impl Work {
         self.rewriter.runtime.block_on(async {
             let mut table = shared.table.lock().await;
             let replaced = try_replace(shared, &mut table, removed, added, why).await;
+            // After an error too: what others have done may be the reason, and is not to be planned over again.
+            shared.show(table.state());
             match &replaced {
-                Ok(_) => {
-                    shared.install(table.state());
-                    failpoint::pass("after_replace");
-                }
+                Ok(_) => failpoint::pass("after_replace"),
                 Err(NotReplaced { for_good: true, .. }) => shared.table_dir.remove(added),
                 // The next start removes the files if they did not get into the table.
                 Err(NotReplaced { for_good: false, .. }) => {}
@@ -398,6 +421,7 @@ impl Work {
     fn tidy(&mut self, grace: Duration) -> u64 {
         let shared = &self.shared;
         let held = shared.visible.held_files();
+        shared.forget_left(&held);
         let now_unix_ms = shared.clock.unix_ms();
         let deleted = self.vacuum.run(&shared.table_dir, now_unix_ms, grace, &held);
         shared.counters.deleted_files.fetch_add(deleted, Ordering::Relaxed);

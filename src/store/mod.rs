@@ -10,10 +10,12 @@ mod failpoint;
 #[cfg(test)]
 pub(crate) mod faulty_store;
 mod fence;
+mod follow;
 mod fresh;
 mod gather;
 mod keeper;
 mod lock;
+mod missing;
 #[cfg(test)]
 mod model_tests;
 mod open;
@@ -31,6 +33,8 @@ mod retries;
 mod seal;
 mod sealer;
 mod settings;
+#[cfg(test)]
+mod shared_tests;
 mod snapshot;
 mod state;
 #[expect(clippy::module_inception, reason = "the store is what this folder is about")]
@@ -49,6 +53,7 @@ pub use cache::CacheFigures;
 pub use compact::Backlog;
 pub use keeper::{CompactReport, Redaction};
 pub use lock::holder;
+pub use missing::{MissingFile, missing_file};
 pub use reader::StoreReader;
 pub use redact::{FoundSpans, RedactReport, RedactedFile, SpanFilter, TraceFilter, find_spans};
 pub(crate) use refusing::RefusalWatch;

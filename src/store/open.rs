@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use super::clock::{Clock, OsClock};
 use super::compact::PlanLimits;
 use super::disk::{Disk, OsDisk, write_whole};
 use super::fence::Fence;
+use super::follow::keep_following;
 use super::fresh::Part;
 use super::keeper::Keeper;
 use super::lock::DirectoryLock;
@@ -109,7 +111,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         object_store: place.reads,
         rewrites: place.rewrites,
         cache: place.cache,
-        table_dir: TableDir { home: place.home, disk: disk.clone(), clock },
+        table_dir: TableDir { home: place.home, disk: disk.clone(), clock: clock.clone() },
         indexes: table.indexes().clone(),
         table: tokio::sync::Mutex::new(table),
         fence,
@@ -117,6 +119,8 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         counters: Counters::default(),
         matches: MatchMemory::default(),
         refusals: RefusalWatch::new("the memory for fresh spans"),
+        looked_unix_ms: AtomicI64::new(clock.unix_ms()),
+        left: Mutex::default(),
         lock: Mutex::new(Some(lock)),
     };
     shared.budget.add_permits(shared.budget_units());
@@ -129,6 +133,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     log_others(&state.files, &shared.node);
     runtime.spawn(warm_indexes(state.files.clone(), shared.object_store.clone()));
     let shared = Arc::new(shared);
+    runtime.spawn(keep_following(Arc::downgrade(&shared)));
     let (merge, merge_wanted) = mpsc::sync_channel(1);
     start_merger(shared.clone(), merge_wanted)?;
     let log = WriterSettings {

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use super::clock::{Clock, OsClock};
 use super::disk::{Disk, OsDisk};
 use super::fresh::Part;
+use super::missing::missing_file;
 use super::open::{Decode, decode_payload, read_node_id};
 use super::place::{CacheUse, TablePlace};
 use super::retention::{MatchMemory, announced, expiry_of};
@@ -114,12 +115,19 @@ impl SnapshotSource for StoreReader {
         loop {
             match self.try_snapshot(&mut followed).await {
                 Err(error) if error.kind == Kind::NotFound && tries < TRIES => tries += 1,
+                // What decides about expired spans is read from files, which may have left the table.
+                Err(error) if missing_file(&error).is_some() && tries < TRIES => tries += 1,
                 // What was read before may have been taken back and written over: what is read anew must be whole.
                 Err(error) if error.kind == Kind::Corrupt && tries == 1 => tries += 1,
                 done => return done,
             }
             tokio::time::sleep(TRY_PAUSE).await;
         }
+    }
+
+    async fn newest(&self) -> Result<Snapshot> {
+        // It looks at the table each time.
+        self.snapshot().await
     }
 }
 

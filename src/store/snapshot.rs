@@ -10,6 +10,7 @@ use url::Url;
 use super::StoreStatus;
 use super::clock::{Clock, OsClock};
 use super::compact::{Backlog, backlog};
+use super::missing::MissingFile;
 use super::retention::Expiry;
 use super::state::State;
 use super::trace_index::{FileIndex, FileRun, TraceSet};
@@ -96,6 +97,11 @@ impl Snapshot {
         })
     }
 
+    /// Whether the file that was looked for is one of this snapshot.
+    pub fn has(&self, missing: &MissingFile<'_>) -> bool {
+        self.files.iter().any(|file| missing.is(file))
+    }
+
     /// What compaction has to do in the files of this snapshot.
     pub fn backlog(&self) -> Backlog {
         backlog(&self.files, OsClock.unix_ms())
@@ -105,6 +111,9 @@ impl Snapshot {
 /// Whoever can pin a snapshot: a running [`super::Store`], or a reader of another process's data directory.
 #[async_trait]
 pub trait SnapshotSource: Send + Sync + std::fmt::Debug {
-    /// Pins everything acknowledged until now.
+    /// Pins everything acknowledged until now; what other processes committed to the table in the last seconds may be missing.
     async fn snapshot(&self) -> Result<Snapshot>;
+
+    /// The same, with all that anybody has committed until now.
+    async fn newest(&self) -> Result<Snapshot>;
 }

@@ -1,7 +1,7 @@
 //! The store of one process: owns the data directory and moves spans from log to table.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::object_store::ObjectStore;
+use datafusion::object_store::path::Path as ObjectPath;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::cache::{Blocks, CacheFigures};
@@ -144,6 +145,10 @@ pub(crate) struct Shared {
     pub matches: MatchMemory,
     /// For the memory budget.
     pub refusals: RefusalWatch,
+    /// When the table's log was looked at for commits of others.
+    pub looked_unix_ms: AtomicI64,
+    /// Files that left the table and may still be in the cache.
+    pub left: Mutex<Vec<ObjectPath>>,
     /// Held until the store is closed or all its threads are gone.
     pub lock: Mutex<Option<DirectoryLock>>,
 }
@@ -176,6 +181,7 @@ impl Shared {
 
     /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
     pub(crate) fn install(&self, table: &TableState) {
+        self.note_left(&self.visible.load().files, table);
         let freed = self.visible.install(table);
         self.budget.add_permits(freed as usize);
     }
@@ -374,6 +380,13 @@ impl Store {
         }
     }
 
+    async fn pin(&self) -> Result<Snapshot> {
+        let state = self.shared.visible.load();
+        let object_store = self.shared.object_store.clone();
+        let expiry = self.shared.expiry(&state, self.shared.clock.unix_ms()).await?;
+        Snapshot::new(&state, expiry, object_store, Some(self.status()))
+    }
+
     /// The store's numbers.
     pub fn status(&self) -> StoreStatus {
         let (state, counters) = (self.shared.visible.load(), &self.shared.counters);
@@ -437,9 +450,16 @@ impl Drop for Waiting<'_> {
 #[async_trait]
 impl SnapshotSource for Store {
     async fn snapshot(&self) -> Result<Snapshot> {
-        let state = self.shared.visible.load();
-        let object_store = self.shared.object_store.clone();
-        let expiry = self.shared.expiry(&state, self.shared.clock.unix_ms()).await?;
-        Snapshot::new(&state, expiry, object_store, Some(self.status()))
+        self.shared.follow_if_near().await;
+        match self.pin().await {
+            // What decides about expired spans is read from files, which others may have deleted.
+            Err(error) if self.shared.has_left(&error).await? => self.pin().await,
+            done => done,
+        }
+    }
+
+    async fn newest(&self) -> Result<Snapshot> {
+        self.shared.follow().await?;
+        self.snapshot().await
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::object_store::ObjectStore;
 use datafusion::object_store::path::Path;
+use datafusion::object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
 use deltalake_core::kernel::{
@@ -33,6 +33,8 @@ use crate::store::wal::Lsn;
 
 /// Commits between two checkpoints of the log: a reader that opens the table reads at most this many commits one by one.
 const CHECKPOINT_INTERVAL_COMMITS: &str = "20";
+/// Where the log lies below the table's root.
+const LOG_DIR: &str = "_delta_log";
 /// The root of the table's object store as the Delta library names it; only its path matters.
 const ROOT_URL: &str = "spanhouse:///";
 
@@ -172,15 +174,25 @@ impl DeltaLog {
     /// Refuses to go on from an old version: a commit must not be there that the store's listing left out, or its files would be taken for
     /// orphans.
     pub(crate) async fn ensure_newest(&self) -> Result<()> {
-        let next = self.state.version.map_or(0, |version| version + 1);
-        let found = self.log.read_commit_entry(next).await.map_err(|error| failed(&self.place, "read", error))?;
-        match found {
-            None => Ok(()),
-            Some(_) => {
-                let text = format!("the table {} has a commit {next} that its listing does not show", self.place);
-                Err(Error::new(Kind::Io, text).with_hint("try again: the object store's listing is behind"))
-            }
+        if !self.is_behind().await? {
+            return Ok(());
         }
+        let text = format!("the table {} has a commit {} that its listing does not show", self.place, self.next());
+        Err(Error::new(Kind::Io, text).with_hint("try again: the object store's listing is behind"))
+    }
+
+    /// Whether somebody has committed after this version: one request, for an object that is mostly not there.
+    pub(crate) async fn is_behind(&self) -> Result<bool> {
+        let commit = Path::from(format!("{LOG_DIR}/{:020}.json", self.next()));
+        match self.log.object_store(None).head(&commit).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed(&self.place, "read", error.into())),
+        }
+    }
+
+    fn next(&self) -> u64 {
+        self.state.version.map_or(0, |version| version + 1)
     }
 
     /// Adds files and raises the low-water mark to `mark` in one commit; creates the table first when there is none.

@@ -144,6 +144,11 @@ impl TableDir {
         matches!(self.home, Home::ObjectStore { .. })
     }
 
+    /// Whether a look at the table costs little: it lies in a directory.
+    pub(crate) fn is_near(&self) -> bool {
+        matches!(self.home, Home::Directory(_))
+    }
+
     /// Deletes a data file; tells whether it was there. Blocks.
     pub(crate) fn delete(&self, location: &Path) -> Result<bool> {
         match &self.home {
