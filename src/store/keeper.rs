@@ -1,6 +1,6 @@
 //! The keeper's thread: makes small files into large ones and deletes what left the table, behind ingest and queries.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -10,12 +10,13 @@ use datafusion::object_store::path::Path;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::compact::{Backlog, Job, Rewriter, Stop, facts_of, is_ours, plan};
+use super::compact::{Job, Rewriter, Stop, facts_of, is_ours, plan};
 use super::failpoint;
-use super::redact::{Files, RedactReport, SpanFilter, rewrite_all, survey};
+use super::redact::{Files, RedactReport, Rewritten, SpanFilter, rewrite_all, survey};
+use super::replace::{NotReplaced, try_replace};
 use super::retention::{Expired, newly_past, wholly_expired};
 use super::store::Shared;
-use super::table::{DeltaLog, Replacement, Tombstone, WrittenFile};
+use super::table::{Replacement, Tombstone, WrittenFile};
 use super::vacuum::Vacuum;
 use super::{DataFile, priority};
 use crate::error::{Error, Kind, Result};
@@ -25,10 +26,10 @@ use crate::model::promoted::Promoted;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Explicit requests that wait for the keeper.
 const QUEUE_COMMANDS: usize = 16;
-/// How often a replacement is committed to an object store until it is known whether it is there.
-const COMMIT_TRIES: usize = 3;
 /// How often a redaction begins; another process that compacts the same files takes far longer for it than a redaction.
 const REDACTION_TRIES: usize = 5;
+/// The files that one commit of expiry writes anew at most: what waits for it, such as a redaction, waits some seconds.
+const MOST_EXPIRED_FILES: usize = 64;
 /// How long files are left alone after merging them failed.
 const AVOID_FOR: Duration = Duration::from_secs(600);
 
@@ -175,7 +176,7 @@ impl Work {
                 tracing::error!(%error, "cannot drop files whose spans have expired");
             }
             let looked = self.expire_by_rule().unwrap_or_else(|error| {
-                tracing::error!(%error, retry_in = ?AVOID_FOR, "cannot take spans that have expired out of a file");
+                tracing::error!(%error, retry_in = ?AVOID_FOR, "cannot take spans that have expired out of files");
                 false
             });
             let compacted = if self.shared.settings.compact { self.compact_once(false) } else { Ok(None) };
@@ -248,8 +249,8 @@ impl Work {
         Ok(())
     }
 
-    /// Looks at the first file whose spans may have expired by a rule since it was looked at last, and writes it anew without them. Tells
-    /// whether there was one.
+    /// Looks at files whose spans may have expired by a rule since they were looked at last, and writes those anew without them that have such, in
+    /// one commit. Tells whether there was one to look at.
     fn expire_by_rule(&mut self) -> Result<bool> {
         let shared = self.shared.clone();
         let retention = &shared.settings.retention;
@@ -260,36 +261,67 @@ impl Work {
         let cutoffs = retention.cutoffs(at_unix_ms);
         let files = self.candidates();
         self.looked_at.retain(|location, _| files.iter().any(|file| file.location == *location));
-        let looked_at = |location: &Path| self.looked_at.get(location).copied().unwrap_or(0);
-        let Some((file, passed)) = newly_past(&files, &cutoffs, looked_at) else { return Ok(false) };
-        self.looked_at.insert(file.location.clone(), passed);
+        let mut due = newly_past(&files, &cutoffs, |location| self.looked_at.get(location).copied().unwrap_or(0));
+        due.truncate(MOST_EXPIRED_FILES);
+        if due.is_empty() {
+            return Ok(false);
+        }
         let state = shared.visible.load();
         let Some(expiry) = self.rewriter.runtime.block_on(shared.expiry(&state, at_unix_ms))? else {
+            self.looked_at.extend(due.into_iter().map(|(file, passed)| (file.location.clone(), passed)));
             return Ok(true);
         };
         let filter = Expired { expiry, rules: retention.rules.clone() };
         let promoted = state.promoted.clone();
-        // This work would hold the file that is to go.
+        // This work would hold the files that are to go.
         drop(state);
-        self.take_out(std::slice::from_ref(file), &filter, &promoted).inspect_err(|_| {
-            self.avoided.insert(file.location.clone(), Instant::now());
-        })?;
+        self.take_out(&due, &filter, &promoted)?;
         Ok(true)
     }
 
-    fn take_out(&mut self, files: &[DataFile], filter: &dyn SpanFilter, promoted: &Promoted) -> Result<()> {
-        let Rewriter { runtime, store, stop, .. } = &self.rewriter;
-        let found = survey(&Files { runtime, store, stop }, files, filter)?;
-        let rewritten = rewrite_all(&self.rewriter, &found, filter, promoted)?;
+    /// Writes files anew without the spans that are meant, in one commit. A file that cannot be read is left alone for a while.
+    fn take_out(&mut self, due: &[(&DataFile, usize)], filter: &dyn SpanFilter, promoted: &Promoted) -> Result<()> {
+        let (mut rewritten, mut spans) = (Rewritten::default(), 0);
+        for (file, passed) in due {
+            if rewritten.rows() >= self.shared.plan_limits.target_rows {
+                break;
+            }
+            self.looked_at.insert(file.location.clone(), *passed);
+            match self.without(file, filter, promoted) {
+                Ok((of_file, found)) => {
+                    rewritten.extend(of_file);
+                    spans += found;
+                }
+                Err(error) if error.kind == Kind::Closed => {
+                    self.shared.table_dir.remove(&rewritten.added);
+                    return Err(error);
+                }
+                Err(error) if self.has_left(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, retry_in = ?AVOID_FOR, "cannot take spans that have expired out of a file");
+                    self.avoided.insert(file.location.clone(), Instant::now());
+                }
+            }
+        }
         if rewritten.removed.is_empty() {
             return Ok(());
         }
         let removed: Vec<Path> = rewritten.removed.iter().map(|file| file.location.clone()).collect();
-        let gone = self.replace(&removed, &rewritten.added, &Replacement::Expiry { before_ns: None })?;
+        let replaced = self.replace(&removed, &rewritten.added, &Replacement::Expiry { before_ns: None });
+        let gone = replaced.inspect_err(|_| {
+            self.avoided.extend(removed.iter().map(|location| (location.clone(), Instant::now())));
+        })?;
         self.vacuum.add(gone);
-        tracing::info!(spans = found.spans, "took spans that have expired out of a file");
-        self.shared.counters.expired_rows.fetch_add(found.spans, Ordering::Relaxed);
+        tracing::info!(spans, files = removed.len(), "took spans that have expired out of files");
+        self.shared.counters.expired_rows.fetch_add(spans, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Writes a file anew without the spans that are meant, if it has any; gives their number.
+    fn without(&self, file: &DataFile, filter: &dyn SpanFilter, promoted: &Promoted) -> Result<(Rewritten, u64)> {
+        let Rewriter { runtime, store, stop, .. } = &self.rewriter;
+        let found = survey(&Files { runtime, store, stop }, std::slice::from_ref(file), filter)?;
+        Ok((rewrite_all(&self.rewriter, &found, filter, promoted)?, found.spans))
     }
 
     fn compact_all(&mut self) -> Result<CompactReport> {
@@ -314,10 +346,6 @@ impl Work {
         let now_unix_ms = if finally { i64::MAX } else { self.shared.clock.unix_ms() };
         let facts: Vec<_> = files.iter().map(|file| facts_of(file, now_unix_ms)).collect();
         let jobs = plan(&facts, &self.shared.plan_limits);
-        let counters = &self.shared.counters;
-        let backlog = Backlog::of(&jobs);
-        counters.backlog_files.store(backlog.files, Ordering::Relaxed);
-        counters.backlog_rows.store(backlog.rows, Ordering::Relaxed);
         if jobs.is_empty() {
             return Ok(None);
         }
@@ -326,7 +354,11 @@ impl Work {
         if merged.removed.is_empty() {
             return Ok(None);
         }
-        let report = self.commit(merged)?;
+        let report = match self.commit(merged) {
+            // Another process has merged them first; what is due now is found out anew.
+            Err(error) if error.kind == Kind::NotFound => return Ok(Some(CompactReport::default())),
+            done => done?,
+        };
         let CompactReport { files_before, files_after, rows, bytes_after, .. } = report;
         let ms = begun.elapsed().as_millis() as u64;
         tracing::info!(files_before, files_after, rows, bytes = bytes_after, ms, "compacted the table");
@@ -380,8 +412,8 @@ impl Work {
 
     fn commit(&mut self, merged: Merged) -> Result<CompactReport> {
         let removed: Vec<Path> = merged.removed.iter().map(|file| file.location.clone()).collect();
-        let gone = self.replace(&removed, &merged.added, &Replacement::Compaction).inspect_err(|_| {
-            if self.shared.table_dir.commits_may_come_late() {
+        let gone = self.replace(&removed, &merged.added, &Replacement::Compaction).inspect_err(|error| {
+            if self.shared.table_dir.commits_may_come_late() && error.kind != Kind::NotFound {
                 // What was merged stays in the bucket for now: it is not made again every second.
                 self.avoided.extend(removed.iter().map(|file| (file.clone(), Instant::now())));
             }
@@ -428,50 +460,4 @@ impl Work {
         shared.counters.removed_files.store(self.vacuum.waiting() as u64, Ordering::Relaxed);
         deleted
     }
-}
-
-/// Why files did not get into the table.
-struct NotReplaced {
-    error: Error,
-    /// Whether they cannot get there any more.
-    for_good: bool,
-}
-
-/// Commits a replacement, and finds out what became of a commit that failed.
-async fn try_replace(
-    shared: &Shared,
-    table: &mut DeltaLog,
-    removed: &[Path],
-    added: &[WrittenFile],
-    why: &Replacement,
-) -> std::result::Result<Vec<Tombstone>, NotReplaced> {
-    let comes_late = shared.table_dir.commits_may_come_late();
-    let mut tries = 1;
-    loop {
-        let error = match table.replace(removed, added, why, shared.clock.as_ref()).await {
-            Ok(gone) => return Ok(gone),
-            Err(error) if error.kind == Kind::NotFound => return Err(NotReplaced { error, for_good: true }),
-            Err(error) => error,
-        };
-        // The commit may be in the table all the same.
-        if let Err(error) = table.refresh().await {
-            return Err(NotReplaced { error, for_good: false });
-        }
-        let live: HashSet<&str> = table.state().files.iter().map(|file| file.location.as_ref()).collect();
-        let is_done = !removed.iter().any(|file| live.contains(file.as_ref()))
-            && added.iter().all(|file| live.contains(file.location.as_str()));
-        if is_done {
-            return Ok(tombstones_of(removed, shared));
-        }
-        if !comes_late || tries == COMMIT_TRIES {
-            return Err(NotReplaced { error, for_good: !comes_late });
-        }
-        // The same commit again, of which the table takes one at most, so that it does not matter which comes.
-        tries += 1;
-    }
-}
-
-fn tombstones_of(removed: &[Path], shared: &Shared) -> Vec<Tombstone> {
-    let removed_unix_ms = shared.clock.unix_ms();
-    removed.iter().map(|location| Tombstone { location: location.clone(), removed_unix_ms }).collect()
 }

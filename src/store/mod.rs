@@ -28,6 +28,7 @@ mod redact;
 mod refusing;
 #[cfg(test)]
 mod remote_tests;
+mod replace;
 mod retention;
 mod retries;
 mod seal;

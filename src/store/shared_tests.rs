@@ -32,12 +32,17 @@ impl Shared {
     }
 
     async fn open(&self, retention: Retention) -> Node {
+        self.open_keeping(Duration::ZERO, retention).await
+    }
+
+    /// Opens a store that keeps files that left the table for so long.
+    async fn open_keeping(&self, keep_removed: Duration, retention: Retention) -> Node {
         let url = match &self.bucket {
             Some(_) => "s3://bucket/table".to_owned(),
             None => format!("file://{}", self.folder.path().display()),
         };
         let table_url = Some(TableUrl::parse(&url).expect("a URL"));
-        let settings = StoreSettings { table_url, compact: false, keep_removed: Duration::ZERO, retention, ..quiet() };
+        let settings = StoreSettings { table_url, compact: false, keep_removed, retention, ..quiet() };
         let (dir, clock) = (tempfile::tempdir().expect("directory"), Arc::<ManualClock>::default());
         let remote = self.bucket.clone().map(|bucket| Arc::new(bucket) as _);
         let parts = Components { remote, ..components(Arc::new(FaultyDisk::default()), clock.clone()) };
@@ -173,6 +178,35 @@ async fn a_store_that_is_behind_takes_out_and_merges_what_others_have_written_an
         let expected: Vec<u64> = left.into_iter().chain(51..71).collect();
         assert_eq!(span_ids(&one.store.newest().await.expect("a snapshot")).await, expected, "{}", place.name());
         assert_eq!(span_ids(&other.store.newest().await.expect("a snapshot")).await, expected, "{}", place.name());
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_take_out_the_same_files_one_begins_anew() {
+    for place in Shared::both() {
+        let keep = Duration::from_secs(3600);
+        let (one, other) = (
+            place.open_keeping(keep, Retention::default()).await,
+            place.open_keeping(keep, Retention::default()).await,
+        );
+        for round in 0..4 {
+            one.append_and_seal(1 + round * 10..11 + round * 10).await;
+        }
+        assert_eq!(other.store.newest().await.expect("a snapshot").files.len(), 4, "{}", place.name());
+        one.store.compact().await.expect("compacted");
+        // All four are still there, and the other knows of nothing else.
+        assert_eq!(other.store.status().table_files, 4, "{}", place.name());
+        other.store.compact().await.expect("nothing is left to do");
+        assert_eq!(other.ids().await, (1..41).collect::<Vec<_>>(), "{}", place.name());
+        assert_eq!(other.store.status().table_files, 1, "{}", place.name());
+
+        // A redaction by one that knows old files only finds the spans where they are now.
+        one.append_and_seal(41..51).await;
+        one.store.compact().await.expect("compacted");
+        assert_eq!(other.redact(3).await, 7, "{}", place.name());
+        let left: Vec<u64> = (1..51).filter(|span| 1 + span % 7 != 3).collect();
+        assert_eq!(other.ids().await, left, "{}", place.name());
+        assert_eq!(span_ids(&one.store.newest().await.expect("a snapshot")).await, left, "{}", place.name());
     }
 }
 

@@ -87,9 +87,6 @@ pub struct StoreStatus {
     /// Rows that compaction wrote, since the store was opened.
     pub compacted_rows: u64,
     pub compaction_failures: u64,
-    /// The files that compaction is to merge now, and their rows.
-    pub backlog_files: u64,
-    pub backlog_rows: u64,
     /// Files that left the table and are not deleted yet.
     pub removed_files: u64,
     /// Files that left the table and were deleted, since the store was opened.
@@ -165,8 +162,6 @@ pub(crate) struct Counters {
     pub compactions: AtomicU64,
     pub compacted_rows: AtomicU64,
     pub compaction_failures: AtomicU64,
-    pub backlog_files: AtomicU64,
-    pub backlog_rows: AtomicU64,
     pub removed_files: AtomicU64,
     pub deleted_files: AtomicU64,
     pub expired_files: AtomicU64,
@@ -414,8 +409,6 @@ impl Store {
             compactions: count(&counters.compactions),
             compacted_rows: count(&counters.compacted_rows),
             compaction_failures: count(&counters.compaction_failures),
-            backlog_files: count(&counters.backlog_files),
-            backlog_rows: count(&counters.backlog_rows),
             removed_files: count(&counters.removed_files),
             deleted_files: count(&counters.deleted_files),
             expired_files: count(&counters.expired_files),

@@ -39,8 +39,14 @@ fn of_snapshot(snapshot: &Snapshot) -> Vec<Figure> {
         ("table_bytes", Some(files.iter().map(|file| file.size_bytes).sum()), "bytes of the data files"),
         ("fresh_rows", Some(fresh_rows), "spans in the log that are not in the table yet"),
         ("fresh_batches", Some(snapshot.fresh.len() as u64), "batches of such spans in memory"),
-        ("backlog_files", Some(backlog.files), "data files that compaction is to merge"),
+        ("backlog_files", Some(backlog.files), "data files that compaction is to merge now"),
         ("backlog_rows", Some(backlog.rows), "spans in such files"),
+        (
+            "waiting_files",
+            Some(backlog.waiting_files),
+            "further data files that compaction merges when no file has come into their day for ten minutes",
+        ),
+        ("waiting_rows", Some(backlog.waiting_rows), "spans in such files"),
     ]
 }
 

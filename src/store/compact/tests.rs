@@ -14,7 +14,7 @@ use crate::store::order::{BUCKET_NS, DAY_NS};
 use crate::store::testing::{
     FaultyDisk, ManualClock, Op, START, TestSpan, components, decode, payload, quiet, span_ids,
 };
-use crate::store::{Retention, Snapshot, SnapshotSource, Store, StoreReader, StoreSettings, open};
+use crate::store::{Retention, RetentionRule, Snapshot, SnapshotSource, Store, StoreReader, StoreSettings, open};
 
 const LIMITS: PlanLimits =
     PlanLimits { target_rows: 1000, target_bytes: 64 << 20, quiet_after: Duration::from_secs(600) };
@@ -257,4 +257,37 @@ async fn expired_spans_are_named_by_every_snapshot_and_their_files_dropped_when_
     let reader = StoreReader::open_with(dir.path(), decode).await.expect("a reader");
     let seen = reader.snapshot().await.expect("a snapshot");
     assert!(expired_before_ns(&seen).is_some_and(|before_ns| before_ns > START + DAY_NS), "readers know it too");
+}
+
+#[tokio::test]
+async fn what_expires_by_rule_leaves_many_files_in_few_commits() {
+    const DAYS: u64 = 100;
+    let (dir, clock) = (tempfile::tempdir().expect("directory"), Arc::<ManualClock>::default());
+    let keep = Duration::from_secs(86_400);
+    let rule = RetentionRule { service: Some("service_name 1".into()), errors: false, slower_than: None, keep };
+    let retention = Retention { age: None, rules: vec![rule] };
+    let settings = StoreSettings { compact: false, retention, ..quiet() };
+    let at_ms = |days: u64| START / 1_000_000 + days as i64 * 86_400_000;
+    clock.0.store(at_ms(0), Ordering::SeqCst);
+    let parts = components(Arc::new(FaultyDisk::default()), clock.clone());
+    let store = open::open(dir.path(), settings, parts).await.expect("a store");
+    // Each day has a span that expires and one that is kept for ever.
+    let of_day = |day: u64| {
+        let start_ns = at_ms(day) * 1_000_000;
+        [1, 2].map(|trace| TestSpan { trace, span: 2 * day + trace, start_ns })
+    };
+    let payload = payload(&(0..DAYS).flat_map(of_day).collect::<Vec<_>>());
+    let batch = decode(&payload).expect("a batch");
+    store.append(payload, batch).await.expect("kept");
+    store.seal().await.expect("sealed");
+    let before = store.status();
+    assert_eq!(before.table_files as u64, DAYS);
+    clock.0.store(at_ms(DAYS + 10), Ordering::SeqCst);
+    store.compact().await.expect("nothing to merge");
+    let after = store.status();
+    assert_eq!((after.table_files as u64, after.expired_rows), (DAYS, DAYS));
+    let commits = after.table_version.zip(before.table_version).map(|(after, before)| after - before);
+    assert_eq!(commits, Some(2), "a commit takes 64 files");
+    let left = span_ids(&store.snapshot().await.expect("a snapshot")).await;
+    assert_eq!(left, (1..=DAYS).map(|day| 2 * day).collect::<Vec<_>>());
 }

@@ -10,6 +10,6 @@ mod survey;
 
 pub use filter::{SpanFilter, TraceFilter};
 pub use report::{RedactReport, RedactedFile};
-pub(crate) use rewrite::rewrite_all;
+pub(crate) use rewrite::{Rewritten, rewrite_all};
 pub(crate) use survey::{Files, survey};
 pub use survey::{FoundSpans, find_spans};

@@ -40,6 +40,17 @@ pub(crate) fn rewrite_all(
 }
 
 impl Rewritten {
+    /// The rows of the files that are to leave.
+    pub(crate) fn rows(&self) -> u64 {
+        self.removed.iter().map(|file| file.rows).sum()
+    }
+
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.removed.extend(more.removed);
+        self.added.extend(more.added);
+        self.files.extend(more.files);
+    }
+
     fn push(&mut self, file: &DataFile, redacted_rows: u64, added: Vec<WrittenFile>) {
         self.files.push(RedactedFile {
             path: file.location.to_string(),

@@ -110,14 +110,14 @@ pub(crate) fn wholly_expired(files: &[DataFile], cutoffs: &Cutoffs) -> Vec<Path>
     files.iter().filter(|file| file.max_start_ns < before_ns).map(|file| file.location.clone()).collect()
 }
 
-/// The first file all of whose spans lie before more cutoffs than when it was looked at last, and before how many.
+/// The files all of whose spans lie before more cutoffs than when they were looked at last, and before how many.
 ///
 /// A file's spans pass a cutoff together, so that each is written anew once for each cutoff at most.
 pub(crate) fn newly_past<'a>(
     files: &'a [DataFile],
     cutoffs: &Cutoffs,
     looked_at: impl Fn(&Path) -> usize,
-) -> Option<(&'a DataFile, usize)> {
+) -> Vec<(&'a DataFile, usize)> {
     let past = files.iter().map(|file| (file, cutoffs.passed(file.max_start_ns)));
-    past.into_iter().find(|(file, passed)| *passed > looked_at(&file.location))
+    past.filter(|(file, passed)| *passed > looked_at(&file.location)).collect()
 }

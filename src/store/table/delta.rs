@@ -89,6 +89,8 @@ pub(crate) enum Replacement {
     Redaction { receipt: String },
 }
 
+/// Under which key a replacement has an id, by which it is found again.
+const COMMIT_KEY: &str = "spanhouse.commit";
 /// Under which key the commit of a redaction names its receipt.
 const REDACTION_KEY: &str = "spanhouse.redaction";
 
@@ -111,13 +113,13 @@ impl Replacement {
         }
     }
 
-    fn properties(&self) -> CommitProperties {
-        match self {
-            Self::Compaction | Self::Expiry { .. } => CommitProperties::default(),
-            Self::Redaction { receipt } => {
-                CommitProperties::default().with_metadata([(REDACTION_KEY.to_owned(), receipt.as_str().into())])
-            }
-        }
+    /// What the log says of the commit `id`.
+    fn metadata(&self, id: &str) -> Vec<(String, Value)> {
+        let receipt = match self {
+            Self::Compaction | Self::Expiry { .. } => None,
+            Self::Redaction { receipt } => Some((REDACTION_KEY.to_owned(), receipt.as_str().into())),
+        };
+        [(COMMIT_KEY.to_owned(), id.into())].into_iter().chain(receipt).collect()
     }
 }
 
@@ -232,9 +234,10 @@ impl DeltaLog {
         Ok(&self.state)
     }
 
-    /// Puts `added` into the table in the place of `removed`, in one commit; gives what was removed.
+    /// Puts `added` into the table in the place of `removed`, in one commit of this `id`; gives what was removed.
     ///
-    /// After an error the commit may be in the table all the same: [`Self::refresh`] tells by the files.
+    /// After an error the commit may be in the table all the same: [`Self::has_commit`] tells. It is also an error that somebody else has
+    /// committed meanwhile.
     ///
     /// # Errors
     /// [`Kind::NotFound`], with nothing changed, when one of `removed` is not in the table any more.
@@ -242,7 +245,7 @@ impl DeltaLog {
         &mut self,
         removed: &[Path],
         added: &[WrittenFile],
-        why: &Replacement,
+        (why, id): (&Replacement, &str),
         clock: &dyn Clock,
     ) -> Result<Vec<Tombstone>> {
         self.check_fence()?;
@@ -265,10 +268,13 @@ impl DeltaLog {
         let promoted = self.add_columns(delta, added, &mut actions)?;
         let before = self.state.version;
         failpoint::pass("before_replace_commit");
-        let committed = CommitBuilder::from(why.properties())
-            .with_actions(actions)
-            .build(Some(delta as &dyn TableReference), self.log.clone(), why.operation())
-            .await;
+        // The library would commit again behind another's commit, even one that has removed the same files: it does not look at those that were
+        // removed without a change of data, and their rows would be there twice.
+        let committed =
+            CommitBuilder::from(CommitProperties::default().with_metadata(why.metadata(id)).with_max_retries(0))
+                .with_actions(actions)
+                .build(Some(delta as &dyn TableReference), self.log.clone(), why.operation())
+                .await;
         failpoint::pass("after_replace_commit");
         let committed = committed.map_err(|error| failed(&self.place, "commit to", error))?;
         self.delta = Some(committed.snapshot());
@@ -284,6 +290,18 @@ impl DeltaLog {
             self.rebuild().await?;
         }
         Ok(removed.iter().map(|location| Tombstone { location: location.clone(), removed_unix_ms }).collect())
+    }
+
+    /// Whether one of the commits behind version `before`, as far as they are known, is that of this `id`.
+    pub(crate) async fn has_commit(&self, id: &str, before: Option<u64>) -> Result<bool> {
+        for version in before.map_or(0, |before| before + 1)..self.next() {
+            let entry = self.log.read_commit_entry(version).await;
+            let entry = entry.map_err(|error| failed(&self.place, "read", error))?.unwrap_or_default();
+            if entry.windows(id.len()).any(|part| part == id.as_bytes()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The files that left the table and are still named in its log.
