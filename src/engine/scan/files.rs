@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
+use datafusion::common::internal_datafusion_err;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
@@ -20,12 +20,12 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::attributes::AttributeAdapters;
 use super::hot::{ColumnCache, Once};
-use super::lookup::{Rows, candidates, rows_of_traces};
+use super::lookup::{Rows, rows_of_traces, traces_of};
 use super::prune::prune;
 use super::source::SpansSource;
-use super::statistics::file_statistics;
+use super::statistics::{StartRange, file_statistics, total_statistics};
 use crate::model::schema::physical_schema;
-use crate::store::{DataFile, Snapshot};
+use crate::store::{DataFile, Snapshot, TraceSet};
 
 /// The scan of files that a plan is, if it is one.
 fn spans_source(plan: &dyn ExecutionPlan) -> Option<(&FileScanConfig, &SpansSource)> {
@@ -94,33 +94,20 @@ pub(super) async fn scan_files(
     predicate: Option<Arc<dyn PhysicalExpr>>,
     limit: Option<usize>,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    // What is known of a file is more work to compare than to ask its index for a trace.
-    let files = candidates(snapshot, predicate.as_ref());
-    let statistics: Vec<_> = files.iter().map(|file| file_statistics(file)).collect();
-    let wanted = prune(predicate.as_ref(), &statistics);
-    let (files, statistics): (Vec<&DataFile>, Vec<_>) =
-        files.into_iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).unzip();
-    let rows = rows_of_traces(snapshot, &files, predicate.as_ref()).await;
-    let statistics = statistics.iter().zip(&rows).map(|(of_file, rows)| rows.statistics(of_file));
-    let mut files: Vec<_> = files
-        .into_iter()
-        .zip(statistics)
-        .zip(&rows)
-        .filter(|(_, rows)| **rows != Rows::None)
-        .map(|((file, statistics), rows)| {
-            let planned = PartitionedFile::new(file.location.to_string(), file.size_bytes).with_statistics(statistics);
-            rows.attach(planned.with_extension(file.clone()), file.rows)
-        })
-        .collect();
+    let traces = traces_of(predicate.as_ref());
+    let files = wanted_files(snapshot, predicate.as_ref(), traces.as_ref());
+    let rows = rows_of_traces(snapshot, &files, traces.as_ref()).await;
+    let parts = || files.iter().copied().zip(&rows).filter(|(_, rows)| **rows != Rows::None);
+    let planned = |(file, rows): (&DataFile, &Rows)| {
+        rows.attach(planned_file(file, rows).with_extension(file.clone()), file.rows)
+    };
+    let files: Vec<PartitionedFile> = parts().map(planned).collect();
     if files.is_empty() {
         return Ok(None);
     }
     state.runtime_env().register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
     let columns = file_columns(snapshot);
-    for file in &mut files {
-        file.statistics = file.statistics.take().map(|statistics| for_columns(statistics, &columns));
-    }
-    let total = Statistics::try_merge_iter(files.iter().filter_map(|file| file.statistics.as_deref()), &columns)?;
+    let total = total_statistics(parts(), &columns);
     let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
     let projection = projection.cloned().unwrap_or_else(|| (0..physical_schema().fields().len()).collect());
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
@@ -134,6 +121,23 @@ pub(super) async fn scan_files(
         .with_expr_adapter(Some(Arc::new(AttributeAdapters)))
         .build();
     Ok(Some(DataSourceExec::from_data_source(config)))
+}
+
+/// The files that the predicate may want, before anything is made for any of them: there may be thousands.
+pub(super) fn wanted_files<'a>(
+    snapshot: &'a Snapshot,
+    predicate: Option<&Arc<dyn PhysicalExpr>>,
+    traces: Option<&TraceSet>,
+) -> Vec<&'a DataFile> {
+    let in_time = prune(predicate, snapshot.files.len(), |file| StartRange::of_file(&snapshot.files[file]));
+    let files = snapshot.files.iter().zip(in_time).filter_map(|(file, in_time)| in_time.then_some(file));
+    files.filter(|file| traces.is_none_or(|traces| file.may_have(traces))).collect()
+}
+
+/// A file of which a scan reads `rows`, with what is known of them.
+pub(super) fn planned_file(file: &DataFile, rows: &Rows) -> PartitionedFile {
+    let planned = PartitionedFile::new(file.location.to_string(), file.size_bytes);
+    planned.with_statistics(file_statistics(file, rows))
 }
 
 /// What reading files takes beside the files.
@@ -176,9 +180,115 @@ pub(super) fn file_columns(snapshot: &Snapshot) -> SchemaRef {
     Arc::new(Schema::new(physical.fields().iter().cloned().chain(promoted).collect::<Vec<_>>()))
 }
 
-/// The same statistics with unknown ones for the columns of promoted attributes.
-pub(super) fn for_columns(statistics: Arc<Statistics>, columns: &Schema) -> Arc<Statistics> {
-    let mut statistics = Arc::unwrap_or_clone(statistics);
-    statistics.column_statistics.resize_with(columns.fields().len(), ColumnStatistics::new_unknown);
-    Arc::new(statistics)
+#[cfg(test)]
+mod tests {
+    use datafusion::common::pruning::PrunableStatistics;
+    use datafusion::common::{DFSchema, Statistics};
+    use datafusion::logical_expr::{Expr, col, lit};
+    use datafusion::object_store::memory::InMemory;
+    use datafusion::object_store::path::Path;
+    use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::super::statistics::tests::BUILT;
+    use super::*;
+    use crate::model::schema::{DURATION_NS, SERVICE_NAME, START_NS};
+
+    const FILES: i64 = 2000;
+
+    /// File `n` has the spans that start from `10 n` to `10 n + 12`; one file does not say.
+    fn many_files() -> Snapshot {
+        let file = |n: i64| DataFile {
+            location: Path::from(format!("date=2026-01-01/{n:05}.parquet")),
+            size_bytes: 1000,
+            rows: 7,
+            date: "2026-01-01".into(),
+            min_start_ns: if n == 1234 { i64::MIN } else { 10 * n },
+            max_start_ns: if n == 1234 { i64::MAX } else { 10 * n + 12 },
+            written_unix_ms: 0,
+            index: crate::store::FileIndex::unread(Arc::default()),
+        };
+        Snapshot {
+            table_version: Some(1),
+            files: (0..FILES).map(file).collect(),
+            promoted: Arc::default(),
+            fresh: Arc::default(),
+            expiry: None,
+            object_store: Arc::new(InMemory::new()),
+            status: None,
+            object_store_url: url::Url::parse("spanhouse://table/").expect("a URL"),
+        }
+    }
+
+    fn physical(expr: Expr) -> Arc<dyn PhysicalExpr> {
+        let schema = DFSchema::try_from(physical_schema()).expect("schema");
+        SessionContext::new().create_physical_expr(expr, &schema).expect("planned")
+    }
+
+    fn predicates() -> Vec<(Expr, usize)> {
+        let start = || col(START_NS);
+        let service = || col(SERVICE_NAME).eq(lit("a"));
+        vec![
+            (start().gt_eq(lit(500_i64)).and(start().lt(lit(520_i64))), 4),
+            (start().eq(lit(505_i64)).and(service()), 2),
+            (lit(500_i64).gt(start()), 51),
+            (start().lt(lit(20_i64)).or(start().gt(lit(10 * FILES - 10))), 5),
+            (start().lt(lit(20_i64)).or(service()), FILES as usize),
+            (start().is_null(), 0),
+            (service(), FILES as usize),
+            (lit(false), 0),
+            (col(DURATION_NS).gt(start()), FILES as usize),
+        ]
+    }
+
+    fn paths(files: &[&DataFile]) -> Vec<String> {
+        files.iter().map(|file| file.location.to_string()).collect()
+    }
+
+    /// The same files by DataFusion's reading of whole statistics, which takes them for unknown when one of them is.
+    fn wanted_by_statistics<'a>(files: &[&'a DataFile], predicate: &Arc<dyn PhysicalExpr>) -> Vec<&'a DataFile> {
+        let known = files.iter().map(|file| {
+            let mut known = Statistics::new_unknown(&physical_schema());
+            known.column_statistics[0] = file_statistics(file, &Rows::All).column_statistics[0].clone();
+            Arc::new(known)
+        });
+        let known = PrunableStatistics::new(known.collect(), physical_schema());
+        let pruning = PruningPredicateBuilder::new().with_file_schema(physical_schema()).build(predicate.clone());
+        let wanted = pruning.map(|pruning| pruning.prune(&known).expect("pruned"));
+        let wanted = wanted.unwrap_or_else(|| vec![true; files.len()]);
+        files.iter().zip(wanted).filter_map(|(file, wanted)| wanted.then_some(*file)).collect()
+    }
+
+    #[test]
+    fn the_log_tells_which_files_to_read() {
+        let snapshot = many_files();
+        for (expr, count) in predicates() {
+            let predicate = physical(expr.clone());
+            let wanted = wanted_files(&snapshot, Some(&predicate), None);
+            assert_eq!(wanted.len(), count, "{expr}");
+            let is_known = |file: &&DataFile| file.min_start_ns != i64::MIN;
+            let known: Vec<_> = snapshot.files.iter().filter(is_known).collect();
+            let wanted: Vec<_> = wanted.into_iter().filter(is_known).collect();
+            assert!(paths(&wanted) == paths(&wanted_by_statistics(&known, &predicate)), "{expr}");
+        }
+    }
+
+    #[tokio::test]
+    async fn statistics_are_built_for_the_files_that_are_read_and_once() {
+        let snapshot = many_files();
+        let config = SessionConfig::new().with_extension(Arc::new(ColumnCache::new(1 << 20)));
+        let state = SessionContext::new_with_config(config).state();
+        let readers = Readers::of(&state).expect("readers");
+        for (expr, count) in predicates() {
+            let before = BUILT.get();
+            let plan = scan_files(&state, &readers, &snapshot, None, Some(physical(expr.clone())), None);
+            let plan = plan.await.expect("planned");
+            assert_eq!(BUILT.get() - before, count, "{expr}");
+            let files = plan
+                .as_deref()
+                .and_then(file_scan)
+                .map_or(0, |(config, _)| config.file_groups.iter().map(FileGroup::len).sum::<usize>());
+            assert_eq!(files, count, "{expr}");
+        }
+    }
 }

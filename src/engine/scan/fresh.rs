@@ -18,7 +18,7 @@ use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 use futures::stream;
 
 use super::prune::prune;
-use super::statistics::batch_statistics;
+use super::statistics::StartRange;
 use crate::model::SpanBatch;
 use crate::model::schema::physical_schema;
 
@@ -29,8 +29,7 @@ pub(super) fn scan_fresh(
     predicate: Option<&Arc<dyn PhysicalExpr>>,
     partitions: usize,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let statistics: Vec<_> = batches.iter().map(batch_statistics).collect();
-    let wanted = prune(predicate, &statistics);
+    let wanted = prune(predicate, batches.len(), |batch| StartRange::of_batch(&batches[batch]));
     let mut groups = vec![Vec::new(); partitions.max(1)];
     let kept = batches.iter().zip(&wanted).filter(|(batch, wanted)| **wanted && batch.num_rows() > 0);
     for (n, (batch, _)) in kept.enumerate() {

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
@@ -27,25 +26,17 @@ pub(super) enum Rows {
     Some(Vec<Range<u32>>),
 }
 
-/// The files that may have what the predicate wants, as far as it names traces and their indexes are in memory.
-pub(super) fn candidates<'a>(snapshot: &'a Snapshot, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<&'a DataFile> {
-    let files = snapshot.files.iter();
-    match predicate.and_then(wanted_traces).map(|ids| TraceSet::new(ids.iter().map(Vec::as_slice))) {
-        Some(traces) => files.filter(|file| file.may_have(&traces)).collect(),
-        None => files.collect(),
-    }
+/// The traces that the predicate names, if it names any.
+pub(super) fn traces_of(predicate: Option<&Arc<dyn PhysicalExpr>>) -> Option<TraceSet> {
+    let ids = predicate.and_then(wanted_traces)?;
+    Some(TraceSet::new(ids.iter().map(Vec::as_slice)))
 }
 
-/// What of each file a scan for the predicate has to read: everything, unless it names traces.
-pub(super) async fn rows_of_traces(
-    snapshot: &Snapshot,
-    files: &[&DataFile],
-    predicate: Option<&Arc<dyn PhysicalExpr>>,
-) -> Vec<Rows> {
-    let Some(ids) = predicate.and_then(wanted_traces) else { return vec![Rows::All; files.len()] };
-    let traces = TraceSet::new(ids.iter().map(Vec::as_slice));
+/// What of each file a scan for these traces has to read: everything, when they are not known.
+pub(super) async fn rows_of_traces(snapshot: &Snapshot, files: &[&DataFile], traces: Option<&TraceSet>) -> Vec<Rows> {
+    let Some(traces) = traces else { return vec![Rows::All; files.len()] };
     let store = &snapshot.object_store;
-    let lookups: Vec<BoxFuture<'_, _>> = files.iter().map(|file| file.rows_of(store, &traces).boxed()).collect();
+    let lookups: Vec<BoxFuture<'_, _>> = files.iter().map(|file| file.rows_of(store, traces).boxed()).collect();
     stream::iter(lookups).buffered(LOOKUPS).map(Rows::of_index).collect().await
 }
 
@@ -58,11 +49,13 @@ impl Rows {
         }
     }
 
-    /// The statistics of the rows, given those of the whole file.
-    pub(super) fn statistics(&self, of_file: &Arc<Statistics>) -> Arc<Statistics> {
-        let Self::Some(rows) = self else { return of_file.clone() };
-        let num_rows = Precision::Inexact(rows.iter().map(ExactSizeIterator::len).sum());
-        Arc::new(Statistics { num_rows, ..of_file.as_ref().clone() }.to_inexact())
+    /// How many of the rows of `file` they are: some may be of other traces.
+    pub(super) fn count(&self, file: &DataFile) -> Precision<usize> {
+        match self {
+            Self::All => Precision::Exact(file.rows as usize),
+            Self::None => Precision::Exact(0),
+            Self::Some(rows) => Precision::Inexact(rows.iter().map(ExactSizeIterator::len).sum()),
+        }
     }
 
     /// Makes a scan of `file`, which has `file_rows`, read these rows.

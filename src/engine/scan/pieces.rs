@@ -1,9 +1,8 @@
 //! The scan of sealed files piece by piece, in the order in which rows lie.
 
+use std::iter;
 use std::sync::Arc;
 
-use datafusion::common::Statistics;
-use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
@@ -12,9 +11,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::attributes::AttributeAdapters;
-use super::files::{Readers, file_columns, for_columns};
-use super::prune::prune;
-use super::statistics::file_statistics;
+use super::files::{Readers, file_columns, planned_file, wanted_files};
+use super::lookup::Rows;
+use super::statistics::total_statistics;
 use crate::store::{DataFile, Snapshot};
 
 /// A part of a file: the row groups that begin within a range of its bytes.
@@ -45,15 +44,11 @@ pub(super) fn scan_pieces(
     ids: &[usize],
     predicate: Option<Arc<dyn PhysicalExpr>>,
 ) -> Result<Option<PieceScans>> {
-    let statistics: Vec<_> = snapshot.files.iter().map(file_statistics).collect();
-    let wanted = prune(predicate.as_ref(), &statistics);
-    let wanted = snapshot.files.iter().zip(statistics).zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file));
+    let wanted = wanted_files(snapshot, predicate.as_ref(), None);
     let all = file_columns(snapshot);
-    let (mut pieces, mut groups, mut known) = (Vec::new(), Vec::new(), Vec::new());
-    for (file, statistics) in wanted {
-        let statistics = for_columns(statistics, &all);
-        known.push(statistics.clone());
-        let planned = PartitionedFile::new(file.location.to_string(), file.size_bytes).with_statistics(statistics);
+    let (mut pieces, mut groups) = (Vec::new(), Vec::new());
+    for file in &wanted {
+        let planned = planned_file(file, &Rows::All);
         for piece in cut(file) {
             groups.push(FileGroup::new(vec![planned.clone().with_range(piece.start_byte, piece.end_byte)]));
             pieces.push(piece);
@@ -62,7 +57,7 @@ pub(super) fn scan_pieces(
     if pieces.is_empty() {
         return Ok(None);
     }
-    let total = Statistics::try_merge_iter(known.iter().map(Arc::as_ref), &all)?;
+    let total = total_statistics(wanted.into_iter().zip(iter::repeat(&Rows::All)), &all);
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
     readers.runtime.register_object_store(url.as_ref(), snapshot.object_store.clone());
     let scan = |columns: &[usize], predicate| -> Result<Arc<dyn ExecutionPlan>> {
