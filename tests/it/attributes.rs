@@ -17,8 +17,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use prost::Message;
 use spanhouse::engine::{Engine, EngineSettings, Outcome};
 use spanhouse::error::Result;
+use spanhouse::store::Store;
 
-use crate::store_support::{append, open};
+use crate::store_support::{append, open, open_uncompacted};
 
 const SPANS: u64 = 4_000;
 const START_NS: u64 = 1_767_268_800_000_000_000;
@@ -113,6 +114,89 @@ async fn a_statement_over_frequent_attributes_reads_their_columns_and_not_the_ma
     answer(&engine(), "SELECT max(cardinality(map_keys(attributes))) FROM spans").await.expect_err("the maps are gone");
 }
 
+/// What is learnt while a statement runs: the bound of the best rows so far, and the keys of a join's other side.
+const LEARNING: [&str; 17] = [
+    "SELECT attributes['unique'] FROM spans ORDER BY attributes['unique'] DESC NULLS LAST LIMIT 3",
+    "SELECT attributes['unique'], span_id FROM spans ORDER BY attributes['unique'], span_id LIMIT 3",
+    "SELECT attributes['unique'], span_id FROM spans ORDER BY 1 NULLS FIRST, 2 LIMIT 5",
+    "SELECT attributes['route'], span_id FROM spans ORDER BY 1 DESC NULLS LAST, 2 DESC LIMIT 4",
+    "SELECT attributes['mixed'], span_id FROM spans ORDER BY 1, 2 LIMIT 6",
+    "SELECT CAST(attributes['code'] AS BIGINT), span_id FROM spans ORDER BY 1 DESC NULLS LAST, 2 LIMIT 6",
+    "SELECT attributes['nowhere'], attributes['code'], span_id FROM spans ORDER BY 1, 2, 3 LIMIT 3",
+    "SELECT count(*), sum(duration_ns) FROM spans s JOIN (VALUES ('request 002500'), ('request 000001'), ('7')) v(r) ON s.attributes['unique'] = v.r",
+    "SELECT v.r, count(s.span_id) FROM (VALUES ('/a'), ('/nowhere'), (NULL)) v(r) LEFT JOIN spans s ON s.attributes['route'] = v.r GROUP BY 1 ORDER BY 1",
+    "SELECT count(*), count(v.r) FROM spans s LEFT JOIN (VALUES ('/a'), (NULL)) v(r) ON s.attributes['route'] = v.r",
+    "SELECT count(*) FROM spans s JOIN (VALUES ('7'), ('some'), ('1204')) v(r) ON s.attributes['mixed'] = v.r",
+    "SELECT count(*) FROM spans s JOIN (VALUES (404), (500)) v(r) ON CAST(s.attributes['code'] AS BIGINT) = v.r",
+    "SELECT count(*) FROM spans WHERE attributes['unique'] IN (SELECT attributes['unique'] FROM spans ORDER BY span_id DESC LIMIT 9)",
+    "SELECT count(*) FROM spans s JOIN (VALUES ('request 000001'), (NULL)) v(r) ON s.attributes['unique'] IS NOT DISTINCT FROM v.r",
+    "SELECT count(*) FROM spans WHERE attributes['code'] NOT IN (SELECT attributes['code'] FROM spans WHERE attributes['code'] = '404')",
+    "SELECT attributes['code'] FROM spans WHERE attributes['route'] = '/b' INTERSECT SELECT attributes['code'] FROM spans WHERE attributes['route'] = '/a' ORDER BY 1",
+    "SELECT count(*) FROM spans s JOIN (VALUES ('h1', '/b')) v(h, r) ON s.resource_attributes['host'] = v.h AND s.attributes['route'] = v.r",
+];
+
+/// Spans with the key in a column of text, in one of numbers, without it, and fresh: beside all of them fresh.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_learnt_of_an_attribute_leaves_out_no_row_that_counts() {
+    let no_key = |span: &mut Span| span.attributes.retain(|attribute| attribute.key != "unique");
+    let other_type = |span: &mut Span| {
+        no_key(span);
+        span.attributes.push(attribute("unique", Value::IntValue(span.span_id[7].into())));
+    };
+    let parts = [
+        export(0..1000),
+        export_with(1000..1300, &no_key),
+        export_with(1300..1600, &other_type),
+        export(2000..3000),
+        export(1600..2000),
+    ];
+    let (fresh, stored) = (tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory"));
+    let (fresh, stored) = (open_uncompacted(fresh.path()).await, open_uncompacted(stored.path()).await);
+    for (number, part) in parts.into_iter().enumerate() {
+        append(&fresh, part.clone()).await.expect("kept");
+        append(&stored, part).await.expect("kept");
+        if number < 4 {
+            stored.seal().await.expect("sealed");
+        }
+    }
+    let engine = |store: &Arc<Store>, column_cache_bytes| {
+        let settings = EngineSettings { column_cache_bytes, ..EngineSettings::default() };
+        Engine::new(store.clone(), settings).expect("an engine")
+    };
+    let fresh = engine(&fresh, 0);
+    let stored = [engine(&stored, 0), engine(&stored, 64 << 20)];
+    for statement in LEARNING {
+        let expected = answer(&fresh, statement).await.expect("an answer");
+        for stored in &stored {
+            assert_eq!(answer(stored, statement).await.expect("an answer"), expected, "{statement}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_left_out_by_what_is_learnt_of_an_attribute() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open_uncompacted(dir.path()).await;
+    for first in [3000, 0, 1000, 2000] {
+        append(&store, export(first..first + 1000)).await.expect("kept");
+        store.seal().await.expect("sealed");
+    }
+    for column_cache_bytes in [0, 64 << 20] {
+        let settings = EngineSettings { column_cache_bytes, ..EngineSettings::default() };
+        let engine = Engine::new(store.clone(), settings).expect("an engine");
+        let best =
+            "SELECT attributes['unique'], span_id FROM spans ORDER BY attributes['unique'] DESC NULLS LAST LIMIT 3";
+        let joined = "SELECT count(*) FROM spans s JOIN (VALUES ('request 002500'), ('request 002600')) v(r) ON s.attributes['unique'] = v.r";
+        for statement in [best, joined] {
+            let plan = answer(&engine, &format!("EXPLAIN {statement}")).await.expect("a plan");
+            assert!(plan.contains("predicate=DynamicFilter"), "{plan}");
+        }
+        let run = answer(&engine, &format!("EXPLAIN ANALYZE {joined}")).await.expect("a plan");
+        assert!(run.contains("row_groups_pruned_statistics=4 total → 1 matched"), "{run}");
+        assert_eq!(cells(&answer(&engine, joined).await.expect("an answer")), [["2"]]);
+    }
+}
+
 /// The answer to a statement, as a table in text.
 pub async fn answer(engine: &Arc<Engine>, statement: &str) -> Result<String> {
     let session = engine.session();
@@ -197,6 +281,16 @@ fn destroy_maps(file: &Path) {
 
 /// An export of the spans with these numbers, which have attributes of each kind, frequent and seldom ones.
 pub fn export(ids: Range<u64>) -> Bytes {
+    export_with(ids, &|_| {})
+}
+
+/// The same spans, changed.
+fn export_with(ids: Range<u64>, change: &dyn Fn(&mut Span)) -> Bytes {
+    let span = |id| {
+        let mut span = span(id);
+        change(&mut span);
+        span
+    };
     let scopes = [0, 1].map(|scope| ScopeSpans {
         scope: Some(InstrumentationScope {
             name: format!("scope {scope}"),

@@ -82,6 +82,20 @@ fn reads_attributes(expr: &Expr) -> Result<bool> {
     expr.exists(|node| Ok(whole_column(node).is_some()))
 }
 
+/// Whether all that an expression reads of maps is single attributes, of which files may have columns.
+pub(super) fn reads_single_attributes(expr: &Expr) -> Result<bool> {
+    let (mut reads_one, mut reads_whole) = (false, false);
+    expr.apply(|node| {
+        if read_of(node).is_some() {
+            reads_one = true;
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        reads_whole |= whole_column(node).is_some();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reads_one && !reads_whole)
+}
+
 /// One attribute that an expression reads.
 struct Read {
     key: AttributeKey,

@@ -22,6 +22,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::Morselizer;
 
+use super::attributes::reads_single_attributes;
 use super::hot::{BySize, ColumnCache, Once, Scan, with_memory};
 use super::indexed::with_index;
 use super::wanted::names_traces;
@@ -42,6 +43,12 @@ pub(super) struct SpansSource {
 /// Whether all conditions of `filter` are among `known`.
 fn are_among(filter: &Arc<dyn PhysicalExpr>, known: &[&Arc<dyn PhysicalExpr>]) -> bool {
     split_conjunction(filter).into_iter().all(|condition| known.contains(&condition))
+}
+
+/// The Parquet source with more conditions, by which it leaves out what it can; whoever asks for them applies them to the rest.
+fn with_conditions(source: &Arc<dyn FileSource>, more: Vec<Arc<dyn PhysicalExpr>>) -> Option<Arc<dyn FileSource>> {
+    let parquet = source.downcast_ref::<ParquetSource>()?;
+    Some(Arc::new(parquet.with_predicate(conjunction(source.filter().into_iter().chain(more)))))
 }
 
 /// DataFusion's usual batch, until it says otherwise.
@@ -194,15 +201,29 @@ impl FileSource for SpansSource {
         let known = self.inner.filter();
         let known: Vec<_> = known.iter().flat_map(split_conjunction).collect();
         let is_known: Vec<bool> = filters.iter().map(|filter| are_among(filter, &known)).collect();
-        let new = filters.into_iter().zip(&is_known).filter(|(_, is_known)| !**is_known).map(|(filter, _)| filter);
-        let pushed = self.inner.try_pushdown_filters(new.collect(), config)?;
-        let mut of_new = pushed.filters.into_iter();
-        let filters = is_known.into_iter().map(|is_known| match is_known {
-            true => PushedDown::No,
-            false => of_new.next().unwrap_or(PushedDown::No),
+        // The Parquet source takes no condition on a map, since it does not know which columns a file has in its place.
+        let (mut passed, mut on_attributes, mut is_passed) = (Vec::new(), Vec::new(), Vec::new());
+        for (filter, is_known) in filters.into_iter().zip(is_known) {
+            let is_on_attributes = !is_known && reads_single_attributes(&filter)?;
+            is_passed.push(!is_known && !is_on_attributes);
+            match is_known {
+                true => {}
+                false if is_on_attributes => on_attributes.push(filter),
+                false => passed.push(filter),
+            }
+        }
+        let pushed = self.inner.try_pushdown_filters(passed, config)?;
+        let mut of_passed = pushed.filters.into_iter();
+        let filters = is_passed.into_iter().map(|is_passed| match is_passed {
+            true => of_passed.next().unwrap_or(PushedDown::No),
+            false => PushedDown::No,
         });
-        let updated_node = pushed.updated_node.map(|inner| self.around(inner));
-        Ok(FilterPushdownPropagation { filters: filters.collect(), updated_node })
+        let filters = filters.collect();
+        let inner = match on_attributes.is_empty() {
+            true => pushed.updated_node,
+            false => with_conditions(&pushed.updated_node.unwrap_or_else(|| self.inner.clone()), on_attributes),
+        };
+        Ok(FilterPushdownPropagation { filters, updated_node: inner.map(|inner| self.around(inner)) })
     }
 
     fn try_pushdown_sort(
