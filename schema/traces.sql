@@ -13,7 +13,9 @@ SELECT
     error_count,
     -- Spans whose parent is named and has not come.
     orphan_count,
-    services
+    services,
+    -- A root has come, and so has the parent of every other span. Spans below those that have come may still be missing: nobody names them.
+    root_name IS NOT NULL AND orphan_count = 0 AS is_complete
 FROM (
     SELECT
         trace_id,

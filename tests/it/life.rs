@@ -71,16 +71,16 @@ async fn open_with(dir: &Path, retention: Retention) -> Arc<Store> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_right_after_each_late_span_in_memory_and_in_files() {
-    const TRACE: &str = "SELECT span_count, root_name, CAST(duration_ns / 1000000000 AS BIGINT), error_count, orphan_count FROM traces.traces";
+    const TRACE: &str = "SELECT span_count, root_name, CAST(duration_ns / 1000000000 AS BIGINT), error_count, orphan_count, is_complete FROM traces.traces";
     // The root comes last, and began on the day before its children.
     let midnight_ns = 1_767_312_000 * SECOND_NS;
     let at = |second: i64| midnight_ns.saturating_add_signed(second * SECOND_NS as i64);
     let steps = [
-        (span(2, 1, at(1), at(3)), "1  2 0 1"),
-        (span(3, 2, at(2), at(8)), "2  7 0 1"),
-        (span(4, 5, at(2), at(3)), "3  7 1 2"),
-        (span(1, 0, at(-2), at(9)), "4 operation 1 11 1 1"),
-        (span(5, 1, at(0), at(20)), "5 operation 1 22 1 0"),
+        (span(2, 1, at(1), at(3)), "1  2 0 1 false"),
+        (span(3, 2, at(2), at(8)), "2  7 0 1 false"),
+        (span(4, 5, at(2), at(3)), "3  7 1 2 false"),
+        (span(1, 0, at(-2), at(9)), "4 operation 1 11 1 1 false"),
+        (span(5, 1, at(0), at(20)), "5 operation 1 22 1 0 true"),
     ];
     for seals in [false, true] {
         let dir = tempfile::tempdir().expect("directory");
