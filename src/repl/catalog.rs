@@ -16,8 +16,15 @@ pub struct Catalog {
     pub questions: Vec<Question>,
     /// What SET, SHOW and RESET take.
     pub settings: Vec<String>,
-    /// Keys seen in a sample of the spans' attributes and of their resources'.
-    pub attribute_keys: Vec<String>,
+    pub attribute_keys: Vec<Key>,
+}
+
+/// A key of attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The column of the map that has it.
+    pub map: String,
+    pub key: String,
 }
 
 /// A table or a view.
@@ -70,9 +77,10 @@ pub async fn load(session: Session, catalog: Arc<ArcSwap<Catalog>>) {
         names.settings = settings.into_iter().filter_map(|row| row.into_iter().next()).collect();
     }
     catalog.store(Arc::new(names.clone()));
-    // These are read out of the spans themselves, so the names need not wait for them.
+    // These are read out of files, so the names need not wait for them.
     if let Ok(keys) = query::texts(&session, query::ATTRIBUTE_KEYS, &[]).await {
-        names.attribute_keys = keys.into_iter().filter_map(|row| row.into_iter().next()).collect();
+        let key = |row: Vec<String>| <[String; 2]>::try_from(row).ok().map(|[map, key]| Key { map, key });
+        names.attribute_keys = keys.into_iter().filter_map(key).collect();
         catalog.store(Arc::new(names));
     }
 }

@@ -83,19 +83,16 @@ fn complete_command(catalog: &Catalog, text: &str, at: usize) -> Completion {
 fn attribute_keys<'a>(catalog: &Catalog, before: &'a str, tokens: &[Token]) -> (&'a str, Vec<String>) {
     let Some((text, earlier)) = tokens.split_last() else { return ("", Vec::new()) };
     let prefix = text.text(before).trim_start_matches('\'');
-    let mut earlier =
-        earlier.iter().rev().filter(|token| token.kind != TokenKind::Space).map(|token| token.text(before));
-    let opener = earlier.next();
-    let is_key = match opener {
-        Some("[") => earlier.next().is_some_and(|name| name.to_ascii_lowercase().ends_with("attributes")),
-        Some(">") => true,
-        _ => false,
+    let words: Vec<&str> = code(earlier, before).collect();
+    let (map, end) = match words.as_slice() {
+        [.., map, "["] if map.to_ascii_lowercase().ends_with("attributes") => (*map, "']"),
+        [.., map, "-", ">"] | [.., map, "-", ">", ">"] => (*map, "'"),
+        _ => return ("", Vec::new()),
     };
-    if !is_key {
-        return ("", Vec::new());
-    }
-    let end = if opener == Some("[") { "']" } else { "'" };
-    let keys = catalog.attribute_keys.iter().filter(|key| key.starts_with(prefix));
+    // What is no map of this name may be one by another.
+    let is_named = catalog.attribute_keys.iter().any(|key| key.map.eq_ignore_ascii_case(map));
+    let keys = catalog.attribute_keys.iter().filter(|key| !is_named || key.map.eq_ignore_ascii_case(map));
+    let keys = keys.map(|key| &key.key).filter(|key| key.starts_with(prefix));
     (prefix, keys.map(|key| format!("{key}{end}")).collect())
 }
 
@@ -233,7 +230,7 @@ impl<'a> Scope<'a> {
 }
 
 /// The texts of tokens that are neither space nor comment.
-fn code<'a>(tokens: &[Token], text: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn code<'a>(tokens: &[Token], text: &'a str) -> impl Iterator<Item = &'a str> {
     let code = tokens.iter().filter(|token| !matches!(token.kind, TokenKind::Space | TokenKind::Comment));
     code.map(|token| token.text(text)).collect::<Vec<_>>().into_iter()
 }
@@ -265,7 +262,7 @@ fn in_case_of(word: &str, prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repl::catalog::Question;
+    use crate::repl::catalog::{Key, Question};
 
     fn catalog() -> Catalog {
         let relation = |schema: &str, name: &str, columns: &[&str]| Relation {
@@ -286,7 +283,14 @@ mod tests {
                 parameters: vec!["since".to_owned(), "top".to_owned()],
             }],
             settings: vec!["statement_timeout".to_owned(), "timezone".to_owned()],
-            attribute_keys: vec!["http.route".to_owned(), "http.status_code".to_owned(), "db.name".to_owned()],
+            attribute_keys: [
+                ("attributes", "http.route"),
+                ("attributes", "http.status_code"),
+                ("attributes", "db.name"),
+                ("resource_attributes", "http.host"),
+            ]
+            .map(|(map, key)| Key { map: map.to_owned(), key: key.to_owned() })
+            .to_vec(),
         }
     }
 
@@ -326,7 +330,11 @@ mod tests {
             ("select service_name, ^ from spans", "service_name span_id span_name timestamp"),
             ("with slow as (select 1) select * from sl^", "slow"),
             ("select attributes['http.^'] from spans", "http.route'] http.status_code']"),
+            ("select s.resource_attributes['http.^'] from spans s", "http.host']"),
+            ("select other_attributes['http.^']", "http.host'] http.route'] http.status_code']"),
             ("select attributes->>'d^", "db.name'"),
+            ("select attributes -> 'd^", "db.name'"),
+            ("select 1 > 'd^", ""),
             ("select 'sel^", ""),
             ("select 1 -- sel^", ""),
             ("\\t^", "\\timing  \\trace "),

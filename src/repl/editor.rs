@@ -19,6 +19,7 @@ use super::keywords;
 use super::lexer::{Open, Scanner, TokenKind};
 use super::splitter::Splitter;
 use super::text::Style;
+use super::values::{Values, value_place};
 use crate::error::{Error, Result};
 
 /// Statements that the history keeps: years of daily use, and still read in a blink.
@@ -45,7 +46,7 @@ pub struct Editor {
 
 impl Editor {
     /// Opens the prompt and reads the history, where there is one.
-    pub fn new(catalog: Arc<ArcSwap<Catalog>>, colour: bool) -> Result<Self> {
+    pub fn new(catalog: Arc<ArcSwap<Catalog>>, values: Values, colour: bool) -> Result<Self> {
         let config = Config::builder()
             .max_history_size(MAX_HISTORY_ENTRIES)
             .and_then(|config| config.history_ignore_dups(true))
@@ -57,7 +58,7 @@ impl Editor {
             .bracketed_paste(true)
             .build();
         let mut inner = rustyline::Editor::with_config(config).map_err(failed)?;
-        inner.set_helper(Some(Helper { catalog, pending: String::new(), scanner: Scanner::default(), colour }));
+        inner.set_helper(Some(Helper { catalog, values, pending: String::new(), scanner: Scanner::default(), colour }));
         let mut editor = Self { inner, history: history_file(), colour };
         if let Some(file) = &editor.history {
             // A history that cannot be read is only not offered.
@@ -131,6 +132,7 @@ fn history_file() -> Option<PathBuf> {
 /// What rustyline asks while a line is typed.
 struct Helper {
     catalog: Arc<ArcSwap<Catalog>>,
+    values: Values,
     pending: String,
     /// The state at the end of `pending`.
     scanner: Scanner,
@@ -147,7 +149,10 @@ impl Completer for Helper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let completion = complete(&self.catalog.load(), &self.pending, line, at);
+        let completion = match value_place(&self.pending, line, at) {
+            Some(place) => self.values.complete(&place),
+            None => complete(&self.catalog.load(), &self.pending, line, at),
+        };
         let pair = |text: String| Pair { display: crate::render::sanitize(&text).into_owned(), replacement: text };
         Ok((completion.start, completion.candidates.into_iter().map(pair).collect()))
     }

@@ -19,6 +19,7 @@ mod show;
 mod splitter;
 mod text;
 mod trace;
+mod values;
 mod waterfall;
 
 pub use shell::{Options, Summary, run};

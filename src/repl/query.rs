@@ -15,6 +15,8 @@ pub const RELATIONS: &str = include_str!("queries/relations.sql");
 pub const SCHEMAS: &str = include_str!("queries/schemas.sql");
 pub const TRACE: &str = include_str!("queries/trace.sql");
 pub const TRACES_BY_PREFIX: &str = include_str!("queries/traces_by_prefix.sql");
+/// Has `:value` where the SQL of the value has to stand.
+pub const VALUES: &str = include_str!("queries/values.sql");
 
 /// Runs one query of the shell's own, whose text bounds its result, and gives all its batches.
 pub async fn batches(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<RecordBatch>> {

@@ -12,6 +12,7 @@ use super::input::{MAX_PENDING_BYTES, PlainWord, next_line, plain_word, read_lin
 use super::output::Terminal;
 use super::splitter::{Item, Script, Splitter};
 use super::text::{Line, Style};
+use super::values::Values;
 use crate::engine::{Engine, Outcome, Session};
 use crate::error::{Error, Kind, Result};
 use crate::render::{self, Expanded, Format};
@@ -88,7 +89,7 @@ pub(super) enum Next {
 impl Shell {
     async fn interactive(&mut self, engine: &Arc<Engine>, options: &Options) -> Result<()> {
         let names = Arc::new(ArcSwap::from_pointee(Catalog::default()));
-        let mut editor = Editor::new(names.clone(), self.terminal.colour)?;
+        let mut editor = Editor::new(names.clone(), Values::of(engine.session()), self.terminal.colour)?;
         tokio::spawn(catalog::load(engine.session(), names));
         self.say(&[Line::of(
             Style::Plain,

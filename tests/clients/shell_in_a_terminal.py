@@ -11,7 +11,7 @@ state = tempfile.mkdtemp()
 shell = Terminal(sys.argv[1:], {"XDG_STATE_HOME": state})
 shell.wait_for("spanhouse=> ")
 
-# Completion: of a command, keywords, tables, columns, functions, and of attributes' keys, which are read out of the spans.
+# Completion: of a command, keywords, tables, columns, functions, and of attributes' keys and values, which the spans tell.
 shell.type("\\tim\t\r")
 shell.wait_for("Timing is on.")
 for typed, completed in [
@@ -22,6 +22,8 @@ for typed, completed in [
     ("select count(*) from spans where duration_m", "duration_ms"),
     ("select quantileE", "quantileexact("),
     ("select count(attributes['retr", "attributes['retry']"),
+    ("select * from spans where service_name = 'car", "service_name = 'cart'"),
+    ("select * from spans where attributes['http.route'] in ('x', '/ca", "'/cart'"),
 ]:
     shell.completes(typed, completed)
 

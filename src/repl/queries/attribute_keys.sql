@@ -1,10 +1,14 @@
--- Keys of attributes by how many of the sampled spans have them. Parameters: none.
-SELECT key
+-- The keys of attributes that completion offers, with the map that they lie in. Files tell them by their footers and dictionaries.
+-- Parameters: none.
+SELECT DISTINCT map, key
 FROM (
-    SELECT unnest(map_keys(attributes)) AS key FROM (SELECT attributes FROM spans LIMIT 20000)
+    SELECT map, key FROM system.promoted_attributes
     UNION ALL
-    SELECT unnest(map_keys(resource_attributes)) FROM (SELECT resource_attributes FROM spans LIMIT 2000)
+    SELECT 'attributes', key FROM (SELECT DISTINCT unnest(map_keys(attributes)) AS key FROM spans)
+    UNION ALL
+    SELECT 'resource_attributes', key FROM (SELECT DISTINCT unnest(map_keys(resource_attributes)) AS key FROM spans)
+    UNION ALL
+    SELECT 'scope_attributes', key FROM (SELECT DISTINCT unnest(map_keys(scope_attributes)) AS key FROM spans)
 )
-GROUP BY key
-ORDER BY count(*) DESC, key
-LIMIT 1000
+ORDER BY map, key
+LIMIT 10000
