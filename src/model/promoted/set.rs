@@ -2,14 +2,22 @@
 
 use super::names::{AttributeKey, Owner, PromotedColumn, Scalar};
 
-/// The most keys of an owner that get columns: a column that few rows use costs some hundred bytes a row group, and a table with
-/// thousands of columns is slow to open for every reader.
+/// The most keys of an owner that get columns of those that come together: a column that few rows use costs some hundred bytes a row group.
 pub(super) fn max_keys(owner: Owner) -> usize {
     match owner {
         Owner::Span => 96,
         Owner::Resource => 48,
         Owner::Scope => 16,
     }
+}
+
+/// A table may have so many times [`max_keys`] over its life: columns of keys that no longer come stay in it, since old files have them, but one
+/// with thousands of columns is slow to open for every reader.
+const LIVES: usize = 3;
+
+/// The most keys of an owner that a table ever has columns for.
+pub(super) fn max_keys_of_table(owner: Owner) -> usize {
+    LIVES * max_keys(owner)
 }
 
 /// The promoted columns of a table, in the order in which it got them. It only ever grows.
