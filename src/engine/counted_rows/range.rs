@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(range(and(is("n", Operator::GtEq, 3), is("n", Operator::Lt, 9))), found(3..=8));
         assert_eq!(range(and(is("n", Operator::Gt, 3), is("n", Operator::LtEq, 9))), found(4..=9));
         assert_eq!(range(is("n", Operator::Eq, 3)), found(3..=3));
-        assert_eq!(range(and(is("n", Operator::Gt, 9), is("n", Operator::Lt, 3))), found(10..=2));
+        assert_eq!(range(and(is("n", Operator::Gt, 9), is("n", Operator::Lt, 3))), found(RangeInclusive::new(10, 2)));
         assert_eq!(range(is("n", Operator::Gt, i64::MAX)), None);
         assert_eq!(range(is("n", Operator::NotEq, 3)), None);
         assert_eq!(range(and(is("n", Operator::Gt, 3), is("m", Operator::Lt, 9))), None);
