@@ -13,4 +13,4 @@ mod span_batch;
 pub use attributes::{AttributeType, attribute_types_are_all_strings, bool_text, write_double, write_int};
 pub use ids::{SpanId, TraceId};
 pub use json::{push_json_string, push_json_string_with};
-pub use span_batch::{SpanBatch, concat_kept, default_column, is_of_owner};
+pub use span_batch::{SpanBatch, default_column, is_of_owner};

@@ -102,6 +102,11 @@ impl SpanBatch {
         self.columns.get(place)?.as_ref()
     }
 
+    /// [`Self::kept`] by the column's name.
+    pub fn kept_by_name(&self, name: &str) -> Option<&ArrayRef> {
+        self.kept(physical_schema().index_of(name).ok()?)
+    }
+
     /// The owner of each span.
     pub fn owner_of(&self) -> &[u32] {
         &self.owner_of
@@ -125,6 +130,16 @@ impl SpanBatch {
         self.project(&places, 0..self.num_rows())?.with_schema(physical_schema()).map_err(internal)
     }
 
+    /// The column at `place` of the schema, a row for each span.
+    pub fn expanded(&self, place: usize) -> Result<ArrayRef> {
+        self.column(place, 0..self.num_rows())
+    }
+
+    /// Whether each span is its own owner, in order.
+    pub fn shares_nothing(&self) -> bool {
+        self.owners == self.num_rows() && self.owner_of.iter().enumerate().all(|(row, owner)| row == *owner as usize)
+    }
+
     /// How many spans may be expanded at a time, so that repeating a large resource takes no more than [`EXPANDED_BYTES`].
     pub fn expandable_rows(&self) -> usize {
         let columns = (0..self.columns.len()).filter(|place| is_of_owner(*place)).filter_map(|place| self.kept(place));
@@ -135,7 +150,7 @@ impl SpanBatch {
     fn column(&self, place: usize, rows: Range<usize>) -> Result<ArrayRef> {
         match self.kept(place) {
             None => default_column(physical_schema().field(place), rows.len()),
-            Some(column) if is_of_owner(place) => {
+            Some(column) if is_of_owner(place) && !self.shares_nothing() => {
                 let owners = UInt32Array::new(self.owner_of.slice(rows.start, rows.len()), None);
                 take(column, &owners, None).map_err(internal)
             }
@@ -158,7 +173,7 @@ impl SpanBatch {
 }
 
 /// The column at `place` of all batches, as it is kept; `None` when it is a default column in all of them.
-pub fn concat_kept(batches: &[&SpanBatch], place: usize) -> Result<Option<ArrayRef>> {
+fn concat_kept(batches: &[&SpanBatch], place: usize) -> Result<Option<ArrayRef>> {
     if batches.iter().all(|batch| batch.kept(place).is_none()) {
         return Ok(None);
     }

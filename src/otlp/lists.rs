@@ -17,9 +17,9 @@ use crate::model::{SpanId, TraceId};
 pub(super) struct EventColumn {
     ends: RowEnds,
     time_ns: Vec<i64>,
-    name: StringBuilder,
+    name: Texts,
     attributes: MapColumn,
-    types: StringBuilder,
+    types: Texts,
     dropped: Vec<i32>,
 }
 
@@ -38,9 +38,9 @@ impl EventColumn {
         for event in &span.events {
             // The clock of an event is the sender's affair; 64 bits go through as they are.
             self.time_ns.push(event.time_ns as i64);
-            self.name.append_value(event.name);
+            self.name.0.append_value(event.name);
             let attributes = &span.inner.kept[event.attributes.clone()];
-            self.types.append_option(self.attributes.append(attributes, &span.pool));
+            self.types.0.append_option(self.attributes.append(attributes, &span.pool));
             self.dropped.push(event.dropped_attributes as i32);
             bytes += Self::FIXED_BYTES + event.name.len() + attributes.len() * ENTRY_BYTES;
         }
@@ -53,9 +53,9 @@ impl EventColumn {
         let Some(ends) = self.ends.finish() else { return Ok(None) };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(self.time_ns)),
-            Arc::new(self.name.finish()),
+            Arc::new(self.name.0.finish()),
             self.attributes.finish_all()?,
-            Arc::new(self.types.finish()),
+            Arc::new(self.types.0.finish()),
             Arc::new(Int32Array::from(self.dropped)),
         ];
         list(event_fields(), columns, &ends)
@@ -68,10 +68,10 @@ pub(super) struct LinkColumn {
     ends: RowEnds,
     trace_id: Vec<u8>,
     span_id: Vec<u8>,
-    trace_state: StringBuilder,
+    trace_state: Texts,
     flags: Vec<i32>,
     attributes: MapColumn,
-    types: StringBuilder,
+    types: Texts,
     dropped: Vec<i32>,
 }
 
@@ -90,10 +90,10 @@ impl LinkColumn {
         for link in &span.links {
             self.trace_id.extend_from_slice(link.trace_id);
             self.span_id.extend_from_slice(link.span_id);
-            self.trace_state.append_option((!link.trace_state.is_empty()).then_some(link.trace_state));
+            self.trace_state.0.append_option((!link.trace_state.is_empty()).then_some(link.trace_state));
             self.flags.push(link.flags as i32);
             let attributes = &span.inner.kept[link.attributes.clone()];
-            self.types.append_option(self.attributes.append(attributes, &span.pool));
+            self.types.0.append_option(self.attributes.append(attributes, &span.pool));
             self.dropped.push(link.dropped_attributes as i32);
             bytes += Self::FIXED_BYTES + link.trace_state.len() + attributes.len() * ENTRY_BYTES;
         }
@@ -107,13 +107,23 @@ impl LinkColumn {
         let columns: Vec<ArrayRef> = vec![
             fixed(TraceId::LEN, self.trace_id, None)?,
             fixed(SpanId::LEN, self.span_id, None)?,
-            Arc::new(self.trace_state.finish()),
+            Arc::new(self.trace_state.0.finish()),
             Arc::new(Int32Array::from(self.flags)),
             self.attributes.finish_all()?,
-            Arc::new(self.types.finish()),
+            Arc::new(self.types.0.finish()),
             Arc::new(Int32Array::from(self.dropped)),
         ];
         list(link_fields(), columns, &ends)
+    }
+}
+
+/// Texts of elements. Arrow's own default has room for 1,024 of them, which few requests need and every request would pay for.
+#[derive(Debug)]
+struct Texts(StringBuilder);
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self(StringBuilder::with_capacity(0, 0))
     }
 }
 

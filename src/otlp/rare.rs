@@ -6,6 +6,9 @@ use datafusion::arrow::array::{ArrayRef, Int32Array, StringViewBuilder};
 
 use super::columns::TEXT_BLOCK_BYTES;
 
+/// The rows that there is room for behind the first text.
+const FIRST_ROWS: usize = 8;
+
 /// A column of texts that are NULL when empty.
 #[derive(Debug, Default)]
 pub(super) struct TextColumn {
@@ -35,7 +38,9 @@ impl TextColumn {
 
     #[cold]
     fn append_first(&mut self, text: &str) {
-        let mut texts = StringViewBuilder::new().with_fixed_block_size(TEXT_BLOCK_BYTES);
+        // Arrow's own default is room for 1,024 rows: most of the memory of a small request's batch.
+        let rows = self.empty_rows + FIRST_ROWS;
+        let mut texts = StringViewBuilder::with_capacity(rows).with_fixed_block_size(TEXT_BLOCK_BYTES);
         (0..self.empty_rows).for_each(|_| texts.append_null());
         texts.append_value(text);
         self.texts = Some(texts);

@@ -7,22 +7,23 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeBinaryArray, ListArray, MapArray, NullBufferBuilder, PrimitiveArray,
-    RecordBatch, StringArray, StringViewArray, StringViewBuilder, StructArray, UInt32Array,
+    StringArray, StructArray, new_null_array,
 };
-use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use datafusion::arrow::compute::take;
+use datafusion::arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use datafusion::arrow::compute::interleave;
 use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Int32Type, Int64Type};
 use datafusion::arrow::error::ArrowError;
 
+use super::owners::Owners;
 use crate::error::{Error, Result};
 use crate::model::schema::physical_schema;
-use crate::model::{SpanBatch, concat_kept, default_column, is_of_owner};
+use crate::model::{SpanBatch, SpanId, TraceId, is_of_owner};
 
 /// The most rows that are gathered at once: what sealing needs of memory beside the fresh spans and the writer's encoded pages.
 pub(crate) const GATHER_ROWS: usize = 16 * 1024;
 
 /// A row of one of several batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RowAt {
     pub batch: u32,
     pub row: u32,
@@ -33,15 +34,13 @@ pub(crate) struct Gatherer<'a> {
     /// How many rows may be gathered at once.
     pub(crate) most_rows: usize,
     columns: Vec<Column>,
-    /// By batch: the number of its first owner among all owners, and the owner of each row.
-    owners: Vec<(u32, &'a [u32])>,
+    owners: Owners<'a>,
 }
 
 enum Column {
-    /// The same in every row; as many of it as may be gathered.
-    Default(ArrayRef),
-    /// Of the owners of all batches, one behind the other.
-    OfOwner(ArrayRef, Source),
+    /// The same in every row.
+    Default,
+    OfOwner(Source),
     OfSpan(Source),
 }
 
@@ -50,7 +49,8 @@ enum Source {
     Int32(Vec<Option<ScalarBuffer<i32>>>),
     Int64(Vec<Option<ScalarBuffer<i64>>>),
     Bytes(Vec<Option<FixedSizeBinaryArray>>, usize),
-    View(Vec<Option<StringViewArray>>),
+    /// Of a batch that has nothing there, a single NULL stands for it.
+    View(Vec<ArrayRef>, Vec<bool>),
     Text(Vec<Option<StringArray>>),
     Map(Vec<Option<MapArray>>),
     /// With the columns of the elements.
@@ -60,51 +60,32 @@ enum Source {
 impl<'a> Gatherer<'a> {
     pub(crate) fn new(batches: &[&'a SpanBatch]) -> Result<Self> {
         let most_rows = batches.iter().map(|batch| batch.expandable_rows()).min().unwrap_or(GATHER_ROWS);
-        let most_rows = most_rows.min(GATHER_ROWS);
         let schema = physical_schema();
         let fields = schema.fields().iter().enumerate();
-        let columns = fields.map(|(place, field)| Column::of(batches, place, field, most_rows));
-        let columns = columns.collect::<Result<_>>()?;
-        let mut first = 0;
-        let owners = batches.iter().map(|batch| {
-            let before = first;
-            first += batch.owners() as u32;
-            (before, batch.owner_of())
-        });
-        Ok(Self { most_rows, columns, owners: owners.collect() })
+        let columns = fields.map(|(place, field)| Column::of(batches, place, field)).collect::<Result<_>>()?;
+        Ok(Self { most_rows: most_rows.min(GATHER_ROWS), columns, owners: Owners::of(batches) })
     }
 
-    /// The rows, at most `most_rows`, in [`physical_schema`].
-    pub(crate) fn gather(&self, rows: &[RowAt]) -> Result<RecordBatch> {
-        let owner = |at: &RowAt| {
-            let (first, owner_of) = self.owners[at.batch as usize];
-            RowAt { batch: 0, row: first + owner_of[at.row as usize] }
-        };
-        let owners: Vec<RowAt> = rows.iter().map(owner).collect();
-        let owner_numbers = UInt32Array::from_iter_values(owners.iter().map(|at| at.row));
+    /// The rows, at most `most_rows`; owners that say the same are one.
+    pub(crate) fn gather(&self, rows: &[RowAt]) -> Result<SpanBatch> {
+        let (owner_of, owners) = self.owners.of_rows(rows);
         let columns = self.columns.iter().map(|column| match column {
-            Column::Default(column) => Ok(column.slice(0, rows.len())),
-            Column::OfOwner(_, source @ Source::Map(_)) => source.gather(&owners),
-            Column::OfOwner(column, _) => take(column, &owner_numbers, None).map_err(internal),
-            Column::OfSpan(source) => source.gather(rows),
+            Column::Default => Ok(None),
+            Column::OfOwner(source) => source.gather(&owners).map(Some),
+            Column::OfSpan(source) => source.gather(rows).map(Some),
         });
-        RecordBatch::try_new(physical_schema(), columns.collect::<Result<_>>()?).map_err(internal)
+        SpanBatch::try_new(columns.collect::<Result<_>>()?, owner_of, owners.len())
     }
 }
 
 impl Column {
-    fn of(batches: &[&SpanBatch], place: usize, field: &Field, most_rows: usize) -> Result<Self> {
+    fn of(batches: &[&SpanBatch], place: usize, field: &Field) -> Result<Self> {
         let kept: Vec<Option<ArrayRef>> = batches.iter().map(|batch| batch.kept(place).cloned()).collect();
         if kept.iter().all(Option::is_none) {
-            let rows = if batches.iter().any(|batch| batch.num_rows() > 0) { most_rows } else { 0 };
-            return Ok(Self::Default(default_column(field, rows)?));
+            return Ok(Self::Default);
         }
-        if !is_of_owner(place) {
-            return Ok(Self::OfSpan(Source::of(&kept, field.data_type())?));
-        }
-        let owners = concat_kept(batches, place)?.ok_or_else(|| Error::internal("owners without a column"))?;
-        let source = Source::of(&[Some(owners.clone())], field.data_type())?;
-        Ok(Self::OfOwner(owners, source))
+        let source = Source::of(&kept, field.data_type())?;
+        Ok(if is_of_owner(place) { Self::OfOwner(source) } else { Self::OfSpan(source) })
     }
 }
 
@@ -119,7 +100,11 @@ impl Source {
             DataType::FixedSizeBinary(len) => {
                 Self::Bytes(each(columns, |column| column.as_fixed_size_binary().clone()), *len as usize)
             }
-            DataType::Utf8View => Self::View(each(columns, |column| column.as_string_view().clone())),
+            DataType::Utf8View => {
+                let null = new_null_array(data_type, 1);
+                let is_there = columns.iter().map(Option::is_some).collect();
+                Self::View(columns.iter().map(|column| column.as_ref().unwrap_or(&null).clone()).collect(), is_there)
+            }
             DataType::Utf8 => Self::Text(each(columns, |column| column.as_string().clone())),
             DataType::Map(..) => Self::Map(each(columns, |column| column.as_map().clone())),
             DataType::List(element) => {
@@ -143,8 +128,10 @@ impl Source {
         match self {
             Self::Int32(columns) => Ok(gather_numbers::<Int32Type>(columns, rows)),
             Self::Int64(columns) => Ok(gather_numbers::<Int64Type>(columns, rows)),
-            Self::Bytes(columns, len) => gather_bytes(columns, *len, rows),
-            Self::View(columns) => Ok(gather_views(columns, rows)),
+            Self::Bytes(columns, TraceId::LEN) => gather_bytes::<{ TraceId::LEN }>(columns, rows),
+            Self::Bytes(columns, SpanId::LEN) => gather_bytes::<{ SpanId::LEN }>(columns, rows),
+            Self::Bytes(_, len) => Err(Error::internal(format!("cannot gather ids of {len} bytes"))),
+            Self::View(columns, is_there) => gather_views(columns, is_there, rows),
             Self::Text(columns) => gather_texts(columns, rows),
             Self::Map(columns) => gather_maps(columns, rows),
             Self::List(columns, element, parts) => gather_lists(columns, element, parts, rows),
@@ -158,37 +145,34 @@ fn gather_numbers<T: ArrowPrimitiveType>(columns: &[Option<ScalarBuffer<T::Nativ
     Arc::new(PrimitiveArray::<T>::from_iter_values(rows.iter().map(value)))
 }
 
-fn gather_bytes(columns: &[Option<FixedSizeBinaryArray>], len: usize, rows: &[RowAt]) -> Result<ArrayRef> {
-    let mut bytes = Vec::with_capacity(rows.len() * len);
-    let mut valid = NullBufferBuilder::new(rows.len());
-    for at in rows {
-        match &columns[at.batch as usize] {
-            Some(column) => {
-                bytes.extend_from_slice(column.value(at.row as usize));
-                valid.append(column.is_valid(at.row as usize));
-            }
-            None => {
-                bytes.resize(bytes.len() + len, 0);
-                valid.append_null();
-            }
-        }
-    }
-    let column = FixedSizeBinaryArray::try_new(len as i32, Buffer::from_vec(bytes), valid.finish());
+fn gather_bytes<const LEN: usize>(columns: &[Option<FixedSizeBinaryArray>], rows: &[RowAt]) -> Result<ArrayRef> {
+    let values: Vec<&[[u8; LEN]]> = columns
+        .iter()
+        .map(|column| column.as_ref().map_or(&[][..], |column| column.value_data().as_chunks().0))
+        .collect();
+    let value = |at: &RowAt| values[at.batch as usize].get(at.row as usize).copied().unwrap_or([0; LEN]);
+    let bytes: Vec<[u8; LEN]> = rows.iter().map(value).collect();
+    let nulls: Vec<Option<&NullBuffer>> =
+        columns.iter().map(|column| column.as_ref().and_then(|column| column.nulls())).collect();
+    let is_valid = |at: &RowAt| match nulls[at.batch as usize] {
+        Some(nulls) => nulls.is_valid(at.row as usize),
+        None => columns[at.batch as usize].is_some(),
+    };
+    let valid = BooleanBuffer::collect_bool(rows.len(), |row| is_valid(&rows[row]));
+    let nulls = Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0);
+    let column = FixedSizeBinaryArray::try_new(LEN as i32, Buffer::from_vec(bytes.into_flattened()), nulls);
     Ok(Arc::new(column.map_err(internal)?))
 }
 
-fn gather_views(columns: &[Option<StringViewArray>], rows: &[RowAt]) -> ArrayRef {
-    /// The bytes of a block of texts that do not fit into their views.
-    const BLOCK_BYTES: u32 = 256 << 10;
-    let mut texts = StringViewBuilder::with_capacity(rows.len()).with_fixed_block_size(BLOCK_BYTES);
-    for at in rows {
-        let row = at.row as usize;
-        match columns[at.batch as usize].as_ref().filter(|column| column.is_valid(row)) {
-            Some(column) => texts.append_value(column.value(row)),
-            None => texts.append_null(),
-        }
+/// Long texts stay where they lie.
+fn gather_views(columns: &[ArrayRef], is_there: &[bool], rows: &[RowAt]) -> Result<ArrayRef> {
+    let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
+    let place = |at: &RowAt| (at.batch as usize, if is_there[at.batch as usize] { at.row as usize } else { 0 });
+    let places: Vec<(usize, usize)> = rows.iter().map(place).collect();
+    if columns.is_empty() {
+        return Err(Error::internal("a column of texts that no batch has"));
     }
-    Arc::new(texts.finish())
+    interleave(&columns, &places).map_err(internal)
 }
 
 /// Texts that are being gathered.
@@ -331,6 +315,7 @@ fn internal(error: ArrowError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::RecordBatch;
     use datafusion::arrow::compute::interleave_record_batch;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -427,6 +412,7 @@ mod tests {
             for rows in [&rows[..], &rows[..1], &rows[..0]] {
                 let at = rows.iter().map(|(batch, row)| RowAt { batch: *batch as u32, row: *row as u32 });
                 let gathered = gatherer.gather(&at.collect::<Vec<_>>()).expect("gathered");
+                let gathered = gathered.to_record_batch().expect("expanded");
                 let interleaved =
                     interleave_record_batch(&expanded.iter().collect::<Vec<_>>(), rows).expect("interleaved");
                 assert_eq!(gathered, interleaved);

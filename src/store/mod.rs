@@ -20,6 +20,7 @@ mod missing;
 mod model_tests;
 mod open;
 mod order;
+mod owners;
 mod place;
 mod priority;
 mod publish;

@@ -1,11 +1,11 @@
 //! Which attributes a set of batches has, counted in one pass that also numbers each entry's key.
 
-use datafusion::arrow::array::{Array, AsArray, MapArray, RecordBatch, StringArray, StringViewArray};
+use datafusion::arrow::array::{Array, AsArray, MapArray, StringArray, StringViewArray};
 
 use super::key_table::{KeyTable, NO_KEY};
 use super::names::{AttributeKey, Owner, PromotedColumn, Scalar};
 use crate::error::{Error, Result};
-use crate::model::AttributeType;
+use crate::model::{AttributeType, SpanBatch};
 
 /// In how many rows a key's first value is of which type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,18 +51,14 @@ struct OwnerCensus {
     is_full: bool,
 }
 
-/// A batch's attribute maps with the number of each entry's key.
-#[derive(Debug)]
-pub(super) struct Classified {
-    pub maps: [ClassifiedMap; 3],
-}
-
+/// An attribute map as a batch keeps it, with the number of each entry's key.
 #[derive(Debug)]
 pub(super) struct ClassifiedMap {
-    pub map: MapArray,
+    map: MapArray,
     pub keys: StringArray,
     pub values: StringArray,
-    pub types: StringViewArray,
+    /// `None` when all are strings.
+    types: Option<StringViewArray>,
     /// For each entry of the map, from its first row's first, the key's number; [`NO_KEY`] for entries that stay in the map.
     pub numbers: Vec<u16>,
 }
@@ -82,25 +78,28 @@ impl Census {
         self.rows
     }
 
-    /// Counts a batch in [`crate::model::schema::physical_schema`].
-    pub fn count(&mut self, batch: &RecordBatch) -> Result<()> {
+    /// Counts a batch.
+    pub fn count(&mut self, batch: &SpanBatch) -> Result<()> {
         self.add(batch).map(drop)
     }
 
-    /// Counts a batch and numbers its keys.
+    /// Counts a batch and numbers its keys, for each [`Owner`]; `None` where the batch has no attributes at all. Those of a resource or scope
+    /// count once for each of its spans.
     ///
     /// # Errors
     /// An internal error when the batch has other columns.
-    pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<Classified> {
+    pub(super) fn add(&mut self, batch: &SpanBatch) -> Result<[Option<ClassifiedMap>; 3]> {
         self.rows += batch.num_rows() as u64;
+        let mut spans_of = vec![0; batch.owners()];
+        batch.owner_of().iter().for_each(|owner| spans_of[*owner as usize] += 1);
         let [span, resource, scope] = &mut self.owners;
-        Ok(Classified {
-            maps: [
-                span.add(columns_of(batch, Owner::Span)?),
-                resource.add(columns_of(batch, Owner::Resource)?),
-                scope.add(columns_of(batch, Owner::Scope)?),
-            ],
-        })
+        let maps = Owner::ALL.map(|owner| columns_of(batch, owner));
+        let [span_map, resource_map, scope_map] = maps;
+        Ok([
+            span_map?.map(|map| span.add(map, |_| 1)),
+            resource_map?.map(|map| resource.add(map, |owner| spans_of[owner])),
+            scope_map?.map(|map| scope.add(map, |owner| spans_of[owner])),
+        ])
     }
 
     /// The keys in order of their numbers, with their counts.
@@ -120,19 +119,24 @@ impl Census {
     }
 }
 
-fn columns_of(batch: &RecordBatch, owner: Owner) -> Result<ClassifiedMap> {
-    let column = |name: &str| {
-        batch.column_by_name(name).ok_or_else(|| Error::internal(format!("a batch of spans lacks its {name}")))
-    };
+fn columns_of(batch: &SpanBatch, owner: Owner) -> Result<Option<ClassifiedMap>> {
     let wrong = || Error::internal(format!("{} of a batch of spans are no map of text", owner.map_column()));
-    let map = column(owner.map_column())?.as_map_opt().ok_or_else(wrong)?.clone();
+    let Some(map) = batch.kept_by_name(owner.map_column()) else { return Ok(None) };
+    let map = map.as_map_opt().ok_or_else(wrong)?.clone();
     let keys = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?.clone();
     let values = map.values().as_string_opt::<i32>().ok_or_else(wrong)?.clone();
-    let types = column(owner.types_column())?.as_string_view_opt().ok_or_else(wrong)?.clone();
-    Ok(ClassifiedMap { map, keys, values, types, numbers: Vec::new() })
+    let types = match batch.kept_by_name(owner.types_column()) {
+        Some(types) => Some(types.as_string_view_opt().ok_or_else(wrong)?.clone()),
+        None => None,
+    };
+    Ok(Some(ClassifiedMap { map, keys, values, types, numbers: Vec::new() }))
 }
 
 impl ClassifiedMap {
+    pub fn rows(&self) -> usize {
+        self.map.len()
+    }
+
     /// The entries of a row, counted as `numbers` counts them and as the map does.
     #[inline]
     pub fn entries(&self, row: usize) -> (usize, std::ops::Range<usize>) {
@@ -144,7 +148,8 @@ impl ClassifiedMap {
     /// The letters of a row's entries; `None` when all are strings.
     #[inline]
     pub fn letters(&self, row: usize) -> Option<&[u8]> {
-        self.types.is_valid(row).then(|| self.types.value(row).as_bytes())
+        let types = self.types.as_ref().filter(|types| types.is_valid(row))?;
+        Some(types.value(row).as_bytes())
     }
 }
 
@@ -169,16 +174,16 @@ impl OwnerCensus {
         number
     }
 
-    fn add(&mut self, mut map: ClassifiedMap) -> ClassifiedMap {
-        let rows = map.map.len();
-        let entries = map.map.value_offsets()[rows] - map.map.value_offsets()[0];
+    /// Counts each row of a map as often as `spans_of` says.
+    fn add(&mut self, mut map: ClassifiedMap, spans_of: impl Fn(usize) -> u64) -> ClassifiedMap {
+        let entries = map.map.value_offsets()[map.rows()] - map.map.value_offsets()[0];
         let mut numbers = Vec::with_capacity(entries as usize);
-        for row in 0..rows {
+        for row in 0..map.rows() {
             self.row += 1;
-            let letters = map.letters(row);
+            let (letters, spans) = (map.letters(row), spans_of(row));
             for (place, entry) in map.entries(row).1.enumerate() {
                 let number = self.number_at(place, map.keys.value(entry));
-                let scalar = self.count(number, letter_at(letters, place), map.values.is_valid(entry));
+                let scalar = self.count(number, letter_at(letters, place), map.values.is_valid(entry), spans);
                 numbers.push(if scalar { number } else { NO_KEY });
             }
         }
@@ -201,9 +206,9 @@ impl OwnerCensus {
         number
     }
 
-    /// Counts an entry; tells whether it is its key's first in the row and a scalar, so that a column may take it.
+    /// Counts an entry of as many spans; tells whether it is its key's first in the row and a scalar, so that a column may take it.
     #[inline]
-    fn count(&mut self, number: u16, letter: u8, has_value: bool) -> bool {
+    fn count(&mut self, number: u16, letter: u8, has_value: bool, spans: u64) -> bool {
         let Some(last_row) = self.last_row.get_mut(number as usize) else { return false };
         if *last_row == self.row {
             return false;
@@ -211,10 +216,10 @@ impl OwnerCensus {
         *last_row = self.row;
         let counts = &mut self.counts[number as usize];
         match Scalar::from_letter(letter) {
-            _ if !has_value => counts.empty += 1,
-            None => counts.others += 1,
+            _ if !has_value => counts.empty += spans,
+            None => counts.others += spans,
             Some(scalar) => {
-                counts.scalars[scalar as usize] += 1;
+                counts.scalars[scalar as usize] += spans;
                 return true;
             }
         }

@@ -105,12 +105,12 @@ impl FileLayout {
 
 #[cfg(test)]
 mod tests {
-    use super::super::split::tests::{Row, batch};
+    use super::super::split::tests::{Row, span_batch};
     use super::*;
 
     fn census(promoted: &Promoted, rows: &[Row]) -> Census {
         let mut census = Census::new(&promoted.keys());
-        census.count(&batch(rows)).expect("counted");
+        census.count(&span_batch(rows)).expect("counted");
         census
     }
 

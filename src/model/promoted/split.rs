@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, MapArray, RecordBatch, StringArray,
-    StringBuilder, StringViewBuilder, StructArray,
+    StringBuilder, StringViewBuilder, StructArray, UInt32Array, new_empty_array, new_null_array,
 };
 use datafusion::arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
@@ -16,8 +17,8 @@ use super::names::{AttributeKey, Owner, PromotedColumn, Scalar};
 use super::notes::FileNotes;
 use super::text::{exact_bool, exact_double, int_of_text};
 use crate::error::{Error, Result};
-use crate::model::attribute_types_are_all_strings;
-use crate::model::schema::attribute_map_type;
+use crate::model::schema::{attribute_map_type, physical_schema};
+use crate::model::{SpanBatch, attribute_types_are_all_strings};
 
 /// The most keys that a file's note names as being in its maps.
 const MAX_NOTED_KEYS: usize = 256;
@@ -60,26 +61,39 @@ impl Splitter {
         &self.layout.schema
     }
 
-    /// Turns a batch in [`crate::model::schema::physical_schema`] into one with the layout's columns.
+    /// Turns a batch into one with the layout's columns. What spans share is split once and repeated afterwards.
     ///
     /// # Errors
-    /// An internal error when the batch has another schema.
-    pub fn split(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let classified = self.census.add(batch)?;
-        let rows = batch.num_rows();
+    /// An internal error when the batch has other columns.
+    pub fn split(&mut self, batch: &SpanBatch) -> Result<RecordBatch> {
+        let maps = self.census.add(batch)?;
+        let owner_of = (!batch.shares_nothing()).then(|| UInt32Array::from(batch.owner_of().to_vec()));
+        let rows_of = |owner| if owner == Owner::Span { batch.num_rows() } else { batch.owners() };
         let promoted = self.layout.columns.iter();
-        let mut columns: Vec<ColumnBuilder> = promoted.map(|column| ColumnBuilder::new(column.scalar, rows)).collect();
-        let mut physical = batch.columns().to_vec();
+        let builder = |column: &PromotedColumn| ColumnBuilder::new(column.scalar, rows_of(column.key.owner));
+        let mut columns: Vec<ColumnBuilder> = promoted.map(builder).collect();
+        let mut physical = vec![None; physical_schema().fields().len()];
         for owner in Owner::ALL {
-            let map = &classified.maps[owner as usize];
-            let (rest, types) = self.owners[owner as usize].split(map, &mut columns)?;
-            for (name, column) in [(owner.map_column(), rest), (owner.types_column(), types)] {
-                let place = batch.schema_ref().index_of(name).map_err(refused)?;
-                physical[place] = column;
+            let Some(map) = &maps[owner as usize] else { continue };
+            let left = self.owners[owner as usize].split(map, &mut columns);
+            let owner_of = owner_of.as_ref().filter(|_| owner != Owner::Span);
+            let rest = left.rest(map, owner_of, batch.num_rows())?;
+            for (name, column) in [owner.map_column(), owner.types_column()].into_iter().zip(rest) {
+                physical[physical_schema().index_of(name).map_err(refused)?] = Some(column);
             }
         }
-        physical.extend(columns.into_iter().map(|column| column.finish(rows)));
-        RecordBatch::try_new(self.layout.schema.clone(), physical).map_err(refused)
+        let physical = physical.into_iter().enumerate();
+        let mut all: Vec<ArrayRef> =
+            physical.map(|(place, rest)| rest.map_or_else(|| batch.expanded(place), Ok)).collect::<Result<_>>()?;
+        for (column, builder) in self.layout.columns.iter().zip(columns) {
+            let owner = column.key.owner;
+            let values = builder.finish(rows_of(owner));
+            all.push(match owner_of.as_ref().filter(|_| owner != Owner::Span) {
+                Some(owner_of) => take(&values, owner_of, None).map_err(refused)?,
+                None => values,
+            });
+        }
+        RecordBatch::try_new(self.layout.schema.clone(), all).map_err(refused)
     }
 
     /// What the file that got everything that was split says of its attributes.
@@ -115,32 +129,55 @@ impl OwnerSlots {
         counts.others == 0 && !self.left[number] && Scalar::ALL.into_iter().all(has_column)
     }
 
-    /// Splits one map; gives what stays in it, and its type letters.
-    fn split(&mut self, map: &ClassifiedMap, columns: &mut [ColumnBuilder]) -> Result<(ArrayRef, ArrayRef)> {
-        let rows = map.map.len();
-        let mut rest = RestBuilder::with_capacity(rows);
-        for row in 0..rows {
+    /// Splits one map; gives what stays in it.
+    fn split(&mut self, map: &ClassifiedMap, columns: &mut [ColumnBuilder]) -> Left {
+        let mut left = Left::default();
+        for row in 0..map.rows() {
             let letters = map.letters(row);
             let (first, entries) = map.entries(row);
             for (place, entry) in entries.enumerate() {
                 let letter = letter_at(letters, place);
-                let is_taken = match self.columns_of.get(map.numbers[first + place] as usize) {
-                    Some(places) => {
-                        let number = map.numbers[first + place] as usize;
-                        let place = Scalar::from_letter(letter).and_then(|scalar| places[scalar as usize]);
-                        let taken = place.is_some_and(|place| columns[place as usize].push(row, &map.values, entry));
-                        self.left[number] |= !taken;
-                        taken
-                    }
-                    None => false,
-                };
+                let number = map.numbers[first + place] as usize;
+                let is_taken = self.columns_of.get(number).is_some_and(|places| {
+                    let place = Scalar::from_letter(letter).and_then(|scalar| places[scalar as usize]);
+                    let taken = place.is_some_and(|place| columns[place as usize].push(row, &map.values, entry));
+                    self.left[number] |= !taken;
+                    taken
+                });
                 if !is_taken {
-                    rest.push(map, entry, letter);
+                    left.entries.push((entry, letter));
                 }
+            }
+            left.ends.push(left.entries.len());
+        }
+        left
+    }
+}
+
+/// The entries of a map that stay in it, with their letters.
+#[derive(Debug, Default)]
+struct Left {
+    entries: Vec<(usize, u8)>,
+    /// By row of the map.
+    ends: Vec<usize>,
+}
+
+impl Left {
+    /// The map column of `rows` spans and its type letters; a span's row of the map is that of its owner, or its own.
+    fn rest(&self, map: &ClassifiedMap, owner_of: Option<&UInt32Array>, rows: usize) -> Result<[ArrayRef; 2]> {
+        if self.entries.is_empty() {
+            return Ok([map_of_nothing(rows)?, new_null_array(&DataType::Utf8View, rows)]);
+        }
+        let mut rest = RestBuilder::with_capacity(rows);
+        for row in 0..rows {
+            let row = owner_of.map_or(row, |owner_of| owner_of.value(row) as usize);
+            let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+            for (entry, letter) in &self.entries[start..self.ends[row]] {
+                rest.push(map, *entry, *letter);
             }
             rest.end_row();
         }
-        rest.finish()
+        rest.finish().map(|(map, types)| [map, types])
     }
 }
 
@@ -238,8 +275,8 @@ impl RestBuilder {
         let mut ends = Vec::with_capacity(rows + 1);
         ends.push(0);
         Self {
-            keys: StringBuilder::new(),
-            values: StringBuilder::new(),
+            keys: StringBuilder::with_capacity(0, 0),
+            values: StringBuilder::with_capacity(0, 0),
             ends,
             letters: Vec::new(),
             types: StringViewBuilder::with_capacity(rows),
@@ -274,6 +311,11 @@ impl RestBuilder {
     }
 }
 
+fn map_of_nothing(rows: usize) -> Result<ArrayRef> {
+    let texts = || new_empty_array(&DataType::Utf8);
+    Ok(Arc::new(map_of(vec![texts(), texts()], vec![0; rows + 1])?))
+}
+
 fn map_of(columns: Vec<ArrayRef>, ends: Vec<i32>) -> Result<MapArray> {
     let (entries_field, fields) = map_fields()?;
     let entries = StructArray::try_new(fields, columns, None).map_err(refused)?;
@@ -305,7 +347,7 @@ pub(super) mod tests {
     use super::super::set::{Promoted, Promotion};
     use super::*;
     use crate::model::schema::physical_schema;
-    use crate::model::{AttributeType, write_double};
+    use crate::model::{AttributeType, is_of_owner, write_double};
 
     /// The attributes of a row: key, type letter, text.
     pub type Entries = Vec<(String, char, Option<String>)>;
@@ -343,6 +385,26 @@ pub(super) mod tests {
             of_owner.unwrap_or_else(|| some_column(field, rows.len()))
         });
         RecordBatch::try_new(schema.clone(), columns.collect()).expect("a batch")
+    }
+
+    /// The same, in which rows that have the same resource and scope share them.
+    pub fn span_batch(rows: &[Row]) -> SpanBatch {
+        let mut owners: Vec<&Row> = Vec::new();
+        let owner_of = rows.iter().map(|row| {
+            let same = owners.iter().position(|owner| owner.0[1..] == row.0[1..]);
+            same.unwrap_or_else(|| {
+                owners.push(row);
+                owners.len() - 1
+            }) as u32
+        });
+        let owner_of: Vec<u32> = owner_of.collect();
+        let owners: Vec<Row> = owners.into_iter().cloned().collect();
+        let (spans, owners_batch) = (batch(rows), batch(&owners));
+        let columns = (0..spans.num_columns()).map(|place| {
+            let from = if is_of_owner(place) { &owners_batch } else { &spans };
+            Some(from.column(place).clone())
+        });
+        SpanBatch::try_new(columns.collect(), owner_of, owners.len()).expect("a batch")
     }
 
     fn some_column(field: &Field, rows: usize) -> ArrayRef {
@@ -384,7 +446,7 @@ pub(super) mod tests {
 
     fn split(promoted: &Promoted, sample: &[Row], rows: &[Row]) -> Split {
         let mut census = Census::new(&promoted.keys());
-        census.add(&batch(sample)).expect("counted");
+        census.add(&span_batch(sample)).expect("counted");
         let layout = FileLayout::new(
             &Promotion { known: promoted.clone(), may_grow: true },
             &census,
@@ -392,7 +454,7 @@ pub(super) mod tests {
         );
         let names = layout.columns.clone();
         let mut splitter = Splitter::new(layout);
-        let batch = splitter.split(&batch(rows)).expect("split");
+        let batch = splitter.split(&span_batch(rows)).expect("split");
         let column =
             |name: PromotedColumn| (name.clone(), batch.column_by_name(&name.name()).expect("a column").clone());
         let columns = names.into_iter().map(column).collect();

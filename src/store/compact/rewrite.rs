@@ -12,6 +12,7 @@ use super::cut::Cut;
 use super::input::FileInput;
 use super::merge::{Input, Merge};
 use crate::error::{Error, Kind, Result};
+use crate::model::SpanBatch;
 use crate::model::promoted::{Promoted, Promotion};
 use crate::store::DataFile;
 use crate::store::redact::SpanFilter;
@@ -134,10 +135,10 @@ struct Rows<'a, I> {
 }
 
 impl<I: Input> Iterator for Rows<'_, I> {
-    type Item = Result<RecordBatch>;
+    type Item = Result<SpanBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.stop.check().and_then(|()| self.merge.next_batch(self.cut, self.rows)).transpose()?;
-        Some(next.inspect(|batch| self.rows += batch.num_rows() as u64))
+        Some(next.inspect(|batch| self.rows += batch.num_rows() as u64).and_then(|batch| SpanBatch::try_from(&batch)))
     }
 }

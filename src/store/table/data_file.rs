@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::ArrowWriter;
@@ -15,6 +15,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::SpanBatch;
 use crate::model::promoted::{Census, FileLayout, PromotedColumn, Promotion, Splitter};
 use crate::model::schema;
 use crate::store::disk::{Disk, DiskFile};
@@ -46,13 +47,13 @@ const PAGE_ROWS: usize = 8 * 1024;
 /// exactly the columns that have a value.
 const SAMPLE_ROWS: usize = 32 * 1024;
 
-/// Writes batches in [`schema::physical_schema`] to a new file, with frequent attributes in columns and a trace index, and syncs it. The
+/// Writes batches to a new file, with frequent attributes in columns and a trace index, and syncs it. The
 /// directory is not synced yet.
 pub(crate) fn write_data_file(
     disk: &dyn Disk,
     path: &Path,
     promotion: &Promotion,
-    batches: impl IntoIterator<Item = Result<RecordBatch>>,
+    batches: impl IntoIterator<Item = Result<SpanBatch>>,
 ) -> Result<WrittenContent> {
     let mut batches = batches.into_iter();
     let (sample, mut splitter) = begin_split(promotion, &mut batches)?;
@@ -93,8 +94,8 @@ fn create(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
 /// Settles the columns of a file by its first rows, which it gives back.
 fn begin_split(
     promotion: &Promotion,
-    batches: &mut impl Iterator<Item = Result<RecordBatch>>,
-) -> Result<(Vec<RecordBatch>, Splitter)> {
+    batches: &mut impl Iterator<Item = Result<SpanBatch>>,
+) -> Result<(Vec<SpanBatch>, Splitter)> {
     let mut census = Census::new(&promotion.known.keys());
     let mut sample = Vec::new();
     let mut is_whole = true;

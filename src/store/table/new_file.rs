@@ -1,14 +1,12 @@
 //! A new data file: written under a new name, described, and not yet in the table.
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::compute::{max, min};
-use datafusion::arrow::datatypes::Int64Type;
 
 use super::data_file::{WrittenContent, WrittenIndex, write_data_file};
 use super::table_dir::{FileName, TableDir};
 use crate::error::Result;
+use crate::model::SpanBatch;
 use crate::model::promoted::{PromotedColumn, Promotion};
-use crate::model::schema::START_NS;
 
 /// A data file that is on disk and not yet in the table.
 #[derive(Debug, Clone)]
@@ -39,7 +37,7 @@ pub(crate) struct NewFile {
 pub(crate) fn write_new_file(
     table: &TableDir,
     file: NewFile,
-    batches: impl IntoIterator<Item = Result<RecordBatch>>,
+    batches: impl IntoIterator<Item = Result<SpanBatch>>,
 ) -> Result<WrittenFile> {
     let path = table.new_path(&file.date, &file.name)?;
     let mut counted = Counted::default();
@@ -72,11 +70,11 @@ struct Counted {
 }
 
 impl Counted {
-    fn count(&mut self, batch: &Result<RecordBatch>) {
+    fn count(&mut self, batch: &Result<SpanBatch>) {
         let Ok(batch) = batch else { return };
         self.rows += batch.num_rows() as u64;
-        let starts = batch.column_by_name(START_NS).and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let Some((least, most)) = starts.and_then(|starts| min(starts).zip(max(starts))) else { return };
+        let Ok(starts) = batch.starts() else { return };
+        let Some((least, most)) = min(starts).zip(max(starts)) else { return };
         let (least_before, most_before) = self.starts_ns.unwrap_or((least, most));
         self.starts_ns = Some((least.min(least_before), most.max(most_before)));
     }

@@ -41,7 +41,7 @@ impl File {
         let batches = traces.chunks(1000.max(traces.len() / 3)).map(|traces| {
             let spans: Vec<TestSpan> =
                 traces.iter().map(|trace| TestSpan { trace: *trace, span: 1, start_ns: START }).collect();
-            decode(&payload(&spans))?.to_record_batch()
+            decode(&payload(&spans))
         });
         write_data_file(&OsDisk, &path, &Promotion::default(), batches).expect("written");
         Self::read(&path, traces.len()).await
