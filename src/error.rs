@@ -13,6 +13,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The SQLSTATE of something that another process holds.
 pub const OBJECT_IN_USE: &str = "55006";
 
+/// The SQLSTATE of a statement that may succeed when it is repeated from the beginning of its transaction.
+pub const REPEAT: &str = "40001";
+
 /// What the caller does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -10,17 +10,27 @@ use super::catalog::VIEWS;
 use super::spill::{Refusal, refusal};
 use super::wording::{between, in_postgres_words, known};
 use crate::error::{Error, Kind};
+use crate::store::missing_file;
 
-/// Turns an error of planning or running a statement into one for its user.
+/// Turns an error of planning or running a statement into one for its user. That a data file is missing stays known of it.
 pub(super) fn from_datafusion(error: DataFusionError) -> Error {
+    let missing = missing_file(&error).map(|file| file.to_error());
+    let error = translated(error);
+    match missing {
+        Some(missing) => error.with_source(missing),
+        None => error,
+    }
+}
+
+fn translated(error: DataFusionError) -> Error {
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
-        DataFusionError::Collection(mut errors) if !errors.is_empty() => from_datafusion(errors.swap_remove(0)),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translated(*inner),
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => translated(errors.swap_remove(0)),
         DataFusionError::Shared(inner) => shared(&inner),
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
             Err(inner) => match inner.downcast::<DataFusionError>() {
-                Ok(inner) => from_datafusion(*inner),
+                Ok(inner) => translated(*inner),
                 Err(other) => execution(&other.to_string()),
             },
         },

@@ -39,7 +39,21 @@ const BATCHES_AHEAD: usize = 2;
 /// Rows as they are made. Dropping the stream stops the statement.
 pub type RowStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
 
+/// When a statement has to end, and how long it was given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    pub fn after(timeout: Duration) -> Self {
+        Self { at: Instant::now() + timeout, timeout }
+    }
+}
+
 /// A statement's plan, and what is kept of it where it may be kept.
+#[derive(Clone)]
 pub(super) struct ToRun {
     pub plan: LogicalPlan,
     pub lasting: Option<Arc<Lasting>>,
@@ -51,22 +65,21 @@ pub(super) async fn start(
     state: SessionState,
     plan: ToRun,
     memory_bytes: usize,
-    timeout: Option<Duration>,
+    deadline: Option<Deadline>,
 ) -> Result<(SchemaRef, RowStream)> {
-    let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
     let (rows, batches) = mpsc::channel(BATCHES_AHEAD);
     let (started, ready) = oneshot::channel();
     let stop = Stop::default();
     let task =
         Running { stop: stop.clone(), _task: runtime.spawn(run(state, plan, memory_bytes, stop, started, rows))? };
     let schema = match deadline {
-        Some((at, timeout)) => tokio::time::timeout_at(at, ready).await.map_err(|_| timed_out(timeout))?,
+        Some(Deadline { at, timeout }) => tokio::time::timeout_at(at, ready).await.map_err(|_| timed_out(timeout))?,
         None => ready.await,
     };
     let schema = schema.map_err(|_| Error::internal("the statement made its thread panic while it was planned"))??;
     let stream = Rows {
         batches,
-        deadline: deadline.map(|(at, timeout)| (Box::pin(sleep_until(at)), timeout)),
+        deadline: deadline.map(|Deadline { at, timeout }| (Box::pin(sleep_until(at)), timeout)),
         task: Some(task),
     };
     Ok((schema, Box::pin(stream)))

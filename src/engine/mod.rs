@@ -4,6 +4,7 @@
 
 mod activity;
 mod admit;
+mod again;
 mod bounds;
 mod catalog;
 mod combined;

@@ -11,9 +11,10 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast;
 
+use super::again::{self, Repeatable};
 use super::commands::Command;
 use super::errors::from_datafusion;
-use super::execution::{self, RowStream, ToRun};
+use super::execution::{self, Deadline, RowStream, ToRun};
 use super::expansion;
 use super::information_schema;
 use super::narrow;
@@ -61,6 +62,8 @@ pub(super) struct ThisSession(pub(super) Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Transaction {
     snapshot: Option<Snapshot>,
+    /// How many statements have seen it.
+    statements: usize,
     variables_before: Variables,
     local_changes: bool,
 }
@@ -188,23 +191,31 @@ impl Session {
             [] => plan,
             values => plan.replace_params_with_values(&ParamValues::from(values.to_vec())).map_err(from_datafusion)?,
         };
-        let snapshot = self.snapshot().await?;
+        let timeout = self.inner().variables.statement_timeout();
+        let deadline = timeout.map(Deadline::after);
+        let session = Self { engine: self.engine.clone(), inner: self.inner.clone() };
+        let statement = Repeatable { session, plan: ToRun { plan, lasting }, shown: shown.clone(), deadline };
+        let (schema, stream) = again::run(statement).await?;
+        Ok(Outcome::Rows(Rows { schema, stream, tag }))
+    }
+
+    /// Starts a plan on a snapshot.
+    pub(super) async fn start(
+        &self,
+        ToRun { plan, lasting }: ToRun,
+        snapshot: Snapshot,
+        shown: &SchemaRef,
+        deadline: Option<Deadline>,
+    ) -> Result<(SchemaRef, RowStream)> {
         // What has expired is known of the moment only.
         let lasting = lasting.filter(|_| snapshot.expiry.is_none());
         let plan = retention::without_expired(plan, snapshot.expiry.as_ref()).map_err(from_datafusion)?;
         let mut state = self.state()?;
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
-        let timeout = self.inner().variables.statement_timeout();
-        let (schema, stream) = execution::start(
-            self.engine.runtime(),
-            state,
-            ToRun { plan, lasting },
-            self.engine.settings().statement_memory_bytes,
-            timeout,
-        )
-        .await?;
-        let (schema, stream) = execution::renamed(schema, stream, shown);
-        Ok(Outcome::Rows(Rows { schema, stream, tag }))
+        let memory_bytes = self.engine.settings().statement_memory_bytes;
+        let started =
+            execution::start(self.engine.runtime(), state, ToRun { plan, lasting }, memory_bytes, deadline).await;
+        started.map(|(schema, stream)| execution::renamed(schema, stream, shown))
     }
 
     /// The value of a setting, by its PostgreSQL name.
@@ -251,15 +262,37 @@ impl Session {
         Ok(state)
     }
 
-    async fn snapshot(&self) -> Result<Snapshot> {
-        if let Some(Transaction { snapshot: Some(snapshot), .. }) = &self.inner().transaction {
+    /// Pins a snapshot for a statement, or the one of its transaction.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot> {
+        if let Some(Transaction { snapshot: Some(snapshot), statements, .. }) = &mut self.inner().transaction {
+            *statements += 1;
             return Ok(snapshot.clone());
         }
         let snapshot = self.engine.source().snapshot().await?;
         if let Some(transaction) = &mut self.inner().transaction {
+            transaction.statements += 1;
             return Ok(transaction.snapshot.get_or_insert(snapshot).clone());
         }
         Ok(snapshot)
+    }
+
+    /// Everything that anybody has committed until now.
+    pub(super) async fn newest(&self) -> Result<Snapshot> {
+        self.engine.source().newest().await
+    }
+
+    /// Gives a statement `newest` in the place of what it `pinned`; not in a transaction in which other statements have seen that.
+    pub(super) fn pin_instead(&self, pinned: &Snapshot, newest: &Snapshot) -> bool {
+        let mut inner = self.inner();
+        let Some(Transaction { snapshot: Some(snapshot), statements, .. }) = &mut inner.transaction else {
+            return true;
+        };
+        // Another transaction may have begun since.
+        let is_pinned = Arc::ptr_eq(&snapshot.files, &pinned.files);
+        if is_pinned && *statements == 1 {
+            *snapshot = newest.clone();
+        }
+        !is_pinned || *statements == 1
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -271,7 +304,12 @@ impl Session {
         let tag = match command {
             Command::Begin { tag } => {
                 let variables_before = inner.variables.clone();
-                inner.transaction.get_or_insert(Transaction { snapshot: None, variables_before, local_changes: false });
+                inner.transaction.get_or_insert(Transaction {
+                    snapshot: None,
+                    statements: 0,
+                    variables_before,
+                    local_changes: false,
+                });
                 tag
             }
             Command::Commit => {
