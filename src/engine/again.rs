@@ -129,7 +129,7 @@ mod tests {
         let span = |id: u64| Span {
             trace_id: u128::from(1 + id / 5).to_be_bytes().to_vec(),
             span_id: id.to_be_bytes().to_vec(),
-            parent_span_id: if id % 5 == 0 { Vec::new() } else { (id - 1).to_be_bytes().to_vec() },
+            parent_span_id: if id.is_multiple_of(5) { Vec::new() } else { (id - 1).to_be_bytes().to_vec() },
             name: format!("operation {}", id % 3),
             start_time_unix_nano: NOON_NS + id * 1000,
             end_time_unix_nano: NOON_NS + id * 1000 + id % 97,

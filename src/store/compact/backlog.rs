@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn what_is_due_is_told_from_what_waits_for_quiet() {
-        let cases: &[(&[(&str, u64, u64)], [u64; 4])] = &[
+        type Files<'a> = &'a [(&'a str, u64, u64)];
+        let cases: &[(Files<'_>, [u64; 4])] = &[
             (&[], [0; 4]),
             (&[("1", 10, 5)], [0; 4]),
             // Two small files of a day into which more may come, and of one that is quiet.
