@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::fresh::Part;
 use super::gather::{Gatherer, RowAt};
 use super::order::{DAY_NS, KeyColumns, SortKey};
-use super::table::{FileName, NewFile, TableDir, WrittenFile, write_new_file};
+use super::table::{Effort, FileName, NewFile, TableDir, WrittenFile, write_new_file};
 use super::wal::Lsn;
 use crate::error::{Error, Result};
 use crate::model::SpanBatch;
@@ -66,7 +66,8 @@ pub(crate) fn write_sorted(
     let by_date = rows.chunk_by(|a, b| a.start_ns.div_euclid(DAY_NS) == b.start_ns.div_euclid(DAY_NS));
     for (number, rows) in by_date.flat_map(|of_date| of_date.chunks(FILE_ROWS)).enumerate() {
         let name = FileName::sealed(node, mark, number);
-        let file = NewFile { date: date_of(rows[0].start_ns)?, name, promotion: promotion.clone() };
+        let date = date_of(rows[0].start_ns)?;
+        let file = NewFile { date, name, promotion: promotion.clone(), effort: Effort::Quick };
         match write_file(dir, &gatherer, rows, file) {
             Ok(file) => {
                 promotion.known.extend(&file.columns);

@@ -16,7 +16,7 @@ use crate::model::SpanBatch;
 use crate::model::promoted::{Promoted, Promotion};
 use crate::store::DataFile;
 use crate::store::redact::SpanFilter;
-use crate::store::table::{FileName, NewFile, TableDir, WrittenFile, write_new_file};
+use crate::store::table::{Effort, FileName, NewFile, TableDir, WrittenFile, write_new_file};
 
 /// Ends work under way, from another thread.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,8 @@ impl Rewriter {
             let rows = Rows { merge: &mut merge, cut: Cut { goal_rows }, rows: 0, stop: &self.stop };
             // Which keys are promoted is for sealing to choose: it sees all that comes.
             let promotion = Promotion { known: promoted.clone(), may_grow: false };
-            match write_new_file(&self.table, NewFile { date: date.to_owned(), name, promotion }, rows) {
+            let file = NewFile { date: date.to_owned(), name, promotion, effort: Effort::Thorough };
+            match write_new_file(&self.table, file, rows) {
                 Ok(file) => written.push(file),
                 Err(error) => {
                     self.table.remove(&written);

@@ -1,19 +1,15 @@
-//! One Parquet file of the table: its encodings, and writing it durably.
+//! One Parquet file of the table: its columns, and writing it durably.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::{DataType, Schema};
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
 
+use super::encoding::{Effort, properties};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 use crate::model::promoted::{Census, FileLayout, PromotedColumn, Promotion, Splitter};
@@ -38,11 +34,6 @@ pub(crate) struct WrittenContent {
     pub columns: Vec<PromotedColumn>,
 }
 
-/// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
-pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
-/// The rows of a page: what a read for one trace must decode.
-const PAGE_ROWS: usize = 8 * 1024;
-
 /// The rows that are looked at before a file's columns are settled; they are held in memory until then. A file of fewer rows gets
 /// exactly the columns that have a value.
 const SAMPLE_ROWS: usize = 32 * 1024;
@@ -53,6 +44,7 @@ pub(crate) fn write_data_file(
     disk: &dyn Disk,
     path: &Path,
     promotion: &Promotion,
+    effort: Effort,
     batches: impl IntoIterator<Item = Result<SpanBatch>>,
 ) -> Result<WrittenContent> {
     let mut batches = batches.into_iter();
@@ -61,7 +53,8 @@ pub(crate) fn write_data_file(
     let failed = |error| parquet_error(path, error);
     // The Arrow schema is not embedded: other programs would take its views and fixed-size binaries for the columns' types.
     let columns = splitter.schema().clone();
-    let options = ArrowWriterOptions::new().with_properties(properties(&columns)).with_skip_arrow_metadata(true);
+    let options =
+        ArrowWriterOptions::new().with_properties(properties(&columns, effort)).with_skip_arrow_metadata(true);
     let sink = Counted { file, bytes: 0 };
     let mut writer = ArrowWriter::try_new_with_options(sink, columns, options).map_err(failed)?;
     let mut index = IndexBuilder::default();
@@ -142,46 +135,4 @@ impl Write for Counted {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-fn properties(columns: &Schema) -> WriterProperties {
-    let zstd = ZstdLevel::try_new(1).map_or(Compression::UNCOMPRESSED, Compression::ZSTD);
-    // Statistics are kept only where a query can prune by them: comparing every key and value of every map costs more than the rest.
-    let mut properties = WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(zstd)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_created_by(concat!("spanhouse ", env!("CARGO_PKG_VERSION")).to_owned());
-    for field in columns.fields() {
-        let column = ColumnPath::from(field.name().as_str());
-        if !field.data_type().is_nested() {
-            properties = properties.set_column_statistics_enabled(column.clone(), EnabledStatistics::Page);
-        }
-        let is_number = *field.data_type() == DataType::Int64 && PromotedColumn::parse(field.name()).is_none();
-        let is_span_id = *field.data_type() == schema::SPAN_ID_TYPE;
-        if is_number || is_span_id {
-            // Times and span ids hardly repeat: a dictionary only costs. Delta packing came out larger.
-            properties = properties.set_column_dictionary_enabled(column.clone(), false);
-        }
-        if is_number {
-            // The bytes of equal weight together: smaller, and read faster, than numbers as they are, since the compressor finds few repeats.
-            properties = properties.set_column_encoding(column.clone(), Encoding::BYTE_STREAM_SPLIT);
-        }
-        if field.name() == schema::SPAN_ID {
-            // Unique random bytes: a compressor finds nothing. Parents repeat among siblings, and are compressed.
-            properties = properties.set_column_compression(column, Compression::UNCOMPRESSED);
-        }
-    }
-    // Lists are empty in most files; a file that says so is spared reading them.
-    let leaves = ArrowSchemaConverter::new().convert(columns);
-    for leaf in leaves.iter().flat_map(|parquet| parquet.columns()) {
-        let is_list = |column: &str| [schema::EVENTS, schema::LINKS, schema::SCOPE_ATTRIBUTES].contains(&column);
-        if leaf.path().parts().first().is_some_and(|column| is_list(column)) {
-            properties = properties.set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::Chunk);
-        }
-    }
-    properties.build()
 }

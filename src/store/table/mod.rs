@@ -5,6 +5,7 @@
 mod connect;
 mod data_file;
 mod delta;
+mod encoding;
 mod leftovers;
 mod local_store;
 mod new_file;
@@ -12,10 +13,10 @@ mod table_dir;
 mod upload;
 
 pub(crate) use connect::{connect, with_needs};
-pub(crate) use data_file::ROW_GROUP_ROWS;
 #[cfg(test)]
 pub(crate) use data_file::write_data_file;
 pub(crate) use delta::{DeltaLog, Replacement, TableState, Tombstone};
+pub(crate) use encoding::{Effort, ROW_GROUP_ROWS};
 pub(crate) use leftovers::{Leftovers, remove_leftovers};
 pub(crate) use local_store::LocalStore;
 pub(crate) use new_file::{NewFile, WrittenFile, write_new_file};

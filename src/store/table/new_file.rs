@@ -3,6 +3,7 @@
 use datafusion::arrow::compute::{max, min};
 
 use super::data_file::{WrittenContent, WrittenIndex, write_data_file};
+use super::encoding::Effort;
 use super::table_dir::{FileName, TableDir};
 use crate::error::Result;
 use crate::model::SpanBatch;
@@ -31,6 +32,7 @@ pub(crate) struct NewFile {
     pub date: String,
     pub name: FileName,
     pub promotion: Promotion,
+    pub effort: Effort,
 }
 
 /// Writes batches as a new file, durable under its name. What an error leaves is removed. Blocks.
@@ -42,7 +44,8 @@ pub(crate) fn write_new_file(
     let path = table.new_path(&file.date, &file.name)?;
     let mut counted = Counted::default();
     let batches = batches.into_iter().inspect(|batch| counted.count(batch));
-    let written = write_data_file(table.disk.as_ref(), &path.local, &file.promotion, batches).and_then(|content| {
+    let written = write_data_file(table.disk.as_ref(), &path.local, &file.promotion, file.effort, batches);
+    let written = written.and_then(|content| {
         table.settle(&path, content.size_bytes)?;
         Ok(content)
     });

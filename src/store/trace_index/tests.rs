@@ -16,7 +16,7 @@ use super::{FileIndex, IndexBuilder, IndexMemory, Place, TraceSet};
 use crate::model::promoted::Promotion;
 use crate::model::schema::TRACE_ID;
 use crate::store::disk::OsDisk;
-use crate::store::table::write_data_file;
+use crate::store::table::{Effort, write_data_file};
 use crate::store::testing::{START, TestSpan, decode, payload};
 
 type Runs = BTreeMap<Vec<u8>, Vec<Range<u32>>>;
@@ -43,7 +43,7 @@ impl File {
                 traces.iter().map(|trace| TestSpan { trace: *trace, span: 1, start_ns: START }).collect();
             decode(&payload(&spans))
         });
-        write_data_file(&OsDisk, &path, &Promotion::default(), batches).expect("written");
+        write_data_file(&OsDisk, &path, &Promotion::default(), Effort::Quick, batches).expect("written");
         Self::read(&path, traces.len()).await
     }
 
