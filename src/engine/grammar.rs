@@ -4,13 +4,13 @@
 use std::any::TypeId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use datafusion::sql::sqlparser::ast::{Expr, Statement};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Statement, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::standard::{call, check_copies};
+use super::standard::check_copies;
 
 /// The dialect of spanhouse, for one parse.
 ///
@@ -50,12 +50,16 @@ fn take(parser: &mut Parser, words: &[&str]) -> bool {
 fn symmetric(between: Expr) -> Result<Expr, ParserError> {
     Ok(match between {
         Expr::Between { expr, negated, low, high } => {
-            for bound in [&low, &high] {
-                check_copies(bound, 2).map_err(|_| ParserError::RecursionLimitExceeded)?;
+            for part in [&expr, &low, &high] {
+                check_copies(part, 2).map_err(|_| ParserError::RecursionLimitExceeded)?;
             }
-            let bounds = vec![*low, *high];
-            let (low, high) = (Box::new(call("least", bounds.clone())), Box::new(call("greatest", bounds)));
-            Expr::Between { expr, negated, low, high }
+            let within = |low: &Expr, high: &Expr| {
+                let (low, high) = (Box::new(low.clone()), Box::new(high.clone()));
+                Box::new(Expr::Between { expr: expr.clone(), negated: false, low, high })
+            };
+            let (left, right) = (within(&low, &high), within(&high, &low));
+            let either = Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Or, right }));
+            if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(either) } } else { either }
         }
         other => other,
     })
@@ -100,7 +104,7 @@ impl Dialect for Grammar {
             return Some(Err(ParserError::RecursionLimitExceeded));
         }
         self.steps_left.store(left - 1, Ordering::Relaxed);
-        if is_word(&parser.peek_token_ref().token, "isnull") {
+        if ["isnull", "notnull"].iter().any(|word| is_word(&parser.peek_token_ref().token, word)) {
             return Some(Ok(self.prec_value(Precedence::Is)));
         }
         PostgreSqlDialect {}.get_next_precedence(parser)
@@ -118,12 +122,16 @@ impl Dialect for Grammar {
         }))
     }
 
-    /// PostgreSQL's operators that the parser does not know: `x ISNULL`, `x BETWEEN SYMMETRIC a AND b`; and `x IS DISTINCT FROM y`, whose right side
+    /// PostgreSQL's operators that the parser does not know: `x ISNULL`, `x NOTNULL`, `x BETWEEN SYMMETRIC a AND b`; and `x IS DISTINCT FROM y`, whose right side
     /// would take the `AND` after it along.
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
         if is_word(&parser.peek_token_ref().token, "isnull") {
             parser.advance_token();
             return Some(Ok(Expr::IsNull(Box::new(left.clone()))));
+        }
+        if is_word(&parser.peek_token_ref().token, "notnull") {
+            parser.advance_token();
+            return Some(Ok(Expr::IsNotNull(Box::new(left.clone()))));
         }
         let negated = parser.peek_keyword(Keyword::NOT);
         let left = left.clone();

@@ -1,6 +1,6 @@
 //! The names of the columns of subqueries in FROM and WITH: as those of a result, so that `SELECT count FROM (SELECT count(*) …)` finds them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -17,6 +17,11 @@ const UNNAMED: &str = "?column?";
 pub(super) fn name_inner(statement: &mut Statement) {
     let unnamed = statement.to_string().contains(UNNAMED);
     let _ = statement.visit(&mut Inner { unnamed });
+}
+
+/// Names the columns of a query that will stand in FROM.
+pub(super) fn name_columns_of(query: &mut Query) {
+    Inner { unnamed: false }.body(&mut query.body);
 }
 
 struct Inner {
@@ -61,19 +66,31 @@ impl Inner {
     }
 
     fn select(&self, select: &mut Select) {
-        let mut used: HashSet<String> = HashSet::new();
-        for item in &mut select.projection {
-            let (expr, wanted, has_name) = match item {
-                SelectItem::UnnamedExpr(expr) if is_plain(expr) => (expr.clone(), name_of(expr), true),
-                SelectItem::UnnamedExpr(expr) => (expr.clone(), self.name(expr), false),
-                SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), folded(alias), true),
-                _ => continue,
+        let named = select.projection.iter().map(|item| self.wanted(item));
+        let named: Vec<_> = named.collect();
+        let written = named.iter().flatten().map(|(name, _)| name.clone());
+        let mut names = Numbered::beside(written);
+        for (item, named) in select.projection.iter_mut().zip(named) {
+            let (Some((wanted, has_name)), SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) =
+                (named, &*item)
+            else {
+                continue;
             };
-            let name = unused(&wanted, &used);
+            let expr = expr.clone();
+            let name = names.next(&wanted);
             if !has_name || name != wanted {
-                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name.clone()) };
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
             }
-            used.insert(name);
+        }
+    }
+
+    /// The name that a column has or would have, and whether it is written.
+    fn wanted(&self, item: &SelectItem) -> Option<(String, bool)> {
+        match item {
+            SelectItem::UnnamedExpr(expr) if is_plain(expr) => Some((name_of(expr), true)),
+            SelectItem::UnnamedExpr(expr) => Some((self.name(expr), false)),
+            SelectItem::ExprWithAlias { alias, .. } => Some((folded(alias), true)),
+            _ => None,
         }
     }
 
@@ -86,15 +103,33 @@ impl Inner {
     }
 }
 
-/// The name, with a number when it is taken.
-pub(super) fn unused(wanted: &str, used: &HashSet<String>) -> String {
-    let mut name = wanted.to_string();
-    let mut number = 2;
-    while used.contains(&name) {
-        name = format!("{wanted}_{number}");
-        number += 1;
+/// Names of columns, of which equal ones get numbers that are no names of others.
+pub(super) struct Numbered {
+    /// The names that are wanted, and how often each was given.
+    given: HashMap<String, usize>,
+}
+
+impl Numbered {
+    /// All names that columns want; what is numbered takes none of these.
+    pub(super) fn beside(wanted: impl IntoIterator<Item = String>) -> Self {
+        Self { given: wanted.into_iter().map(|name| (name, 0)).collect() }
     }
-    name
+
+    /// The name, with a number when it was given before.
+    pub(super) fn next(&mut self, wanted: &str) -> String {
+        let mut number = self.given.get(wanted).copied().unwrap_or_default() + 1;
+        let mut name = wanted.to_string();
+        if number > 1 {
+            name = format!("{wanted}_{number}");
+            while self.given.contains_key(&name) {
+                number += 1;
+                name = format!("{wanted}_{number}");
+            }
+            self.given.insert(name.clone(), 1);
+        }
+        self.given.insert(wanted.to_string(), number);
+        name
+    }
 }
 
 /// Numbers the columns that a `*` of the same SELECT has too: the planner takes no two of one name.
@@ -124,16 +159,21 @@ fn beside_wildcard(select: &mut Select) {
         }
         _ => false,
     };
-    let mut used = HashSet::new();
+    let wanted = select.projection.iter().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        _ => None,
+    });
+    let mut names = Numbered::beside(wanted);
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
         if !is_repeated(expr) {
             continue;
         }
         let wanted = name_of(expr);
-        used.insert(wanted.clone());
-        let name = unused(&wanted, &used);
-        used.insert(name.clone());
+        let first = names.next(&wanted);
+        // The column of the `*` has the name itself.
+        let name = if first == wanted { names.next(&wanted) } else { first };
         *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', name) };
     }
 }

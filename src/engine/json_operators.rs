@@ -5,14 +5,16 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
+use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::utils::{conjunction, disjunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, lit, when};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::functions::{
-    attribute_of, attributes_contain, cast_to_json, has_attributes, json_part, json_text, no_object, wanted_attributes,
+    MOST_CONDITIONS, attribute_of, attributes_contain, cast_to_json, has_attributes, json_part_at, json_text_at,
+    no_object, wanted_attributes,
 };
 use crate::pg::array_elements;
 
@@ -27,19 +29,23 @@ pub(super) fn planned(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerRe
     let map = cast_to_json(json).filter(|inner| is_map(inner)).or(Some(json).filter(|json| is_map(json)));
     let given = cast_to_json(given).unwrap_or(given);
     let planned = match (op, map) {
-        (BinaryOperator::Question, Some(map)) => has_key(map, given),
-        (BinaryOperator::QuestionPipe, Some(map)) => keys_of(given).and_then(|keys| disjunction(has_each(map, keys))),
-        (BinaryOperator::QuestionAnd, Some(map)) => keys_of(given).and_then(|keys| conjunction(has_each(map, keys))),
+        (BinaryOperator::Question, Some(map)) => has_key(map, given, schema)?,
+        (BinaryOperator::QuestionPipe, Some(map)) => {
+            keys_of(given).map(|keys| disjunction(has_each(map, keys)).unwrap_or(lit(false)))
+        }
+        (BinaryOperator::QuestionAnd, Some(map)) => {
+            keys_of(given).map(|keys| conjunction(has_each(map, keys)).unwrap_or(lit(true)))
+        }
         (BinaryOperator::AtArrow, Some(map)) => match (text_of(given), text_type(given, schema)) {
             (Some(object), _) => Some(contains(map, object)?),
             (None, Some(object)) => Some(attributes_contain(map.clone(), object)),
             (None, None) => None,
         },
         (BinaryOperator::HashArrow, _) => {
-            text_of(given).and_then(|path| at_path(map.unwrap_or(json), path, map.is_some(), json_part))
+            text_of(given).and_then(|path| at_path(map.unwrap_or(json), path, map.is_some(), json_part_at))
         }
         (BinaryOperator::HashLongArrow, _) => {
-            text_of(given).and_then(|path| at_path(map.unwrap_or(json), path, map.is_some(), json_text))
+            text_of(given).and_then(|path| at_path(map.unwrap_or(json), path, map.is_some(), json_text_at))
         }
         _ => None,
     };
@@ -49,9 +55,17 @@ pub(super) fn planned(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerRe
     })
 }
 
-fn has_key(map: &Expr, key: &Expr) -> Option<Expr> {
-    let key = if text_of(key).is_some() { Some(key.clone()) } else { parameter(key) };
-    key.map(|key| attribute_of(map.clone(), key).is_not_null())
+fn has_key(map: &Expr, key: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    let unknown = lit(ScalarValue::Boolean(None));
+    if matches!(key, Expr::Literal(value, _) if value.is_null()) {
+        return Ok(Some(unknown));
+    }
+    let Some(key) = text_type(key, schema) else { return Ok(None) };
+    let has = attribute_of(map.clone(), key.clone()).is_not_null();
+    match key {
+        Expr::Literal(..) | Expr::Placeholder(_) => Ok(Some(has)),
+        key => when(key.is_null(), unknown).otherwise(has).map(Some),
+    }
 }
 
 fn has_each(map: &Expr, keys: Vec<String>) -> impl Iterator<Item = Expr> {
@@ -90,23 +104,42 @@ fn text_of(expr: &Expr) -> Option<&str> {
 /// Whether attributes have each of an object's values, compared as text.
 fn contains(map: &Expr, object: &str) -> Result<Expr> {
     let wanted = wanted_attributes(object).ok_or_else(no_object)?;
-    Ok(has_attributes(map, wanted))
+    Ok(match wanted.len() {
+        0..=MOST_CONDITIONS => has_attributes(map, wanted),
+        _ => attributes_contain(map.clone(), lit(object)),
+    })
 }
 
-/// The part at a path, `{key,…}`, of which the last step is taken by `last`.
-fn at_path(json: &Expr, path: &str, is_map: bool, last: fn(Expr, Expr) -> Expr) -> Option<Expr> {
-    let mut steps: Vec<String> = array_elements(path)?.into_iter().collect::<Option<_>>()?;
-    let end = steps.pop()?;
-    // A number steps into a list.
-    let step = |text: String| match text.parse::<i64>() {
-        Ok(position) => Expr::Literal(ScalarValue::Int64(Some(position)), None),
-        Err(_) => lit(text),
-    };
-    if is_map && steps.is_empty() {
-        return Some(attribute_of(json.clone(), lit(end)));
-    }
+/// Steps of a path that are numbers: each may be a place in a list or a key of an object.
+const MAX_NUMBERS: usize = 4;
+
+/// The part at a path, `{key,…}`, which `part` takes.
+fn at_path(json: &Expr, path: &str, is_map: bool, part: fn(Expr, Vec<Expr>) -> Expr) -> Option<Expr> {
+    let steps: Vec<String> = array_elements(path)?.into_iter().collect::<Option<_>>()?;
     let mut steps = steps.into_iter();
-    let start = if is_map { attribute_of(json.clone(), lit(steps.next()?)) } else { json.clone() };
-    let inner = steps.fold(start, |json, text| json_part(json, step(text)));
-    Some(last(inner, step(end)))
+    let start = match is_map {
+        true => attribute_of(json.clone(), lit(steps.next()?)),
+        false => json.clone(),
+    };
+    let mut paths = vec![Vec::new()];
+    let mut numbers = 0;
+    for step in steps {
+        let position = step.parse::<i64>().ok().map(|position| Expr::Literal(ScalarValue::Int64(Some(position)), None));
+        numbers += usize::from(position.is_some());
+        let ways = std::iter::once(lit(step)).chain(position);
+        paths = ways
+            .flat_map(|step| paths.iter().map(move |path| [path.as_slice(), std::slice::from_ref(&step)].concat()))
+            .collect();
+        if numbers > MAX_NUMBERS {
+            return None;
+        }
+    }
+    let mut parts: Vec<Expr> = match paths.as_slice() {
+        [path] if path.is_empty() => return is_map.then_some(start),
+        _ => paths.into_iter().map(|path| part(start.clone(), path)).collect(),
+    };
+    match parts.len() {
+        1 => parts.pop(),
+        _ => Some(coalesce(parts)),
+    }
 }

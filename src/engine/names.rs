@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Statement, Subscript, Value, visit_expressions_mut,
 };
 
-use super::inner_names::unused;
+use super::inner_names::Numbered;
 use super::standard::call;
 
 /// The longest name, as PostgreSQL has it.
@@ -21,16 +21,16 @@ pub(super) fn name_columns(statement: &mut Statement) -> Option<Vec<String>> {
     let Statement::Query(query) = statement else { return None };
     let sorted_by = sorted_by(query);
     let select = leftmost_select(query)?;
-    let mut used = HashSet::new();
+    let wanted = select.iter().map(|item| match item {
+        SelectItem::UnnamedExpr(expr) => Some((name_of(expr), false)),
+        SelectItem::ExprWithAlias { alias, .. } => Some((folded(alias), true)),
+        _ => None,
+    });
+    let wanted: Vec<(String, bool)> = wanted.collect::<Option<_>>()?;
+    let mut numbered = Numbered::beside(wanted.iter().map(|(name, _)| name.clone()));
     let mut names = Vec::new();
-    for (at, item) in select.iter_mut().enumerate() {
-        let (wanted, is_alias) = match item {
-            SelectItem::UnnamedExpr(expr) => (name_of(expr), false),
-            SelectItem::ExprWithAlias { alias, .. } => (folded(alias), true),
-            _ => return None,
-        };
-        let name = unused(&wanted, &used);
-        used.insert(name.clone());
+    for (at, (item, (wanted, is_alias))) in select.iter_mut().zip(wanted).enumerate() {
+        let name = numbered.next(&wanted);
         // The planner finds a column that is sorted by position by its name, and rules of ours change expressions after it was named.
         // A name in ORDER BY is that of an output column first, also where nobody wrote it: `SELECT a::text … ORDER BY a`.
         let sorted = sorted_by.contains(&Key::Position(at + 1)) || sorted_by.contains(&Key::Name(wanted.clone()));

@@ -102,7 +102,7 @@ fn rewrite(statement: &mut ast::Statement) -> Result<Option<Vec<String>>> {
     let names = names::name_columns(statement);
     inner_names::name_inner(statement);
     dialect::rewrite(statement);
-    interval_text::rewrite(statement);
+    interval_text::rewrite(statement)?;
     standard::rewrite(statement)?;
     dialect::call_bare_words(statement);
     names::name_repeats(statement, names.as_deref().unwrap_or_default());

@@ -28,8 +28,8 @@ use super::planner::Dialect;
 use super::plans::KnownPlans;
 use super::rules::{
     Abandon, BestRows, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral,
-    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, StoredTimes, SubqueryValues,
-    TraceLocal, UnionTypes,
+    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, SortKeys, StoredTimes,
+    SubqueryValues, TableFunctions, TraceLocal, UnionTypes,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -190,6 +190,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
 /// Ours come first: they see types before DataFusion makes them agree. Arithmetic is checked where they do.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(TableFunctions),
         Arc::new(Lateral),
         Arc::new(SubqueryValues),
         Arc::new(BestRows),
@@ -201,6 +202,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     ];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(CheckedIntegers));
+    rules.push(Arc::new(SortKeys));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 

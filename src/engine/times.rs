@@ -2,13 +2,10 @@
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::compute::kernels::cast_utils::{
-    self, IntervalParseConfig, parse_interval_month_day_nano_config,
-};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 
-use super::interval_text::in_words;
+use super::interval_text::interval_of;
 
 /// What a text says: a point in time when it names a zone or is `now`, else what a clock in the session's zone shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +32,7 @@ pub(super) fn time_of_text(text: &str, wanted: &DataType, zone: Tz) -> Option<Sc
 /// Reads an interval, or the same length as a duration; `None` for another type, and for a text that is no interval.
 pub(super) fn interval_of_text(text: &str, wanted: &DataType) -> Option<ScalarValue> {
     let interval = match wanted {
-        DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Duration(TimeUnit::Nanosecond) => {
-            // A number alone counts seconds, as in PostgreSQL.
-            let config = IntervalParseConfig::new(cast_utils::IntervalUnit::Second);
-            parse_interval_month_day_nano_config(in_words(text).as_deref().unwrap_or(text), config).ok()?
-        }
+        DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Duration(TimeUnit::Nanosecond) => interval_of(text)?,
         _ => return None,
     };
     Some(match wanted {

@@ -18,6 +18,9 @@ use crate::error::Error;
 
 const NAME: &str = "attributes_contain";
 
+/// Keys that an object is looked for by one by one, with a condition each: planning takes long for many, and scans gain nothing.
+pub(in crate::engine) const MOST_CONDITIONS: usize = 64;
+
 /// The function.
 pub(super) fn udf() -> ScalarUDF {
     ScalarUDF::from(Contains { signature: Signature::user_defined(Volatility::Immutable) })
@@ -85,6 +88,7 @@ impl ScalarUDFImpl for Contains {
             [_, Expr::Literal(value, _)] => value.try_as_str().flatten().and_then(wanted_attributes),
             _ => None,
         };
+        let wanted = wanted.filter(|wanted| wanted.len() <= MOST_CONDITIONS);
         match (wanted, args.first()) {
             (Some(wanted), Some(map)) => Ok(ExprSimplifyResult::Simplified(has_attributes(map, wanted))),
             _ => Ok(ExprSimplifyResult::Original(args)),
@@ -101,13 +105,17 @@ impl ScalarUDFImpl for Contains {
         else {
             return exec_err!("attributes @> takes a map of text");
         };
+        // Objects that follow each other are mostly one, which is read once.
+        let mut last: Option<(&str, Vec<(String, String)>)> = None;
         let row = |row: usize| {
             if maps.is_null(row) || objects.is_null(row) {
                 return Ok(None);
             }
-            let Some(wanted) = wanted_attributes(objects.value(row)) else {
-                return Err(no_object());
-            };
+            let object = objects.value(row);
+            if last.as_ref().is_none_or(|(known, _)| *known != object) {
+                last = Some((object, wanted_attributes(object).ok_or_else(no_object)?));
+            }
+            let wanted = last.as_ref().map(|(_, wanted)| wanted.as_slice()).unwrap_or_default();
             let has = |key: &str, value: &str| {
                 find(maps, keys, row, key).is_some_and(|entry| values.is_valid(entry) && values.value(entry) == value)
             };

@@ -25,10 +25,20 @@ pub(super) fn scalar_udfs() -> Vec<ScalarUDF> {
 
 /// `text -> key`: the part of JSON below a key or a position, as JSON.
 pub(in crate::engine) fn json_part(json: Expr, key: Expr) -> Expr {
-    udfs::json_get_json_udf().call(vec![json, key])
+    json_part_at(json, vec![key])
+}
+
+/// `text #> path`: the part of JSON at the end of several keys and positions.
+pub(in crate::engine) fn json_part_at(json: Expr, path: Vec<Expr>) -> Expr {
+    udfs::json_get_json_udf().call([vec![json], path].concat())
 }
 
 /// `text ->> key`: the same as text.
 pub(in crate::engine) fn json_text(json: Expr, key: Expr) -> Expr {
-    udfs::json_as_text_udf().call(vec![json, key])
+    json_text_at(json, vec![key])
+}
+
+/// `text #>> path`: the same as text.
+pub(in crate::engine) fn json_text_at(json: Expr, path: Vec<Expr>) -> Expr {
+    udfs::json_as_text_udf().call([vec![json], path].concat())
 }

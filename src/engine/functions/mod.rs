@@ -19,6 +19,7 @@ mod ordered;
 mod orphans;
 mod promoted;
 mod quantile;
+mod readers;
 mod sample;
 mod session_info;
 mod shown;
@@ -37,14 +38,15 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use checked::checked;
-pub(super) use contains::{attributes_contain, has_attributes, no_object, wanted_attributes};
+pub(super) use contains::{MOST_CONDITIONS, attributes_contain, has_attributes, no_object, wanted_attributes};
 pub(super) use distinct_ids::distinct_ids;
 pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument, shown_id};
 pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
-pub(super) use json::{json_part, json_text};
+pub(super) use json::{json_part, json_part_at, json_text, json_text_at};
 pub(super) use json_lists::{JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quantile::{is_quantile, quantiles_udaf};
+pub(super) use readers::{bytes_length, bytes_of, read_bytes, read_interval};
 pub(super) use shown::{VALUE_JSON, cast_to_json, value_json, value_text};
 pub(super) use zone_time::at_time_zone;
 
@@ -68,6 +70,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     ours.into_iter()
         .chain(by_pattern::udfs())
         .chain(intervals::udfs())
+        .chain(readers::udfs())
         .chain(checked::udfs())
         .chain(json_lists::udfs())
         .chain(shown::udfs())

@@ -200,7 +200,7 @@ fn are_lengths<'a>(exprs: impl IntoIterator<Item = &'a Expr>, schema: &DFSchema)
     are_length_types(exprs.into_iter().map(|expr| expr.get_type(schema).unwrap_or(DataType::Null)))
 }
 
-fn are_length_types(types: impl IntoIterator<Item = DataType>) -> bool {
+pub(super) fn are_length_types(types: impl IntoIterator<Item = DataType>) -> bool {
     let types: Vec<_> = types.into_iter().collect();
     types.iter().all(|it| matches!(it, DataType::Interval(_) | DataType::Duration(_)))
         && types.iter().any(|it| matches!(it, DataType::Interval(_)))

@@ -18,10 +18,13 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, cast,
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite_all;
-use crate::engine::functions::value_text;
+use crate::engine::functions::{bytes_length, read_bytes, read_interval, value_text};
 
 /// The largest whole number that only its own text reads as, among doubles: 2⁵³ is what 2⁵³ + 1 becomes.
 const EXACT_IN_DOUBLE: i64 = (1 << 53) - 1;
+
+/// Functions that count the characters of a text, and the bytes of bytes.
+const LENGTHS: &[&str] = &["character_length", "octet_length"];
 
 /// The rule; it runs before DataFusion's own type coercion.
 #[derive(Debug)]
@@ -53,6 +56,17 @@ impl Lenient<'_> {
     fn rewrite(&self, expr: Expr) -> Transformed<Expr> {
         let schema = self.schema;
         match expr {
+            Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })
+                if is_text_column(&expr, schema) && matches!(field.data_type(), DataType::Interval(_)) =>
+            {
+                Transformed::yes(read_interval(*expr))
+            }
+            Expr::Cast(Cast { expr, field }) if is_text_column(&expr, schema) && field.data_type().is_binary() => {
+                Transformed::yes(read_bytes(*expr))
+            }
+            Expr::ScalarFunction(mut call) if LENGTHS.contains(&call.func.name()) && are_bytes(&call.args, schema) => {
+                Transformed::yes(call.args.pop().map(bytes_length).unwrap_or_default())
+            }
             Expr::Cast(Cast { expr, field }) if is_text_column(&expr, schema) && converts(field.data_type()) => {
                 Transformed::yes(Expr::TryCast(TryCast::new_from_field(expr, field)))
             }
@@ -182,9 +196,17 @@ fn is_shown_otherwise(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| match data_type {
         DataType::Dictionary(..) => false,
         data_type => {
-            data_type.is_nested() || data_type.is_temporal() || data_type.is_floating() || data_type.is_decimal()
+            data_type.is_nested()
+                || data_type.is_binary()
+                || data_type.is_temporal()
+                || data_type.is_floating()
+                || data_type.is_decimal()
         }
     })
+}
+
+fn are_bytes(args: &[Expr], schema: &DFSchema) -> bool {
+    matches!(args, [bytes] if bytes.get_type(schema).is_ok_and(|data_type| data_type.is_binary()))
 }
 
 /// Whether a number has a fraction.

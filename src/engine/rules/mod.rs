@@ -1,10 +1,12 @@
 //! Planner and optimizer rules of ours, one file a rule.
 
 mod abandon;
+mod below;
 mod best_rows;
 mod build_on_work_table;
 mod checked_integers;
 mod each_once;
+mod existence;
 mod expressions;
 mod forgiving;
 mod ids_as_bytes;
@@ -16,8 +18,10 @@ mod multisets;
 mod plain_scans;
 mod session_times;
 mod shared_sketch;
+mod sort_keys;
 mod stored_times;
 mod subquery_values;
+mod table_functions;
 mod trace_local;
 mod unions;
 
@@ -36,7 +40,9 @@ pub(super) use multisets::Multisets;
 pub(super) use plain_scans::PlainScans;
 pub(super) use session_times::SessionTimes;
 pub(super) use shared_sketch::SharedSketch;
+pub(super) use sort_keys::SortKeys;
 pub(super) use stored_times::StoredTimes;
 pub(super) use subquery_values::SubqueryValues;
+pub(super) use table_functions::TableFunctions;
 pub(super) use trace_local::TraceLocal;
 pub(super) use unions::UnionTypes;

@@ -1,32 +1,44 @@
-//! Subqueries that say yes or no, where a value stands: `x IN (SELECT …)`, `EXISTS (SELECT …)`, `x > ALL (SELECT …)`.
+//! Subqueries that say yes or no: `x IN (SELECT …)`, `EXISTS (SELECT …)`, `x > ALL (SELECT …)`.
 //!
-//! DataFusion makes joins of them in WHERE, and has nothing to run elsewhere. Here they become scalar subqueries over aggregates:
+//! DataFusion makes joins of `EXISTS` and `IN` in WHERE, and has nothing to run elsewhere. Here all come down to whether there are rows, which WHERE
+//! asks with `EXISTS`, and other clauses with a scalar subquery over an aggregate:
 //!
 //! | written | means |
 //! |---|---|
-//! | `EXISTS (q)` | `(SELECT count(*) > 0 FROM q)` |
-//! | `x IN (q)` | `(SELECT count(*) > 0 FROM q WHERE found = x)`, NULL where a NULL leaves it open |
-//! | `x = ANY (q)`, `x <> ALL (q)` | `x IN (q)`, `x NOT IN (q)` |
-//! | `x > ALL (q)`, `x > ANY (q)` | `x > (SELECT max(found) FROM q)`, `x > (SELECT min(found) FROM q)` |
+//! | `EXISTS (q)` | in a value `(SELECT max(1) FROM q) IS NOT NULL` |
+//! | `x op ANY (q)`, where open counts as false | `EXISTS (q WHERE x op found)` |
+//! | `x op ALL (q)`, where open counts as false | `NOT EXISTS (q WHERE (x op found) IS NOT TRUE)` |
+//! | `x op ANY (q)` elsewhere | `EXISTS (q WHERE x op found)`, NULL where a NULL leaves it open |
+//! | `x > ALL (q)`, `x > ANY (q)` as values, or where `q` reads nothing outside | `x > (SELECT max(found) FROM q)`, `x > (SELECT min(found) FROM q)` |
+//! | `x op ANY (q)`, `x op ALL (q)` where `q` always gives one row | `x op (q)` |
 //!
-//! What a subquery gives gets a name of its own: a query over the relation outside would else compare a column with itself.
+//! `IN` is `= ANY` and `NOT IN` is `<> ALL`. What a subquery gives gets a name of its own: a query over the relation outside would else compare a column
+//! with itself.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue, Spans};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::functions_aggregate::expr_fn::{count, max, min};
+use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::expr::{BinaryExpr, Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr, lit, when,
+    Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, SubqueryAlias, binary_expr,
+    lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::below::computed_below;
+use super::existence::{
+    aggregated, existence, gives_one_row, inside, is_correlated, outside, refused, scalar, there_are,
+};
+use super::interval_order::are_length_types;
+use super::lenient_text::number_from_text;
+use crate::engine::functions::interval_length;
+use crate::engine::standard::FOUND_ROW;
 use crate::error::{Error, Kind};
 
 /// The steps and parts of expressions that are copied for a statement: each nested subquery is copied with those inside, thrice at most.
@@ -67,11 +79,11 @@ fn count_one(counted: &mut usize) -> Result<TreeNodeRecursion> {
 
 /// Where a subquery that says yes or no stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Where what is open counts as false, and DataFusion makes a join.
+pub(super) enum Place {
+    /// In WHERE, where what is open counts as false.
+    Asserted,
+    /// In WHERE, where it matters whether something is false or open.
     Condition,
-    /// Where a condition is denied, so that it matters whether it is false or open. EXISTS is never open.
-    Denied,
     /// Where DataFusion makes no joins of subqueries.
     Value,
 }
@@ -90,7 +102,7 @@ impl Names {
     }
 
     /// Refuses what would copy too much.
-    fn check_copies(&mut self, expr: &Expr, subquery: &Subquery) -> Result<()> {
+    fn check_copies(&mut self, expr: &Expr, plan: &LogicalPlan) -> Result<()> {
         expr.apply(|part| {
             match part {
                 Expr::ScalarSubquery(inner) | Expr::Exists(Exists { subquery: inner, .. }) => {
@@ -100,7 +112,7 @@ impl Names {
             }
             count_one(&mut self.copied)
         })?;
-        count_steps(&subquery.subquery, &mut self.copied)?;
+        count_steps(plan, &mut self.copied)?;
         match self.copied {
             0..=MAX_COPIED => Ok(()),
             _ => {
@@ -112,6 +124,9 @@ impl Names {
     }
 
     fn rewrite(&mut self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        if let LogicalPlan::SubqueryAlias(alias) = plan {
+            return renamed(alias);
+        }
         let mut has_subqueries = false;
         plan.apply_subqueries(|_| {
             has_subqueries = true;
@@ -120,153 +135,324 @@ impl Names {
         if !has_subqueries {
             return Ok(Transformed::no(plan));
         }
-        let schema = merge_schema(&plan.inputs());
-        let are_values = matches!(
-            plan,
-            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Sort(_)
-        );
-        let is_filter = matches!(plan, LogicalPlan::Filter(_));
-        let preserver = NamePreserver::new(&plan);
-        let rewritten = plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            let rewritten = match (is_filter, are_values) {
-                (true, _) => self.condition(expr, &schema)?,
-                (false, true) => expr.transform_up(|expr| self.value(expr, &schema, Place::Value))?,
-                (false, false) => expr.transform_up(|expr| self.value(expr, &schema, Place::Condition))?,
-            };
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })?;
-        if matches!(rewritten.data, LogicalPlan::Projection(_)) || !are_values {
-            return Ok(rewritten);
+        match plan {
+            LogicalPlan::Join(join) => self.joined(join),
+            LogicalPlan::Filter(filter) => self.filtered(filter),
+            other => self.valued(other),
         }
-        let lifted = self.lifted(rewritten.data)?;
-        Ok(Transformed { data: lifted.data, transformed: rewritten.transformed || lifted.transformed, ..rewritten })
+    }
+
+    /// Asks beside a join what its condition asks of subqueries, since DataFusion makes joins of those in WHERE only.
+    fn joined(&mut self, mut join: Join) -> Result<Transformed<LogicalPlan>> {
+        let conjuncts = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
+        let (asking, plain): (Vec<_>, Vec<_>) = conjuncts.into_iter().partition(asks);
+        join.filter = conjunction(plain);
+        let Some(asked) = conjunction(asking) else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
+        let side = match join.join_type {
+            JoinType::Inner => {
+                let above = Filter::try_new(asked, Arc::new(LogicalPlan::Join(join)))?;
+                return self.filtered(above);
+            }
+            // The side whose rows are left out where the condition does not hold.
+            JoinType::Left => &mut join.right,
+            JoinType::Right => &mut join.left,
+            _ => return Err(refused("a subquery in the condition of this join", "ask it in WHERE, or in WITH first")),
+        };
+        if !reads_only(&asked, side.schema())? {
+            return Err(refused("a subquery in the condition of this join", "ask it in WITH first"));
+        }
+        *side = Arc::new(self.filtered(Filter::try_new(asked, side.clone())?)?.data);
+        Ok(Transformed::yes(LogicalPlan::Join(join)))
     }
 
     /// What WHERE says, conjunct by conjunct.
-    fn condition(&mut self, predicate: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-        let mut transformed = false;
+    fn filtered(&mut self, filter: Filter) -> Result<Transformed<LogicalPlan>> {
+        let schema = filter.input.schema().clone();
         let mut conjuncts = Vec::new();
-        for conjunct in split_conjunction_owned(predicate) {
-            let place = if asserts(&conjunct) || is_denied_alone(&conjunct) { Place::Condition } else { Place::Denied };
-            let rewritten = conjunct.transform_up(|expr| self.value(expr, schema, place))?;
-            transformed |= rewritten.transformed;
-            conjuncts.push(rewritten.data);
+        for conjunct in split_conjunction_owned(filter.predicate) {
+            conjuncts.push(match Asked::of(&conjunct) {
+                Some(asked) => self.alone(asked, &schema)?,
+                None => {
+                    let place = if asserts(&conjunct) { Place::Asserted } else { Place::Condition };
+                    conjunct.transform_up(|expr| self.answer(expr, &schema, place))?.data
+                }
+            });
         }
         let predicate = conjunction(conjuncts).unwrap_or_else(|| lit(true));
-        Ok(Transformed::new_transformed(predicate, transformed))
+        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?)))
+    }
+
+    /// What other clauses than WHERE compute.
+    fn valued(&mut self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        let schema = merge_schema(&plan.inputs());
+        let preserver = NamePreserver::new(&plan);
+        let rewritten = plan.map_expressions(|expr| {
+            let name = preserver.save(&expr);
+            let rewritten = expr.transform_up(|expr| self.answer(expr, &schema, Place::Value))?;
+            Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })?;
+        let lifts = matches!(rewritten.data, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Sort(_));
+        if !lifts {
+            return Ok(rewritten);
+        }
+        // DataFusion makes no joins of subqueries below these.
+        let relation = self.next("computed");
+        let lifted = computed_below(rewritten.data, relation, |expr, below| {
+            expr.transform_down(|expr| match &expr {
+                Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+                    Ok(Transformed::yes(below.column(expr)))
+                }
+                _ => Ok(Transformed::no(expr)),
+            })
+        })?;
+        Ok(Transformed { data: lifted.data, transformed: rewritten.transformed || lifted.transformed, ..rewritten })
+    }
+
+    /// A conjunct that is one such comparison and nothing else.
+    fn alone(&mut self, asked: Asked, schema: &DFSchema) -> Result<Expr> {
+        let asked = asked
+            .transform_left(|left| Ok(left.transform_up(|expr| self.answer(expr, schema, Place::Condition))?.data))?;
+        let reads_outside = is_correlated(&asked.plan);
+        // A join that knows NULL, of what a column of the row is compared with.
+        let is_denied = asked.is_not_in() && !reads_outside && asked.left.any_column_refs();
+        if is_denied || (asked.is_in() && !reads_outside) {
+            return Ok(asked.into_membership());
+        }
+        self.decided(asked, schema, Place::Asserted)
     }
 
     /// One expression, whose parts are done.
-    fn value(&mut self, expr: Expr, schema: &DFSchema, place: Place) -> Result<Transformed<Expr>> {
-        let expr = match expr {
-            Expr::SetComparison(comparison) => Transformed::yes(self.compared(comparison, schema)?),
-            other => Transformed::no(other),
-        };
-        Ok(match expr.data {
-            other if place == Place::Condition => Transformed { data: other, ..expr },
-            Expr::Exists(Exists { subquery, negated }) if place == Place::Value => {
-                Transformed::yes(counted((*subquery.subquery).clone(), negated)?)
+    fn answer(&mut self, expr: Expr, schema: &DFSchema, place: Place) -> Result<Transformed<Expr>> {
+        Ok(match expr {
+            Expr::Exists(Exists { subquery, negated }) => {
+                let exists = existence(&subquery.subquery, schema, place)?;
+                let exists = match open_rows(&subquery.subquery)? {
+                    Some(open) if place != Place::Asserted => {
+                        if place == Place::Value {
+                            return Err(refused("a row IN a subquery outside WHERE", "write EXISTS"));
+                        }
+                        three_valued(exists, Some(existence(&open, schema, place)?), true)?
+                    }
+                    _ => exists,
+                };
+                Transformed::yes(if negated { !exists } else { exists })
             }
-            Expr::InSubquery(membership) => Transformed::yes(self.contained(membership, schema)?),
-            other => Transformed { data: other, ..expr },
+            other => match Asked::of(&other).filter(|_| !matches!(other, Expr::Not(_))) {
+                Some(asked) => Transformed::yes(self.decided(asked, schema, place)?),
+                None => Transformed::no(other),
+            },
         })
     }
 
-    /// `x IN (q)`.
-    fn contained(&mut self, membership: InSubquery, schema: &DFSchema) -> Result<Expr> {
-        let InSubquery { expr, subquery, negated } = membership;
-        self.check_copies(&expr, &subquery)?;
-        let (rows, found) = self.named(&subquery)?;
-        let wanted = outside(expr.as_ref().clone(), schema)?;
-        let matching = LogicalPlanBuilder::from(rows.clone()).filter(found.clone().eq(wanted))?.build()?;
-        let is_found = counted(matching, false)?;
-        let unknown = unknown(&expr, schema, &rows, &found)?;
-        three_valued(is_found, unknown, !negated)
+    /// `x op ANY (q)`, `x op ALL (q)`.
+    fn decided(&mut self, asked: Asked, schema: &DFSchema, place: Place) -> Result<Expr> {
+        if gives_one_row(&asked.plan) {
+            let found = inside(&asked.plan, schema).unwrap_or_else(|| scalar(asked.plan));
+            return Ok(binary_expr(asked.left, asked.op, found));
+        }
+        self.check_copies(&asked.left, &asked.plan)?;
+        let rows = self.named(asked, schema)?;
+        let reads_outside = is_correlated(&rows.plan);
+        let ends = ends(rows.op, rows.is_any).filter(|_| place == Place::Value || !reads_outside);
+        if let Some((ends, joined_by)) = ends.filter(|_| rows.are_ordered_alike(schema)) {
+            return rows.by_ends(ends, joined_by, schema, place);
+        }
+        let wanted = outside(rows.left.clone(), schema)?;
+        let compared = binary_expr(wanted, rows.op, rows.found.clone());
+        if place == Place::Asserted {
+            return match rows.is_any {
+                true => there_are(rows.filtered(compared)?, place),
+                false => Ok(!there_are(rows.filtered(compared.is_not_true())?, place)?),
+            };
+        }
+        let is_equality = matches!((rows.op, rows.is_any), (Operator::Eq, true) | (Operator::NotEq, false));
+        // `found = x` is what DataFusion knows as the key of a join.
+        let deciding = match (is_equality, rows.is_any) {
+            (true, _) => binary_expr(rows.found.clone(), Operator::Eq, outside(rows.left.clone(), schema)?),
+            (false, true) => compared,
+            (false, false) => !compared,
+        };
+        let decided = there_are(rows.filtered(deciding)?, place)?;
+        three_valued(decided, rows.unknown(schema, place)?, rows.is_any)
     }
 
-    /// `x op ANY (q)`, `x op ALL (q)`.
-    fn compared(&mut self, comparison: SetComparison, schema: &DFSchema) -> Result<Expr> {
-        let SetComparison { expr, subquery, op, quantifier } = comparison;
-        let is_any = quantifier == SetQuantifier::Any;
-        if matches!((op, is_any), (Operator::Eq, true) | (Operator::NotEq, false)) {
-            return Ok(Expr::InSubquery(InSubquery::new(expr, subquery, !is_any)));
+    /// A subquery's rows and their one column, under names that nothing else has, where both sides compare as they should.
+    fn named(&mut self, asked: Asked, schema: &DFSchema) -> Result<Found> {
+        let Asked { left, plan, op, is_any } = asked;
+        if left.contains_outer() {
+            return Err(refused("a subquery that reads rows two levels outside", "join the two in FROM"));
         }
-        self.check_copies(&expr, &subquery)?;
-        let (rows, found) = self.named(&subquery)?;
-        let ends = ends(op, is_any).filter(|_| are_ordered_alike(&expr, schema, &rows, &found));
-        let Some((ends, joined_by)) = ends else {
-            let subquery = Subquery {
-                outer_ref_columns: rows.all_out_ref_exprs(),
-                subquery: Arc::new(rows),
-                spans: subquery.spans,
-            };
-            return Ok(Expr::SetComparison(SetComparison::new(expr, subquery, op, quantifier)));
+        let column = Expr::Column(Column::from(plan.schema().qualified_field(0)));
+        let types = (left.get_type(schema)?, column.get_type(plan.schema())?);
+        let is_text = |expr: &Expr| !matches!(expr, Expr::Literal(..));
+        let (left, column) = match types {
+            (l, r) if are_length_types([l.clone(), r.clone()]) => (interval_length(left), interval_length(column)),
+            (l, r) if l.is_string() && r.is_numeric() && is_text(&left) => (number_from_text(left), column),
+            (l, r) if l.is_numeric() && r.is_string() => (left, number_from_text(column)),
+            _ => (left, column),
         };
+        // An alias would hide from DataFusion what it adds to the columns of a subquery that reads the row outside.
+        let name = self.next(FOUND);
+        let found = Expr::Column(Column::new(Some(name.clone()), FOUND));
+        let plan = LogicalPlanBuilder::from(plan).project([column.alias_qualified(Some(name), FOUND)])?.build()?;
+        Ok(Found { left, plan, found, op, is_any })
+    }
+}
+
+/// `x op ANY (plan)`, or `ALL`.
+struct Asked {
+    left: Expr,
+    plan: LogicalPlan,
+    op: Operator,
+    is_any: bool,
+}
+
+impl Asked {
+    /// What an expression asks of a subquery, denied or not; `None` for one that is no such comparison.
+    fn of(expr: &Expr) -> Option<Self> {
+        match expr {
+            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                let op = if *negated { Operator::NotEq } else { Operator::Eq };
+                let (left, plan) = (expr.as_ref().clone(), subquery.subquery.as_ref().clone());
+                Some(Self { left, plan, op, is_any: !negated })
+            }
+            Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+                let (left, plan) = (expr.as_ref().clone(), subquery.subquery.as_ref().clone());
+                Some(Self { left, plan, op: *op, is_any: *quantifier == SetQuantifier::Any })
+            }
+            Expr::Not(inner) => {
+                let asked = Self::of(inner)?;
+                Some(Self { op: asked.op.negate()?, is_any: !asked.is_any, ..asked })
+            }
+            _ => None,
+        }
+    }
+
+    fn transform_left(self, change: impl FnOnce(Expr) -> Result<Expr>) -> Result<Self> {
+        Ok(Self { left: change(self.left)?, ..self })
+    }
+
+    fn is_in(&self) -> bool {
+        self.op == Operator::Eq && self.is_any
+    }
+
+    fn is_not_in(&self) -> bool {
+        self.op == Operator::NotEq && !self.is_any
+    }
+
+    /// `x IN (q)` or `x NOT IN (q)`, of which DataFusion makes a join.
+    fn into_membership(self) -> Expr {
+        let outer_ref_columns = self.plan.all_out_ref_exprs();
+        let negated = self.is_not_in();
+        let subquery = Subquery { subquery: Arc::new(self.plan), outer_ref_columns, spans: Default::default() };
+        Expr::InSubquery(InSubquery::new(Box::new(self.left), subquery, negated))
+    }
+}
+
+/// What is compared with the rows of a subquery, which have one column.
+struct Found {
+    left: Expr,
+    plan: LogicalPlan,
+    found: Expr,
+    op: Operator,
+    is_any: bool,
+}
+
+impl Found {
+    fn filtered(&self, predicate: Expr) -> Result<LogicalPlan> {
+        LogicalPlanBuilder::from(self.plan.clone()).filter(predicate)?.build()
+    }
+
+    /// Whether the ends of a set say what comparisons with each of its values would.
+    fn are_ordered_alike(&self, schema: &DFSchema) -> bool {
+        let (Ok(left), Ok(right)) = (self.left.get_type(schema), self.found.get_type(self.plan.schema())) else {
+            return false;
+        };
+        let are_times = left.is_temporal() && right.is_temporal();
+        (left.is_string() && right.is_string())
+            || (left.is_numeric() && right.is_numeric())
+            || are_times
+            || (left == right && left == datafusion::arrow::datatypes::DataType::Boolean)
+    }
+
+    fn by_ends(&self, ends: &[End], joined_by: Operator, schema: &DFSchema, place: Place) -> Result<Expr> {
         let mut decided: Option<Expr> = None;
         for end in ends {
-            let end = scalar(aggregated(rows.clone(), end(found.clone()))?);
-            let one = binary_expr(expr.as_ref().clone(), op, end);
+            let end = scalar(aggregated(self.plan.clone(), end(self.found.clone()))?);
+            let one = binary_expr(self.left.clone(), self.op, end);
             decided = Some(match decided {
                 Some(other) => binary_expr(other, joined_by, one),
                 None => one,
             });
         }
-        let decided = decided.unwrap_or_else(|| lit(is_any));
-        let unknown = unknown(&expr, schema, &rows, &found)?;
-        match is_any {
-            true => three_valued(decided.is_true(), unknown, true),
-            false => three_valued(decided.is_false(), unknown, false),
-        }
+        let decided = decided.unwrap_or_else(|| lit(self.is_any));
+        let decided = if self.is_any { decided.is_true() } else { decided.is_false() };
+        three_valued(decided, self.unknown(schema, place)?, self.is_any)
     }
 
-    /// A subquery's rows and their one column, under names that nothing else has.
-    fn named(&mut self, subquery: &Subquery) -> Result<(LogicalPlan, Expr)> {
-        let plan = subquery.subquery.as_ref().clone();
-        let column = Expr::Column(Column::from(plan.schema().qualified_field(0)));
-        let name = self.next(FOUND);
-        let found = Expr::Column(Column::new(Some(name.clone()), FOUND));
-        let rows = LogicalPlanBuilder::from(plan).project([column.alias(FOUND)])?.alias(name)?.build()?;
-        Ok((rows, found))
+    /// When a comparison with a set that is not decided stays open: NULL is in the set, or is compared with any set but the empty one.
+    fn unknown(&self, schema: &DFSchema, place: Place) -> Result<Option<Expr>> {
+        let mut unknown = None;
+        if self.found.nullable(self.plan.schema())? {
+            unknown = Some(there_are(self.filtered(self.found.clone().is_null())?, place)?);
+        }
+        if self.left.nullable(schema)? {
+            let of_null = self.left.clone().is_null().and(there_are(self.plan.clone(), place)?);
+            unknown = Some(match unknown {
+                Some(other) => other.or(of_null),
+                None => of_null,
+            });
+        }
+        Ok(unknown)
     }
+}
 
-    /// Moves subqueries that read the row outside below a step that DataFusion makes no joins under.
-    fn lifted(&mut self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        let [input] = plan.inputs()[..] else { return Ok(Transformed::no(plan)) };
-        let input = input.clone();
-        let mut lifted: Vec<(Expr, Column)> = Vec::new();
-        let preserver = NamePreserver::new(&plan);
-        let columns = plan.schema().columns();
-        let is_aggregate = matches!(plan, LogicalPlan::Aggregate(_));
-        let rewritten = plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            let rewritten = expr.transform_down(|expr| match &expr {
-                Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
-                    let known = lifted.iter().find(|(known, _)| *known == expr).map(|(_, column)| column.clone());
-                    let column = known.unwrap_or_else(|| {
-                        let column = Column::from_name(self.next("value"));
-                        lifted.push((expr.clone(), column.clone()));
-                        column
-                    });
-                    Ok(Transformed::yes(Expr::Column(column)))
-                }
-                _ => Ok(Transformed::no(expr)),
-            })?;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })?;
-        if lifted.is_empty() {
-            return Ok(rewritten);
-        }
-        let own = input.schema().columns().into_iter().map(Expr::Column);
-        let values = lifted.into_iter().map(|(value, column)| value.alias(column.name));
-        let input = LogicalPlanBuilder::from(input).project(own.chain(values))?.build()?;
-        let exprs = rewritten.data.expressions();
-        let wider = rewritten.data.with_new_exprs(exprs, vec![input])?;
-        if is_aggregate {
-            return Ok(Transformed::yes(wider));
-        }
-        LogicalPlanBuilder::from(wider).project(columns.into_iter().map(Expr::Column))?.build().map(Transformed::yes)
+/// The columns of a subquery that reads the row outside, under another name: DataFusion adds columns to a projection, and none to an alias.
+fn renamed(alias: SubqueryAlias) -> Result<Transformed<LogicalPlan>> {
+    if matches!(alias.input.as_ref(), LogicalPlan::Subquery(_)) || !is_correlated(&alias.input) {
+        return Ok(Transformed::no(LogicalPlan::SubqueryAlias(alias)));
     }
+    let columns = alias.input.schema().columns().into_iter().map(|column| {
+        let name = column.name.clone();
+        Expr::Column(column).alias_qualified(Some(alias.alias.clone()), name)
+    });
+    let columns: Vec<_> = columns.collect();
+    LogicalPlanBuilder::from(alias.input).project(columns)?.build().map(Transformed::yes)
+}
+
+/// The rows that a row is not known to be like, where it is looked for among those of a subquery; `None` where all are known.
+fn open_rows(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
+    let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return Ok(None) };
+    let is_found = |column: &&Column| column.relation.as_ref().is_some_and(|relation| relation.table() == FOUND_ROW);
+    if !filter.predicate.column_refs().iter().any(is_found) || !filter.predicate.nullable(filter.input.schema())? {
+        return Ok(None);
+    }
+    let open = LogicalPlanBuilder::from(filter.input.clone()).filter(filter.predicate.clone().is_null())?.build()?;
+    Ok(Some(open))
+}
+
+/// Whether an expression asks a subquery for yes or no.
+fn asks(expr: &Expr) -> bool {
+    let asks = |expr: &Expr| Ok(matches!(expr, Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Exists(_)));
+    expr.exists(asks).unwrap_or(true)
+}
+
+/// Whether an expression and its subqueries read no other columns than these of the row.
+fn reads_only(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    let mut only = expr.column_refs().into_iter().all(|column| schema.has_column(column));
+    expr.apply(|part| {
+        if let Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::SetComparison(SetComparison { subquery, .. })
+        | Expr::Exists(Exists { subquery, .. })
+        | Expr::ScalarSubquery(subquery) = part
+        {
+            let is_known = |outer: &Expr| matches!(outer, Expr::OuterReferenceColumn(_, it) if schema.has_column(it));
+            only &= subquery.outer_ref_columns.iter().all(is_known);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(only)
 }
 
 /// Whether a condition holds only where its subqueries do, so that what is open among them counts as false.
@@ -275,26 +461,17 @@ fn asserts(expr: &Expr) -> bool {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
             asserts(left) && asserts(right)
         }
-        Expr::InSubquery(membership) => !membership.negated,
-        Expr::SetComparison(comparison) => {
-            (comparison.op, &comparison.quantifier) == (Operator::Eq, &SetQuantifier::Any)
-        }
+        Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Exists(Exists { negated: false, .. }) => true,
         other => {
-            let may_be_open = |expr: &Expr| Ok(matches!(expr, Expr::InSubquery(_) | Expr::SetComparison(_)));
+            let may_be_open = |expr: &Expr| {
+                Ok(match expr {
+                    Expr::InSubquery(_) | Expr::SetComparison(_) => true,
+                    Expr::Exists(exists) => open_rows(&exists.subquery.subquery)?.is_some(),
+                    _ => false,
+                })
+            };
             !other.exists(may_be_open).unwrap_or(true)
         }
-    }
-}
-
-/// Whether a conjunct is `x NOT IN (q)` and nothing else, for which there is a join that knows NULL.
-fn is_denied_alone(expr: &Expr) -> bool {
-    match expr {
-        Expr::InSubquery(_) => true,
-        Expr::SetComparison(comparison) => {
-            (comparison.op, &comparison.quantifier) == (Operator::NotEq, &SetQuantifier::All)
-        }
-        Expr::Not(inner) => matches!(inner.as_ref(), Expr::InSubquery(_)),
-        _ => false,
     }
 }
 
@@ -315,31 +492,6 @@ fn ends(op: Operator, is_any: bool) -> Option<(&'static [End], Operator)> {
     })
 }
 
-/// Whether the ends of a set say what comparisons with each of its values would.
-fn are_ordered_alike(expr: &Expr, schema: &DFSchema, rows: &LogicalPlan, found: &Expr) -> bool {
-    let (Ok(left), Ok(right)) = (expr.get_type(schema), found.get_type(rows.schema())) else { return false };
-    (left.is_string() && right.is_string())
-        || (left.is_numeric() && right.is_numeric())
-        || (left == right && left.is_temporal() && !matches!(left, DataType::Interval(_)))
-}
-
-/// When a comparison with a set that is not decided stays open: NULL is in the set, or is compared with any set but the empty one.
-fn unknown(expr: &Expr, schema: &DFSchema, rows: &LogicalPlan, found: &Expr) -> Result<Option<Expr>> {
-    let mut unknown = None;
-    if found.nullable(rows.schema())? {
-        let nulls = LogicalPlanBuilder::from(rows.clone()).filter(found.clone().is_null())?.build()?;
-        unknown = Some(counted(nulls, false)?);
-    }
-    if expr.nullable(schema)? {
-        let of_null = expr.clone().is_null().and(counted(rows.clone(), false)?);
-        unknown = Some(match unknown {
-            Some(other) => other.or(of_null),
-            None => of_null,
-        });
-    }
-    Ok(unknown)
-}
-
 /// `CASE WHEN decided THEN result WHEN unknown THEN NULL ELSE NOT result END`.
 fn three_valued(decided: Expr, unknown: Option<Expr>, result: bool) -> Result<Expr> {
     let mut case = when(decided, lit(result));
@@ -347,34 +499,4 @@ fn three_valued(decided: Expr, unknown: Option<Expr>, result: bool) -> Result<Ex
         Some(unknown) => case.when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(!result)),
         None => case.otherwise(lit(!result)),
     }
-}
-
-/// Whether there are rows, or none.
-fn counted(rows: LogicalPlan, none: bool) -> Result<Expr> {
-    let number = count(lit(1_i64));
-    let name = Expr::Column(Column::from_name(number.schema_name().to_string()));
-    let compared = if none { name.eq(lit(0_i64)) } else { name.gt(lit(0_i64)) };
-    let plan = LogicalPlanBuilder::from(aggregated(rows, number)?).project([compared])?.build()?;
-    Ok(scalar(plan))
-}
-
-fn aggregated(rows: LogicalPlan, aggregate: Expr) -> Result<LogicalPlan> {
-    LogicalPlanBuilder::from(rows).aggregate(Vec::<Expr>::new(), [aggregate])?.build()
-}
-
-fn scalar(plan: LogicalPlan) -> Expr {
-    let outer_ref_columns = plan.all_out_ref_exprs();
-    Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
-}
-
-/// The expression as a subquery below reads it.
-fn outside(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    let outside = expr.transform_up(|expr| match expr {
-        Expr::Column(column) => {
-            let field = schema.field_from_column(&column)?;
-            Ok(Transformed::yes(Expr::OuterReferenceColumn(field.clone(), column)))
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(outside.data)
 }

@@ -1,10 +1,10 @@
 //! Arrays that are written as text, `'{a,b}'`.
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, Value, ValueWithSpan,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Value, ValueWithSpan,
 };
 
-use super::casts;
+use super::{casts, check_copies};
 use crate::pg::array_elements;
 
 /// Rewrites a cast of such a text to an array, so that each element is cast, and a text that ANY or ALL compares with; `false` when there is
@@ -42,11 +42,55 @@ pub(super) fn rewrite(expr: &mut Expr) -> bool {
                 Expr::Nested(inner) => inner.as_mut(),
                 other => other,
             };
-            let Some(elements) = text_of(inner).and_then(array_elements) else { return false };
-            **right = array(elements.into_iter().map(literal).collect());
+            if let Some(elements) = text_of(inner).and_then(array_elements) {
+                **right = array(elements.into_iter().map(literal).collect());
+            }
+            compared_with_each(expr);
             true
         }
         _ => false,
+    }
+}
+
+/// Elements that something is compared with one by one.
+const MAX_COMPARED: usize = 64;
+
+/// `x IN (a, b)` for `x = ANY (ARRAY[a, b])`, and `x > a OR x > b` for `x > ANY (ARRAY[a, b])`: the array as such would not say what NULL in it does.
+fn compared_with_each(expr: &mut Expr) {
+    let (left, op, right, is_any) = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => (left, compare_op, right, true),
+        Expr::AllOp { left, compare_op, right } => (left, compare_op, right, false),
+        _ => return,
+    };
+    let inner = match right.as_ref() {
+        Expr::Nested(inner) => inner.as_ref(),
+        other => other,
+    };
+    let Expr::Array(Array { elem: elements, .. }) = inner else { return };
+    if elements.is_empty() || elements.iter().any(|element| matches!(element, Expr::Array(_))) {
+        return;
+    }
+    let is_membership = matches!((&*op, is_any), (BinaryOperator::Eq, true) | (BinaryOperator::NotEq, false));
+    if is_membership {
+        *expr = Expr::InList { expr: left.clone(), list: elements.clone(), negated: !is_any };
+        return;
+    }
+    if elements.len() > MAX_COMPARED || check_copies(left.as_ref(), elements.len()).is_err() {
+        return;
+    }
+    let joined_by = if is_any { BinaryOperator::Or } else { BinaryOperator::And };
+    let compared = elements.iter().map(|element| Expr::BinaryOp {
+        left: left.clone(),
+        op: op.clone(),
+        right: Box::new(Expr::Nested(Box::new(element.clone()))),
+    });
+    let all = compared.reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: joined_by.clone(),
+        right: Box::new(right),
+    });
+    if let Some(all) = all {
+        *expr = Expr::Nested(Box::new(all));
     }
 }
 

@@ -1,14 +1,15 @@
-//! `FULL JOIN … USING (k)` and `RIGHT JOIN … USING (k)`: their one column `k` is that of either side which has the row.
+//! `JOIN … USING (k)`: its one column `k` is that of the left side, of a RIGHT JOIN that of the right one, and of a FULL JOIN that of either side which
+//! has the row; `*` begins with it.
 //!
-//! The planner takes the left side's, which is NULL for rows of the right side only. So the condition is written out, and `k` too:
-//! `coalesce(l.k, r.k)`.
+//! The planner takes the left side's in any join, does not know it everywhere, and leaves it where it is in `*`. So the condition is written out, and `k`
+//! too: `coalesce(l.k, r.k)`. An inner or left join whose sides are not known here stays as it is.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
-    WildcardAdditionalOptions,
+    BinaryOperator, Distinct, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
+    VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::call;
@@ -16,9 +17,12 @@ use crate::engine::names::folded;
 use crate::error::{Error, Result};
 
 /// A column that joins have merged, and the tables that it may come from, from left to right.
+#[derive(Clone)]
 struct Merged {
     column: Ident,
     tables: Vec<ObjectName>,
+    /// The tables whose column it stands for.
+    instead_of: Vec<ObjectName>,
 }
 
 impl Merged {
@@ -31,6 +35,14 @@ impl Merged {
         match parts.len() {
             1 => parts.remove(0),
             _ => call("coalesce", parts),
+        }
+    }
+
+    /// The column of a result; that of one table keeps the table's name.
+    fn item(&self) -> SelectItem {
+        match self.value() {
+            value @ Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(value),
+            expr => SelectItem::ExprWithAlias { expr, alias: self.column.clone() },
         }
     }
 }
@@ -70,20 +82,26 @@ fn output(item: &SelectItem) -> Option<String> {
 
 fn select_joins(select: &mut Select) -> Result<Vec<Merged>> {
     let mut all = Vec::new();
-    for from in &mut select.from {
-        if from.joins.iter().any(keeps_right) {
-            all.extend(merge(from)?);
+    let needed = select.from.iter().any(|from| from.joins.iter().any(keeps_right));
+    let stands = |item: &SelectItem| matches!(item, SelectItem::Wildcard(options) if !is_plain(options));
+    let is_known = select.from.len() == 1 && !select.projection.iter().any(stands);
+    let mut written = select.from.clone();
+    for from in &mut written {
+        match merge(from) {
+            Ok(merged) => all.extend(merged),
+            Err(error) if needed => return Err(error),
+            Err(_) => return Ok(Vec::new()),
         }
     }
-    if all.is_empty() {
-        return Ok(all);
+    if all.is_empty() || !(needed || is_known) {
+        return Ok(Vec::new());
     }
+    select.from = written;
     for item in std::mem::take(&mut select.projection) {
         match item {
             SelectItem::UnnamedExpr(Expr::Identifier(name)) => {
-                let mut expr = Expr::Identifier(name.clone());
-                write_out(&mut expr, &all);
-                select.projection.push(SelectItem::ExprWithAlias { expr, alias: name });
+                let merged = all.iter().find(|merged| merged.is(&name)).map(Merged::item);
+                select.projection.push(merged.unwrap_or(SelectItem::UnnamedExpr(Expr::Identifier(name))));
             }
             SelectItem::Wildcard(options) => wildcard(select, options, &all)?,
             mut item => {
@@ -94,7 +112,12 @@ fn select_joins(select: &mut Select) -> Result<Vec<Merged>> {
             }
         }
     }
-    let _ = select.group_by.visit(&mut WriteOut { merged: &all, depth: 0 });
+    let mut names = WriteOut { merged: &all, depth: 0 };
+    let _ = select.group_by.visit(&mut names);
+    let _ = select.named_window.visit(&mut names);
+    if let Some(Distinct::On(keys)) = &mut select.distinct {
+        let _ = keys.visit(&mut names);
+    }
     for clause in [&mut select.selection, &mut select.having, &mut select.qualify].into_iter().flatten() {
         write_out(clause, &all);
     }
@@ -110,55 +133,64 @@ fn keeps_right(join: &Join) -> bool {
     )
 }
 
-/// Writes out the conditions of the joins; gives the columns that they merge.
+/// Writes out the conditions of the joins; gives the columns that they merge, as `*` begins with them.
 fn merge(from: &mut TableWithJoins) -> Result<Vec<Merged>> {
     let mut merged: Vec<Merged> = Vec::new();
-    let mut last = table_name(&from.relation);
-    let is_first = |at: usize| at == 0;
-    for (at, join) in from.joins.iter_mut().enumerate() {
+    let mut left = table_name(&from.relation);
+    for join in &mut from.joins {
         let right = table_name(&join.relation);
-        let prefers_right = matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_));
-        let Some(constraint) = constraint_of(&mut join.join_operator) else { continue };
-        let columns = match constraint {
-            JoinConstraint::Natural => return Err(refused("NATURAL")),
-            JoinConstraint::Using(columns) => std::mem::take(columns),
-            _ => continue,
+        let operator = &mut join.join_operator;
+        let prefers_right = matches!(operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_));
+        let is_full = matches!(operator, JoinOperator::FullOuter(_));
+        let columns = match constraint_of(operator) {
+            Some(JoinConstraint::Natural) => return Err(refused("NATURAL")),
+            Some(JoinConstraint::Using(columns)) => std::mem::take(columns),
+            // Which of the tables on the left has a column is not known from here on.
+            _ => {
+                left = None;
+                continue;
+            }
         };
         let Some(right) = right else { return Err(refused("USING")) };
         let mut conditions = Vec::new();
+        let mut first = Vec::new();
         for column in columns {
-            let Some(column) = column.0.last().and_then(|part| part.as_ident()).cloned() else { continue };
-            let known = merged.iter().position(|merged| merged.is(&column));
-            let known = match (known, &last) {
-                (Some(known), _) => known,
-                (None, Some(left)) if is_first(at) => {
-                    merged.push(Merged { column: column.clone(), tables: vec![left.clone()] });
-                    merged.len() - 1
-                }
-                // Which of the tables on the left has the column is not known here.
+            let Some(column) = column.0.last().and_then(|part| part.as_ident()).map(plain_name) else { continue };
+            let mut of_both = match (merged.iter().position(|merged| merged.is(&column)), &left) {
+                (Some(known), _) => merged.remove(known),
+                (None, Some(left)) => Merged { column, tables: vec![left.clone()], instead_of: vec![left.clone()] },
                 _ => return Err(refused("USING")),
             };
-            let merged = &mut merged[known];
             conditions.push(Expr::BinaryOp {
-                left: Box::new(merged.value()),
+                left: Box::new(of_both.value()),
                 op: BinaryOperator::Eq,
-                right: Box::new(column_of(&right, &column)),
+                right: Box::new(column_of(&right, &of_both.column)),
             });
             if prefers_right {
-                merged.tables = vec![right.clone()];
-            } else {
-                merged.tables.push(right.clone());
+                of_both.tables = vec![right.clone()];
+            } else if is_full {
+                of_both.tables.push(right.clone());
             }
+            of_both.instead_of.push(right.clone());
+            first.push(of_both);
         }
+        merged.splice(0..0, first);
         let condition = conditions.into_iter().reduce(|left, right| Expr::BinaryOp {
             left: Box::new(left),
             op: BinaryOperator::And,
             right: Box::new(right),
         });
-        *constraint = condition.map_or(JoinConstraint::None, JoinConstraint::On);
-        last = Some(right);
+        if let Some(constraint) = constraint_of(operator) {
+            *constraint = condition.map_or(JoinConstraint::None, JoinConstraint::On);
+        }
+        left = None;
     }
     Ok(merged)
+}
+
+/// A name that was not quoted, in lower case.
+fn plain_name(name: &Ident) -> Ident {
+    if name.quote_style.is_some() { name.clone() } else { Ident::new(name.value.to_lowercase()) }
 }
 
 fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
@@ -194,26 +226,27 @@ fn column_of(table: &ObjectName, column: &Ident) -> Expr {
 
 /// `*` is each merged column once, and then the tables' others.
 fn wildcard(select: &mut Select, options: WildcardAdditionalOptions, merged: &[Merged]) -> Result<()> {
-    let is_plain = options.opt_exclude.is_none() && options.opt_except.is_none() && options.opt_rename.is_none();
     let [from] = select.from.as_slice() else { return Err(refused("USING")) };
-    if !is_plain {
+    if !is_plain(&options) {
         return Err(refused("USING"));
     }
-    for merged in merged {
-        let item = SelectItem::ExprWithAlias { expr: merged.value(), alias: merged.column.clone() };
-        select.projection.push(item);
-    }
-    let names = merged.iter().map(|merged| ObjectName::from(vec![merged.column.clone()])).collect::<Vec<_>>();
+    select.projection.extend(merged.iter().map(Merged::item));
     for table in [&from.relation].into_iter().chain(from.joins.iter().map(|join| &join.relation)) {
         let table = table_name(table).ok_or_else(|| refused("USING"))?;
+        let shown = merged.iter().filter(|merged| merged.instead_of.contains(&table));
+        let names: Vec<_> = shown.map(|merged| ObjectName::from(vec![merged.column.clone()])).collect();
         let options = WildcardAdditionalOptions {
-            opt_exclude: Some(ExcludeSelectItem::Multiple(names.clone())),
+            opt_exclude: Some(names).filter(|names| !names.is_empty()).map(ExcludeSelectItem::Multiple),
             ..WildcardAdditionalOptions::default()
         };
         let table = SelectItemQualifiedWildcardKind::ObjectName(table);
         select.projection.push(SelectItem::QualifiedWildcard(table, options));
     }
     Ok(())
+}
+
+fn is_plain(options: &WildcardAdditionalOptions) -> bool {
+    options.opt_exclude.is_none() && options.opt_except.is_none() && options.opt_rename.is_none()
 }
 
 fn write_out(expr: &mut Expr, merged: &[Merged]) {
@@ -271,7 +304,13 @@ mod tests {
     #[test]
     fn merged_columns_are_written_out() {
         for (written, meant) in [
-            ("SELECT k FROM l JOIN r USING (k)", "SELECT k FROM l JOIN r USING(k)"),
+            ("SELECT k FROM l JOIN r USING (k) WHERE K > 1", "SELECT l.k FROM l JOIN r ON l.k = r.k WHERE l.k > 1"),
+            ("SELECT k FROM l JOIN r ON true JOIN s USING (k)", "SELECT k FROM l JOIN r ON true JOIN s USING(k)"),
+            (
+                "SELECT * FROM l JOIN r USING (j, k) CROSS JOIN s",
+                "SELECT l.j, l.k, l.* EXCLUDE (j, k), r.* EXCLUDE (j, k), s.* \
+                 FROM l JOIN r ON l.j = r.j AND l.k = r.k CROSS JOIN s",
+            ),
             (
                 "SELECT k, l.a FROM l FULL JOIN r USING (k) WHERE k > 1 ORDER BY k",
                 "SELECT coalesce(l.k, r.k) AS k, l.a FROM l FULL JOIN r ON l.k = r.k WHERE coalesce(l.k, r.k) > 1 ORDER BY k",
@@ -283,7 +322,7 @@ mod tests {
             ),
             (
                 "SELECT max(k) FROM l FULL JOIN r USING (k) LEFT JOIN s USING (k)",
-                "SELECT max(coalesce(l.k, r.k, s.k)) FROM l FULL JOIN r ON l.k = r.k \
+                "SELECT max(coalesce(l.k, r.k)) FROM l FULL JOIN r ON l.k = r.k \
                  LEFT JOIN s ON coalesce(l.k, r.k) = s.k",
             ),
         ] {

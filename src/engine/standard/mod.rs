@@ -13,10 +13,11 @@
 //! | `a = ANY (ARRAY (SELECT …))` | `a = ANY (SELECT …)` |
 //! | `'\\xff'::bytea` | `X'ff'` |
 //! | `FROM l FULL JOIN r USING (k)` | `FROM l FULL JOIN r ON l.k = r.k`, and `coalesce(l.k, r.k)` for `k` |
-//! | `'{a,b}'::text[]`, `= ANY ('{a,b}')` | `ARRAY['a'::text, 'b'::text]` |
+//! | `'{a,b}'::text[]` | `ARRAY['a'::text, 'b'::text]` |
+//! | `x = ANY ('{a,b}')`, `x > ALL (ARRAY[a, b])` | `x IN ('a', 'b')`, `x > a AND x > b` |
 //! | `SELECT generate_series(1, 3)` | `SELECT unnest(generate_series(1, 3))` |
 //! | `FROM generate_series(…) AS n`, `FROM t, unnest(t.list) AS u`, `jsonb_each_text(…)`, `WITH ORDINALITY` | `LATERAL (SELECT unnest(…) AS n)` |
-//! | `(a, b) IN (SELECT …)` | `EXISTS (SELECT 1 FROM (SELECT …) AS found_row (…) WHERE … = a AND … = b)` |
+//! | `(a, b) IN (SELECT …)`, `NOT IN` | `EXISTS (SELECT 1 FROM (SELECT …) AS found_row (…) WHERE … = a AND … = b)` |
 //! | `ARRAY (SELECT x …)` | `(SELECT coalesce(array_agg(x), ARRAY[]) …)` |
 //! | `x LIKE 'a!%' ESCAPE '!'`, `x COLLATE "C"` | `x LIKE 'a\\%'`, `x` |
 //! | `mod(a, b)`, `date(t)`, … | the expression in `schema/functions.sql` |
@@ -41,6 +42,8 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, Query, Select, Statement, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
+
+pub(super) use rows::FOUND_ROW;
 
 use crate::error::{Error, Kind, Result};
 
@@ -216,7 +219,8 @@ mod tests {
             ("SELECT 2 ^ a", "SELECT power(2, a)"),
             ("SELECT '{a,\"b c\",NULL}'::text[]", "SELECT ARRAY['a'::TEXT, 'b c'::TEXT, NULL::TEXT]"),
             ("SELECT a = ANY ('{}')", "SELECT a = ANY(ARRAY[])"),
-            ("SELECT a = ANY ('{x,y}')", "SELECT a = ANY(ARRAY['x', 'y'])"),
+            ("SELECT a > ANY (ARRAY[1, NULL])", "SELECT (a > (1) OR a > (NULL))"),
+            ("SELECT a = ANY ('{x,y}')", "SELECT a IN ('x', 'y')"),
             ("SELECT generate_series(1, 3)", "SELECT unnest(generate_series(1, 3))"),
             ("SELECT 1 OFFSET 2 ROWS FETCH NEXT ROW ONLY", "SELECT 1 LIMIT 1 OFFSET 2 ROWS"),
             ("EXPLAIN (ANALYZE, VERBOSE off, BUFFERS) SELECT 1", "EXPLAIN ANALYZE SELECT 1"),

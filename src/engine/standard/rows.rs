@@ -8,12 +8,13 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::{call, take};
+use crate::engine::inner_names::name_columns_of;
 
 /// Rewrites a value in place.
 pub(super) fn rewrite(expr: &mut Expr) {
     let made = match expr {
-        Expr::InSubquery { expr: row, subquery, negated: false } => match row.as_ref() {
-            Expr::Tuple(values) => found(values, subquery),
+        Expr::InSubquery { expr: row, subquery, negated } => match row.as_ref() {
+            Expr::Tuple(values) => found(values, subquery, *negated),
             _ => None,
         },
         Expr::Function(function) => match &function.args {
@@ -59,9 +60,12 @@ fn with_backslashes(pattern: &Expr, escape: &Value) -> Option<Expr> {
     Some(Expr::Value(Value::SingleQuotedString(escaped).with_span(*span)))
 }
 
-/// `EXISTS (SELECT 1 FROM (query) AS found (…) WHERE found.… = a AND …)`.
-fn found(values: &[Expr], query: &Query) -> Option<Expr> {
-    let table = Ident::new("found_row");
+/// The rows that a row is looked for among: where such a row may be open, the rule for subqueries knows it by this name.
+pub(in crate::engine) const FOUND_ROW: &str = "found_row";
+
+/// `EXISTS (SELECT 1 FROM (query) AS found_row (…) WHERE found_row.… = a AND …)`.
+fn found(values: &[Expr], query: &Query, negated: bool) -> Option<Expr> {
+    let table = Ident::new(FOUND_ROW);
     let columns: Vec<Ident> = (1..=values.len()).map(|at| Ident::new(format!("found_{at}"))).collect();
     let equal = |(value, column): (&Expr, &Ident)| Expr::BinaryOp {
         left: Box::new(Expr::CompoundIdentifier(vec![table.clone(), column.clone()])),
@@ -75,7 +79,7 @@ fn found(values: &[Expr], query: &Query) -> Option<Expr> {
     })?;
     let mut outer = over(query, table, columns)?;
     select_of(&mut outer)?.selection = Some(condition);
-    Some(Expr::Exists { subquery: Box::new(outer), negated: false })
+    Some(Expr::Exists { subquery: Box::new(outer), negated })
 }
 
 /// `(SELECT coalesce(array_agg(x), '{}') FROM …)`, in the query's order.
@@ -126,7 +130,9 @@ fn over(query: &Query, table: Ident, columns: Vec<Ident>) -> Option<Query> {
     let factor = &mut select_of(&mut outer)?.from.first_mut()?.relation;
     let columns = columns.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect();
     let alias = Some(TableAlias { explicit: true, name: table, columns, at: None });
-    *factor = TableFactor::Derived { lateral: false, subquery: Box::new(query.clone()), alias, sample: None };
+    let mut inner = query.clone();
+    name_columns_of(&mut inner);
+    *factor = TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias, sample: None };
     Some(*outer)
 }
 

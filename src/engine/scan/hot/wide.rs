@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
-use datafusion::parquet::file::metadata::RowGroupMetaData;
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion_datasource::morsel::{MorselPlanner, Morselizer};
 
@@ -68,7 +68,7 @@ impl Scan {
     /// How many rows of a file a batch may have.
     pub(super) async fn batch_rows_of(&self, file: &PartitionedFile) -> Result<usize> {
         let parquet = self.reader(file)?.get_metadata(None).await?;
-        let all = |group: &RowGroupMetaData| group.total_byte_size();
+        let all = |group: &RowGroupMetaData| group.columns().iter().map(column_bytes).sum();
         let most_rows = fitting_rows(parquet.row_groups(), all);
         if most_rows >= self.batch_rows {
             return Ok(self.batch_rows);
@@ -85,9 +85,14 @@ impl Scan {
         let leaves: Vec<usize> = (0..descriptor.num_columns())
             .filter(|leaf| roots.binary_search(&descriptor.get_column_root_idx(*leaf)).is_ok())
             .collect();
-        let read = |group: &RowGroupMetaData| leaves.iter().map(|leaf| group.column(*leaf).uncompressed_size()).sum();
+        let read = |group: &RowGroupMetaData| leaves.iter().map(|leaf| column_bytes(group.column(*leaf))).sum();
         Ok(fitting_rows(parquet.metadata().row_groups(), read).min(self.batch_rows))
     }
+}
+
+/// How large a column is as a batch has it: with a value again for each row that has it, where the file has it once, in a dictionary.
+fn column_bytes(column: &ColumnChunkMetaData) -> i64 {
+    column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or_default())
 }
 
 /// How many rows of any row group take what a batch may have, where a row group takes as many bytes as `bytes` says.
