@@ -31,7 +31,7 @@ Examples:
   spanhouse demo --spans 1000000 --dir ./demo-data
   spanhouse demo --exit
 
-The traces end now and come over real OTLP/gRPC. Ports are serve's defaults; \
+The traces end now and come over real OTLP/gRPC. Ports are those of serve's settings; \
 when one is taken, a free one is used instead. Without --dir the data goes when the demo ends.";
 
 /// See it work: a server, made-up traces, and answers to the shipped questions
@@ -119,7 +119,11 @@ async fn start(dir: &Path) -> Result<House> {
 }
 
 fn settings(dir: &Path, free_ports: bool) -> Result<Settings> {
+    // Made-up spans go into a table of their own, and stay, whatever is set for a server.
     let mut given = vec![("data_dir", dir.to_string_lossy().into_owned())];
+    given.extend(
+        [("table_url", ""), ("retention", "off"), ("retention_rules", "")].map(|(key, value)| (key, value.into())),
+    );
     if free_ports {
         given.extend(["otlp_grpc", "otlp_http", "postgres"].map(|name| (name, "127.0.0.1:0".to_owned())));
     }

@@ -14,7 +14,8 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::streaming::StreamingTableExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -181,13 +182,22 @@ async fn open(
         None => state.runtime_env().disk_manager.clone(),
     };
     let env = statement_env(state.runtime_env(), memory_bytes, disk);
-    execute_stream(physical, Arc::new(task_context(state, env)))
+    let context = task_context(state, &physical, env)?;
+    execute_stream(physical, Arc::new(context))
 }
 
-/// What operators find while they run; functions are in their expressions by then.
-fn task_context(state: &SessionState, env: Arc<RuntimeEnv>) -> TaskContext {
+/// What operators find while they run. Functions are in their expressions by then; only relations that are computed may list them.
+fn task_context(
+    state: &SessionState,
+    plan: &Arc<dyn ExecutionPlan>,
+    env: Arc<RuntimeEnv>,
+) -> DataFusionResult<TaskContext> {
+    if plan.exists(|node| Ok(node.is::<StreamingTableExec>()))? {
+        return Ok(TaskContext::from(state).with_runtime(env));
+    }
     let (session_id, config) = (state.session_id().to_string(), state.config().clone());
-    TaskContext::new(None, session_id, config, HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new(), env)
+    let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+    Ok(TaskContext::new(None, session_id, config, none.0, none.1, none.2, none.3, env))
 }
 
 fn set_batch_rows(state: &mut SessionState, rows: usize) -> DataFusionResult<()> {
