@@ -27,6 +27,8 @@ mod interval_text;
 mod json_operators;
 mod key_codes;
 mod library;
+#[cfg(test)]
+mod life_tests;
 mod limits;
 mod long_texts;
 mod memory;

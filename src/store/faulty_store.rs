@@ -62,6 +62,16 @@ pub(crate) struct FaultyStore {
     calls: Arc<AtomicUsize>,
     frozen: Arc<AtomicUsize>,
     late: Arc<Mutex<Vec<(Path, PutPayload, PutOptions)>>>,
+    watcher: Arc<Mutex<Option<Watcher>>>,
+}
+
+/// Is told of calls that are about to change something.
+struct Watcher(Box<dyn Fn(&str) + Send>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 impl Default for FaultyStore {
@@ -74,6 +84,7 @@ impl Default for FaultyStore {
             calls: Arc::default(),
             frozen: Arc::default(),
             late: Arc::default(),
+            watcher: Arc::default(),
         }
     }
 }
@@ -87,6 +98,16 @@ impl FaultyStore {
     /// Makes `times` calls go wrong after `after` that go well.
     pub(crate) fn fail_some(&self, call: Call, part_of_path: &'static str, fault: Fault, after: usize, times: usize) {
         self.rules.lock().expect("rules").push(Rule { call, part_of_path, fault, after, times });
+    }
+
+    /// A store of these objects.
+    pub(crate) fn of(inner: Arc<InMemory>) -> Self {
+        Self { inner, ..Self::default() }
+    }
+
+    /// Has calls that change something told before they are made.
+    pub(crate) fn watch(&self, watcher: impl Fn(&str) + Send + 'static) {
+        *self.watcher.lock().expect("watcher") = Some(Watcher(Box::new(watcher)));
     }
 
     pub(crate) fn hide(&self, part_of_path: Option<&str>) {
@@ -128,6 +149,11 @@ impl FaultyStore {
 
     fn fault(&self, call: Call, path: &str) -> Option<Fault> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        if let (Call::Put | Call::Part | Call::Delete, Some(watcher)) =
+            (call, self.watcher.lock().expect("watcher").as_ref())
+        {
+            watcher.0(&format!("{call:?} {path}"));
+        }
         let mut rules = self.rules.lock().expect("rules");
         let rule = rules.iter_mut().find(|rule| {
             (rule.call == call || rule.call == Call::Any) && path.contains(rule.part_of_path) && rule.times > 0

@@ -17,7 +17,7 @@ mod keeper;
 mod lock;
 mod missing;
 #[cfg(test)]
-mod model_tests;
+pub(crate) mod model_tests;
 mod open;
 mod order;
 mod owners;

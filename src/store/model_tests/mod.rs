@@ -3,6 +3,10 @@
 
 mod failing_disk;
 mod faults;
+mod freezes;
+mod images;
+mod recorder;
+mod together;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,15 +19,20 @@ use datafusion::object_store::ObjectStoreExt;
 use proptest::prelude::*;
 
 use self::failing_disk::FailingDisk;
+pub(crate) use self::together::{live, lives};
 use crate::error::Kind;
 use crate::model::TraceId;
 use crate::model::schema::{SPAN_ID, START_NS, TRACE_ID};
 use crate::store::compact::PlanLimits;
 use crate::store::disk::Disk;
+use crate::store::faulty_store::FaultyStore;
 use crate::store::open::Components;
 use crate::store::order::DAY_NS;
 use crate::store::testing::{ManualClock, START, TestSpan, components, decode, payload, quiet};
-use crate::store::{Redaction, Retention, RetentionRule, SnapshotSource, Store, StoreSettings, TraceFilter, open};
+use crate::store::{
+    RedactReport, Redaction, Retention, RetentionRule, Snapshot, SnapshotSource, Store, StoreSettings, TableUrl,
+    TraceFilter, open,
+};
 
 const HOUR_MS: i64 = 3_600_000;
 const TRACES: u64 = 6;
@@ -62,10 +71,13 @@ struct Model {
 impl Model {
     /// The ids of the spans that a statement sees at a time.
     fn seen(&self, now_ms: i64) -> Vec<u64> {
-        let mut seen: Vec<u64> =
-            self.spans.iter().filter(|span| self.is_seen(span, now_ms)).map(|span| span.span).collect();
+        let mut seen: Vec<u64> = self.spans_seen(now_ms).iter().map(|span| span.span).collect();
         seen.sort_unstable();
         seen
+    }
+
+    fn spans_seen(&self, now_ms: i64) -> Vec<TestSpan> {
+        self.spans.iter().filter(|span| self.is_seen(span, now_ms)).copied().collect()
     }
 
     fn is_seen(&self, span: &TestSpan, now_ms: i64) -> bool {
@@ -82,7 +94,7 @@ impl Model {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     /// Spans as (trace, how many minutes ago it started, whether it is slow).
     Append(Vec<(u64, i64, bool)>),
     Seal,
@@ -105,16 +117,32 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A store with its clock, and how to open it again.
+/// What a store lies on: a disk, and an object store if the table lies there.
+#[derive(Debug, Clone)]
+struct Ground {
+    disk: Arc<dyn Disk>,
+    bucket: Option<FaultyStore>,
+}
+
+impl Ground {
+    fn local(disk: impl Disk + 'static) -> Self {
+        Self { disk: Arc::new(disk), bucket: None }
+    }
+}
+
+/// A store with its clock.
 struct House {
     store: Arc<Store>,
     clock: Arc<ManualClock>,
 }
 
-async fn open_on(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<ManualClock>) -> Result<House, crate::error::Error> {
-    let settings = StoreSettings { compact: false, keep_removed: Duration::ZERO, retention: retention(), ..quiet() };
+async fn open_on(dir: &Path, ground: &Ground, clock: Arc<ManualClock>) -> Result<House, crate::error::Error> {
+    let table_url = ground.bucket.as_ref().map(|_| TableUrl::parse("s3://bucket/table").expect("a URL"));
+    let settings =
+        StoreSettings { table_url, compact: false, keep_removed: Duration::ZERO, retention: retention(), ..quiet() };
     for _ in 0..250 {
-        let parts = Components { plan_limits: LIMITS, ..components(disk.clone(), clock.clone()) };
+        let remote = ground.bucket.clone().map(|bucket| Arc::new(bucket) as _);
+        let parts = Components { plan_limits: LIMITS, remote, ..components(ground.disk.clone(), clock.clone()) };
         match open::open(dir, settings.clone(), parts).await {
             // The threads of a store that was dropped, as a crash drops it, let go of the directory a moment later.
             Err(error) if error.kind == Kind::Denied => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -129,25 +157,32 @@ impl House {
         self.clock.0.load(Ordering::SeqCst)
     }
 
-    /// The ids of the spans that a statement sees.
     async fn seen(&self) -> Vec<u64> {
-        let snapshot = self.store.snapshot().await.expect("a snapshot");
-        let mut ids = Vec::new();
-        for batch in snapshot.fresh.iter() {
-            ids.extend(seen_of(&snapshot, &batch.to_record_batch().expect("expanded")));
-        }
-        for file in snapshot.files.iter() {
-            let bytes =
-                snapshot.object_store.get(&file.location).await.expect("the file").bytes().await.expect("bytes");
-            let rows = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 1024).expect("parquet");
-            rows.for_each(|batch| ids.extend(seen_of(&snapshot, &batch.expect("rows"))));
-        }
-        ids.sort_unstable();
-        ids
+        seen(&self.store).await
     }
 }
 
-fn seen_of(snapshot: &crate::store::Snapshot, batch: &RecordBatch) -> Vec<u64> {
+/// The ids of the spans that a statement sees.
+async fn seen(store: &Store) -> Vec<u64> {
+    ids_of(&store.snapshot().await.expect("a snapshot")).await
+}
+
+/// The ids of the spans of a snapshot that have not expired.
+async fn ids_of(snapshot: &Snapshot) -> Vec<u64> {
+    let mut ids = Vec::new();
+    for batch in snapshot.fresh.iter() {
+        ids.extend(seen_of(snapshot, &batch.to_record_batch().expect("expanded")));
+    }
+    for file in snapshot.files.iter() {
+        let bytes = snapshot.object_store.get(&file.location).await.expect("the file").bytes().await.expect("bytes");
+        let rows = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 1024).expect("parquet");
+        rows.for_each(|batch| ids.extend(seen_of(snapshot, &batch.expect("rows"))));
+    }
+    ids.sort_unstable();
+    ids
+}
+
+fn seen_of(snapshot: &Snapshot, batch: &RecordBatch) -> Vec<u64> {
     let ids = |name| batch.column_by_name(name).expect("ids").as_fixed_size_binary();
     let starts = batch.column_by_name(START_NS).expect("starts").as_primitive::<Int64Type>();
     let mut decide = snapshot.expiry.as_ref().map(|expiry| expiry.decide());
@@ -169,7 +204,7 @@ struct Run {
 }
 
 impl Run {
-    async fn take(&mut self, step: &Step, dir: &Path, disk: &Arc<dyn Disk>) -> Result<(), crate::error::Error> {
+    async fn take(&mut self, step: &Step, dir: &Path, ground: &Ground) -> Result<(), crate::error::Error> {
         match step {
             Step::Append(spans) => {
                 let spans = self.spans_of(spans);
@@ -178,25 +213,28 @@ impl Run {
                 self.house.store.append(payload, batch).await?;
                 self.model.spans.extend(spans);
             }
-            Step::Seal => _ = self.house.store.seal().await?,
-            Step::Compact => _ = self.house.store.compact().await?,
-            Step::Redact(trace) => {
-                let filter = Arc::new(TraceFilter::new([trace_id(*trace)]));
-                let redaction = Redaction { filter, receipt: "a test".into(), delete_now: true };
-                let report = self.house.store.redact(redaction).await?;
-                let before = self.model.spans.len();
-                self.model.spans.retain(|span| span.trace != *trace);
-                // Spans that have expired may be gone already.
-                assert!(report.spans <= (before - self.model.spans.len()) as u64);
+            Step::Seal | Step::Compact | Step::Redact(_) => {
+                let done = work(self.house.store.clone(), step.clone()).await?;
+                self.settle(step, &done);
             }
             Step::Wait(hours) => _ = self.house.clock.0.fetch_add(hours * HOUR_MS, Ordering::SeqCst),
             Step::Reopen => {
                 let clock = self.house.clock.clone();
                 self.house.store.close().await?;
-                self.house = open_on(dir, disk.clone(), clock).await?;
+                self.house = open_on(dir, ground, clock).await?;
             }
         }
         Ok(())
+    }
+
+    /// Lets the model know that work is done.
+    fn settle(&mut self, step: &Step, done: &Done) {
+        if let (Step::Redact(trace), Some(report)) = (step, &done.redacted) {
+            let before = self.model.spans.len();
+            self.model.spans.retain(|span| span.trace != *trace);
+            // Spans that have expired may be gone already.
+            assert!(report.spans <= (before - self.model.spans.len()) as u64, "{report:?}");
+        }
     }
 
     fn spans_of(&mut self, spans: &[(u64, i64, bool)]) -> Vec<TestSpan> {
@@ -212,14 +250,36 @@ impl Run {
     }
 }
 
+/// What a step reports that is work of the store.
+#[derive(Debug, Default)]
+struct Done {
+    redacted: Option<RedactReport>,
+}
+
+/// Does the work of a step, if it is any.
+async fn work(store: Arc<Store>, step: Step) -> Result<Done, crate::error::Error> {
+    let mut done = Done::default();
+    match step {
+        Step::Seal => _ = store.seal().await?,
+        Step::Compact => _ = store.compact().await?,
+        Step::Redact(trace) => {
+            let filter = Arc::new(TraceFilter::new([trace_id(trace)]));
+            let redaction = Redaction { filter, receipt: "a test".into(), delete_now: true };
+            done.redacted = Some(store.redact(redaction).await?);
+        }
+        Step::Append(_) | Step::Wait(_) | Step::Reopen => {}
+    }
+    Ok(done)
+}
+
 fn clock() -> Arc<ManualClock> {
     let clock = Arc::new(ManualClock::default());
     clock.0.store(START / 1_000_000, Ordering::SeqCst);
     clock
 }
 
-async fn run(dir: &Path, disk: Arc<dyn Disk>) -> Run {
-    let house = open_on(dir, disk, clock()).await.expect("a store");
+async fn run(dir: &Path, ground: &Ground) -> Run {
+    let house = open_on(dir, ground, clock()).await.expect("a store");
     Run { house, model: Model::default(), next_span: 1 }
 }
 
@@ -235,10 +295,10 @@ proptest! {
     fn whatever_happens_in_whatever_order_statements_see_what_the_model_says(steps in prop::collection::vec(step(), 1..30)) {
         runtime().block_on(async {
             let dir = tempfile::tempdir().expect("directory");
-            let disk: Arc<dyn Disk> = Arc::new(FailingDisk::default());
-            let mut run = run(dir.path(), disk.clone()).await;
+            let ground = Ground::local(FailingDisk::default());
+            let mut run = run(dir.path(), &ground).await;
             for (number, step) in steps.iter().enumerate() {
-                run.take(step, dir.path(), &disk).await.expect("a step");
+                run.take(step, dir.path(), &ground).await.expect("a step");
                 let expected = run.model.seen(run.house.now_ms());
                 prop_assert_eq!(run.house.seen().await, expected, "after step {}: {:?}", number, step);
             }

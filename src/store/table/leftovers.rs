@@ -35,7 +35,7 @@ pub(crate) async fn remove_leftovers(
     named: Option<&HashSet<Path>>,
 ) -> Result<Leftovers> {
     match &table.home {
-        Home::Directory(root) => remove_from_directory(root, node, named),
+        Home::Directory(root) => remove_from_directory(table.disk.as_ref(), root, node, named),
         Home::ObjectStore { staging, .. } => {
             let temporary = remove_staged(table.disk.as_ref(), staging)?;
             let Some(named) = named else { return Ok(Leftovers { orphans: 0, temporary }) };
@@ -78,7 +78,12 @@ fn remove_staged(disk: &dyn Disk, staging: &FsPath) -> Result<usize> {
     Ok(staged.len())
 }
 
-fn remove_from_directory(root: &FsPath, node: &str, named: Option<&HashSet<Path>>) -> Result<Leftovers> {
+fn remove_from_directory(
+    disk: &dyn Disk,
+    root: &FsPath,
+    node: &str,
+    named: Option<&HashSet<Path>>,
+) -> Result<Leftovers> {
     let failed = |error| Error::io(root.display(), error);
     let mut removed = Leftovers::default();
     let top = entries(root).map_err(failed)?;
@@ -93,7 +98,7 @@ fn remove_from_directory(root: &FsPath, node: &str, named: Option<&HashSet<Path>
             location.zip(named).is_some_and(|(location, named)| is_orphan(&location, node, named)) && path.is_file();
         let is_temporary = is_temporary_name(name) && path.is_file();
         if is_orphan || is_temporary {
-            fs::remove_file(&path).map_err(failed)?;
+            disk.remove_file(&path).map_err(failed)?;
             removed.orphans += usize::from(is_orphan);
             removed.temporary += usize::from(is_temporary);
         }
