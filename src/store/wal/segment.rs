@@ -97,14 +97,18 @@ impl SegmentList {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Removes the segments whose records are all at or below `mark`, oldest first.
+    /// Removes the segments whose records are all at or below `mark`, oldest first. Only one thread may call this.
     pub(crate) fn cut(&self, disk: &dyn Disk, mark: Lsn) -> Result<()> {
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(segment) = closed.first().filter(|segment| segment.last_lsn <= mark) {
+        // A disk may take its time to remove a file, for which neither exports nor statements wait.
+        while let Some(segment) = self.first().filter(|segment| segment.last_lsn <= mark) {
             disk.remove_file(&segment.path).map_err(|error| Error::io(segment.path.display(), error))?;
-            closed.remove(0);
+            self.closed.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| *other != segment);
         }
         Ok(())
+    }
+
+    fn first(&self) -> Option<ClosedSegment> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
     }
 }
 
