@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use tokio::runtime::Handle;
 
 use super::merge::Input;
@@ -26,16 +26,16 @@ use crate::model::schema::physical_schema;
 use crate::store::DataFile;
 use crate::store::table::ROW_GROUP_ROWS;
 
-/// The rows of a batch: what a merge holds decoded of each of its files.
+/// The rows of a batch at most.
 const BATCH_ROWS: usize = 2 * 1024;
-/// What a decoded row takes of memory, where attributes are rich.
-const ROW_BYTES: u64 = 1024;
+/// What a merge holds decoded of each of its files: a batch of that many rows, where attributes are rich. Where they are huge, a batch has
+/// fewer rows.
+const BATCH_BYTES: u64 = 2 << 20;
 
 /// What reading a file takes of memory: one row group as it is stored, and one batch.
 pub(super) fn memory_bytes(file: &DataFile) -> u64 {
     let row_group = file.rows.min(ROW_GROUP_ROWS as u64);
-    let stored = file.size_bytes / file.rows.max(1) * row_group;
-    stored + row_group.min(BATCH_ROWS as u64) * ROW_BYTES
+    file.size_bytes / file.rows.max(1) * row_group + BATCH_BYTES
 }
 
 /// A data file that is being read.
@@ -43,6 +43,7 @@ pub(crate) struct FileInput {
     name: String,
     runtime: Handle,
     rows: ParquetRecordBatchStream<StoredFile>,
+    row_bytes: u64,
 }
 
 impl FileInput {
@@ -69,8 +70,9 @@ impl FileInput {
     ) -> Result<Self> {
         let name = file.location.to_string();
         let stored = StoredFile { store: store.clone(), location: file.location.clone(), size_bytes: file.size_bytes };
-        let rows = runtime.block_on(read_rows(stored, columns)).map_err(|error| unreadable(&name, error))?;
-        Ok(Self { name, runtime: runtime.clone(), rows })
+        let (rows, row_bytes) =
+            runtime.block_on(read_rows(stored, columns)).map_err(|error| unreadable(&name, error))?;
+        Ok(Self { name, runtime: runtime.clone(), rows, row_bytes })
     }
 }
 
@@ -84,12 +86,17 @@ impl Input for FileInput {
     fn name(&self) -> &str {
         &self.name
     }
+
+    fn row_bytes(&self) -> u64 {
+        self.row_bytes
+    }
 }
 
+/// Opens the rows of a file; tells besides what one takes of memory.
 async fn read_rows(
     mut stored: StoredFile,
     columns: Option<&[String]>,
-) -> ParquetResult<ParquetRecordBatchStream<StoredFile>> {
+) -> ParquetResult<(ParquetRecordBatchStream<StoredFile>, u64)> {
     let options = ArrowReaderOptions::new();
     let found = ArrowReaderMetadata::load_async(&mut stored, options.clone()).await?;
     let wanted = file_schema(found.schema());
@@ -99,8 +106,22 @@ async fn read_rows(
         let places = fields.filter(|(_, field)| is_part_of(field.name(), columns)).map(|(place, _)| place);
         ProjectionMask::roots(metadata.parquet_schema(), places.collect::<Vec<_>>())
     });
+    let row_bytes = row_bytes(found.metadata());
+    let batch_rows = (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS as u64) as usize;
     let rows = ParquetRecordBatchStreamBuilder::new_with_metadata(stored, metadata);
-    rows.with_projection(mask).with_batch_size(BATCH_ROWS).build()
+    Ok((rows.with_projection(mask).with_batch_size(batch_rows).build()?, row_bytes))
+}
+
+/// What a decoded row takes of memory, one at least, in the row group where rows are largest: texts as long as they are, all else as it is
+/// encoded.
+fn row_bytes(file: &ParquetMetaData) -> u64 {
+    let of_group = |group: &RowGroupMetaData| {
+        let bytes = |column: &ColumnChunkMetaData| {
+            column.unencoded_byte_array_data_bytes().unwrap_or_default().max(column.uncompressed_size()).max(0) as u64
+        };
+        group.columns().iter().map(bytes).sum::<u64>() / group.num_rows().max(1) as u64
+    };
+    file.row_groups().iter().map(of_group).max().unwrap_or_default().max(1)
 }
 
 /// Whether a column of a file is one of `columns`, or a part of the attributes that are.

@@ -12,6 +12,8 @@ use crate::store::order::{KeyColumns, SortKey};
 
 /// The rows of a merged batch: enough that the writer's work for each batch does not count.
 const GATHER_ROWS: usize = 8 * 1024;
+/// What a merged batch takes of memory: that many rows, where attributes are rich. Where they are huge, it has fewer rows.
+const GATHER_BYTES: u64 = 8 << 20;
 
 /// Rows in order, one batch after the other.
 pub(crate) trait Input {
@@ -19,6 +21,8 @@ pub(crate) trait Input {
     fn next(&mut self) -> Result<Option<RecordBatch>>;
     /// The input's name, for messages.
     fn name(&self) -> &str;
+    /// What a row takes of memory, as far as is known.
+    fn row_bytes(&self) -> u64;
 }
 
 /// A merge under way.
@@ -47,6 +51,8 @@ struct Gathered {
     batches: Vec<RecordBatch>,
     /// (batch, row)
     rows: Vec<(usize, usize)>,
+    /// What the rows take of memory.
+    bytes: u64,
 }
 
 impl<I: Input> Merge<I> {
@@ -78,14 +84,13 @@ impl<I: Input> Merge<I> {
         while let Some(Reverse((key, index))) = self.heads.pop() {
             let rows = rows_before + gathered.rows.len() as u64;
             let ends = rows > 0 && self.last.is_some_and(|last| cut.is_here(rows, &last, &key));
-            if ends || gathered.rows.len() >= GATHER_ROWS {
+            if ends || gathered.is_full() {
                 self.heads.push(Reverse((key, index)));
                 break;
             }
             let bound = self.heads.peek().map(|Reverse((bound, _))| *bound);
             let cursor = &mut self.inputs[index];
-            let room = GATHER_ROWS - gathered.rows.len();
-            self.last = Some(cursor.take_run(bound, room, &mut gathered)?);
+            self.last = Some(cursor.take_run(bound, &mut gathered)?);
             if let Some(next) = cursor.key() {
                 self.heads.push(Reverse((next, index)));
             }
@@ -106,11 +111,13 @@ impl<I: Input> Cursor<I> {
         }
     }
 
-    /// Takes the rows of the current trace and bucket that come before `bound`, one at least and `room` at most; gives the last one's key.
-    fn take_run(&mut self, bound: Option<SortKey>, room: usize, gathered: &mut Gathered) -> Result<SortKey> {
+    /// Takes the rows of the current trace and bucket that come before `bound`, one at least, until there is no room for more; gives the last
+    /// one's key.
+    fn take_run(&mut self, bound: Option<SortKey>, gathered: &mut Gathered) -> Result<SortKey> {
         let mut last = self.keys[self.row];
-        for left in (0..room).rev() {
+        loop {
             gathered.rows.push((self.slot, self.row));
+            gathered.bytes += self.input.row_bytes();
             self.row += 1;
             if self.row == self.keys.len() {
                 self.load()?;
@@ -121,12 +128,11 @@ impl<I: Input> Cursor<I> {
                 return Err(Error::corrupt(format!("the rows of {} are out of order", self.input.name())));
             }
             let same_run = next.bucket == last.bucket && next.trace_id == last.trace_id;
-            if left == 0 || !same_run || bound.is_some_and(|bound| next > bound) {
+            if gathered.is_full() || !same_run || bound.is_some_and(|bound| next > bound) {
                 return Ok(last);
             }
             last = next;
         }
-        Ok(last)
     }
 
     /// Goes to the input's next batch that has rows.
@@ -146,6 +152,10 @@ impl<I: Input> Cursor<I> {
 }
 
 impl Gathered {
+    fn is_full(&self) -> bool {
+        self.rows.len() >= GATHER_ROWS || self.bytes >= GATHER_BYTES
+    }
+
     fn finish(self) -> Result<Option<RecordBatch>> {
         if self.rows.is_empty() {
             return Ok(None);
@@ -175,6 +185,10 @@ mod tests {
 
         fn name(&self) -> &str {
             "a test's input"
+        }
+
+        fn row_bytes(&self) -> u64 {
+            1000
         }
     }
 

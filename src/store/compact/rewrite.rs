@@ -125,6 +125,10 @@ impl Input for Without<'_> {
     fn name(&self) -> &str {
         self.input.name()
     }
+
+    fn row_bytes(&self) -> u64 {
+        self.input.row_bytes()
+    }
 }
 
 /// The rows of one output.

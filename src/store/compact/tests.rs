@@ -1,5 +1,6 @@
 //! Compaction in the life of a store: the same spans in fewer files, whatever goes on beside it.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ async fn files_that_left_the_table_are_deleted_after_a_restart_and_orphans_at_it
 }
 
 #[tokio::test]
-async fn a_year_of_late_spans_ends_in_few_files_for_each_date() {
+async fn late_spans_end_in_few_files_for_each_date() {
     const DAYS: u64 = 12;
     let dir = tempfile::tempdir().expect("directory");
     let house = house(dir.path(), Arc::new(FaultyDisk::default())).await;
@@ -160,6 +161,25 @@ async fn a_year_of_late_spans_ends_in_few_files_for_each_date() {
     let files = house.snapshot().await.files;
     assert_eq!(files.len() as u64, DAYS, "{files:?}");
     assert_eq!(house.ids().await, (0..1200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_year_of_late_spans_ends_in_a_file_for_each_date() {
+    const DAYS: u64 = 366;
+    let dir = tempfile::tempdir().expect("directory");
+    let house = house(dir.path(), Arc::new(FaultyDisk::default())).await;
+    for sealing in 0..3 {
+        let on_day = |day: u64| {
+            let start_ns = START + day as i64 * DAY_NS + (day as i64 * 997 + sealing * 3600) * 1_000_000_000 % DAY_NS;
+            TestSpan { trace: 1 + day % 50, span: sealing as u64 * DAYS + day, start_ns }
+        };
+        house.add(&(0..DAYS).map(on_day).collect::<Vec<_>>()).await;
+    }
+    assert_eq!(house.snapshot().await.files.len() as u64, 3 * DAYS);
+    house.store.compact().await.expect("compacted");
+    let dates: BTreeSet<String> = house.snapshot().await.files.iter().map(|file| file.date.clone()).collect();
+    assert_eq!((house.snapshot().await.files.len() as u64, dates.len() as u64), (DAYS, DAYS));
+    assert_eq!(house.ids().await, (0..3 * DAYS).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,6 +131,17 @@ async fn look_at_copy(what: &str, dir: &Path, bucket: Option<&FaultyStore>, mode
 }
 
 #[test]
+fn a_disk_that_freezes_anywhere_holds_up_no_statement_and_only_its_log_holds_up_exports() {
+    runtime().block_on(async {
+        for (what, steps) in failing() {
+            // `images` looks at what every call leaves; here it is those beside that matter.
+            let frozen = freeze_everywhere(what, steps, false, 5).await;
+            assert!(frozen > 3, "{what}: only {frozen} calls froze");
+        }
+    });
+}
+
+#[test]
 fn an_object_store_that_freezes_anywhere_holds_up_neither_exports_nor_statements() {
     runtime().block_on(async {
         for (what, steps) in failing() {

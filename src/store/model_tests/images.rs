@@ -163,3 +163,24 @@ fn a_node_that_dies_at_any_call_leaves_what_was_acknowledged_on_the_object_store
     look_at_everything(true, Left::ByACrash, 20);
     look_at_everything(true, Left::ByAPowerCut, 5);
 }
+
+#[test]
+fn a_process_that_dies_while_it_recovers_leaves_what_was_acknowledged() {
+    runtime().block_on(async {
+        let image = Image::new(false).await;
+        let mut images = 0;
+        for (what, steps) in failing().into_iter().filter(|(what, _)| ["compaction", "closing"].contains(what)) {
+            let died = film(&image, &steps).await;
+            // Spans lie in the log, and files that no commit names beside the table's.
+            for moment in died.moments.iter().filter(|moment| moment.step == steps.len()).step_by(7) {
+                let (model, now_ms) = died.models[moment.step].clone();
+                let dir = written(&moment.files(Left::ByACrash, &died.recorder));
+                let left = Image { dir, bucket: None, model, now_ms, next_span: image.next_span + 100 };
+                for how in [Left::ByACrash, Left::ByAPowerCut] {
+                    images += look_at_all(what, film(&left, &[]).await, how).await;
+                }
+            }
+        }
+        assert!(images > 60, "only {images} images");
+    });
+}

@@ -37,6 +37,8 @@ pub(crate) struct WrittenContent {
 /// The rows that are looked at before a file's columns are settled; they are held in memory until then. A file of fewer rows gets
 /// exactly the columns that have a value.
 const SAMPLE_ROWS: usize = 32 * 1024;
+/// What these rows take of memory at most: twice as much as where attributes are rich.
+const SAMPLE_BYTES: usize = 64 << 20;
 
 /// Writes batches to a new file, with frequent attributes in columns and a trace index, and syncs it. The
 /// directory is not synced yet.
@@ -91,12 +93,13 @@ fn begin_split(
 ) -> Result<(Vec<SpanBatch>, Splitter)> {
     let mut census = Census::new(&promotion.known.keys());
     let mut sample = Vec::new();
-    let mut is_whole = true;
+    let (mut is_whole, mut bytes) = (true, 0);
     for batch in batches {
         let batch = batch?;
         census.count(&batch)?;
+        bytes += batch.memory_bytes();
         sample.push(batch);
-        if census.rows() >= SAMPLE_ROWS as u64 {
+        if census.rows() >= SAMPLE_ROWS as u64 || bytes >= SAMPLE_BYTES {
             is_whole = false;
             break;
         }

@@ -20,6 +20,8 @@ pub(crate) enum Effort {
 
 /// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// What a row group holds in memory while it is written, stored as it will be: reached where attributes are huge only.
+const ROW_GROUP_BYTES: usize = 64 << 20;
 /// The rows of a page of ids or times: what a read for one trace must decode, and what time prunes.
 const PAGE_ROWS: usize = 8 * 1024;
 /// The rows of other pages. Codes of a dictionary take half a byte a row, so that four times the rows are still little to decode, while
@@ -45,6 +47,7 @@ pub(super) fn properties(columns: &Schema, effort: Effort) -> WriterProperties {
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(zstd(texts))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_data_page_row_count_limit(CODED_PAGE_ROWS)
         .set_data_page_size_limit(NESTED_PAGE_BYTES)
         .set_write_batch_size(PAGE_ROWS)
