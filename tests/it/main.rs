@@ -3,6 +3,7 @@
 //! - `attributes`: maps of fresh spans and columns of files answer the same, and the maps are not read.
 //! - `cli`: the built program's commands, as a shell runs them.
 //! - `column_cache`: columns kept in memory answer as files do.
+//! - `compact_memory`: compaction's memory, measured.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `engine_limits`: what no statement may do to the process.
 //! - `facts`: real traces answer what a separate program computed.
@@ -52,6 +53,7 @@
 mod attributes;
 mod cli;
 mod column_cache;
+mod compact_memory;
 mod crash;
 mod engine_limits;
 mod facts;

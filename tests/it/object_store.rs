@@ -138,10 +138,24 @@ async fn a_table_on_azure_is_written_compacted_and_opened_elsewhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_throttled_cut_or_absent_s3_loses_nothing_and_is_named() {
     let test = "a_slow_throttled_cut_or_absent_s3_loses_nothing_and_is_named";
-    let Some(store) = ObjectStoreServer::s3(test) else { return };
+    if let Some(store) = ObjectStoreServer::s3(test) {
+        disturb(&store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_throttled_cut_or_absent_azure_loses_nothing_and_is_named() {
+    let test = "a_slow_throttled_cut_or_absent_azure_loses_nothing_and_is_named";
+    if let Some(store) = ObjectStoreServer::azure(test) {
+        disturb(&store).await;
+    }
+}
+
+/// Exports while the way to the object store is slow, cut, throttled and gone, and asks for all of it afterwards.
+async fn disturb(store: &ObjectStoreServer) {
     let proxy = Proxy::to(store.address);
     let settings = [("SPANHOUSE_SEAL_AFTER", "200ms"), ("SPANHOUSE_CACHE_SIZE", "0"), ("SPANHOUSE_COLUMN_CACHE", "0")];
-    let environment = environment(&store, proxy.address, "table", &settings);
+    let environment = environment(store, proxy.address, "table", &settings);
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(folder.path(), &environment);
     let mut sent = 0;
