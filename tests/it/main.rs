@@ -19,6 +19,7 @@
 //! - `redact`: chosen spans go for good, and all others stay.
 //! - `repl`: the shell on a pipe and in a terminal.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
+//! - `shared_table`: servers on one table see what the others do, and fail at nothing.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
 //! - `store_damage`: a missing or damaged data file is named.
@@ -77,6 +78,7 @@ mod plans;
 mod redact;
 mod repl;
 mod sdk;
+mod shared_table;
 mod slt;
 mod store_crash;
 mod store_damage;
