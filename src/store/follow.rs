@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 /// How often the table's log is looked at for commits of others. What statements see of the table is no older, but for the time that a look
 /// takes. A look asks for one object that is mostly not there: on an object store that costs some cents a month.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How old what a statement sees may be when it begins, where a look costs little: that of a directory takes some 50 µs.
+/// How old what a statement sees may be when it begins, where a look costs little: that of a directory takes less than the noise of a statement.
 const NEAR_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the clock is read for it.
 const TICK: Duration = Duration::from_millis(250);
