@@ -31,7 +31,7 @@ const STATEMENTS: [&str; 8] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_out_of_memory_answer_as_those_of_files_whatever_fits() {
     let dir = tempfile::tempdir().expect("directory");
-    let store = open(dir.path()).await;
+    let store = open_uncompacted(dir.path()).await;
     for first in (1..=SPANS).step_by(SPANS_OF_REQUEST as usize) {
         append(&store, request(first..first + SPANS_OF_REQUEST)).await.expect("kept");
         store.seal().await.expect("sealed");
