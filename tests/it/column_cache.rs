@@ -7,7 +7,7 @@ use prost::Message;
 use spanhouse::engine::{Engine, EngineSettings};
 
 use crate::attributes::{answer, cells};
-use crate::store_support::{append, open, request};
+use crate::store_support::{append, open, open_uncompacted, request};
 
 /// More than two row groups a day, so that some are wanted and others are not.
 const SPANS: u64 = 600_000;
