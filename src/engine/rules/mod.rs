@@ -5,6 +5,7 @@ mod below;
 mod best_rows;
 mod build_on_work_table;
 mod checked_integers;
+mod compared;
 mod each_once;
 mod existence;
 mod expressions;
