@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, StringViewBuilder};
+use datafusion::arrow::array::{ArrayRef, StringViewBuilder, new_null_array};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::{exec_err, internal_err};
 use datafusion::config::ConfigOptions;
@@ -20,14 +20,14 @@ pub(in crate::engine) fn text_of_scalar(scalar: Scalar, column: Expr, schema: &S
     call(TextOfScalar { scalar, signature: any() }, vec![column], schema)
 }
 
-/// The whole map: `columns` are read by `values`, what is left is `map`.
+/// The whole map: `columns` are read by `values`, what is left is `map`, where anything is.
 pub(in crate::engine) fn whole_map(
     columns: Vec<PromotedColumn>,
     values: Vec<Expr>,
-    map: Expr,
+    map: Option<Expr>,
     schema: &Schema,
 ) -> Result<Expr> {
-    let args = values.into_iter().chain([map]).collect();
+    let args = values.into_iter().chain(map).collect();
     call(WholeMap { columns, signature: any() }, args, schema)
 }
 
@@ -113,7 +113,9 @@ impl ScalarUDFImpl for WholeMap {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let mut values = arrays(&args)?;
-        let Some(map) = values.pop() else { return internal_err!("no map of attributes") };
+        let left = values.split_off(self.columns.len().min(values.len())).pop();
+        // Entries are counted by offsets: a map that is NULL has none.
+        let map = left.unwrap_or_else(|| new_null_array(&attribute_map_type(), args.number_rows));
         let columns: Vec<_> = self.columns.iter().cloned().zip(values).collect();
         let parts = MapParts { columns: &columns, map: &map, types: None };
         assemble_map(&parts).map(ColumnarValue::Array).map_err(external)

@@ -228,10 +228,12 @@ impl AttributeAdapter {
             }
         }
         let rest = |name: &str| -> Result<Expr> { Ok(Arc::new(Column::new_with_schema(name, &self.file)?)) };
-        let map = rest(owner.map_column())?;
         match part {
-            Part::Map => whole_map(columns, values, map, &self.file),
-            Part::Types => whole_types(columns, values, map, rest(owner.types_column())?, &self.file),
+            Part::Map if self.notes.is_map_empty(owner) => whole_map(columns, values, None, &self.file),
+            Part::Map => whole_map(columns, values, Some(rest(owner.map_column())?), &self.file),
+            Part::Types => {
+                whole_types(columns, values, rest(owner.map_column())?, rest(owner.types_column())?, &self.file)
+            }
         }
     }
 }

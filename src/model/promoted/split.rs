@@ -111,7 +111,17 @@ impl Splitter {
             }
         }
         let are_known = Owner::ALL.into_iter().all(|owner| !self.census.is_full(owner));
-        FileNotes::new(complete, (are_known && in_maps.len() <= MAX_NOTED_KEYS).then_some(in_maps))
+        let in_maps = (are_known && in_maps.len() <= MAX_NOTED_KEYS).then_some(in_maps);
+        let empty = Owner::ALL.into_iter().filter(|owner| self.is_map_empty(*owner));
+        FileNotes::new(complete, in_maps, empty.map(|owner| owner.map_column().to_owned()).collect())
+    }
+
+    /// Whether columns say all that the owner's map said, so that nothing was left in it.
+    fn is_map_empty(&self, owner: Owner) -> bool {
+        let slots = &self.owners[owner as usize];
+        let mut keys = self.census.counts(owner).enumerate();
+        !self.census.is_full(owner)
+            && keys.all(|(number, (_, counts))| counts.empty == 0 && slots.is_complete(number, counts))
     }
 
     /// The columns that the table should have, now that these rows are in it: one for each promoted key and type that occurred.
@@ -467,6 +477,10 @@ pub(super) mod tests {
         (column(owner.map_column()), column(owner.types_column()))
     }
 
+    fn has_no_rest(split: &Split, owner: Owner) -> bool {
+        rest(split, owner).0.as_map().keys().is_empty()
+    }
+
     fn assembled(split: &Split, owner: Owner) -> Vec<Entries> {
         let of_owner = split.columns.iter().filter(|(column, _)| column.key.owner == owner);
         let columns: Vec<_> = of_owner.cloned().collect();
@@ -527,6 +541,25 @@ pub(super) mod tests {
             assert_eq!(split.notes.is_complete(&AttributeKey::new(Owner::Span, key)), complete, "{key}");
         }
         assert_eq!(assembled(&split, Owner::Span)[20].len(), 2);
+        assert_eq!(Owner::ALL.map(|owner| split.notes.is_map_empty(owner)), [false, true, true]);
+    }
+
+    #[test]
+    fn a_map_is_told_empty_when_columns_have_all_of_it_and_only_then() {
+        let plain = Row::span(&[("k", 's', "x"), ("n", 'i', "1")]);
+        let is_empty = |last: Row| {
+            let rows = [vec![plain.clone(); 20], vec![last]].concat();
+            let split = split(&Promoted::default(), &rows[..10], &rows);
+            assert_eq!(has_no_rest(&split, Owner::Span), split.notes.is_map_empty(Owner::Span));
+            split.notes.is_map_empty(Owner::Span)
+        };
+        assert!(is_empty(plain.clone()));
+        assert!(is_empty(Row::span(&[])));
+        for left in [("k", 'i', "1"), ("other", 's', "x"), ("k", 'y', "AA==")] {
+            assert!(!is_empty(Row::span(&[left])), "{left:?}");
+        }
+        let without_value = Row([vec![("k".into(), AttributeType::Empty.letter() as char, None)], vec![], vec![]]);
+        assert!(!is_empty(without_value));
     }
 
     fn entry() -> impl Strategy<Value = (String, char, Option<String>)> {
@@ -564,6 +597,9 @@ pub(super) mod tests {
             let rows: Vec<Row> = rows.into_iter().map(Row).collect();
             let split = split(&Promoted::from_names(known), &rows[..sample.min(rows.len())], &rows);
             for owner in Owner::ALL {
+                if split.notes.is_map_empty(owner) {
+                    prop_assert!(has_no_rest(&split, owner));
+                }
                 let assembled = assembled(&split, owner);
                 for (row, assembled) in rows.iter().zip(assembled) {
                     prop_assert_eq!(sorted(assembled), sorted(row.0[owner as usize].clone()));
