@@ -52,7 +52,7 @@ impl Shared {
 
     /// The same before a statement, where that costs little. Statements go on with what is known when it fails.
     pub(crate) async fn follow_if_near(&self) {
-        if !self.table_dir.is_near() || !self.is_look_due(NEAR_LOOK_EVERY) {
+        if !self.table_dir.is_shared_nearby() || !self.is_look_due(NEAR_LOOK_EVERY) {
             return;
         }
         // Whoever holds the table is about to show its newest version.

@@ -92,6 +92,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     let lock = DirectoryLock::take(dir)?;
     let runtime = table_runtime("spanhouse-table")?;
     let (place, node, mut table) = open_table(dir, &settings, &disk, runtime.handle(), remote)?;
+    let is_shared = place.is_shared();
     let fence = Arc::<Fence>::default();
     table.write_behind(fence.clone());
     let tombstones = runtime.block_on(table.tombstones())?;
@@ -111,7 +112,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         object_store: place.reads,
         rewrites: place.rewrites,
         cache: place.cache,
-        table_dir: TableDir { home: place.home, disk: disk.clone(), clock: clock.clone() },
+        table_dir: TableDir { is_shared, home: place.home, disk: disk.clone(), clock: clock.clone() },
         indexes: table.indexes().clone(),
         table: tokio::sync::Mutex::new(table),
         fence,

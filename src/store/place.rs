@@ -82,6 +82,11 @@ impl TablePlace {
         }
     }
 
+    /// Whether a URL names the place, which others may know too.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.url.is_some()
+    }
+
     /// Reads the table's log as the node `node`, whose mark it then has.
     pub(crate) async fn load(&self, node: &str) -> Result<DeltaLog> {
         let loaded = DeltaLog::load(&self.to_string(), self.store.clone(), node).await;

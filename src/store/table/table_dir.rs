@@ -70,6 +70,8 @@ impl FileName {
 #[derive(Debug, Clone)]
 pub(crate) struct TableDir {
     pub home: Home,
+    /// Whether the table was named by a URL, under which others may write to it; that of a data directory has one writer at a time.
+    pub is_shared: bool,
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
 }
@@ -144,9 +146,9 @@ impl TableDir {
         matches!(self.home, Home::ObjectStore { .. })
     }
 
-    /// Whether a look at the table costs little: it lies in a directory.
-    pub(crate) fn is_near(&self) -> bool {
-        matches!(self.home, Home::Directory(_))
+    /// Whether others may write to the table, and a look at it costs little: it lies in a directory.
+    pub(crate) fn is_shared_nearby(&self) -> bool {
+        self.is_shared && matches!(self.home, Home::Directory(_))
     }
 
     /// Deletes a data file; tells whether it was there. Blocks.
