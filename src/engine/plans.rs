@@ -8,10 +8,12 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, WindowFunctionDefinition};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition};
 use lru::LruCache;
 
+use super::scan::SpansTable;
 use super::session::Statement;
 
 /// The longest text that is kept; one that a program wrote out is seldom sent again.
@@ -48,6 +50,8 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) struct Lasting {
     expressions: usize,
+    /// Whether spans are all that it reads.
+    is_of_spans: bool,
     optimized: OnceLock<LogicalPlan>,
 }
 
@@ -107,8 +111,9 @@ impl Lasting {
         if is_of_moment || matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)) {
             return Ok(None);
         }
-        let (mut expressions, mut lasts) = (0, true);
+        let (mut expressions, mut lasts, mut is_of_spans) = (0, true, true);
         plan.apply_with_subqueries(|node| {
+            is_of_spans &= !matches!(node, LogicalPlan::TableScan(scan) if !is_spans(scan));
             node.apply_expressions(|expr| {
                 expr.apply(|part| {
                     expressions += 1;
@@ -117,7 +122,12 @@ impl Lasting {
                 })
             })
         })?;
-        Ok(lasts.then(|| Self { expressions, optimized: OnceLock::new() }))
+        Ok(lasts.then(|| Self { expressions, is_of_spans, optimized: OnceLock::new() }))
+    }
+
+    /// Whether it runs without the names of functions: they are in the plan, and nothing that it reads lists them.
+    pub fn needs_no_names(&self) -> bool {
+        self.is_of_spans && self.optimized.get().is_some()
     }
 
     /// The plan as the optimizer leaves it, by `optimize` where it has not seen it yet.
@@ -128,6 +138,10 @@ impl Lasting {
         let optimized = optimize()?;
         Ok(self.optimized.get_or_init(|| optimized).clone())
     }
+}
+
+fn is_spans(scan: &TableScan) -> bool {
+    source_as_provider(&scan.source).is_ok_and(|table| table.downcast_ref::<SpansTable>().is_some())
 }
 
 fn is_lasting(expr: &Expr) -> bool {

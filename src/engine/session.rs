@@ -210,7 +210,10 @@ impl Session {
         // What has expired is known of the moment only.
         let lasting = lasting.filter(|_| snapshot.expiry.is_none());
         let plan = retention::without_expired(plan, snapshot.expiry.as_ref()).map_err(from_datafusion)?;
-        let mut state = self.state()?;
+        let mut state = match &lasting {
+            Some(lasting) if lasting.needs_no_names() => self.with_settings(self.engine.nameless_state())?,
+            _ => self.state()?,
+        };
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
         let memory_bytes = self.engine.settings().statement_memory_bytes;
         let started =
@@ -252,13 +255,18 @@ impl Session {
 
     /// The engine's state with this session's settings and functions.
     fn state(&self) -> Result<SessionState> {
-        let mut state = self.engine.state().clone();
-        let time_zone = self.inner().variables.get("timezone")?.to_string();
-        state.config_mut().options_mut().execution.time_zone = Some(time_zone);
-        state.config_mut().set_extension(Arc::new(ThisSession(self.inner.clone())));
+        let mut state = self.with_settings(self.engine.state())?;
         for function in session_functions::functions(&self.inner) {
             state.register_udf(Arc::new(function)).map_err(from_datafusion)?;
         }
+        Ok(state)
+    }
+
+    fn with_settings(&self, state: &SessionState) -> Result<SessionState> {
+        let mut state = state.clone();
+        let time_zone = self.inner().variables.get("timezone")?.to_string();
+        state.config_mut().options_mut().execution.time_zone = Some(time_zone);
+        state.config_mut().set_extension(Arc::new(ThisSession(self.inner.clone())));
         Ok(state)
     }
 

@@ -28,8 +28,8 @@ use super::planner::Dialect;
 use super::plans::KnownPlans;
 use super::rules::{
     Abandon, BestRows, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral,
-    LenientText, LocalRecursion, Multisets, PlainScans, SessionTimes, SharedSketch, SortKeys, StoredTimes,
-    SubqueryValues, TableFunctions, TraceLocal, UnionTypes,
+    LenientText, LocalRecursion, Multisets, OneProjection, PlainScans, SessionTimes, SharedSketch, SortKeys,
+    StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes, UnlessSettled,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -56,6 +56,8 @@ pub struct Engine {
     source: Arc<dyn SnapshotSource>,
     settings: EngineSettings,
     state: SessionState,
+    /// The same without functions by name.
+    nameless: SessionState,
     runtime: QueryRuntime,
     plans: KnownPlans,
     activity: Arc<Activity>,
@@ -69,8 +71,9 @@ impl Engine {
         let activity = Arc::new(Activity::default());
         let counted = Arc::new(Counted::default());
         let state = state(&settings, &activity, &counted)?;
+        let nameless = nameless(state.clone());
         let plans = KnownPlans::default();
-        Ok(Arc::new(Self { source, settings, state, runtime, plans, activity, counted }))
+        Ok(Arc::new(Self { source, settings, state, nameless, runtime, plans, activity, counted }))
     }
 
     /// Opens a session with default settings.
@@ -103,6 +106,11 @@ impl Engine {
 
     pub(super) fn state(&self) -> &SessionState {
         &self.state
+    }
+
+    /// The state for statements whose plans are made already. It is copied for each of them, and names of functions are most of a copy.
+    pub(super) fn nameless_state(&self) -> &SessionState {
+        &self.nameless
     }
 
     pub(super) fn runtime(&self) -> &QueryRuntime {
@@ -151,6 +159,16 @@ pub(super) fn state(
     Ok(context.state())
 }
 
+fn nameless(state: SessionState) -> SessionState {
+    SessionStateBuilder::new_from_existing(state)
+        .with_scalar_functions(Vec::new())
+        .with_higher_order_functions(Vec::new())
+        .with_aggregate_functions(Vec::new())
+        .with_window_functions(Vec::new())
+        .with_file_formats(Vec::new())
+        .build()
+}
+
 /// Ours comes where subqueries are joins, filters are below projections, a lone DISTINCT is a GROUP BY, and what reads attributes is beside
 /// the scan: moved there later, it would take the bytes of ids along under the name that their text has.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -161,6 +179,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules.insert(at, Arc::new(SharedSketch));
     let after = rules.iter().position(|rule| rule.name() == "push_down_filter");
     rules.insert(after.map_or(rules.len(), |at| at + 1), Arc::new(StoredTimes));
+    rules.push(Arc::new(OneProjection));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 
@@ -173,7 +192,11 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 /// Work on whole traces is found first, while scans tell what they read; sides of joins come where DataFusion has chosen them and nothing
 /// rests on them yet; groups and limits come last.
 pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules = PhysicalOptimizer::new().rules;
+    let where_asked = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
+        "EnsureRequirements" => Arc::new(UnlessSettled::new(rule)) as _,
+        _ => rule,
+    };
+    let mut rules: Vec<_> = PhysicalOptimizer::new().rules.into_iter().map(where_asked).collect();
     let after = rules.iter().position(|rule| rule.name() == "join_selection");
     let at = after.map_or(0, |at| at + 1);
     rules.insert(at, Arc::new(PlainScans));
