@@ -43,12 +43,12 @@ pub(in crate::engine) fn whole_types(
     call(WholeTypes { columns, signature: any() }, args, schema)
 }
 
-fn call(function: impl ScalarUDFImpl + 'static, args: Vec<Expr>, schema: &Schema) -> Result<Expr> {
+pub(super) fn call(function: impl ScalarUDFImpl + 'static, args: Vec<Expr>, schema: &Schema) -> Result<Expr> {
     let function = Arc::new(ScalarUDF::from(function));
     Ok(Arc::new(ScalarFunctionExpr::try_new(function, args, schema, Arc::new(ConfigOptions::default()))?))
 }
 
-fn any() -> Signature {
+pub(super) fn any() -> Signature {
     Signature::variadic_any(Volatility::Immutable)
 }
 

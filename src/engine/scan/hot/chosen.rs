@@ -1,9 +1,7 @@
 //! Rows that a predicate does not want, told by codes: a condition on a column of text is put to each value once, and a row is looked up by
 //! its code.
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBufferBuilder, DictionaryArray, RecordBatch, new_null_array,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, new_null_array};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{cast, concat};
 use datafusion::arrow::datatypes::{DataType, UInt16Type};
@@ -59,15 +57,20 @@ fn wanted_values(term: &Term, codes: &DictionaryArray<UInt16Type>) -> Result<Opt
 }
 
 fn rows_with(wanted: &[bool], codes: &DictionaryArray<UInt16Type>) -> BooleanBuffer {
-    let places = codes.keys();
-    if places.null_count() == 0 {
-        let places = places.values();
-        return BooleanBuffer::collect_bool(places.len(), |row| wanted[usize::from(places[row])]);
+    let places = codes.keys().values();
+    let (of_null, of_values) = wanted.split_last().unwrap_or((&false, &[]));
+    let mut wanted = (0_u16..).zip(of_values).filter(|(_, wanted)| **wanted).map(|(place, _)| place);
+    let rows = match (wanted.next(), wanted.next()) {
+        // Most conditions want one value, and comparing numbers is quicker than looking them up.
+        (Some(only), None) => BooleanBuffer::collect_bool(places.len(), |row| places[row] == only),
+        // The place of a NULL may be any.
+        _ => BooleanBuffer::collect_bool(places.len(), |row| of_values.get(usize::from(places[row])) == Some(&true)),
+    };
+    match codes.nulls() {
+        None => rows,
+        Some(nulls) if *of_null => &rows | &!nulls.inner(),
+        Some(nulls) => &rows & nulls.inner(),
     }
-    let of_null = wanted.len() - 1;
-    let mut rows = BooleanBufferBuilder::new(places.len());
-    places.iter().for_each(|place| rows.append(wanted[place.map_or(of_null, usize::from)]));
-    rows.finish()
 }
 
 #[cfg(test)]

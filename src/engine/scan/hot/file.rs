@@ -25,6 +25,7 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricB
 
 use super::cache::{ColumnCache, ColumnKey, Values};
 use super::distinct::is_told;
+use crate::engine::functions::quotients_in_one_pass;
 use crate::model::promoted::Owner;
 
 /// What is enough for a statement that drops duplicates.
@@ -111,7 +112,8 @@ impl Scan {
         let adapter = self.adapters.create(self.file_schema.clone(), schema.clone())?;
         let simplifier = PhysicalExprSimplifier::new(&schema);
         let adapt = |expr| simplifier.simplify(adapter.rewrite(expr)?);
-        let projection = self.projection.clone().try_map_exprs(adapt)?;
+        let in_one_pass = |expr| quotients_in_one_pass(adapt(expr)?, &schema);
+        let projection = self.projection.clone().try_map_exprs(in_one_pass)?;
         let predicate = self.predicate.clone().map(adapt).transpose()?;
         let flat = Columns::of(&projection, &self.coded, &schema)?;
         let is_flat = flat.is_some();
