@@ -22,11 +22,13 @@ pub(crate) enum Effort {
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// What a row group holds in memory while it is written, stored as it will be: reached where attributes are huge only.
 const ROW_GROUP_BYTES: usize = 64 << 20;
-/// The rows of a page of ids or times: what a read for one trace must decode, and what time prunes.
+/// The rows of a page of ids or times: what a read for one trace must decode, what time prunes, and of what the largest durations
+/// and the latest starts are found by their pages' bounds: pages four times as large make that three times the work.
 const PAGE_ROWS: usize = 8 * 1024;
-/// The rows of other pages. Codes of a dictionary take half a byte a row, so that four times the rows are still little to decode, while
-/// they compress better and most columns of most files, which have one value, need a page header for more rows.
-const CODED_PAGE_ROWS: usize = 4 * PAGE_ROWS;
+/// The rows of other pages. Codes of a dictionary take half a byte a row, so that eight times the rows are still little to decode, while
+/// they compress better and most columns of most files, which have one value, need a page header for more rows. Twice as many again
+/// cost a read of one trace a twelfth more.
+const CODED_PAGE_ROWS: usize = 8 * PAGE_ROWS;
 /// The bytes of a page of texts that a dictionary cannot hold: short ones are to be few enough for a read of one trace.
 const TEXT_PAGE_BYTES: usize = 512 * 1024;
 /// The same inside lists and maps: what events say repeats over long distances, and pages half as large take half as much again.
@@ -34,9 +36,12 @@ const NESTED_PAGE_BYTES: usize = 1024 * 1024;
 
 /// Times and durations. Their bytes hardly repeat: only the search for the best of a few repeats makes them smaller, from level 11 on.
 const THOROUGH_NUMBERS: i32 = 11;
+/// Parents. Those that repeat among siblings are found by any level, the rest is random; from this level on, how the repeats are told
+/// is chosen by what they cost.
+const THOROUGH_PARENTS: i32 = 13;
 /// Codes and texts: higher levels gain little more.
 const THOROUGH_TEXTS: i32 = 9;
-/// All that waits for nothing better, and ids: parents that repeat among siblings are found at once, the rest is random.
+/// All that waits for nothing better, and ids of traces.
 const QUICK: i32 = 1;
 
 /// The properties of a file with these columns.
@@ -87,10 +92,14 @@ fn leaf_properties(
             .set_column_data_page_size_limit(column(), PAGE_ROWS * size_of::<i64>()),
         Type::FIXED_LEN_BYTE_ARRAY => {
             // Unique random bytes: a compressor finds nothing. Parents repeat among siblings, and are compressed.
-            let is_random = root == schema::SPAN_ID;
+            let compression = match (root, effort) {
+                (schema::SPAN_ID, _) => Compression::UNCOMPRESSED,
+                (schema::PARENT_SPAN_ID, Effort::Thorough) => zstd(THOROUGH_PARENTS),
+                _ => zstd(QUICK),
+            };
             properties
                 .set_column_dictionary_enabled(column(), false)
-                .set_column_compression(column(), if is_random { Compression::UNCOMPRESSED } else { zstd(QUICK) })
+                .set_column_compression(column(), compression)
                 .set_column_data_page_size_limit(column(), PAGE_ROWS * usize::try_from(leaf.type_length()).unwrap_or(1))
         }
         _ => properties,
