@@ -3,7 +3,7 @@
 
 usage: benches/mixed.py [--binary target/release/spanhouse] [--rate 200000] [--seconds 30] FILE.otlp.zst
 
-The file is imported and sealed first. Queries are the questions of `peers/questions` that have no parameters, asked one after the other on one
+The file is imported, sealed and compacted first, and queries alone are asked when nothing is left to seal or to merge. Queries are the questions of `peers/questions` that have no parameters, asked one after the other on one
 connection, again and again; one that fails is told and left out. Prints the median time of each question alone (the mean of before and after,
 since the table grows meanwhile) and under ingest with their ratio, and the acknowledgement (median, p99)
 and CPU seconds per million spans without and with queries. Needs Linux, `zstd` and psycopg.
@@ -28,6 +28,8 @@ import psycopg
 from ingest import addresses
 
 HERE = Path(__file__).resolve().parent
+# Fresh spans wait a minute until they are sealed.
+SETTLE_SECONDS = 300
 
 
 def main():
@@ -35,6 +37,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="spanhouse-bench-") as folder:
         data = os.path.join(folder, "data")
         subprocess.run([options.binary, "import", "--data-dir", data, options.file], check=True, capture_output=True)
+        subprocess.run([options.binary, "compact", "--data-dir", data], check=True, capture_output=True)
         listen = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0"]
         log = open(os.path.join(folder, "server.log"), "w")
         server = subprocess.Popen([options.binary, "serve", "--data-dir", data, *listen], stdout=log, stderr=log)
@@ -65,9 +68,20 @@ def measure(options, pid, server):
         beside = ask(connection, asked, options.seconds, sending)
         loaded = sending.result()
         # The table has grown meanwhile: alone is what is measured before and after, halved.
+        settle(connection)
         grown = ask(connection, asked, options.seconds)
     quiet = Sending(options, server, pid).result()
     report(alone, beside, grown, quiet, loaded)
+
+
+def settle(connection):
+    """Waits until all spans are in files and no merge is due."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    left = "SELECT sum(value) FROM system.store WHERE name IN ('fresh_rows', 'backlog_files')"
+    while connection.execute(left).fetchone()[0] > 0:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the server still seals or compacts after {SETTLE_SECONDS} s")
+        time.sleep(1)
 
 
 class Sending:
