@@ -16,6 +16,8 @@ use spanhouse::store::{Retention, RetentionRule, SnapshotSource, Store, StoreRea
 
 use crate::store_support::append;
 
+/// The seconds of a day.
+const DAY_S: u64 = 86_400;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// A span of the one trace: its id, its parent's, and when it began and ended.
@@ -101,8 +103,13 @@ async fn a_trace_is_right_after_each_late_span_in_memory_and_in_files() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_sees_a_span_that_has_expired_fresh_or_stored() {
     let dir = tempfile::tempdir().expect("directory");
-    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_nanos() as u64;
-    let ago = |seconds: u64| now_ns - seconds * SECOND_NS;
+    // Spans expire that started before noon of the day before: those that stay lie on the same day, and so does their file.
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    let noon_s = (now_s / DAY_S - 1) * DAY_S + DAY_S / 2;
+    let kept = Duration::from_secs(now_s - noon_s);
+    let at = |seconds: i64| noon_s.saturating_add_signed(seconds) * SECOND_NS;
+    let before =
+        format!("SELECT count(*) FROM spans WHERE timestamp < now() - INTERVAL '{} seconds'", kept.as_secs() + 1800);
     let statements = [
         ("SELECT count(*) FROM spans", "2"),
         ("SELECT count(*) FROM spans WHERE trace_id = '07070707070707070707070707070707'", "2"),
@@ -111,11 +118,11 @@ async fn no_statement_sees_a_span_that_has_expired_fresh_or_stored() {
         ("SELECT span_count, orphan_count FROM traces.traces", "2 1"),
         ("SELECT (SELECT count(*) FROM spans) + (SELECT count(*) FROM traces.traces)", "3"),
         ("WITH late AS (SELECT * FROM spans) SELECT count(*) FROM late a JOIN late b ON a.trace_id = b.trace_id", "4"),
-        ("SELECT count(*) FROM spans WHERE timestamp < now() - INTERVAL '90 minutes'", "0"),
+        (before.as_str(), "0"),
     ];
-    let store = open(dir.path(), Some(Duration::from_secs(3600))).await;
-    add(&store, vec![span(1, 0, ago(7200), ago(10)), span(2, 1, ago(600), ago(500)), span(3, 2, ago(60), ago(50))])
-        .await;
+    let store = open(dir.path(), Some(kept)).await;
+    let spans = vec![span(1, 0, at(-3600), at(3590)), span(2, 1, at(3000), at(3100)), span(3, 2, at(3540), at(3550))];
+    add(&store, spans).await;
     let reader = StoreReader::open(dir.path()).await.expect("a reader");
     for state in ["fresh", "sealed"] {
         for (sql, expected) in statements {
