@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, Volatility, WindowF
 use lru::LruCache;
 
 use super::scan::SpansTable;
-use super::session::Statement;
+use super::statement::Statement;
 
 /// The longest text that is kept; one that a program wrote out is seldom sent again.
 const MAX_TEXT_BYTES: usize = 8 << 10;

@@ -11,11 +11,11 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use super::session::Inner;
+use super::session_data::SessionData;
 use crate::error::Kind;
 
 /// The functions over one session. They see the settings of the moment in which a statement runs.
-pub(super) fn functions(session: &Arc<Mutex<Inner>>) -> Vec<ScalarUDF> {
+pub(super) fn functions(session: &Arc<Mutex<SessionData>>) -> Vec<ScalarUDF> {
     let text = DataType::Utf8;
     let one_or_two =
         vec![TypeSignature::Exact(vec![text.clone()]), TypeSignature::Exact(vec![text.clone(), DataType::Boolean])];
@@ -53,7 +53,7 @@ struct SessionFunction {
     name: &'static str,
     does: Does,
     signature: Signature,
-    session: Arc<Mutex<Inner>>,
+    session: Arc<Mutex<SessionData>>,
 }
 
 impl PartialEq for SessionFunction {

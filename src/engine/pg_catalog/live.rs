@@ -21,7 +21,7 @@ use crate::engine::activity::{Activity, Doing};
 use crate::engine::catalog::{CATALOG, TRACES};
 use crate::engine::computed::Computed;
 use crate::engine::scan::PinnedSnapshot;
-use crate::engine::session::ThisSession;
+use crate::engine::session_data::ThisSession;
 
 /// The lists of columns: `name: column type, column type`.
 const LIST: &str = include_str!("../../../schema/pg_catalog/live.txt");
