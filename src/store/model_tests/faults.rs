@@ -11,7 +11,7 @@ use crate::store::faulty_store::{Call, Fault, FaultyStore};
 use crate::store::testing::{ManualClock, TestSpan};
 
 /// Most of an image's time is waiting for threads.
-const IMAGES_AT_A_TIME: usize = 6;
+pub(super) const IMAGES_AT_A_TIME: usize = 6;
 
 /// What is done before anything fails: spans of three days in files that are due for all that follows.
 pub(super) fn before() -> Vec<Step> {
@@ -101,27 +101,41 @@ enum Breaks {
     Bucket { fault: Fault, calls: usize },
 }
 
+/// What is done on copies of an image, one for each call that is broken.
+pub(super) struct Trial {
+    pub what: &'static str,
+    pub image: Image,
+    pub steps: Vec<Step>,
+}
+
+/// Has `broken` break the n-th call for each n, or every few, until it tells that there was no such call; gives how many there were.
+pub(super) async fn break_each_call<F>(trial: Trial, every: usize, broken: impl Fn(Arc<Trial>, usize) -> F) -> usize
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    let trial = Arc::new(trial);
+    let one = |at| tokio::spawn(broken(trial.clone(), at));
+    let mut count = 0;
+    let mut running = stream::iter((1..).step_by(every)).map(one).buffered(IMAGES_AT_A_TIME);
+    while let Some(was_called) = running.next().await {
+        if !was_called.expect("no panic") {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
 /// Breaks the n-th call for each n, or every few, and looks at what is there then; gives the number of images.
 async fn fail_everywhere(what: &'static str, steps: Vec<Step>, breaks: Breaks, every: usize) -> usize {
     let image = Image::new(matches!(breaks, Breaks::Bucket { .. })).await;
-    let (image, steps) = (Arc::new(image), Arc::new(steps));
-    let one = |at| {
-        let (image, steps) = (image.clone(), steps.clone());
-        tokio::spawn(async move { fail_at(what, &image, &steps, at, breaks).await })
-    };
-    let mut images = 0;
-    let mut running = stream::iter((1..).step_by(every)).map(one).buffered(IMAGES_AT_A_TIME);
-    while let Some(passed) = running.next().await {
-        if !passed.expect("no panic") {
-            break;
-        }
-        images += 1;
-    }
-    images
+    let trial = Trial { what, image, steps };
+    break_each_call(trial, every, |trial, at| async move { fail_at(&trial, at, breaks).await }).await
 }
 
 /// Tells whether there was an n-th call.
-async fn fail_at(what: &str, image: &Image, steps: &[Step], at: usize, breaks: Breaks) -> bool {
+async fn fail_at(trial: &Trial, at: usize, breaks: Breaks) -> bool {
+    let Trial { what, image, steps } = trial;
     let (dir, bucket) = image.copy();
     let failing = FailingDisk::default();
     let ground = Ground { bucket: bucket.clone(), ..Ground::local(failing.clone()) };

@@ -5,41 +5,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
-
 use super::failing_disk::{FailingDisk, is_log};
-use super::faults::{Image, copy, failing};
+use super::faults::{Image, Trial, break_each_call, copy, failing};
 use super::{Ground, Model, Run, Step, open_on, runtime};
 use crate::store::Store;
 use crate::store::disk::OsDisk;
 use crate::store::faulty_store::{Call, Fault, FaultyStore};
 use crate::store::testing::{ManualClock, TestSpan, decode, payload};
 
-/// Most of an image's time is waiting for threads.
-const IMAGES_AT_A_TIME: usize = 6;
 /// What an export or a snapshot may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Freezes the n-th call for every few n; gives how many calls froze.
 async fn freeze_everywhere(what: &'static str, steps: Vec<Step>, is_remote: bool, every: usize) -> usize {
-    let (image, steps) = (Arc::new(Image::new(is_remote).await), Arc::new(steps));
-    let one = |at| {
-        let (image, steps) = (image.clone(), steps.clone());
-        tokio::spawn(async move { freeze_at(what, &image, &steps, at).await })
-    };
-    let mut frozen = 0;
-    let mut running = stream::iter((1..).step_by(every)).map(one).buffered(IMAGES_AT_A_TIME);
-    while let Some(froze) = running.next().await {
-        if !froze.expect("no panic") {
-            break;
-        }
-        frozen += 1;
-    }
-    frozen
+    let trial = Trial { what, image: Image::new(is_remote).await, steps };
+    break_each_call(trial, every, |trial, at| async move { freeze_at(&trial, at).await }).await
 }
 
 /// Tells whether there was an n-th call.
-async fn freeze_at(what: &str, image: &Image, steps: &[Step], at: usize) -> bool {
+async fn freeze_at(trial: &Trial, at: usize) -> bool {
+    let Trial { what, image, steps } = trial;
     let what = format!("{what}, call {at}");
     let (dir, bucket) = image.copy();
     let disk = FailingDisk::default();

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::faults::{Image, failing};
+use super::faults::{IMAGES_AT_A_TIME, Image, failing};
 use super::recorder::{Left, Moment, Recorder};
 use super::{Ground, Model, Run, Step, open_on, runtime};
 use crate::store::disk::OsDisk;
 use crate::store::faulty_store::FaultyStore;
 use crate::store::testing::ManualClock;
 
-/// Most of an image's time is waiting for threads.
-const IMAGES_AT_A_TIME: usize = 6;
 /// One of so many images is also compacted, which takes longer than all else.
 const COMPACTED: usize = 6;
 

@@ -39,6 +39,14 @@ struct Files {
     contents: BTreeMap<usize, Arc<Vec<u8>>>,
 }
 
+impl Files {
+    /// Gives the file `from` the name `to` as well.
+    fn link(&mut self, from: &Path, to: &Path) {
+        let file = self.names[from];
+        self.names.insert(to.to_owned(), file);
+    }
+}
+
 /// What there was when a call was about to be made, or was half done, and never returned.
 #[derive(Debug, Clone)]
 pub(super) struct Moment {
@@ -209,15 +217,7 @@ impl Disk for Recorder {
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call(
-            "link",
-            to,
-            || OsDisk.hard_link(from, to),
-            |state| {
-                let file = state.live.names[from];
-                state.live.names.insert(to.to_owned(), file);
-            },
-        )
+        self.call("link", to, || OsDisk.hard_link(from, to), |state| state.live.link(from, to))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -226,8 +226,8 @@ impl Disk for Recorder {
             to,
             || OsDisk.rename(from, to),
             |state| {
-                let file = state.live.names.remove(from).expect("a file that calls have made");
-                state.live.names.insert(to.to_owned(), file);
+                state.live.link(from, to);
+                state.live.names.remove(from);
             },
         )
     }
