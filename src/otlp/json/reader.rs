@@ -67,12 +67,12 @@ impl<'a> Reader<'a> {
         }
         loop {
             let key = self.string()?;
-            self.expect(b':', "a colon was expected after the key")?;
+            self.require(b':', "a colon was expected after the key")?;
             entry(self, &key)?;
             if self.close(b'}') {
                 return Ok(true);
             }
-            self.expect(b',', "a comma or the object's end was expected")?;
+            self.require(b',', "a comma or the object's end was expected")?;
         }
     }
 
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
             if self.close(b']') {
                 return Ok(());
             }
-            self.expect(b',', "a comma or the array's end was expected")?;
+            self.require(b',', "a comma or the array's end was expected")?;
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         is_end
     }
 
-    fn expect(&mut self, byte: u8, otherwise: &str) -> Result<()> {
+    fn require(&mut self, byte: u8, otherwise: &str) -> Result<()> {
         if self.peek() != Some(byte) {
             return Err(self.error(otherwise));
         }
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>> {
-        self.expect(b'"', "a string was expected here")?;
+        self.require(b'"', "a string was expected here")?;
         let start = self.at;
         self.plain_run();
         let plain = &self.text[start..self.at];

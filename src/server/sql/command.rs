@@ -152,7 +152,7 @@ impl<'a> Parser<'a> {
         Error::bad_input(format!("syntax error {near}")).with_position(self.text[..at].chars().count() + 1)
     }
 
-    fn expect(&mut self, keyword: &str) -> Result<()> {
+    fn require(&mut self, keyword: &str) -> Result<()> {
         if self.take(keyword) {
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
         Err(self.unexpected(found))
     }
 
-    fn expect_symbol(&mut self, symbol: &str) -> Result<()> {
+    fn require_symbol(&mut self, symbol: &str) -> Result<()> {
         if self.take_symbol(symbol) {
             return Ok(());
         }
@@ -168,7 +168,7 @@ impl<'a> Parser<'a> {
         Err(self.unexpected(found))
     }
 
-    pub(super) fn expect_end(&mut self) -> Result<()> {
+    pub(super) fn require_end(&mut self) -> Result<()> {
         match self.peek() {
             None => Ok(()),
             found => Err(self.unexpected(found)),
@@ -182,10 +182,10 @@ impl<'a> Parser<'a> {
 
     fn name_or_all(&mut self, of: &str) -> Result<Option<String>> {
         if self.take("ALL") {
-            return self.expect_end().map(|()| None);
+            return self.require_end().map(|()| None);
         }
         let name = self.name(of)?;
-        self.expect_end()?;
+        self.require_end()?;
         Ok(Some(name))
     }
 
@@ -221,7 +221,7 @@ impl<'a> Parser<'a> {
             match token {
                 Some(token) if token.is("BINARY") => binary = true,
                 Some(token) if token.is("INSENSITIVE") || token.is("ASENSITIVE") => {}
-                Some(token) if token.is("NO") => self.expect("SCROLL")?,
+                Some(token) if token.is("NO") => self.require("SCROLL")?,
                 Some(token) if token.is("SCROLL") => {
                     return Err(
                         Error::bad_input("cursors only go forward; declare it without SCROLL").with_sqlstate("0A000")
@@ -232,9 +232,9 @@ impl<'a> Parser<'a> {
         }
         let hold = self.take("WITH");
         if hold || self.take("WITHOUT") {
-            self.expect("HOLD")?;
+            self.require("HOLD")?;
         }
-        self.expect("FOR")?;
+        self.require("FOR")?;
         let (query, query_offset_chars) = self.rest()?;
         Ok(Command::Declare(CursorDeclaration { name, hold, binary, query, query_offset_chars }))
     }
@@ -243,7 +243,7 @@ impl<'a> Parser<'a> {
         let count = self.fetch_count()?;
         let _ = self.take("FROM") || self.take("IN");
         let cursor = self.name("a cursor")?;
-        self.expect_end()?;
+        self.require_end()?;
         Ok(Command::Fetch { cursor, count, rows_shown })
     }
 
@@ -301,7 +301,7 @@ impl<'a> Parser<'a> {
         if self.take_symbol("(") {
             types = self.list_until_close()?;
         }
-        self.expect("AS")?;
+        self.require("AS")?;
         let (query, query_offset_chars) = self.rest()?;
         Ok(Command::Prepare { name, types, query, query_offset_chars })
     }
@@ -312,7 +312,7 @@ impl<'a> Parser<'a> {
         if self.take_symbol("(") {
             arguments = self.list_until_close()?;
         }
-        self.expect_end()?;
+        self.require_end()?;
         Ok(Command::Execute { name, arguments })
     }
 
@@ -355,7 +355,7 @@ impl<'a> Parser<'a> {
             Some(token) if token.is("TEMP") || token.is("TEMPORARY") => "DISCARD TEMP",
             other => return Err(self.unexpected(other)),
         };
-        self.expect_end()?;
+        self.require_end()?;
         Ok(Command::Discard(tag))
     }
 
@@ -434,7 +434,7 @@ impl<'a> Parser<'a> {
             names.push(self.name("a column")?);
         }
         if bracket {
-            self.expect_symbol(")")?;
+            self.require_symbol(")")?;
         }
         Ok(names)
     }

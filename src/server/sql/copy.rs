@@ -52,7 +52,7 @@ impl CopyOptions {
                     return Err(parser.unexpected(found));
                 }
             }
-            parser.expect_end()?;
+            parser.require_end()?;
         } else {
             while parser.peek().is_some() {
                 given.old_option(parser)?;
