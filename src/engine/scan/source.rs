@@ -23,7 +23,7 @@ use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::Morselizer;
 
 use super::attributes::reads_single_attributes;
-use super::hot::{BySize, ColumnCache, Once, Scan, with_memory};
+use super::hot::{BySize, ColumnCache, Once, Scan, row_bytes, with_memory};
 use super::indexed::with_index;
 use super::wanted::names_traces;
 
@@ -139,6 +139,7 @@ impl FileSource for SpansSource {
         let scan = Scan {
             file_schema: table.file_schema().clone(),
             output_schema: Arc::new(projection.project_schema(table.table_schema())?),
+            row_bytes: row_bytes(&projection, &self.coded, table.file_schema()),
             projection,
             predicate: self.inner.filter(),
             adapters: adapters.unwrap_or_else(|| Arc::new(DefaultPhysicalExprAdapterFactory)),

@@ -49,6 +49,8 @@ pub(in crate::engine::scan) struct Scan {
     pub cache: Arc<ColumnCache>,
     /// The rows of all files of the scan, when known.
     pub rows: Option<usize>,
+    /// What a row takes in the cache, about.
+    pub row_bytes: usize,
     pub batch_rows: usize,
     pub once: Option<Once>,
     /// Columns of the output that may be dictionaries.
@@ -59,8 +61,6 @@ pub(in crate::engine::scan) struct Scan {
 
 /// Of the cache's budget, the share that one scan may take: more would drive out everything else.
 const SCAN_SHARE: usize = 2;
-/// What a value takes in memory that is neither a code nor of a fixed width: a view.
-const VIEW_BYTES: usize = 16;
 /// The most bytes of texts of a row group that are decoded whole: each partition of each statement decodes one at a time, and the memory of
 /// statements does not know of it.
 const MOST_TEXT_BYTES: usize = 64 << 20;
@@ -68,23 +68,10 @@ const MOST_TEXT_BYTES: usize = 64 << 20;
 const LEAST_SHARE: usize = 8;
 
 impl Scan {
-    /// Whether the columns of all files together leave room in the cache for others. A map counts as one: what is read of it may be one
-    /// attribute, for which a file has a column.
+    /// Whether the columns of all files together leave room in the cache for others.
     pub(super) fn may_be_kept(&self) -> bool {
-        let columns = self.projection.column_indices();
-        let row_bytes: usize = columns.into_iter().map(|column| self.value_bytes(column)).sum();
-        let bytes = self.rows.map(|rows| rows.saturating_mul(row_bytes));
+        let bytes = self.rows.map(|rows| rows.saturating_mul(self.row_bytes));
         bytes.is_some_and(|bytes| bytes <= self.cache.budget_bytes() / SCAN_SHARE)
-    }
-
-    /// What a value of one of the table's columns takes in memory, about.
-    fn value_bytes(&self, column: usize) -> usize {
-        let made: Vec<_> = self.projection.expr_iter().collect();
-        let mut coded = self.coded.iter().filter_map(|at| made.get(*at));
-        if coded.any(|expr| collect_columns(expr).iter().any(|read| read.index() == column)) {
-            return size_of::<u16>();
-        }
-        self.file_schema.fields().get(column).map_or(VIEW_BYTES, |field| decoded_bytes(field.data_type()))
     }
 
     /// Whether files are worth a look.
@@ -344,14 +331,6 @@ impl HotFile {
     }
 }
 
-/// What a value of this type takes in memory, about.
-fn decoded_bytes(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::FixedSizeBinary(width) => usize::try_from(*width).unwrap_or(VIEW_BYTES),
-        flat => flat.primitive_width().unwrap_or(VIEW_BYTES),
-    }
-}
-
 /// The bytes of the texts of a column chunk, beside the views of them: one of a dictionary is in memory once.
 fn text_bytes(chunk: &ColumnChunkMetaData) -> usize {
     if chunk.column_type() != Type::BYTE_ARRAY {
@@ -361,17 +340,4 @@ fn text_bytes(chunk: &ColumnChunkMetaData) -> usize {
     let is_shortened = chunk.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY);
     let shown = if is_shortened { chunk.unencoded_byte_array_data_bytes().unwrap_or(i64::MAX) } else { 0 };
     usize::try_from(chunk.uncompressed_size().max(shown)).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::schema::{SPAN_ID_TYPE, TRACE_ID_TYPE, attribute_map_type};
-
-    #[test]
-    fn numbers_and_ids_are_reckoned_by_their_width_and_texts_as_views() {
-        let sizes = [DataType::Int64, DataType::Int32, SPAN_ID_TYPE, TRACE_ID_TYPE, DataType::Utf8View];
-        assert_eq!(sizes.map(|data_type| decoded_bytes(&data_type)), [8, 4, 8, 16, 16]);
-        assert_eq!(decoded_bytes(&attribute_map_type()), 16);
-    }
 }
