@@ -11,12 +11,8 @@ const VIEW_BYTES: usize = 16;
 /// value: what is read of it may be one attribute, for which a file has a column.
 pub(in crate::engine::scan) fn row_bytes(projection: &ProjectionExprs, coded: &[usize], file: &Schema) -> usize {
     let made: Vec<_> = projection.expr_iter().collect();
-    let codes: Vec<usize> = coded
-        .iter()
-        .filter_map(|at| made.get(*at))
-        .flat_map(collect_columns)
-        .map(|column| column.index())
-        .collect();
+    let codes: Vec<usize> =
+        coded.iter().filter_map(|at| made.get(*at)).flat_map(collect_columns).map(|column| column.index()).collect();
     let value_bytes = |column: usize| match file.fields().get(column) {
         _ if codes.contains(&column) => size_of::<u16>(),
         Some(field) => decoded_bytes(field.data_type()),
