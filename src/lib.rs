@@ -20,6 +20,7 @@
 //!
 //! Dependencies point downwards only, from `cli` to `error`; `tests/it/layering.rs` lists which folder may use which, and fails on any other use.
 
+pub mod analysis;
 pub mod cli;
 pub mod engine;
 pub mod error;

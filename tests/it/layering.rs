@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 /// Each folder with the folders that it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("analysis", &[]),
     ("model", &["error"]),
     ("pg", &["error", "model"]),
     ("otlp", &["error", "model"]),
     ("store", &["error", "model", "otlp"]),
-    ("engine", &["error", "model", "pg", "store"]),
+    ("engine", &["error", "analysis", "model", "pg", "store"]),
     ("render", &["error", "model", "pg"]),
     ("generate", &["error", "model"]),
     ("ingest", &["error", "model", "otlp", "store"]),

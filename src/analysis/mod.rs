@@ -1,0 +1,25 @@
+//! What a trace means: its tree, who its time goes to, its critical path, and by how much clocks differ.
+//!
+//! Pure functions over the columns of one trace: [`Spans`] go in, [`Tree::of`] links them, and [`self_ns`], [`critical_path`] and
+//! [`clock_skew_ns`] are worked out on the tree, each only when it is wanted. A row of any result is the row of the span in [`Spans`].
+//! Nothing recurses, so that a trace may be a million spans deep, and all is done in O(n log n) time and O(n) memory.
+//!
+//! Nothing is assumed of a trace: spans may lie in any order, ids may come twice, parents may be missing, name each other in a circle or
+//! themselves, children may outlive their parents. What is made of each of these is said by [`Tree`]. The same spans give the same tree
+//! whatever order they lie in; only of spans that are equal in start, duration and id does the row decide.
+//!
+//! Knows numbers. Does not know Arrow, DataFusion, files or SQL.
+
+mod clock_skew;
+mod critical_path;
+mod self_time;
+mod spans;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use clock_skew::{Hop, clock_skew_ns};
+pub use critical_path::{Section, critical_ns, critical_path};
+pub use self_time::self_ns;
+pub use spans::Spans;
+pub use tree::Tree;
