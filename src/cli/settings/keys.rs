@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::machine::column_cache_bytes;
 use super::rules::parse_rules;
 use super::values::{
     Listen, LogFormat, parse_duration, parse_listen, parse_log_format, parse_size, parse_timeout, size_text,
@@ -207,10 +208,16 @@ pub(in crate::cli) static KEYS: [Key; 20] = [
         name: "column_cache",
         flag: "column-cache",
         value_name: "SIZE",
-        default: "512MiB",
-        help: "Memory for columns of stored spans that were read before; 0 keeps none",
+        default: "auto",
+        help: "Memory for columns of stored spans that were read before; 0 keeps none, auto takes an eighth of the machine's, 4GiB at most",
         heading: QUERIES,
-        set: |settings, text| parse_size(text).map(|bytes| settings.column_cache_bytes = bytes),
+        set: |settings, text| {
+            settings.column_cache_bytes = match text {
+                "auto" => column_cache_bytes(),
+                size => parse_size(size)?,
+            };
+            Ok(())
+        },
     },
     Key {
         name: "spill_size",

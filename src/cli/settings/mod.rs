@@ -6,6 +6,7 @@
 mod effective;
 mod file;
 mod keys;
+mod machine;
 mod rules;
 mod values;
 
