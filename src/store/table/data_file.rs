@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::metadata::KeyValue;
+use parquet::file::writer::SerializedFileWriter;
 
-use super::encoding::{Effort, properties};
+use super::encoding::Effort;
+use super::row_groups::RowGroups;
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 use crate::model::promoted::{Census, FileLayout, PromotedColumn, Promotion, Splitter};
@@ -53,19 +53,15 @@ pub(crate) fn write_data_file(
     let (sample, mut splitter) = begin_split(promotion, &mut batches)?;
     let file = create(disk, path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
-    // The Arrow schema is not embedded: other programs would take its views and fixed-size binaries for the columns' types.
-    let columns = splitter.schema().clone();
-    let options =
-        ArrowWriterOptions::new().with_properties(properties(&columns, effort)).with_skip_arrow_metadata(true);
-    let sink = Counted { file, bytes: 0 };
-    let mut writer = ArrowWriter::try_new_with_options(sink, columns, options).map_err(failed)?;
+    let mut rows = RowGroups::new(Counted { file, bytes: 0 }, splitter.schema().clone(), effort).map_err(failed)?;
     let mut index = IndexBuilder::default();
     for batch in sample.into_iter().map(Ok).chain(batches) {
         let batch = splitter.split(&batch?)?;
         let traces = batch.column_by_name(schema::TRACE_ID).and_then(|column| column.as_fixed_size_binary_opt());
         index.push(traces.ok_or_else(|| Error::internal("a batch of spans lacks its trace ids"))?)?;
-        writer.write(&batch).map_err(failed)?;
+        rows.write(&batch).map_err(failed)?;
     }
+    let mut writer = rows.finish().map_err(failed)?;
     let index = write_index(&mut writer, index, path)?;
     let (key, note) = splitter.notes().to_metadata();
     writer.append_key_value_metadata(KeyValue::new(key, note));
@@ -108,8 +104,11 @@ fn begin_split(
 }
 
 /// Puts the trace index behind the last row group, and its place into the footer.
-fn write_index<W: Write + Send>(writer: &mut ArrowWriter<W>, index: IndexBuilder, path: &Path) -> Result<WrittenIndex> {
-    writer.flush().map_err(|error| parquet_error(path, error))?;
+fn write_index<W: Write + Send>(
+    writer: &mut SerializedFileWriter<W>,
+    index: IndexBuilder,
+    path: &Path,
+) -> Result<WrittenIndex> {
     let offset = writer.bytes_written() as u64;
     let built = index.finish()?;
     writer.write_all(&built.bytes).map_err(|error| Error::io(path.display(), error))?;

@@ -6,6 +6,7 @@ use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::schema::types::{ColumnDescriptor, ColumnPath};
 
+use super::planes::Search;
 use crate::model::promoted::PromotedColumn;
 use crate::model::schema;
 
@@ -21,7 +22,7 @@ pub(crate) enum Effort {
 /// The rows of a row group: small enough that time prunes and a query's cores share a file, large enough that dictionaries pay.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// What a row group holds in memory while it is written, stored as it will be: reached where attributes are huge only.
-const ROW_GROUP_BYTES: usize = 64 << 20;
+pub(super) const ROW_GROUP_BYTES: usize = 64 << 20;
 /// The rows of a page of ids or times: what a read for one trace must decode, what time prunes, and of what the largest durations
 /// and the latest starts are found by their pages' bounds: pages four times as large make that three times the work.
 const PAGE_ROWS: usize = 8 * 1024;
@@ -34,8 +35,11 @@ const TEXT_PAGE_BYTES: usize = 512 * 1024;
 /// The same inside lists and maps: what events say repeats over long distances, and pages half as large take half as much again.
 const NESTED_PAGE_BYTES: usize = 1024 * 1024;
 
-/// Times and durations. Their bytes hardly repeat: only the search for the best of a few repeats makes them smaller, from level 11 on.
-const THOROUGH_NUMBERS: i32 = 11;
+/// Starts. Within a trace they share their upper bytes, which makes short repeats that only a search by cost finds worth while.
+const THOROUGH_STARTS: Search = Search::ShortRepeats;
+/// Other times, and durations. Their bytes hardly repeat: the search for the best of a few repeats makes them smaller, and short repeats
+/// would make them slower to unpack than they save.
+const THOROUGH_NUMBERS: i32 = 12;
 /// Parents. Those that repeat among siblings are found by any level, the rest is random; from this level on, how the repeats are told
 /// is chosen by what they cost.
 const THOROUGH_PARENTS: i32 = 13;
@@ -51,8 +55,6 @@ pub(super) fn properties(columns: &Schema, effort: Effort) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(zstd(texts))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_data_page_row_count_limit(CODED_PAGE_ROWS)
         .set_data_page_size_limit(NESTED_PAGE_BYTES)
         .set_write_batch_size(PAGE_ROWS)
@@ -69,6 +71,17 @@ pub(super) fn properties(columns: &Schema, effort: Effort) -> WriterProperties {
         properties = leaf_properties(properties, leaf, effort);
     }
     properties.build()
+}
+
+/// How a column is packed plane by plane; `None` for a column that the Parquet library compresses.
+pub(super) fn planes_search(leaf: &ColumnDescriptor, effort: Effort) -> Option<Search> {
+    let is_plain = leaf.path().parts().len() == 1 && leaf.max_def_level() == 0;
+    let is_number = leaf.physical_type() == Type::INT64 && PromotedColumn::parse(leaf.name()).is_none();
+    (is_plain && is_number).then_some(match (leaf.name(), effort) {
+        (_, Effort::Quick) => Search::Level(QUICK),
+        (schema::START_NS, Effort::Thorough) => THOROUGH_STARTS,
+        (_, Effort::Thorough) => Search::Level(THOROUGH_NUMBERS),
+    })
 }
 
 fn leaf_properties(
@@ -88,7 +101,14 @@ fn leaf_properties(
         Type::INT64 if PromotedColumn::parse(root).is_none() => properties
             .set_column_dictionary_enabled(column(), false)
             .set_column_encoding(column(), Encoding::BYTE_STREAM_SPLIT)
-            .set_column_compression(column(), zstd(if effort == Effort::Thorough { THOROUGH_NUMBERS } else { QUICK }))
+            .set_column_compression(
+                column(),
+                match (planes_search(leaf, effort), effort) {
+                    (Some(_), _) => Compression::UNCOMPRESSED,
+                    (None, Effort::Thorough) => zstd(THOROUGH_NUMBERS),
+                    (None, Effort::Quick) => zstd(QUICK),
+                },
+            )
             .set_column_data_page_size_limit(column(), PAGE_ROWS * size_of::<i64>()),
         Type::FIXED_LEN_BYTE_ARRAY => {
             // Unique random bytes: a compressor finds nothing. Parents repeat among siblings, and are compressed.

@@ -9,6 +9,8 @@ mod encoding;
 mod leftovers;
 mod local_store;
 mod new_file;
+mod planes;
+mod row_groups;
 mod table_dir;
 mod upload;
 
