@@ -117,6 +117,10 @@ fn leaf_properties(
                 (schema::PARENT_SPAN_ID, Effort::Thorough) => zstd(THOROUGH_PARENTS),
                 _ => zstd(QUICK),
             };
+            if [schema::SPAN_ID, schema::PARENT_SPAN_ID].contains(&root) {
+                // Random: the bounds of a page leave out no value.
+                properties = properties.set_column_statistics_enabled(column(), EnabledStatistics::Chunk);
+            }
             properties
                 .set_column_dictionary_enabled(column(), false)
                 .set_column_compression(column(), compression)
