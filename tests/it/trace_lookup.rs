@@ -136,7 +136,7 @@ async fn a_damaged_index_costs_time_and_not_truth() {
         for file in std::fs::read_dir(entry.path()).expect("a folder").flatten() {
             let mut bytes = std::fs::read(file.path()).expect("a file");
             // The head's mark, which is at no other place of a file.
-            let Some(at) = bytes.windows(8).position(|eight| eight == b"spantrc1") else { continue };
+            let Some(at) = bytes.windows(8).position(|eight| eight == b"spantrc2") else { continue };
             bytes[at + 9] ^= 0x55;
             std::fs::write(file.path(), bytes).expect("damaged");
             damaged += 1;

@@ -3,33 +3,38 @@
 //! ```text
 //!  blocks, one after the other         head
 //!  ┌─────────┬─────────┬───┬─────────┬──────────┬────────┬───────────┬───────────┬─────────────┬──────────┐
-//!  │ block 0 │ block 1 │ … │ block n │ spantrc1 │ counts │ directory │ filter    │ CRC32C      │ … footer │
+//!  │ block 0 │ block 1 │ … │ block n │ spantrc2 │ counts │ directory │ filter    │ CRC32C      │ … footer │
 //!  │         │         │   │         │ 8 bytes  │ 6 × u32│ 12 × n    │ 32 × k    │ u32, of head│          │
 //!  └─────────┴─────────┴───┴─────────┴──────────┴────────┴───────────┴───────────┴─────────────┴──────────┘
-//!  block:     runs in order of (hash, first row), each three LEB128 numbers: hash less the one before (of the first run: less the
-//!             block's first hash, which is 0), first row, rows. The hash is the upper half of xxh3-64 of the trace id.
+//!  block:     256 runs, the last one the rest, in order of (hash, first row), as bits, the lowest of a byte first: hash less the one
+//!             before (of the first run: less the block's first hash, which is 0), in Rice's code of log2((2^32 - 1) / runs) bits; first
+//!             row, in as many bits as the file's rows need; rows less one, in Rice's code of log2(rows / runs) bits; logarithms rounded
+//!             down. The hash is the upper half of xxh3-64 of the trace id.
 //!  counts:    runs, traces, traces of more than one run, rows of the file, blocks n, filter bytes
 //!  directory: of each block its first hash, where it ends, counted from block 0, and its CRC32C: u32 each
 //!  filter:    a split block Bloom filter as Parquet defines it, over the 8 little-endian bytes of each xxh3-64
 //! ```
 //!
-//! All numbers are little-endian. "Traces" are distinct hashes: two ids that share one count as one trace of two runs.
+//! All numbers are little-endian. "Traces" are distinct hashes: two ids that share one count as one trace of two runs. In `spantrc1`, which
+//! is read and not written any more, the numbers of a run are LEB128: hash less the one before, first row, rows.
 
 use std::ops::Range;
 
 use parquet::bloom_filter::Sbbf;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::bits::{BitReader, BitWriter};
 use crate::error::{Error, Result};
 
-/// Runs of a block: what a lookup reads and decodes, some 1.6 KiB. Twice as many would halve the directory, which is a fifth of the head.
+/// Runs of a block, which the layout settles: what a lookup reads and decodes, some 1.5 KiB. Twice as many would halve the directory, which is a fifth of the head.
 pub(super) const BLOCK_RUNS: usize = 256;
 /// The filter's size: at 11 bits a trace it is wrong for about one file in a hundred, at the price of one needless small read.
 const FILTER_BITS_PER_TRACE: usize = 11;
 /// Bytes of a block of the filter.
 const FILTER_BLOCK_BYTES: usize = 32;
 
-const MAGIC: &[u8; 8] = b"spantrc1";
+const MAGIC: &[u8; 8] = b"spantrc2";
+const MAGIC_OF_BYTES: &[u8; 8] = b"spantrc1";
 const COUNTS: usize = 6;
 const DIRECTORY_ENTRY_BYTES: usize = 12;
 const CRC_BYTES: usize = 4;
@@ -66,8 +71,37 @@ pub(crate) struct Head {
     /// Traces of more than one run.
     pub split_traces: u32,
     pub rows: u32,
+    packing: Packing,
     directory: Vec<Block>,
     filter: Sbbf,
+}
+
+/// How the numbers of a run are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    /// Each in as many whole bytes as it needs, as the first version had them.
+    Bytes,
+    Bits(Widths),
+}
+
+/// The bits of a run's numbers, above which Rice's code goes on. A file's runs and rows settle them, so that what goes on above is
+/// never more than two bits a run and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Widths {
+    gap: u32,
+    first_row: u32,
+    rows: u32,
+}
+
+impl Widths {
+    fn of(runs: u32, rows: u32) -> Self {
+        let runs = runs.max(1);
+        Self {
+            gap: (u32::MAX / runs).max(1).ilog2(),
+            first_row: u32::BITS - rows.leading_zeros(),
+            rows: (rows / runs).max(1).ilog2(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,18 +121,21 @@ pub(super) struct BlockRange {
 /// Encodes the runs of a file of `rows` rows; gives the blocks' bytes and the head. `runs` must be in order.
 pub(super) fn encode(runs: &[Run], rows: u32) -> (Vec<u8>, Head) {
     debug_assert!(runs.is_sorted());
-    let mut bytes = Vec::with_capacity(runs.len() * 7);
+    let widths = Widths::of(runs.len() as u32, rows);
+    let mut bytes = Vec::with_capacity(runs.len() * 6);
     let mut directory = Vec::with_capacity(runs.len().div_ceil(BLOCK_RUNS));
     for block in runs.chunks(BLOCK_RUNS) {
         let start = bytes.len();
         let first = block[0].hash.upper();
         let mut before = first;
+        let mut bits = BitWriter::new(&mut bytes);
         for run in block {
-            push_varint(&mut bytes, run.hash.upper() - before);
-            push_varint(&mut bytes, run.first_row);
-            push_varint(&mut bytes, run.rows);
+            bits.put_rice(run.hash.upper() - before, widths.gap);
+            bits.put(run.first_row, widths.first_row);
+            bits.put_rice(run.rows - 1, widths.rows);
             before = run.hash.upper();
         }
+        bits.finish();
         directory.push(Block { first, end: bytes.len() as u32, crc: crc32c::crc32c(&bytes[start..]) });
     }
     let (mut traces, mut split_traces) = (0, 0);
@@ -111,7 +148,8 @@ pub(super) fn encode(runs: &[Run], rows: u32) -> (Vec<u8>, Head) {
     for run in runs {
         filter.insert(run.hash.0.to_le_bytes().as_slice());
     }
-    (bytes, Head { runs: runs.len() as u32, traces, split_traces, rows, directory, filter })
+    let packing = Packing::Bits(widths);
+    (bytes, Head { runs: runs.len() as u32, traces, split_traces, rows, packing, directory, filter })
 }
 
 /// Decodes blocks that [`Head::blocks_of`] named.
@@ -129,20 +167,48 @@ pub(super) fn decode_blocks(
         let Block { first, crc, .. } = head.directory[number];
         let place = head.bytes_of(number);
         let (from, to) = (place.start - range.bytes.start, place.end - range.bytes.start);
-        let mut block = bytes.get(from as usize..to as usize).ok_or_else(corrupt)?;
+        let block = bytes.get(from as usize..to as usize).ok_or_else(corrupt)?;
         if crc32c::crc32c(block) != crc {
             return Err(corrupt());
         }
         let mut hash = first;
-        while !block.is_empty() {
-            let mut next = || take_varint(&mut block).ok_or_else(corrupt);
-            hash = hash.checked_add(next()?).ok_or_else(corrupt)?;
-            let first_row = next()?;
-            let end = first_row.checked_add(next()?).filter(|end| *end <= head.rows).ok_or_else(corrupt)?;
+        let mut each = |(gap, first_row, rows): (u32, u32, u32)| {
+            hash = hash.checked_add(gap)?;
+            let end = first_row.checked_add(rows).filter(|end| *end <= head.rows)?;
             each(hash, first_row..end);
+            Some(())
+        };
+        match head.packing {
+            Packing::Bits(widths) => unpack_bits(block, head.runs_of(number), widths, &mut each),
+            Packing::Bytes => unpack_bytes(block, &mut each),
         }
+        .ok_or_else(corrupt)?;
     }
     Ok(())
+}
+
+/// Gives each run's hash less the one before, first row and rows; `None` when the bytes are no such runs.
+fn unpack_bits(
+    block: &[u8],
+    runs: usize,
+    widths: Widths,
+    each: &mut impl FnMut((u32, u32, u32)) -> Option<()>,
+) -> Option<()> {
+    let mut bits = BitReader::new(block);
+    for _ in 0..runs {
+        let (gap, first_row) = (bits.take_rice(widths.gap)?, bits.take(widths.first_row)?);
+        each((gap, first_row, bits.take_rice(widths.rows)?.checked_add(1)?))?;
+    }
+    bits.is_at_end().then_some(())
+}
+
+/// The same of the first version.
+fn unpack_bytes(mut block: &[u8], each: &mut impl FnMut((u32, u32, u32)) -> Option<()>) -> Option<()> {
+    while !block.is_empty() {
+        let mut next = || take_varint(&mut block);
+        each((next()?, next()?, next()?))?;
+    }
+    Some(())
 }
 
 impl Head {
@@ -173,6 +239,10 @@ impl Head {
         BlockRange { blocks, bytes }
     }
 
+    fn runs_of(&self, block: usize) -> usize {
+        (self.runs as usize).saturating_sub(block * BLOCK_RUNS).min(BLOCK_RUNS)
+    }
+
     fn bytes_of(&self, block: usize) -> Range<u64> {
         let start = block.checked_sub(1).map_or(0, |before| self.directory[before].end);
         u64::from(start)..u64::from(self.directory[block].end)
@@ -182,7 +252,10 @@ impl Head {
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let filter_bytes = self.filter.num_blocks() * FILTER_BLOCK_BYTES;
         let mut bytes = Vec::with_capacity(self.size_bytes());
-        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(match self.packing {
+            Packing::Bits(_) => MAGIC,
+            Packing::Bytes => MAGIC_OF_BYTES,
+        });
         let counts = [self.runs, self.traces, self.split_traces, self.rows];
         for count in counts.into_iter().chain([self.directory.len() as u32, filter_bytes as u32]) {
             bytes.extend_from_slice(&count.to_le_bytes());
@@ -205,11 +278,19 @@ impl Head {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let corrupt = || Error::corrupt("the head of the trace index is damaged");
         let (content, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or_else(corrupt)?;
-        let content = content.strip_prefix(MAGIC).filter(|_| crc32c::crc32c(content).to_le_bytes() == *crc);
-        let mut numbers = content.ok_or_else(corrupt)?.chunks_exact(4).map(u32_of);
+        let (magic, numbers) = content
+            .split_first_chunk::<{ MAGIC.len() }>()
+            .filter(|_| crc32c::crc32c(content).to_le_bytes() == *crc)
+            .ok_or_else(corrupt)?;
+        let mut numbers = numbers.chunks_exact(4).map(u32_of);
         let mut next = || numbers.next().ok_or_else(corrupt);
         let [runs, traces, split_traces, rows, blocks, filter_bytes] =
             [next()?, next()?, next()?, next()?, next()?, next()?];
+        let packing = match magic {
+            MAGIC => Packing::Bits(Widths::of(runs, rows)),
+            MAGIC_OF_BYTES => Packing::Bytes,
+            _ => return Err(corrupt()),
+        };
         let filter_at = FIXED_BYTES - CRC_BYTES + blocks as usize * DIRECTORY_ENTRY_BYTES;
         let is_whole = filter_bytes > 0
             && (filter_bytes as usize).is_multiple_of(FILTER_BLOCK_BYTES)
@@ -225,7 +306,7 @@ impl Head {
             return Err(corrupt());
         }
         let filter = Sbbf::new(&bytes[filter_at..bytes.len() - CRC_BYTES]);
-        Ok(Self { runs, traces, split_traces, rows, directory, filter })
+        Ok(Self { runs, traces, split_traces, rows, packing, directory, filter })
     }
 
     /// What the head takes, in the file and in memory.
@@ -251,14 +332,6 @@ impl std::fmt::Debug for Head {
 
 fn u32_of(bytes: &[u8]) -> u32 {
     bytes.try_into().map(u32::from_le_bytes).unwrap_or_default()
-}
-
-fn push_varint(bytes: &mut Vec<u8>, mut number: u32) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
 }
 
 /// Takes a number off the front; `None` when there is none, or one of more than 32 bits.
@@ -292,15 +365,39 @@ mod tests {
     #[test]
     fn the_drawing_is_what_is_written() {
         let (blocks, head) = encode(&[run(5, 300, 2), run(5, 700, 1), run(0x105, 0, 300)], 701);
-        assert_eq!(blocks, [0, 0xac, 2, 2, 0, 0xbc, 5, 1, 0x80, 2, 0, 0xac, 2]);
+        // Each run: a zero and 30 bits of hash, 10 of the first row, ones for what is above 7 bits of rows less one, a zero, and these.
+        let numbers: [[(u32, u32); 6]; 3] = [
+            [(0, 1), (0, 30), (300, 10), (0, 0), (0, 1), (1, 7)],
+            [(0, 1), (0, 30), (700, 10), (0, 0), (0, 1), (0, 7)],
+            [(0, 1), (0x100, 30), (0, 10), (0b11, 2), (0, 1), (299 - 2 * 128, 7)],
+        ];
+        let of_number = |(number, bits): &(u32, u32)| (0..*bits).map(|bit| number >> bit & 1).collect::<Vec<_>>();
+        let bits: Vec<u32> = numbers.as_flattened().iter().flat_map(of_number).collect();
+        let to_byte = |bits: &[u32]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | *bit as u8);
+        let expected: Vec<u8> = bits.chunks(8).map(to_byte).collect();
+        assert_eq!(blocks, expected);
         let bytes = head.to_bytes().expect("bytes");
-        assert_eq!(&bytes[..8], b"spantrc1");
+        assert_eq!(&bytes[..8], b"spantrc2");
         let numbers: Vec<u32> = bytes[8..44].chunks(4).map(u32_of).collect();
-        assert_eq!(numbers, [3, 2, 1, 701, 1, 32, 5, 13, crc32c::crc32c(&blocks)]);
+        assert_eq!(numbers, [3, 2, 1, 701, 1, 32, 5, 19, crc32c::crc32c(&blocks)]);
         assert_eq!(bytes.len(), 44 + 32 + 4);
         assert_eq!(bytes[76..], crc32c::crc32c(&bytes[..76]).to_le_bytes());
-        assert_eq!((head.size_bytes(), head.blocks_bytes()), (80, 13));
+        assert_eq!((head.size_bytes(), head.blocks_bytes()), (80, 19));
         assert_eq!(all(&head, &blocks), [(5, 300..302), (5, 700..701), (0x105, 0..300)]);
+    }
+
+    #[test]
+    fn an_index_of_the_first_version_is_read() {
+        let runs = [run(5, 300, 2), run(5, 700, 1), run(0x105, 0, 300)];
+        let blocks = [0, 0xac, 2, 2, 0, 0xbc, 5, 1, 0x80, 2, 0, 0xac, 2];
+        let (_, mut head) = encode(&runs, 701);
+        head.packing = Packing::Bytes;
+        head.directory = vec![Block { first: 5, end: 13, crc: crc32c::crc32c(&blocks) }];
+        let bytes = head.to_bytes().expect("bytes");
+        assert_eq!(&bytes[..8], b"spantrc1");
+        let again = Head::parse(&bytes).expect("whole");
+        assert_eq!(all(&again, &blocks), [(5, 300..302), (5, 700..701), (0x105, 0..300)]);
+        assert!(runs.iter().all(|run| again.may_have(run.hash)));
     }
 
     #[test]

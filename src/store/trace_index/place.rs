@@ -1,6 +1,6 @@
 //! Where in a data file its index lies, as the file's footer says it.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt, path::Path};
@@ -16,8 +16,10 @@ use crate::error::{Error, Kind, Result};
 
 /// The key in the footer's key-value metadata.
 pub(crate) const KEY: &str = "spanhouse.trace_index";
-/// The layout's version. An index of another version is as good as none.
-const VERSION: u32 = 1;
+/// The layout's version.
+const VERSION: u32 = 2;
+/// The versions that are read. An index of another version is as good as none.
+const READ_VERSIONS: RangeInclusive<u32> = 1..=VERSION;
 /// What is read of a file's end in the hope that the footer is in it: that of a row group takes some 10 KiB.
 const FOOTER_GUESS_BYTES: usize = 64 << 10;
 
@@ -75,7 +77,8 @@ impl Place {
 
     /// Reads the footer's entry in a file of `file_bytes`; `None` for what is no place in it, or of another version.
     pub(crate) fn parse(text: &str, file_bytes: u64) -> Option<Self> {
-        let entry: Entry = serde_json::from_str(text).ok().filter(|entry: &Entry| entry.version == VERSION)?;
+        let entry: Entry =
+            serde_json::from_str(text).ok().filter(|entry: &Entry| READ_VERSIONS.contains(&entry.version))?;
         let head_start = entry.offset.checked_add(entry.blocks_bytes)?;
         let end = head_start.checked_add(entry.head_bytes).filter(|end| *end <= file_bytes)?;
         Some(Self { blocks: entry.offset..head_start, head: head_start..end })
@@ -107,13 +110,14 @@ mod tests {
     fn a_place_reads_back_and_what_is_outside_the_file_is_none() {
         let place = Place { blocks: 100..150, head: 150..170 };
         let text = place.to_text();
-        assert_eq!(text, r#"{"version":1,"offset":100,"blocks_bytes":50,"head_bytes":20}"#);
-        assert_eq!(Place::parse(&text, 170), Some(place));
+        assert_eq!(text, r#"{"version":2,"offset":100,"blocks_bytes":50,"head_bytes":20}"#);
+        assert_eq!(Place::parse(&text, 170), Some(place.clone()));
+        assert_eq!(Place::parse(&text.replace("2,", "1,"), 170), Some(place));
         assert_eq!(Place::parse(&text, 169), None);
         for bad in [
             "",
             "{}",
-            r#"{"version":2,"offset":100,"blocks_bytes":50,"head_bytes":20}"#,
+            r#"{"version":3,"offset":100,"blocks_bytes":50,"head_bytes":20}"#,
             r#"{"version":1,"offset":18446744073709551615,"blocks_bytes":50,"head_bytes":20}"#,
             r#"{"version":1,"offset":-1,"blocks_bytes":50,"head_bytes":20}"#,
         ] {
