@@ -88,7 +88,8 @@ impl RowGroup {
             while let Some((leaf, writer)) = leaves.next_if(|(leaf, _)| schema.get_column_root_idx(*leaf) == number) {
                 let column = schema.column(leaf);
                 if let Some(search) = planes_search(&column, effort) {
-                    return PlaneColumn::new(column, file.properties().clone(), search).map(ColumnWriter::Planes);
+                    let planes = PlaneColumn::new(column, file.properties().clone(), search)?;
+                    return Ok(ColumnWriter::Planes(Box::new(planes)));
                 }
                 of_field.push(writer);
             }
@@ -120,7 +121,7 @@ fn room_rows(rows: usize, bytes: usize) -> usize {
 
 /// What writes the chunks of one of the file's columns.
 enum ColumnWriter {
-    Planes(PlaneColumn),
+    Planes(Box<PlaneColumn>),
     /// One writer a leaf.
     Library(FieldRef, Vec<ArrowColumnWriter>),
 }
