@@ -31,9 +31,9 @@ impl Spans<'_> {
         self.start_ns[row].saturating_add(self.duration_ns[row])
     }
 
-    /// What siblings are ordered by: the earlier first, of those that start together the longer.
+    /// What siblings are ordered by: their start, then their id.
     pub(super) fn rank(&self, row: u32) -> impl Ord + use<> {
         let at = row as usize;
-        (self.start_ns[at], Reverse(self.duration_ns[at]), self.ids[at], row)
+        (self.start_ns[at], self.ids[at], Reverse(self.duration_ns[at]), row)
     }
 }

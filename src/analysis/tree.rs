@@ -16,7 +16,7 @@ const NONE: u32 = u32::MAX;
 /// | names itself, or a parent in whose circle it is | the top of a tree when it is the earliest of the circle; the others stand below it as they say |
 /// | has the id of another span | a child of its own parent as any span; children of that id belong to the earliest that has it |
 ///
-/// Siblings, and the tops among each other, are in the order of their start; of those that start together the longer comes first.
+/// Siblings, and the tops among each other, are in the order of their start, and of their ids where they start together.
 #[derive(Debug, Clone)]
 pub struct Tree {
     parents: Vec<u32>,

@@ -9,6 +9,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 
 use super::scan::SpansTable;
+use super::span_tree::SpanTreeTable;
 use super::system::{self, Counted};
 
 /// The catalogue's name, which clients see as the database.
@@ -19,12 +20,16 @@ pub(super) const TRACES: &str = "traces";
 pub(super) const SYSTEM: &str = "system";
 /// The schema of physical tables: reachable for the views, listed nowhere.
 pub(super) const INTERNAL: &str = "internal";
+/// The tables of [`INTERNAL`] whose rows are spans.
+pub(super) const SPANS: &str = "spans";
+pub(super) const SPAN_TREE: &str = "span_tree";
 
 /// The views in the order in which they are made: a view may use those before it.
 pub(super) const VIEWS: &[(&str, &str)] = &[
     ("spans", include_str!("../../schema/spans.sql")),
     ("events", include_str!("../../schema/events.sql")),
     ("links", include_str!("../../schema/links.sql")),
+    ("span_tree", include_str!("../../schema/span_tree.sql")),
     ("traces", include_str!("../../schema/traces.sql")),
     ("service_edges", include_str!("../../schema/service_edges.sql")),
 ];
@@ -50,7 +55,8 @@ impl Catalog {
     pub fn new(counted: &Arc<Counted>) -> (Arc<Self>, [Arc<Relations>; 2]) {
         let (traces, system) = (Arc::new(Relations::default()), Arc::new(Relations::default()));
         let internal = Arc::new(Relations::default());
-        internal.insert("spans", Arc::new(SpansTable));
+        internal.insert(SPANS, Arc::new(SpansTable));
+        internal.insert(SPAN_TREE, Arc::new(SpanTreeTable::default()));
         for (name, table) in system::tables(counted) {
             internal.insert(name, table);
         }

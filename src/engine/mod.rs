@@ -51,6 +51,7 @@ mod session_data;
 mod session_functions;
 mod settings;
 mod shared;
+mod span_tree;
 mod spill;
 mod standard;
 mod statement;

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, Volatility, WindowF
 use lru::LruCache;
 
 use super::scan::SpansTable;
+use super::span_tree::SpanTreeTable;
 use super::statement::Statement;
 
 /// The longest text that is kept; one that a program wrote out is seldom sent again.
@@ -141,7 +142,7 @@ impl Lasting {
 }
 
 fn is_spans(scan: &TableScan) -> bool {
-    source_as_provider(&scan.source).is_ok_and(|table| table.downcast_ref::<SpansTable>().is_some())
+    source_as_provider(&scan.source).is_ok_and(|table| table.is::<SpansTable>() || table.is::<SpanTreeTable>())
 }
 
 fn is_lasting(expr: &Expr) -> bool {

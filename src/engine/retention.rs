@@ -6,31 +6,41 @@ use std::sync::Arc;
 use datafusion::arrow::array::{AsArray, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::tree_node::Transformed;
+use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility, lit,
+    TableScan, Volatility, lit,
 };
 use datafusion::prelude::col;
 
-use super::catalog::INTERNAL;
+use super::catalog::{INTERNAL, SPAN_TREE, SPANS};
+use super::span_tree::SpanTreeTable;
 use crate::model::schema::{START_NS, TRACE_ID, TRACE_ID_TYPE};
 use crate::store::Expiry;
 
-/// The plan over the spans that have not expired: a filter above every scan of spans, in subqueries too.
+/// The plan over the spans that have not expired: a filter above every scan of spans, and in every one of their trees, in subqueries too.
 pub(super) fn without_expired(plan: LogicalPlan, expiry: Option<&Arc<Expiry>>) -> Result<LogicalPlan> {
     let Some(expiry) = expiry else { return Ok(plan) };
     let is_seen = is_seen(expiry);
     let filtered = plan.transform_up_with_subqueries(|node| match &node {
-        LogicalPlan::TableScan(scan)
-            if scan.table_name.schema() == Some(INTERNAL) && scan.table_name.table() == "spans" =>
-        {
+        LogicalPlan::TableScan(scan) if is_of(scan, SPANS) => {
             let builder = LogicalPlanBuilder::from(node);
             builder.filter(is_seen.clone())?.build().map(Transformed::yes)
+        }
+        // Trees are made of spans that are seen.
+        LogicalPlan::TableScan(scan) if is_of(scan, SPAN_TREE) => {
+            let seen = Arc::new(SpanTreeTable { seen: Some(is_seen.clone()) });
+            let scan = TableScan { source: provider_as_source(seen), ..scan.clone() };
+            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }
         _ => Ok(Transformed::no(node)),
     })?;
     Ok(filtered.data)
+}
+
+fn is_of(scan: &TableScan, table: &str) -> bool {
+    scan.table_name.schema() == Some(INTERNAL) && scan.table_name.table() == table
 }
 
 fn is_seen(expiry: &Arc<Expiry>) -> Expr {

@@ -8,9 +8,9 @@ shell = Terminal(sys.argv[1:], {"PAGER": "cat", "PSQLRC": "/dev/null", "INPUTRC"
 shell.wait_for("=> ")
 for typed, completed in [
     ("SEL", "SELECT"),
-    ("SELECT * FROM spa", "spans"),
+    ("SELECT * FROM span_", "span_tree"),
     ("SELECT * FROM tra", "traces"),
-    ("SELECT * FROM traces.spa", "traces.spans"),
+    ("SELECT * FROM traces.span_", "traces.span_tree"),
     ("SELECT * FROM traces.service_e", "traces.service_edges"),
     ("SELECT * FROM spans WHERE service_n", "service_name"),
     ("SELECT * FROM spans WHERE duration_m", "duration_ms"),

@@ -31,6 +31,7 @@ async fn trainticket_over_grpc_answers_its_facts() {
     per_service(&sql, &facts).await;
     per_operation(&sql, &facts).await;
     edges(&sql, &facts).await;
+    trees(&sql, &facts).await;
     slowest(&sql, &facts).await;
     errors(&sql, &facts).await;
     minutes(&sql, &facts).await;
@@ -56,6 +57,11 @@ async fn orphans_over_http_when_a_service_is_silent() {
     assert_eq!(row.get::<_, i64>(1), int(&variant["spans_left"]));
     assert_eq!(row.get::<_, i64>(2), int(&variant["broken_parent_spans"]));
     assert_eq!(row.get::<_, i64>(3), int(&variant["traces_with_broken_parent"]));
+    let row =
+        one(&sql, "SELECT count(*) FILTER (WHERE is_orphan), count(*) FILTER (WHERE depth = 0) FROM span_tree").await;
+    assert_eq!(row.get::<_, i64>(0), int(&variant["broken_parent_spans"]));
+    // Each trace still has its root.
+    assert_eq!(row.get::<_, i64>(1), int(&variant["broken_parent_spans"]) + int(&variant["traces_left"]));
 
     let by_service = sql
         .query(
@@ -210,6 +216,43 @@ async fn edges(sql: &Client, facts: &Value) {
     let row = one(sql, "SELECT count(*), sum(calls)::bigint FROM traces.service_edges WHERE caller <> callee").await;
     assert_eq!(row.get::<_, i64>(0), expected.len() as i64);
     assert_eq!(row.get::<_, i64>(1), int(&facts["edges_cross_service_total"]));
+}
+
+/// Every trace has one root, which covers nearly all of it: the critical path is as long as the root.
+async fn trees(sql: &Client, facts: &Value) {
+    let row = one(
+        sql,
+        "SELECT count(*), count(*) FILTER (WHERE is_orphan), count(*) FILTER (WHERE depth = 0), sum(child_count)::bigint,
+                count(*) FILTER (WHERE parent_service = service_name), count(*) FILTER (WHERE parent_service <> service_name)
+         FROM span_tree",
+    )
+    .await;
+    let (spans, roots) = (int(&facts["span_count"]), int(&facts["parents"]["root_spans"]));
+    let edges = ["edges_same_service_total", "edges_cross_service_total"].map(|name| int(&facts[name]));
+    let found: Vec<i64> = (0..6).map(|column| row.get(column)).collect();
+    assert_eq!(found, [spans, 0, roots, spans - roots, edges[0], edges[1]]);
+    let row = one(
+        sql,
+        "SELECT count(*), count(*) FILTER (WHERE abs(critical_ms - root_ms) > 1e-6)
+         FROM (SELECT sum(critical_ms) AS critical_ms, max(duration_ms) FILTER (WHERE depth = 0) AS root_ms
+               FROM span_tree GROUP BY trace_id)",
+    )
+    .await;
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (int(&facts["trace_count"]), 0));
+    let edges = sql
+        .query(
+            "SELECT parent_service, service_name, count(*) FROM span_tree WHERE parent_service <> service_name GROUP BY 1, 2",
+            &[],
+        )
+        .await
+        .expect("edges");
+    let expected = list(&facts["edges_cross_service"]);
+    let mut expected: Vec<_> =
+        expected.iter().map(|fact| (text(&fact["caller"]), text(&fact["callee"]), int(&fact["count"]))).collect();
+    let mut edges: Vec<(&str, &str, i64)> = edges.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    expected.sort_unstable();
+    edges.sort_unstable();
+    assert_eq!(edges, expected);
 }
 
 async fn slowest(sql: &Client, facts: &Value) {

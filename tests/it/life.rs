@@ -204,6 +204,10 @@ async fn rules_keep_whole_traces_longer_or_shorter_exactly_wherever_their_spans_
         ("SELECT count(*) FROM events", spans.to_string()),
         ("SELECT count(*) FROM spans WHERE trace_id = '04040404040404040404040404040404'", "0".into()),
         ("SELECT count(*) FROM spans WHERE trace_id = '03030303030303030303030303030303'", "2".into()),
+        ("SELECT count(*), sum(child_count) FROM span_tree", format!("{spans} 0")),
+        ("SELECT count(*) FROM span_tree WHERE service_name IS NOT NULL", spans.to_string()),
+        ("SELECT count(depth) FROM span_tree WHERE trace_id = '04040404040404040404040404040404'", "0".into()),
+        ("SELECT count(depth) FROM span_tree WHERE trace_id = '03030303030303030303030303030303'", "2".into()),
         (
             "SELECT count(*) FROM spans a JOIN spans b ON a.trace_id = b.trace_id AND a.span_id = b.span_id",
             spans.to_string(),

@@ -87,3 +87,4 @@ mod store_support;
 mod support;
 mod top_rows;
 mod trace_lookup;
+mod trees;

@@ -9,7 +9,7 @@ fn relations_and_columns_are_described() {
     }
     let server = Server::start();
     let tables = server.psql_text(&["\\dt"]);
-    for relation in ["spans", "events", "links", "traces", "service_edges"] {
+    for relation in ["spans", "events", "links", "traces", "service_edges", "span_tree"] {
         assert!(tables.contains(&format!(" traces | {relation:<13} | table")), "{tables}");
     }
     assert!(!tables.contains("internal"), "{tables}");

@@ -1,6 +1,6 @@
 //! The SQL scripts of `tests/slt`, in four states of the store that must agree.
 //!
-//! A folder is a data set: `shop` is the fixture beside the tests, `trainticket` the shared sample of real traces.
+//! A folder is a data set: `shop` and `trees` are the fixtures beside the tests, `trainticket` the shared sample of real traces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,13 @@ async fn shop_scripts_agree_in_all_states() {
     run_folder("shop", &data).await;
 }
 
+/// Traces drawn by hand, one for each special case of a tree.
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_scripts_agree_in_all_states() {
+    let data = manifest().join("tests/fixtures/trees.jsonl");
+    run_folder("trees", &data).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn trainticket_scripts_agree_in_all_states() {
     let Some(shared) = shared_data("trainticket_scripts_agree_in_all_states") else { return };
@@ -44,7 +51,10 @@ fn no_script_is_forgotten() {
     for entry in fs::read_dir(manifest().join("tests/slt")).expect("scripts") {
         let path = entry.expect("entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        assert!(path.is_dir() && ["shop", "trainticket"].contains(&name.as_str()), "nothing runs tests/slt/{name}");
+        assert!(
+            path.is_dir() && ["shop", "trainticket", "trees"].contains(&name.as_str()),
+            "nothing runs tests/slt/{name}"
+        );
         assert!(!scripts(&name).is_empty(), "tests/slt/{name} has no scripts");
     }
 }

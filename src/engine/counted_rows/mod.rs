@@ -8,4 +8,5 @@ mod exec;
 mod range;
 mod rule;
 
+pub(super) use range::range_of;
 pub(super) use rule::CountedRows;

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// The only column that `predicate` is on, and the values that it lets through, if comparisons with numbers are all that it is.
-pub(super) fn range_of(predicate: &Arc<dyn PhysicalExpr>) -> Option<(Column, RangeInclusive<i64>)> {
+pub(in crate::engine) fn range_of(predicate: &Arc<dyn PhysicalExpr>) -> Option<(Column, RangeInclusive<i64>)> {
     let mut of_column: Option<Column> = None;
     let (mut least, mut most) = (i64::MIN, i64::MAX);
     for term in split_conjunction(predicate) {

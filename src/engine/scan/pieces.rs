@@ -48,7 +48,8 @@ pub(super) fn scan_pieces(
     let all = file_columns(snapshot);
     let (mut pieces, mut groups) = (Vec::new(), Vec::new());
     for file in &wanted {
-        let planned = planned_file(file, &Rows::All);
+        // For its trace index, where a join finds out which traces are wanted.
+        let planned = planned_file(file, &Rows::All).with_extension(DataFile::clone(file));
         for piece in cut(file) {
             groups.push(FileGroup::new(vec![planned.clone().with_range(piece.start_byte, piece.end_byte)]));
             pieces.push(piece);

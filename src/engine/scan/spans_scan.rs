@@ -1,6 +1,7 @@
 //! A planned scan that remembers what it reads, so that a rule can ask for the same spans in another shape.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use datafusion::common::stats::Precision;
@@ -20,9 +21,10 @@ use datafusion::physical_plan::{
 use super::files::Readers;
 use super::fresh::scan_fresh;
 use super::pieces::{Piece, scan_pieces};
+use super::statistics::StartRange;
 use super::wanted::wanted_traces;
 use crate::model::schema::{PARENT_SPAN_ID, START_NS, TRACE_ID, physical_schema};
-use crate::store::Snapshot;
+use crate::store::{DataFile, Snapshot};
 
 /// Stands before a scan of spans from planning until joins have chosen their sides.
 #[derive(Debug, Clone)]
@@ -140,6 +142,18 @@ impl SpansScan {
             }
         }
         rows
+    }
+
+    /// About how many rows start in a range of time, of those that it may read: a file's starts are taken to be spread evenly.
+    pub fn rows_started_in(&self, range: &RangeInclusive<i64>) -> usize {
+        let share = |file: &DataFile| {
+            let Some(starts) = StartRange::of_file(file) else { return 1.0 };
+            let (from, to) = (starts.least_ns.max(*range.start()), starts.most_ns.min(*range.end()));
+            let length = |from: i64, to: i64| (to as f64 - from as f64 + 1.0).max(0.0);
+            length(from, to) / length(starts.least_ns, starts.most_ns)
+        };
+        let stored: f64 = self.snapshot.files.iter().map(|file| file.rows as f64 * share(file)).sum();
+        self.rows().fresh + stored as usize
     }
 
     /// The spans that `predicate` may want, in pieces, with other columns.

@@ -18,6 +18,9 @@ mod runs;
 mod splits;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod tree_columns;
+mod tree_stream;
 mod whole;
 mod within;
 
@@ -26,4 +29,6 @@ pub(super) use join::TraceJoin;
 pub(super) use local::{Local, any_scan_below, scan_below};
 pub(super) use recursion::TraceRecursion;
 pub(super) use splits::KnownRuns;
+pub(super) use tree::{Given, TraceTree};
+pub(super) use tree_columns::TreeColumn;
 pub(super) use whole::WholeTracesExec;

@@ -1,18 +1,26 @@
 //! The operator over whole traces: what is done with them, it asks of its work.
 
+use std::collections::HashSet;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::internal_err;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{
+    Distribution, EquivalenceProperties, LexRequirement, OrderingRequirements, Partitioning, PhysicalExpr,
+    PhysicalSortRequirement,
+};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
@@ -36,6 +44,17 @@ pub(super) trait PerTrace: Debug + Send + Sync {
 
     /// All that it evaluates.
     fn expressions(&self) -> Vec<Arc<dyn PhysicalExpr>>;
+
+    /// Whether it gives a row for each span that comes.
+    fn gives_each_row(&self) -> bool {
+        false
+    }
+
+    /// Which of its columns is the trace id as it comes, where rows of other traces than those that a condition on it lets through may be left
+    /// out before they come.
+    fn trace_given(&self) -> Option<usize> {
+        None
+    }
 
     /// Its rows over those of one partition.
     fn run(self: Arc<Self>, traces: Traces) -> Result<BoxStream<'static, Result<RecordBatch>>>;
@@ -64,6 +83,8 @@ fn gives_whole_traces(input: &Arc<dyn ExecutionPlan>) -> bool {
 pub(in crate::engine) struct PerTraceExec {
     input: Arc<dyn ExecutionPlan>,
     trace: usize,
+    /// Whether the rows of a trace are neighbours only once they have been brought into order.
+    is_ordering: bool,
     work: Arc<dyn PerTrace>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -71,17 +92,27 @@ pub(in crate::engine) struct PerTraceExec {
 
 impl PerTraceExec {
     pub(super) fn above(input: WholeTracesExec, work: impl PerTrace + 'static) -> Self {
-        Self::over(input.trace_column(), Arc::new(input), Arc::new(work))
+        Self::over(input.trace_column(), Arc::new(input), false, Arc::new(work))
     }
 
-    fn over(trace: usize, input: Arc<dyn ExecutionPlan>, work: Arc<dyn PerTrace>) -> Self {
+    /// Asks for rows in the order of their trace ids, which are in column `trace` of `input`.
+    pub(super) fn ordering(input: Arc<dyn ExecutionPlan>, trace: usize, work: impl PerTrace + 'static) -> Self {
+        Self::over(trace, input, true, Arc::new(work))
+    }
+
+    fn over(trace: usize, input: Arc<dyn ExecutionPlan>, is_ordering: bool, work: Arc<dyn PerTrace>) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(work.schema().clone()),
             Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { input, trace, work, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
+        Self { input, trace, is_ordering, work, properties, metrics }
+    }
+
+    fn by_trace(&self) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Column::new(self.input.schema().field(self.trace).name(), self.trace))
     }
 }
 
@@ -109,6 +140,19 @@ impl ExecutionPlan for PerTraceExec {
         vec![false]
     }
 
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        match self.is_ordering {
+            true => vec![Distribution::KeyPartitioned(vec![self.by_trace()])],
+            false => vec![Distribution::UnspecifiedDistribution],
+        }
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        let by_trace = PhysicalSortRequirement::new(self.by_trace(), None);
+        let order = LexRequirement::new([by_trace]).map(OrderingRequirements::new);
+        vec![order.filter(|_| self.is_ordering)]
+    }
+
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
@@ -122,13 +166,30 @@ impl ExecutionPlan for PerTraceExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) if gives_whole_traces(&input) => Ok(Arc::new(Self::over(self.trace, input, self.work.clone()))),
+            Some(input) if self.is_ordering || gives_whole_traces(&input) => {
+                Ok(Arc::new(Self::over(self.trace, input, self.is_ordering, self.work.clone())))
+            }
             _ => internal_err!("{} over something else than whole traces", self.work.name()),
         }
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    /// A condition that is on the trace id alone leaves traces whole, whatever it comes to while the statement runs.
+    fn gather_filters_for_pushdown(
+        &self,
+        _phase: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        _config: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        let Some(trace) = self.work.trace_given() else {
+            return Ok(FilterDescription::all_unsupported(&parent_filters, &self.children()));
+        };
+        let allowed = HashSet::from([trace]);
+        let of_input = ChildFilterDescription::from_child_with_allowed_indices(&parent_filters, allowed, &self.input)?;
+        Ok(FilterDescription::new().with_child(of_input))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -147,5 +208,18 @@ impl ExecutionPlan for PerTraceExec {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, _partition: Option<usize>) -> Vec<ChildStats> {
+        vec![if self.work.gives_each_row() { ChildStats::At(None) } else { ChildStats::Skip }]
+    }
+
+    /// How many rows there are, where each span gives one: joins choose their sides by it.
+    fn statistics_from_inputs(&self, of_input: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(self.work.schema());
+        if let ([of_input], true) = (of_input, self.work.gives_each_row()) {
+            statistics.num_rows = of_input.num_rows.to_inexact();
+        }
+        Ok(Arc::new(statistics))
     }
 }

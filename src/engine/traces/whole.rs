@@ -12,15 +12,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::arrow::array::{BooleanArray, BooleanBufferBuilder, RecordBatch};
 use datafusion::arrow::compute::{filter_record_batch, not};
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{internal_datafusion_err, internal_err};
+use datafusion::common::{Statistics, internal_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, Metric, MetricBuilder, MetricsSet,
 };
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
@@ -116,10 +120,16 @@ impl ExecutionPlan for WholeTracesExec {
         Vec::new()
     }
 
+    /// Those of its scans: a join fills in what it learns only where somebody below reads it.
     fn apply_expressions(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
+        for scan in [&self.pieces.files, &self.pieces.fresh].into_iter().flatten() {
+            if scan.rows.apply_expressions(f)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
         Ok(TreeNodeRecursion::Continue)
     }
 
@@ -154,6 +164,46 @@ impl ExecutionPlan for WholeTracesExec {
             Ok(reader.next().await?.map(|batch| (batch, reader)))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+
+    /// Its scans leave out what the filters that reach it do not want, as far as files and their trace indexes can tell. Filters that reach it are on
+    /// the trace id alone.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        pushed: ChildPushdownResult,
+        config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let mut pieces = self.pieces.clone();
+        let mut is_narrower = false;
+        for scan in [&mut pieces.files, &mut pieces.fresh].into_iter().flatten() {
+            if let Some(narrower) = scan.rows.handle_child_pushdown_result(phase, pushed.clone(), config)?.updated_node
+            {
+                scan.rows = narrower;
+                is_narrower = true;
+            }
+        }
+        let result = FilterPushdownPropagation::all_unsupported(pushed);
+        if !is_narrower {
+            return Ok(result);
+        }
+        let partitions = self.properties.output_partitioning().partition_count();
+        Ok(result.with_updated_node(Arc::new(Self::try_new(pieces, partitions)?)))
+    }
+
+    /// As many rows as its scans have.
+    fn statistics_from_inputs(
+        &self,
+        _of_inputs: &[Arc<Statistics>],
+        _args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        statistics.num_rows = Precision::Inexact(0);
+        for scan in [&self.pieces.files, &self.pieces.fresh].into_iter().flatten() {
+            let of_scan = StatisticsContext::new().compute(scan.rows.as_ref(), &StatisticsArgs::new())?;
+            statistics.num_rows = statistics.num_rows.add(&of_scan.num_rows);
+        }
+        Ok(Arc::new(statistics))
     }
 
     /// Its own and those of its scans.

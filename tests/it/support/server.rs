@@ -63,6 +63,11 @@ impl Server {
         format!("http://{}", self.address("otlp_http"))
     }
 
+    /// The port of the Postgres listener.
+    pub fn postgres_port(&self) -> &str {
+        self.address("postgres").rsplit_once(':').expect("host and port").1
+    }
+
     fn address(&self, listener: &str) -> &str {
         self.addresses[listener].as_str().expect("an address")
     }

@@ -1,0 +1,298 @@
+//! The columns that a trace's tree gives its spans.
+
+use std::num::NonZeroU64;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    UInt32Array,
+};
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type};
+use datafusion::common::internal_datafusion_err;
+use datafusion::error::Result;
+use std::sync::Arc;
+
+use crate::analysis::{Hop, Section, Spans, Tree, clock_skew_ns, critical_ns, critical_path, self_ns};
+use crate::model::SpanId;
+use crate::model::schema::{
+    DURATION_NS, PARENT_SPAN_ID, SERVICE_NAME, SPAN_ID, SPAN_KIND, SPAN_NAME, START_NS, TRACE_ID,
+};
+
+/// A column of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum TreeColumn {
+    Depth,
+    NsetLeft,
+    NsetRight,
+    ChildCount,
+    SelfNs,
+    CriticalNs,
+    /// When the critical path first comes to the span; NULL for a span that it does not come to.
+    CriticalFromNs,
+    IsOrphan,
+    RootService,
+    RootName,
+    ParentService,
+    ParentName,
+    Path,
+    ClockSkewNs,
+}
+
+use TreeColumn::*;
+
+impl TreeColumn {
+    /// All of them, in the order in which they follow the columns of spans.
+    pub const ALL: [Self; 14] = [
+        Depth,
+        NsetLeft,
+        NsetRight,
+        ChildCount,
+        SelfNs,
+        CriticalNs,
+        CriticalFromNs,
+        IsOrphan,
+        RootService,
+        RootName,
+        ParentService,
+        ParentName,
+        Path,
+        ClockSkewNs,
+    ];
+
+    /// Its name and type.
+    pub fn field(self) -> Field {
+        let (name, data_type, nullable) = match self {
+            Depth => ("depth", DataType::Int32, false),
+            NsetLeft => ("nset_left", DataType::Int32, false),
+            NsetRight => ("nset_right", DataType::Int32, false),
+            ChildCount => ("child_count", DataType::Int32, false),
+            SelfNs => ("self_ns", DataType::Int64, false),
+            CriticalNs => ("critical_ns", DataType::Int64, false),
+            CriticalFromNs => ("critical_from_ns", DataType::Int64, true),
+            IsOrphan => ("is_orphan", DataType::Boolean, false),
+            RootService => ("root_service", DataType::Utf8View, true),
+            RootName => ("root_name", DataType::Utf8View, true),
+            ParentService => ("parent_service", DataType::Utf8View, true),
+            ParentName => ("parent_name", DataType::Utf8View, true),
+            Path => ("path", DataType::new_list(DataType::Utf8View, true), false),
+            ClockSkewNs => ("clock_skew_ns", DataType::Int64, false),
+        };
+        Field::new(name, data_type, nullable)
+    }
+
+    /// The columns of spans that it is made of.
+    pub fn made_of(self) -> Vec<&'static str> {
+        let own: &[&str] = match self {
+            RootService | ParentService => &[SERVICE_NAME],
+            RootName | ParentName | Path => &[SPAN_NAME],
+            ClockSkewNs => &[SERVICE_NAME, SPAN_KIND],
+            _ => &[],
+        };
+        [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, START_NS, DURATION_NS].iter().chain(own).copied().collect()
+    }
+
+    fn is_of_critical_path(self) -> bool {
+        matches!(self, CriticalNs | CriticalFromNs)
+    }
+}
+
+/// The tree's columns of a batch of whole traces.
+pub(super) struct Made {
+    /// In the order in which they were asked for; `None` for the paths.
+    pub columns: Vec<Option<ArrayRef>>,
+    /// For each row its parent's, and its depth.
+    pub above: Vec<Option<u32>>,
+    pub depths: Vec<u32>,
+}
+
+impl Made {
+    /// The columns `wanted` of the rows of `batch`, in which each trace begins at one of `starts`.
+    pub fn of(wanted: &[TreeColumn], batch: &RecordBatch, starts: &[u32]) -> Result<Self> {
+        let columns = Columns::of(batch)?;
+        let mut made: Vec<Values> = wanted.iter().map(|column| Values::for_column(*column)).collect();
+        let rows = batch.num_rows();
+        let (mut above, mut depths) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let ends = starts.iter().skip(1).copied().chain([rows as u32]);
+        for (first, end) in starts.iter().copied().zip(ends) {
+            let trace = columns.trace(first as usize, end as usize);
+            let tree = Tree::of(&trace);
+            let path = match wanted.iter().any(|column| column.is_of_critical_path()) {
+                true => critical_path(&tree, &trace),
+                false => Vec::new(),
+            };
+            let of_trace = OfTrace { first, tree: &tree, spans: &trace, path: &path, columns: &columns };
+            for (column, made) in wanted.iter().zip(&mut made) {
+                of_trace.add(*column, made)?;
+            }
+            above.extend((0..trace.len()).map(|row| tree.parent(row).map(|parent| first + parent as u32)));
+            depths.extend((0..trace.len()).map(|row| tree.depth(row)));
+        }
+        let finish = |(made, column): (Values, &TreeColumn)| made.finish(*column, batch);
+        let columns = made.into_iter().zip(wanted).map(finish).collect::<Result<_>>()?;
+        Ok(Self { columns, above, depths })
+    }
+}
+
+/// The columns of spans that trees are made of.
+struct Columns<'a> {
+    start_ns: &'a [i64],
+    duration_ns: &'a [i64],
+    ids: Vec<u64>,
+    parents: Vec<Option<NonZeroU64>>,
+    services: Option<&'a StringViewArray>,
+    kinds: Option<&'a StringViewArray>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        let number = |name| {
+            let column = column(batch, name)?.as_primitive_opt::<Int64Type>();
+            column.map(|column| column.values().as_ref()).ok_or_else(|| lacks(name))
+        };
+        let ids = |name| {
+            let column = column(batch, name)?.as_fixed_size_binary_opt();
+            column.filter(|ids| ids.value_length() == SpanId::LEN as i32).ok_or_else(|| lacks(name))
+        };
+        let text = |name| batch.column_by_name(name).and_then(|column| column.as_string_view_opt());
+        let parents = ids(PARENT_SPAN_ID)?;
+        let parent = |(row, id)| NonZeroU64::new(id).filter(|_| parents.is_valid(row));
+        Ok(Self {
+            start_ns: number(START_NS)?,
+            duration_ns: number(DURATION_NS)?,
+            ids: numbers(ids(SPAN_ID)?).collect(),
+            parents: numbers(parents).enumerate().map(parent).collect(),
+            services: text(SERVICE_NAME),
+            kinds: text(SPAN_KIND),
+        })
+    }
+
+    fn trace(&self, first: usize, end: usize) -> Spans<'_> {
+        Spans {
+            start_ns: &self.start_ns[first..end],
+            duration_ns: &self.duration_ns[first..end],
+            ids: &self.ids[first..end],
+            parents: &self.parents[first..end],
+        }
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| lacks(name))
+}
+
+fn lacks(name: &str) -> datafusion::error::DataFusionError {
+    internal_datafusion_err!("a batch of spans lacks {name} for its trees")
+}
+
+fn numbers(ids: &FixedSizeBinaryArray) -> impl Iterator<Item = u64> {
+    let (ids, _) = ids.value_data().as_chunks::<{ SpanId::LEN }>();
+    ids.iter().map(|id| u64::from_be_bytes(*id))
+}
+
+/// Values of a column as they are added, trace by trace.
+enum Values {
+    Small(Vec<i32>),
+    Large(Vec<i64>),
+    MaybeLarge(Vec<Option<i64>>),
+    Truth(Vec<bool>),
+    /// The rows whose text is the value.
+    Rows(Vec<Option<u32>>),
+    /// Made when they are given: together they may be much longer than the trace.
+    Paths,
+}
+
+impl Values {
+    fn for_column(column: TreeColumn) -> Self {
+        match column {
+            Depth | NsetLeft | NsetRight | ChildCount => Self::Small(Vec::new()),
+            SelfNs | CriticalNs | ClockSkewNs => Self::Large(Vec::new()),
+            CriticalFromNs => Self::MaybeLarge(Vec::new()),
+            IsOrphan => Self::Truth(Vec::new()),
+            RootService | RootName | ParentService | ParentName => Self::Rows(Vec::new()),
+            Path => Self::Paths,
+        }
+    }
+
+    fn finish(self, of: TreeColumn, batch: &RecordBatch) -> Result<Option<ArrayRef>> {
+        Ok(Some(match self {
+            Self::Small(values) => Arc::new(Int32Array::from(values)),
+            Self::Large(values) => Arc::new(Int64Array::from(values)),
+            Self::MaybeLarge(values) => Arc::new(Int64Array::from(values)),
+            Self::Truth(values) => Arc::new(BooleanArray::from(values)),
+            Self::Rows(rows) => {
+                let text = if matches!(of, RootService | ParentService) { SERVICE_NAME } else { SPAN_NAME };
+                take(column(batch, text)?, &UInt32Array::from(rows), None)?
+            }
+            Self::Paths => return Ok(None),
+        }))
+    }
+}
+
+/// A trace, and what its columns are made of.
+struct OfTrace<'a> {
+    /// The batch's row of the first span.
+    first: u32,
+    tree: &'a Tree,
+    spans: &'a Spans<'a>,
+    path: &'a [Section],
+    columns: &'a Columns<'a>,
+}
+
+impl OfTrace<'_> {
+    /// Adds the column's values.
+    fn add(&self, column: TreeColumn, made: &mut Values) -> Result<()> {
+        let (tree, rows) = (self.tree, 0..self.spans.len());
+        match made {
+            Values::Small(values) => values.extend(rows.map(|row| match column {
+                NsetLeft => tree.nested_set(row).0 as i32,
+                NsetRight => tree.nested_set(row).1 as i32,
+                ChildCount => tree.children(row).len() as i32,
+                _ => tree.depth(row) as i32,
+            })),
+            Values::Large(values) => values.extend(match column {
+                SelfNs => self_ns(tree, self.spans),
+                CriticalNs => critical_ns(self.path, self.spans.len()),
+                _ => self.clock_skew_ns()?,
+            }),
+            Values::MaybeLarge(values) => {
+                let from = values.len();
+                values.resize(from + self.spans.len(), None);
+                for section in self.path.iter().rev() {
+                    values[from + section.row] = Some(section.start_ns);
+                }
+            }
+            Values::Truth(values) => values.extend(rows.map(|row| tree.is_orphan(row))),
+            Values::Rows(values) => {
+                let of_batch = |row: Option<usize>| row.map(|row| self.first + row as u32);
+                values.extend(rows.map(|row| match column {
+                    ParentService | ParentName => of_batch(tree.parent(row)),
+                    _ => of_batch(self.root_of(row)),
+                }));
+            }
+            Values::Paths => {}
+        }
+        Ok(())
+    }
+
+    /// The span's own top, when that is a root; else the trace's root.
+    fn root_of(&self, row: usize) -> Option<usize> {
+        let top = self.tree.top_of(row);
+        if self.spans.parents[top].is_none() { Some(top) } else { self.tree.root() }
+    }
+
+    fn clock_skew_ns(&self) -> Result<Vec<i64>> {
+        let services = self.columns.services.ok_or_else(|| lacks(SERVICE_NAME))?;
+        let kinds = self.columns.kinds.ok_or_else(|| lacks(SPAN_KIND))?;
+        let first = self.first as usize;
+        let hop = |child: usize, parent: usize| {
+            if services.value(first + child) == services.value(first + parent) {
+                Hop::Inside
+            } else if kinds.value(first + child) == "CONSUMER" {
+                Hop::Message
+            } else {
+                Hop::Call
+            }
+        };
+        Ok(clock_skew_ns(self.tree, self.spans, hop))
+    }
+}

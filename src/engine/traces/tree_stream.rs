@@ -1,0 +1,146 @@
+//! One partition of trees at work: chunk by chunk, and of a chunk a bounded number of rows at a time.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, ListArray, RecordBatch, UInt32Array};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::internal_datafusion_err;
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_plan::metrics::BaselineMetrics;
+
+use super::chunks::Chunks;
+use super::local::{Spans, batch};
+use super::tree::{Given, TraceTree};
+use super::tree_columns::{Made, TreeColumn};
+use crate::analysis::Tree;
+use crate::model::schema::SPAN_NAME;
+
+/// The most names in the paths of a batch, as far as one path is not longer: a trace as deep as it has spans has paths of half the square
+/// of them, of which this many take 4 MiB.
+const BATCH_PATH_NAMES: usize = 256 << 10;
+
+/// What a name in a path takes: a view of the text, and its row.
+const PATH_NAME_BYTES: usize = 20;
+
+pub(super) struct Grower {
+    tree: Arc<TraceTree>,
+    wanted: Vec<TreeColumn>,
+    chunks: Chunks,
+    reservation: MemoryReservation,
+    batch_rows: usize,
+    current: Option<Grown>,
+    metrics: BaselineMetrics,
+}
+
+/// A chunk with its columns, of which the rows before `next` have been given.
+struct Grown {
+    spans: RecordBatch,
+    made: Made,
+    next: usize,
+    bytes: usize,
+}
+
+impl Grower {
+    pub fn new(
+        tree: Arc<TraceTree>,
+        chunks: Chunks,
+        reservation: MemoryReservation,
+        batch_rows: usize,
+        metrics: BaselineMetrics,
+    ) -> Self {
+        let made = |given: &Given| match given {
+            Given::Made(column) => Some(*column),
+            Given::Span(_) => None,
+        };
+        let wanted = tree.given.iter().filter_map(made).collect();
+        Self { tree, wanted, chunks, reservation, batch_rows, current: None, metrics }
+    }
+
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.give()? {
+                self.metrics.record_output(batch.num_rows());
+                return Ok(Some(batch));
+            }
+            self.current = None;
+            let Some(chunk) = self.chunks.next().await? else { return Ok(None) };
+            self.current = Some(self.grow(&chunk)?);
+        }
+    }
+
+    fn grow(&mut self, chunk: &Spans) -> Result<Grown> {
+        let elapsed = self.metrics.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        let Spans { batch, traces } = self.tree.spans.apply(chunk)?;
+        let bytes = batch.num_rows() * Tree::BYTES_PER_SPAN;
+        self.reservation.try_resize(bytes)?;
+        let starts: Vec<u32> = (0..traces.len() as u32)
+            .filter(|row| *row == 0 || traces[*row as usize] != traces[*row as usize - 1])
+            .collect();
+        let made = Made::of(&self.wanted, &batch, &starts)?;
+        Ok(Grown { spans: batch, made, next: 0, bytes })
+    }
+
+    /// The next rows of the current chunk; `None` when all have been given.
+    fn give(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(grown) = &mut self.current else { return Ok(None) };
+        let elapsed = self.metrics.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        let has_paths = self.wanted.contains(&TreeColumn::Path);
+        let (rows, names) = grown.next_rows(self.batch_rows, has_paths);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        self.reservation.try_resize(grown.bytes + names * PATH_NAME_BYTES)?;
+        grown.next = rows.end;
+        let mut made = grown.made.columns.iter();
+        let columns = self.tree.given.iter().map(|given| match given {
+            Given::Span(at) => Ok(grown.spans.column(*at).slice(rows.start, rows.len())),
+            Given::Made(_) => match made.next() {
+                Some(Some(column)) => Ok(column.slice(rows.start, rows.len())),
+                _ => grown.paths(rows.clone()),
+            },
+        });
+        let columns = columns.collect::<Result<_>>()?;
+        batch(self.tree.schema.clone(), columns, rows.len()).map(Some)
+    }
+}
+
+impl Grown {
+    /// The rows that are given next, and how many names their paths have.
+    fn next_rows(&self, batch_rows: usize, has_paths: bool) -> (Range<usize>, usize) {
+        let most = self.spans.num_rows().min(self.next + batch_rows.max(1));
+        if !has_paths {
+            return (self.next..most, 0);
+        }
+        let (mut end, mut names) = (self.next, 0);
+        while end < most {
+            let more = names + self.made.depths[end] as usize + 1;
+            if more > BATCH_PATH_NAMES && end > self.next {
+                break;
+            }
+            (end, names) = (end + 1, more);
+        }
+        (self.next..end, names)
+    }
+
+    /// For each of `rows` the names from its top down to itself.
+    fn paths(&self, rows: Range<usize>) -> Result<ArrayRef> {
+        let names = self.spans.column_by_name(SPAN_NAME);
+        let names = names.ok_or_else(|| internal_datafusion_err!("paths of spans without names"))?;
+        let mut on_paths = Vec::new();
+        for row in rows.clone() {
+            let from = on_paths.len();
+            on_paths.extend(std::iter::successors(Some(row as u32), |row| self.made.above[*row as usize]));
+            on_paths[from..].reverse();
+        }
+        let lengths = OffsetBuffer::from_lengths(rows.map(|row| self.made.depths[row] as usize + 1));
+        let names = take(names, &UInt32Array::from(on_paths), None)?;
+        let element = Arc::new(Field::new_list_field(DataType::Utf8View, true));
+        Ok(Arc::new(ListArray::try_new(element, lengths, names, None)?))
+    }
+}
