@@ -7,6 +7,6 @@
 -- param limit integer 20 how many traces
 SELECT trace_id, timestamp, span_count, orphan_count, root_service IS NULL AS root_missing, services
 FROM traces
-WHERE NOT is_complete AND timestamp >= :from AND timestamp < :to
+WHERE NOT complete AND timestamp >= :from AND timestamp < :to
 ORDER BY orphan_count DESC, trace_id
 LIMIT :limit

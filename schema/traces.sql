@@ -15,7 +15,14 @@ SELECT
     orphan_count,
     services,
     -- A root has come, and so has the parent of every other span. Spans below those that have come may still be missing: nobody names them.
-    root_name IS NOT NULL AND orphan_count = 0 AS is_complete
+    root_name IS NOT NULL AND orphan_count = 0 AS complete,
+    -- The services on the critical path, in the order in which it first comes to them.
+    critical_path,
+    -- The time of all spans over the trace's own; NULL of one that takes none.
+    span_ns / NULLIF(CAST(last_ns - first_ns AS DOUBLE), 0.0) AS parallelism,
+    max_depth,
+    -- The service of the deepest error, of those that are as deep the earliest: no span below it failed.
+    error_origin_service
 FROM (
     SELECT
         trace_id,
@@ -26,7 +33,12 @@ FROM (
         count(*) AS span_count,
         count(*) FILTER (WHERE status_code = 'ERROR') AS error_count,
         orphan_count(span_id, parent_span_id) AS orphan_count,
-        distinct_texts(service_name) AS services
-    FROM internal.spans
+        distinct_texts(service_name) AS services,
+        texts_by_first(service_name, critical_from_ns) FILTER (WHERE critical_from_ns IS NOT NULL) AS critical_path,
+        sum(CAST(duration_ns AS DOUBLE)) AS span_ns,
+        max(depth) AS max_depth,
+        first_value(service_name ORDER BY depth DESC, start_ns, span_id) FILTER (WHERE status_code = 'ERROR') AS error_origin_service
+    -- Where nothing of a tree is asked for, this is internal.spans.
+    FROM internal.span_tree
     GROUP BY trace_id
 )

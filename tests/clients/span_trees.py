@@ -21,6 +21,10 @@ SELECT trace_id, span_id, timestamp::bigint, end_timestamp::bigint, depth, nset_
     is_orphan, root_service, root_name, parent_service, parent_name, path, clock_skew_ms
 FROM span_tree"""
 
+TRACES = """
+SELECT trace_id, complete, critical_path, parallelism, max_depth, error_origin_service, timestamp::bigint, end_timestamp::bigint, orphan_count
+FROM traces"""
+
 Span = collections.namedtuple("Span", "trace id parent start end service name kind status")
 
 
@@ -131,7 +135,19 @@ def expected(spans):
             spans[parent[at]].service if at in parent else None, spans[parent[at]].name if at in parent else None,
             path_names[at], skews[at] / MS,
         ))
-    return rows
+    services = list(dict.fromkeys(spans[at].service for at, _, _ in path)) or None
+    first, last = min(span.start for span in spans), max(span.end for span in spans)
+    parallelism = sum(span.end - span.start for span in spans) / (last - first) if last > first else None
+    errors = sorted((at for at in graph if spans[at].status == "ERROR"), key=lambda at: (-depth[at], order(spans[at])))
+    origin = spans[errors[0]].service if errors else None
+    complete = bool(roots) and not orphans
+    return rows, (spans[0].trace, complete, services, parallelism, max(depth.values()), origin, first, last, len(orphans))
+
+
+def close(wanted, got):
+    """Whether both are the same but for the rounding of a sum."""
+    same = [a == b or (isinstance(a, float) and b is not None and abs(a - b) <= 1e-12 * abs(a)) for a, b in zip(wanted, got, strict=True)]
+    return all(same)
 
 
 def main():
@@ -143,8 +159,11 @@ def main():
     for row in connection.execute(TREE, binary=True):
         said[row[0]].append(row)
     assert said.keys() == traces.keys(), "other traces"
+    said_of_traces = {row[0]: row for row in connection.execute(TRACES, binary=True)}
     for trace, spans in traces.items():
-        wanted, got = sorted(expected(spans), key=repr), sorted(said[trace], key=repr)
+        rows, of_trace = expected(spans)
+        assert close(of_trace, said_of_traces[trace]), f"expected {of_trace}\n     got {said_of_traces[trace]}"
+        wanted, got = sorted(rows, key=repr), sorted(said[trace], key=repr)
         for a, b in zip(wanted, got, strict=True):
             assert a == b, f"expected {a}\n     got {b}"
     print(f"{sum(map(len, traces.values()))} spans of {len(traces)} traces have the trees that they should have")

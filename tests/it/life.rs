@@ -73,7 +73,7 @@ async fn open_with(dir: &Path, retention: Retention) -> Arc<Store> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_right_after_each_late_span_in_memory_and_in_files() {
-    const TRACE: &str = "SELECT span_count, root_name, CAST(duration_ns / 1000000000 AS BIGINT), error_count, orphan_count, is_complete FROM traces.traces";
+    const TRACE: &str = "SELECT span_count, root_name, CAST(duration_ns / 1000000000 AS BIGINT), error_count, orphan_count, complete FROM traces.traces";
     // The root comes last, and began on the day before its children.
     let midnight_ns = 1_767_312_000 * SECOND_NS;
     let at = |second: i64| midnight_ns.saturating_add_signed(second * SECOND_NS as i64);

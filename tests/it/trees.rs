@@ -82,6 +82,12 @@ async fn only_traces_that_are_wanted_are_read() {
     let second = "timestamp >= '2023-01-29 08:43:35' AND timestamp < '2023-01-29 08:43:36'";
     let in_time = explained(&engine, &format!("{deepest} {second}")).await;
     assert!(in_time.contains("RightSemi") && in_time.contains("SortExec"), "{in_time}");
+    // A trace's tree is made where a column of it is asked for, and then groups are those of the trees' rows.
+    let sizes = explained(&engine, "SELECT trace_id, span_count, services, complete, parallelism FROM traces").await;
+    assert!(!sizes.contains("TraceTreeExec"), "{sizes}");
+    let paths = explained(&engine, "SELECT trace_id, critical_path, max_depth FROM traces").await;
+    let (groups, trees) = (paths.find("TraceAggregateExec"), paths.find("TraceTreeExec"));
+    assert!(groups.is_some() && groups < trees, "{paths}");
     let plain = explained(&engine, "SELECT count(*) FROM span_tree WHERE service_name = 'ts-seat-service'").await;
     assert!(!plain.contains("Trace"), "{plain}");
 }

@@ -28,6 +28,7 @@ mod similar;
 mod sketch;
 mod sum;
 mod texts;
+mod texts_by_first;
 mod to_char;
 mod wrapped;
 mod zone_time;
@@ -90,7 +91,7 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
     quantile::udafs()
         .into_iter()
         .chain(exact::udafs())
-        .chain([ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
+        .chain([ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf(), texts_by_first::udaf()])
         .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
 }

@@ -22,7 +22,9 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::build_join_schema;
 
 use crate::engine::scan::Rows;
-use crate::engine::traces::{Local, TraceAggregate, TraceJoin, WholeTracesExec, any_scan_below, scan_below};
+use crate::engine::traces::{
+    Local, TraceAggregate, TraceJoin, WholeTracesExec, any_scan_below, scan_below, whole_below,
+};
 use crate::model::promoted::Owner;
 use crate::model::schema::{TRACE_ID, physical_schema};
 
@@ -126,31 +128,51 @@ impl TraceLocal {
             .aggr_expr()
             .iter()
             .any(|aggregate| !aggregate.order_bys().is_empty() && aggregate.order_sensitivity().hard_requires());
+        if !can(first) || !can(last) || needs_order {
+            return Ok(None);
+        }
+        if let Some((whole, trace)) = whole_below(first.input()) {
+            let all: Vec<usize> = (0..whole.schema().fields().len()).collect();
+            let leaf = |plan: &Arc<dyn ExecutionPlan>| Arc::ptr_eq(plan, whole).then(|| (all.clone(), plan.schema()));
+            let Some(spans) = Local::above(first.input(), &leaf) else { return Ok(None) };
+            let Some(groups) = groups_within(first, last, spans, Some(trace)) else { return Ok(None) };
+            return Ok(Some(Arc::new(groups.upon(whole.clone(), trace)?)));
+        }
         let Some(scan) = scan_below(first.input()) else { return Ok(None) };
         let pays = || !scan.is_lookup() && pays(&[scan.rows()]);
-        if !can(first) || !can(last) || needs_order || !(self.always || pays()) {
+        if !(self.always || pays()) {
             return Ok(None);
         }
         let trace = physical_schema().index_of(TRACE_ID)?;
         let trace_at = scan.columns().iter().position(|column| *column == trace);
         let Some(spans) = Local::new(first.input(), scan.columns()) else { return Ok(None) };
-        let group_by: Vec<_> = first.group_expr().expr().iter().map(|(group, _)| group.clone()).collect();
-        let is_trace = |group: &Arc<dyn PhysicalExpr>| trace_at.is_some() && spans.origin(group) == trace_at;
-        let Some(trace_group) = group_by.iter().position(is_trace) else { return Ok(None) };
+        let Some(groups) = groups_within(first, last, spans, trace_at) else { return Ok(None) };
         let pieces = scan.pieces(scan.columns(), scan.predicate().cloned())?;
         if pieces.is_empty() {
             return Ok(None);
         }
-        let local = TraceAggregate {
-            spans,
-            group_by,
-            trace_group,
-            aggregates: first.aggr_expr().to_vec(),
-            filters: first.filter_expr().to_vec(),
-            schema: last.schema(),
-        };
-        Ok(Some(Arc::new(local.over(WholeTracesExec::try_new(pieces, partitions)?))))
+        Ok(Some(Arc::new(groups.over(WholeTracesExec::try_new(pieces, partitions)?))))
     }
+}
+
+/// What `first` groups and `last` gives, of what `spans` makes of rows whose trace ids are in column `trace_at`; `None` when groups are not within traces.
+fn groups_within(
+    first: &AggregateExec,
+    last: &AggregateExec,
+    spans: Local,
+    trace_at: Option<usize>,
+) -> Option<TraceAggregate> {
+    let group_by: Vec<_> = first.group_expr().expr().iter().map(|(group, _)| group.clone()).collect();
+    let is_trace = |group: &Arc<dyn PhysicalExpr>| trace_at.is_some() && spans.origin(group) == trace_at;
+    let trace_group = group_by.iter().position(is_trace)?;
+    Some(TraceAggregate {
+        spans,
+        group_by,
+        trace_group,
+        aggregates: first.aggr_expr().to_vec(),
+        filters: first.filter_expr().to_vec(),
+        schema: last.schema(),
+    })
 }
 
 /// The aggregation that reads rows, when `last` gives what they come to.

@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
@@ -36,6 +37,11 @@ impl TraceAggregate {
     /// The groups of the spans that `input` gives.
     pub fn over(self, input: WholeTracesExec) -> PerTraceExec {
         PerTraceExec::above(input, self)
+    }
+
+    /// The groups of the rows that `input` gives, whole traces with their ids in column `trace`.
+    pub fn upon(self, input: Arc<dyn ExecutionPlan>, trace: usize) -> Result<PerTraceExec> {
+        PerTraceExec::upon(input, trace, self)
     }
 }
 

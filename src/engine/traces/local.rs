@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
+use super::per_trace::PerTraceExec;
 use crate::engine::functions::id_argument;
 use crate::engine::long_texts::view_bytes;
 use crate::engine::scan::SpansScan;
@@ -57,6 +58,18 @@ pub(in crate::engine) fn any_scan_below(plan: &Arc<dyn ExecutionPlan>) -> Option
         return filter.fetch().is_none().then(|| any_scan_below(filter.input())).flatten();
     }
     any_scan_below(plan.downcast_ref::<ProjectionExec>()?.input())
+}
+
+/// The operator on whole traces whose rows `plan` filters and projects, and its column of the trace id; `None` when it does anything else, or the
+/// operator does not give whole traces.
+pub(in crate::engine) fn whole_below(plan: &Arc<dyn ExecutionPlan>) -> Option<(&Arc<dyn ExecutionPlan>, usize)> {
+    if let Some(whole) = plan.downcast_ref::<PerTraceExec>() {
+        return Some((plan, whole.whole_by()?));
+    }
+    if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        return filter.fetch().is_none().then(|| whole_below(filter.input())).flatten();
+    }
+    whole_below(plan.downcast_ref::<ProjectionExec>()?.input())
 }
 
 impl Local {

@@ -75,7 +75,9 @@ pub(super) struct Traces {
 
 /// Whether the rows of a trace come one after the other; what rows pass by on their way leaves them as they are.
 fn gives_whole_traces(input: &Arc<dyn ExecutionPlan>) -> bool {
-    input.is::<WholeTracesExec>() || input.downcast_ref::<TapExec>().is_some_and(|tap| gives_whole_traces(tap.input()))
+    input.is::<WholeTracesExec>()
+        || input.downcast_ref::<TapExec>().is_some_and(|tap| gives_whole_traces(tap.input()))
+        || input.downcast_ref::<PerTraceExec>().is_some_and(|below| below.whole_by().is_some())
 }
 
 /// The operator.
@@ -98,6 +100,19 @@ impl PerTraceExec {
     /// Asks for rows in the order of their trace ids, which are in column `trace` of `input`.
     pub(super) fn ordering(input: Arc<dyn ExecutionPlan>, trace: usize, work: impl PerTrace + 'static) -> Self {
         Self::over(trace, input, true, Arc::new(work))
+    }
+
+    /// Works on the rows of `input`, which has the trace ids in column `trace` and gives whole traces.
+    pub(super) fn upon(input: Arc<dyn ExecutionPlan>, trace: usize, work: impl PerTrace + 'static) -> Result<Self> {
+        match gives_whole_traces(&input) {
+            true => Ok(Self::over(trace, input, false, Arc::new(work))),
+            false => internal_err!("{} over something else than whole traces", work.name()),
+        }
+    }
+
+    /// Which of its columns is the trace id, where its rows are those that come, and so those of a trace neighbours.
+    pub(in crate::engine) fn whole_by(&self) -> Option<usize> {
+        self.work.trace_given().filter(|_| self.work.gives_each_row())
     }
 
     fn over(trace: usize, input: Arc<dyn ExecutionPlan>, is_ordering: bool, work: Arc<dyn PerTrace>) -> Self {
