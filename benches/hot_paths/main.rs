@@ -3,6 +3,7 @@
 // A benchmark whose ground is not there has nothing to measure.
 #![allow(clippy::expect_used)]
 
+mod analysis;
 mod decode;
 mod queries;
 mod requests;
@@ -10,6 +11,7 @@ mod store;
 
 criterion::criterion_group!(
     benches,
+    analysis::trees,
     decode::decode,
     store::wal_append,
     store::seal,

@@ -42,6 +42,7 @@ pub enum ParameterKind {
 }
 
 const FILES: &[(&str, &str)] = &[
+    ("critical_path", include_str!("../../queries/critical_path.sql")),
     ("error_propagation", include_str!("../../queries/error_propagation.sql")),
     ("exceptions", include_str!("../../queries/exceptions.sql")),
     ("http_endpoints", include_str!("../../queries/http_endpoints.sql")),

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
     Array, CreateFunction, CreateFunctionBody, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, OperateFunctionArg, Statement, Value, ValueWithSpan, visit_expressions_mut,
+    ObjectName, OperateFunctionArg, Query, Statement, Value, ValueWithSpan, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -40,21 +40,24 @@ const JSON_OF: &[(&str, &str)] = &[
 const UNITS: &[&str] = &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "year"];
 
 /// A function's parameters, with the values that they have where a call gives none, and what it returns.
-struct Expression {
+pub(super) struct Expression {
     parameters: Vec<(String, Option<Expr>)>,
     body: Expr,
 }
 
-/// The functions of the file by name; those of one name take different numbers of arguments.
-static EXPRESSIONS: LazyLock<HashMap<String, Vec<Expression>>> = LazyLock::new(|| {
-    let file = include_str!("../../../schema/functions.sql");
+/// The functions of the file by name.
+static EXPRESSIONS: LazyLock<HashMap<String, Vec<Expression>>> =
+    LazyLock::new(|| expressions_of(include_str!("../../../schema/functions.sql")));
+
+/// The functions of a file by name; those of one name take different numbers of arguments.
+pub(super) fn expressions_of(file: &str) -> HashMap<String, Vec<Expression>> {
     let statements = Parser::parse_sql(&PostgreSqlDialect {}, file).unwrap_or_default();
     let mut by_name: HashMap<String, Vec<Expression>> = HashMap::new();
     for (name, expression) in statements.into_iter().filter_map(expression_of) {
         by_name.entry(name).or_default().push(expression);
     }
     by_name
-});
+}
 
 fn expression_of(statement: Statement) -> Option<(String, Expression)> {
     let Statement::CreateFunction(CreateFunction {
@@ -72,11 +75,19 @@ fn expression_of(statement: Statement) -> Option<(String, Expression)> {
 }
 
 /// An argument of a call, with the name that it is given by, if any.
-type Argument = (Option<String>, Expr);
+pub(super) type Argument = (Option<String>, Expr);
 
 impl Expression {
+    /// The query that it returns, if it is one.
+    pub(super) fn query(&self) -> Option<&Query> {
+        match &self.body {
+            Expr::Subquery(query) => Some(query),
+            _ => None,
+        }
+    }
+
     /// The values of the parameters; `None` when the call is one of another function.
-    fn values(&self, arguments: &[Argument]) -> Option<Vec<Expr>> {
+    pub(super) fn values(&self, arguments: &[Argument]) -> Option<Vec<Expr>> {
         let by_place = arguments.iter().take_while(|(name, _)| name.is_none()).count();
         let by_name = &arguments[by_place..];
         let is_known = |name: &Option<String>| {
@@ -159,17 +170,22 @@ fn arguments(function: &Function) -> Option<Vec<Argument>> {
         && function.within_group.is_empty()
         && list.duplicate_treatment.is_none()
         && list.clauses.is_empty();
-    let argument = |arg: &FunctionArg| match arg {
+    if is_plain { list.args.iter().map(argument).collect() } else { None }
+}
+
+/// An argument that is a value.
+pub(super) fn argument(arg: &FunctionArg) -> Option<Argument> {
+    match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some((None, expr.clone())),
         FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
             Some((Some(name.value.to_lowercase()), expr.clone()))
         }
         _ => None,
-    };
-    if is_plain { list.args.iter().map(argument).collect() } else { None }
+    }
 }
 
-fn with_values(called: &Expression, values: &[Expr]) -> Result<Expr> {
+/// What a call returns, given the values of its parameters.
+pub(super) fn with_values(called: &Expression, values: &[Expr]) -> Result<Expr> {
     let mut body = called.body.clone();
     let place = |name: &Ident| called.parameters.iter().position(|(known, _)| *known == name.value);
     let mut used = vec![0; values.len()];

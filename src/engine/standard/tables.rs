@@ -168,7 +168,8 @@ fn put(table: &mut TableFactor, name: &str, arguments: Vec<Expr>, ordinality: bo
     Ok(())
 }
 
-fn alias_of(name: Ident) -> TableAlias {
+/// The alias of a relation that is given none.
+pub(super) fn alias_of(name: Ident) -> TableAlias {
     TableAlias { explicit: true, name, columns: Vec::new(), at: None }
 }
 
