@@ -144,6 +144,7 @@ const NUMERIC_AGGREGATES: &[&str] = &[
     "var",
     "var_pop",
     "quantile",
+    "quantile_sketch",
     "quantiles",
     "quantileexact",
     "median",

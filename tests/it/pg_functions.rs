@@ -38,6 +38,9 @@ const CALLS: &[(&str, &str)] = &[
     ("to_timestamp_millis", "to_timestamp_millis('2026-01-01')"),
     ("to_timestamp_nanos", "to_timestamp_nanos('2026-01-01')"),
     ("to_timestamp_seconds", "to_timestamp_seconds('2026-01-01')"),
+    ("sketch_count", "sketch_count(quantile_sketch(duration_ms)) FROM spans"),
+    ("sketch_merge", "sketch_merge(NULL::bytea)"),
+    ("sketch_quantile", "sketch_quantile(quantile_sketch(duration_ms), ARGUMENT) FROM spans"),
     ("timezone", "timezone('UTC', ARGUMENT)"),
 ];
 

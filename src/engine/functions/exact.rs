@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 
 use super::levels::{coerce, levels_of};
 use super::ordered::{Ordered, Pick, has_order, state_fields};
-use super::sketch::{by_number, nearest_rank};
+use super::sketches::{by_number, nearest_rank};
 
 /// The exact quantile functions.
 pub(super) fn udafs() -> Vec<AggregateUDF> {

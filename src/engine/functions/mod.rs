@@ -9,6 +9,7 @@ mod distinct_ids;
 mod exact;
 mod format;
 mod groups;
+mod histogram;
 mod ids;
 mod intervals;
 mod json;
@@ -18,14 +19,13 @@ mod nested;
 mod ordered;
 mod orphans;
 mod promoted;
-mod quantile;
 mod quotient;
 mod readers;
 mod sample;
 mod session_info;
 mod shown;
 mod similar;
-mod sketch;
+mod sketches;
 mod sum;
 mod texts;
 mod texts_by_first;
@@ -47,10 +47,10 @@ pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, int
 pub(super) use json::{json_part, json_part_at, json_text, json_text_at};
 pub(super) use json_lists::{JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
-pub(super) use quantile::{is_quantile, quantiles_udaf};
 pub(super) use quotient::quotients_in_one_pass;
 pub(super) use readers::{bytes_length, bytes_of, read_bytes, read_interval};
 pub(super) use shown::{VALUE_JSON, cast_to_json, value_json, value_text};
+pub(super) use sketches::{is_quantile, quantiles_udaf};
 pub(super) use zone_time::at_time_zone;
 
 /// The scalar functions that every session has.
@@ -74,6 +74,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         .chain(by_pattern::udfs())
         .chain(intervals::udfs())
         .chain(readers::udfs())
+        .chain(sketches::udfs())
         .chain(checked::udfs())
         .chain(json_lists::udfs())
         .chain(shown::udfs())
@@ -88,10 +89,11 @@ pub(super) fn bounded_functions(known: &dyn Fn(&str) -> Option<Arc<ScalarUDF>>) 
 
 /// The aggregate functions that every session has.
 pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
-    quantile::udafs()
+    sketches::udafs()
         .into_iter()
         .chain(exact::udafs())
-        .chain([ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf(), texts_by_first::udaf()])
+        .chain([histogram::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
+        .chain([texts_by_first::udaf()])
         .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
 }

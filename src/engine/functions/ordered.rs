@@ -15,7 +15,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
-use super::sketch::nearest_rank;
+use super::sketches::nearest_rank;
 
 /// `mode() WITHIN GROUP (ORDER BY x)`: the most frequent value, the first in order among those that are equally frequent.
 pub(super) fn mode_udaf() -> AggregateUDF {

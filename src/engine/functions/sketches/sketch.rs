@@ -4,7 +4,7 @@
 //! any value in it, relative to that value. Zero and values under the smallest normal double share a bucket of their own, as do the
 //! infinities. NaN is left out by whoever feeds the sketch.
 //!
-//! A sketch as bytes, little-endian:
+//! A sketch as bytes inside a statement, little-endian (what users keep is in `encoding`):
 //!
 //! | bytes | what |
 //! |---|---|
@@ -62,13 +62,8 @@ struct Pages {
 impl Sketch {
     /// Adds a value that is not NaN.
     pub fn insert(&mut self, value: f64) {
-        if self.is_empty() {
-            (self.min, self.max) = (value, value);
-        } else {
-            self.min = self.min.min(value);
-            self.max = self.max.max(value);
-        }
-        self.add(key(value), 1);
+        self.widen(value, value);
+        self.add_many(key(value), 1);
     }
 
     /// Adds a value that is not NaN if that takes no more memory: most values are added so, and quickly.
@@ -114,17 +109,14 @@ impl Sketch {
         let (header, buckets) = bytes.split_at_checked(HEADER_BYTES)?;
         let min = f64::from_le_bytes(header[..8].try_into().ok()?);
         let max = f64::from_le_bytes(header[8..].try_into().ok()?);
-        (self.min, self.max) = match self.is_empty() {
-            true => (min, max),
-            false => (self.min.min(min), self.max.max(max)),
-        };
+        self.widen(min, max);
         if buckets.len() % BUCKET_BYTES != 0 {
             return None;
         }
         for bucket in buckets.chunks_exact(BUCKET_BYTES) {
             let key = i32::from_le_bytes(bucket[..4].try_into().ok()?);
             let count = u64::from_le_bytes(bucket[4..].try_into().ok()?);
-            self.add(key, count);
+            self.add_many(key, count);
         }
         Some(())
     }
@@ -159,7 +151,7 @@ impl Sketch {
         let mut seen = 0;
         let mut found = None;
         self.for_each(|key, count| {
-            seen += count;
+            seen = count.saturating_add(seen);
             if seen >= rank {
                 found = Some(middle(key));
             }
@@ -175,13 +167,27 @@ impl Sketch {
     }
 
     /// How many values there are.
-    fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         let mut sum = 0;
         self.for_each(|_, count| {
-            sum += count;
+            sum = count.saturating_add(sum);
             true
         });
         sum
+    }
+
+    /// The smallest and the largest value, as the quantiles 0 and 1 give them; `None` without values.
+    pub fn ends(&self) -> Option<(f64, f64)> {
+        self.quantile(0.0).zip(self.quantile(1.0))
+    }
+
+    /// Takes in the smallest and the largest of values that are about to be added.
+    #[inline]
+    pub fn widen(&mut self, min: f64, max: f64) {
+        (self.min, self.max) = match self.is_empty() {
+            true => (min, max),
+            false => (self.min.min(min), self.max.max(max)),
+        };
     }
 
     /// Heap bytes.
@@ -192,26 +198,29 @@ impl Sketch {
         }
     }
 
-    fn add(&mut self, key: i32, count: u64) {
+    /// Adds so many values of a bucket.
+    pub fn add_many(&mut self, key: i32, count: u64) {
         match &mut self.buckets {
             Buckets::Sparse(list) => match list.binary_search_by_key(&key, |(key, _)| *key) {
-                Ok(at) => list[at].1 += count,
+                Ok(at) => list[at].1 = list[at].1.saturating_add(count),
                 Err(at) if list.len() < SPARSE_BUCKETS => list.insert(at, (key, count)),
                 Err(_) => {
                     let mut pages = Pages::default();
-                    for (key, count) in list.drain(..) {
-                        *pages.slot(key) += count;
+                    for (key, count) in list.drain(..).chain([(key, count)]) {
+                        *pages.slot(key) = count;
                     }
-                    *pages.slot(key) += count;
                     self.buckets = Buckets::Dense(pages);
                 }
             },
-            Buckets::Dense(pages) => *pages.slot(key) += count,
+            Buckets::Dense(pages) => {
+                let slot = pages.slot(key);
+                *slot = slot.saturating_add(count);
+            }
         }
     }
 
     /// Visits the buckets that hold something in order, until told to stop.
-    fn for_each(&self, mut visit: impl FnMut(i32, u64) -> bool) {
+    pub fn for_each(&self, mut visit: impl FnMut(i32, u64) -> bool) {
         match &self.buckets {
             Buckets::Sparse(list) => {
                 list.iter().filter(|(_, count)| *count > 0).all(|(key, count)| visit(*key, *count));
@@ -278,7 +287,7 @@ impl Pages {
 /// The rank, from 1, of the smallest value that at least `level` of `count` values do not exceed.
 ///
 /// `level × count` is meant exactly: where the product in doubles misses a whole number by rounding, the whole number counts.
-pub(super) fn nearest_rank(level: f64, count: u64) -> u64 {
+pub(in crate::engine::functions) fn nearest_rank(level: f64, count: u64) -> u64 {
     let product = level * count as f64;
     let whole = product.round();
     let rank = if (product - whole).abs() <= product * 1e-12 { whole } else { product.ceil() };
@@ -286,12 +295,13 @@ pub(super) fn nearest_rank(level: f64, count: u64) -> u64 {
 }
 
 /// A total order of doubles that puts them as numbers; the two zeros are one.
-pub(super) fn by_number(a: &f64, b: &f64) -> Ordering {
+pub(in crate::engine::functions) fn by_number(a: &f64, b: &f64) -> Ordering {
     a.partial_cmp(b).unwrap_or(Ordering::Equal)
 }
 
+/// The bucket of a value that is not NaN.
 #[inline]
-fn key(value: f64) -> i32 {
+pub(super) fn key(value: f64) -> i32 {
     let size = value.abs();
     if size < f64::MIN_POSITIVE {
         return 0;

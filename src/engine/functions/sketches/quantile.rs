@@ -1,62 +1,88 @@
-//! `quantile(x, q)` and `quantiles(x, q1, …)`: approximate quantiles from [`Sketch`], with a relative error of at most 0.79 %.
+//! `quantile(x, q)` and `quantiles(x, q1, …)`: approximate quantiles from [`Sketch`], with a relative error of at most 0.79 %;
+//! `quantile_sketch(x)` gives the sketch itself, `sketch_merge(sketch)` one of all that several hold.
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, Float64Builder, ListBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, Float64Builder, ListBuilder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::{ScalarValue, exec_err, plan_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
-use super::groups::wanted;
-use super::levels::{coerce, levels_of};
 use super::sketch::Sketch;
+use crate::engine::functions::groups::wanted;
+use crate::engine::functions::levels::{coerce, levels_of};
 
-/// `quantile` and `quantiles`.
-pub(super) fn udafs() -> Vec<AggregateUDF> {
-    [false, true].map(udaf).into()
+/// The state of one value: its ends and its bucket.
+const STATE_OF_ONE_BYTES: usize = 28;
+
+/// The aggregates of sketches.
+pub(in crate::engine::functions) fn udafs() -> Vec<AggregateUDF> {
+    [Kind::Quantile, Kind::Quantiles, Kind::Sketch, Kind::Merge].map(udaf).into()
 }
 
 /// `quantiles`, which one sketch answers at any number of levels.
 pub(in crate::engine) fn quantiles_udaf() -> Arc<AggregateUDF> {
-    static QUANTILES: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Arc::new(udaf(true)));
+    static QUANTILES: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Arc::new(udaf(Kind::Quantiles)));
     QUANTILES.clone()
 }
 
 /// Whether this is `quantile`, at one level.
 pub(in crate::engine) fn is_quantile(function: &AggregateUDF) -> bool {
-    function.inner().downcast_ref::<Quantile>().is_some_and(|quantile| !quantile.many)
+    function.inner().downcast_ref::<OfSketch>().is_some_and(|function| function.kind == Kind::Quantile)
 }
 
-fn udaf(many: bool) -> AggregateUDF {
-    AggregateUDF::from(Quantile { many, signature: Signature::user_defined(Volatility::Immutable) })
+fn udaf(kind: Kind) -> AggregateUDF {
+    AggregateUDF::from(OfSketch { kind, signature: Signature::user_defined(Volatility::Immutable) })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    /// A quantile of numbers.
+    Quantile,
+    /// A list of quantiles of numbers, one for each level.
+    Quantiles,
+    /// The sketch of numbers.
+    Sketch,
+    /// The sketch of all values in sketches.
+    Merge,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Quantile {
-    /// Whether the answer is a list, one for each level.
-    many: bool,
+struct OfSketch {
+    kind: Kind,
     signature: Signature,
 }
 
-impl Quantile {
+impl OfSketch {
     fn levels(&self, args: &AccumulatorArgs) -> Result<Vec<f64>> {
-        if args.is_distinct {
-            return plan_err!("DISTINCT is not supported by {}; quantileExact supports it", self.name());
+        match self.kind {
+            Kind::Quantile | Kind::Quantiles if args.is_distinct => {
+                plan_err!("DISTINCT is not supported by {}; quantileExact supports it", self.name())
+            }
+            Kind::Quantile | Kind::Quantiles => levels_of(self.name(), args),
+            Kind::Sketch | Kind::Merge if args.is_distinct => {
+                plan_err!("DISTINCT is not supported by {}; take the values of a SELECT DISTINCT", self.name())
+            }
+            Kind::Sketch | Kind::Merge => Ok(Vec::new()),
         }
-        levels_of(self.name(), args)
     }
 }
 
-impl AggregateUDFImpl for Quantile {
+impl AggregateUDFImpl for OfSketch {
     fn name(&self) -> &str {
-        if self.many { "quantiles" } else { "quantile" }
+        match self.kind {
+            Kind::Quantile => "quantile",
+            Kind::Quantiles => "quantiles",
+            Kind::Sketch => "quantile_sketch",
+            Kind::Merge => "sketch_merge",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -64,11 +90,22 @@ impl AggregateUDFImpl for Quantile {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        coerce(self.name(), types, if self.many { usize::MAX } else { 1 })
+        match (self.kind, types) {
+            (Kind::Quantile, _) => coerce(self.name(), types, 1),
+            (Kind::Quantiles, _) => coerce(self.name(), types, usize::MAX),
+            (Kind::Sketch, [_]) => coerce(self.name(), types, 0),
+            (Kind::Merge, [sketch]) if sketch.is_binary() || sketch.is_null() => Ok(vec![DataType::Binary]),
+            (Kind::Sketch, _) => plan_err!("function {} wants one number", self.name()),
+            (Kind::Merge, _) => plan_err!("function {} wants one sketch, as bytea", self.name()),
+        }
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(if self.many { DataType::new_list(DataType::Float64, true) } else { DataType::Float64 })
+        Ok(match self.kind {
+            Kind::Quantile => DataType::Float64,
+            Kind::Quantiles => DataType::new_list(DataType::Float64, true),
+            Kind::Sketch | Kind::Merge => DataType::Binary,
+        })
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -81,7 +118,7 @@ impl AggregateUDFImpl for Quantile {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let levels = self.levels(&args)?;
-        Ok(Box::new(OneGroup { many: self.many, levels, sketch: Sketch::default() }))
+        Ok(Box::new(OneGroup { kind: self.kind, levels, sketch: Sketch::default() }))
     }
 
     fn groups_accumulator_supported(&self, _args: AccumulatorArgs) -> bool {
@@ -90,19 +127,22 @@ impl AggregateUDFImpl for Quantile {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         let levels = self.levels(&args)?;
-        Ok(Box::new(Groups { many: self.many, levels, sketches: Vec::new(), heap_bytes: 0 }))
+        Ok(Box::new(Groups { kind: self.kind, levels, sketches: Vec::new(), heap_bytes: 0 }))
     }
 }
 
 #[derive(Debug)]
 struct OneGroup {
-    many: bool,
+    kind: Kind,
     levels: Vec<f64>,
     sketch: Sketch,
 }
 
 impl Accumulator for OneGroup {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        if self.kind == Kind::Merge {
+            return sketches(values)?.iter().flatten().try_for_each(|value| merge_value(&mut self.sketch, value));
+        }
         for value in numbers(values)?.iter().flatten().filter(|value| !value.is_nan()) {
             self.sketch.insert(value);
         }
@@ -110,7 +150,7 @@ impl Accumulator for OneGroup {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let answer = answers(self.many, &self.levels, std::slice::from_ref(&self.sketch));
+        let answer = answers(self.kind, &self.levels, std::slice::from_ref(&self.sketch));
         ScalarValue::try_from_array(&answer, 0)
     }
 
@@ -140,12 +180,12 @@ impl Accumulator for OneGroup {
     }
 
     fn supports_retract_batch(&self) -> bool {
-        true
+        self.kind != Kind::Merge
     }
 }
 
 struct Groups {
-    many: bool,
+    kind: Kind,
     levels: Vec<f64>,
     sketches: Vec<Sketch>,
     heap_bytes: usize,
@@ -166,7 +206,12 @@ impl Groups {
         self.heap_bytes = self.heap_bytes + sketch.heap_bytes() - before;
     }
 
-    fn merge(&mut self, group: usize, bytes: &[u8]) -> Result<()> {
+    fn merge(
+        &mut self,
+        group: usize,
+        bytes: &[u8],
+        merge: impl FnOnce(&mut Sketch, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         let sketch = &mut self.sketches[group];
         let before = sketch.heap_bytes();
         merge(sketch, bytes)?;
@@ -190,6 +235,14 @@ impl GroupsAccumulator for Groups {
         total_num_groups: usize,
     ) -> Result<()> {
         self.sketches.resize_with(total_num_groups, Sketch::default);
+        if self.kind == Kind::Merge {
+            let values = sketches(values)?;
+            let rows = group_indices.iter().enumerate();
+            for (row, group) in rows.filter(|(row, _)| values.is_valid(*row) && wanted(opt_filter, *row)) {
+                self.merge(*group, values.value(row), merge_value)?;
+            }
+            return Ok(());
+        }
         let values = numbers(values)?;
         if values.null_count() == 0 && opt_filter.is_none() {
             for (value, group) in values.values().iter().zip(group_indices) {
@@ -207,7 +260,7 @@ impl GroupsAccumulator for Groups {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let sketches = self.take(emit_to);
-        Ok(answers(self.many, &self.levels, &sketches))
+        Ok(answers(self.kind, &self.levels, &sketches))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -226,21 +279,20 @@ impl GroupsAccumulator for Groups {
         let [states] = values else { return exec_err!("a quantile's state is one column") };
         let states = states.as_binary::<i32>();
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
-            self.merge(*group, states.value(row))?;
+            self.merge(*group, states.value(row), merge)?;
         }
         Ok(())
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = numbers(values)?;
-        let mut out = BinaryBuilder::with_capacity(values.len(), 28 * values.len());
+        let of_row = OneRow::new(self.kind, values)?;
+        let rows = values.first().map_or(0, |values| values.len());
+        let mut out = BinaryBuilder::with_capacity(rows, STATE_OF_ONE_BYTES * rows);
         let mut bytes = Vec::new();
-        for row in 0..values.len() {
+        for row in 0..rows {
             bytes.clear();
-            if values.is_valid(row) && wanted(opt_filter, row) && !values.value(row).is_nan() {
-                let mut sketch = Sketch::default();
-                sketch.insert(values.value(row));
-                sketch.write(&mut bytes);
+            if wanted(opt_filter, row) {
+                of_row.sketch(row)?.write(&mut bytes);
             }
             out.append_value(&bytes);
         }
@@ -252,11 +304,49 @@ impl GroupsAccumulator for Groups {
     }
 }
 
+/// What each row holds, by itself.
+enum OneRow<'a> {
+    Numbers(&'a Float64Array),
+    Sketches(&'a BinaryArray),
+}
+
+impl<'a> OneRow<'a> {
+    fn new(kind: Kind, values: &'a [ArrayRef]) -> Result<Self> {
+        Ok(match kind {
+            Kind::Merge => Self::Sketches(sketches(values)?),
+            _ => Self::Numbers(numbers(values)?),
+        })
+    }
+
+    fn sketch(&self, row: usize) -> Result<Sketch> {
+        let mut sketch = Sketch::default();
+        match self {
+            Self::Numbers(values) if values.is_valid(row) && !values.value(row).is_nan() => {
+                sketch.insert(values.value(row));
+            }
+            Self::Sketches(values) if values.is_valid(row) => merge_value(&mut sketch, values.value(row))?,
+            _ => {}
+        }
+        Ok(sketch)
+    }
+}
+
+fn sketches(values: &[ArrayRef]) -> Result<&BinaryArray> {
+    match values.first().and_then(|values| values.as_binary_opt::<i32>()) {
+        Some(values) => Ok(values),
+        None => exec_err!("sketches are bytes"),
+    }
+}
+
 fn numbers(values: &[ArrayRef]) -> Result<&Float64Array> {
     match values.first().and_then(|values| values.as_primitive_opt::<Float64Type>()) {
         Some(values) => Ok(values),
         None => exec_err!("a quantile's values are doubles"),
     }
+}
+
+fn merge_value(sketch: &mut Sketch, value: &[u8]) -> Result<()> {
+    sketch.merge_value(value).map_err(|error| DataFusionError::External(Box::new(error)))
 }
 
 fn merge(sketch: &mut Sketch, bytes: &[u8]) -> Result<()> {
@@ -266,17 +356,22 @@ fn merge(sketch: &mut Sketch, bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn answers(many: bool, levels: &[f64], sketches: &[Sketch]) -> ArrayRef {
-    if !many {
-        let level = levels.first().copied().unwrap_or(0.5);
-        return Arc::new(sketches.iter().map(|sketch| sketch.quantile(level)).collect::<Float64Array>());
-    }
-    let mut out = ListBuilder::new(Float64Builder::new());
-    for sketch in sketches {
-        for level in levels {
-            out.values().append_option(sketch.quantile(*level));
+fn answers(kind: Kind, levels: &[f64], sketches: &[Sketch]) -> ArrayRef {
+    match kind {
+        Kind::Quantile => {
+            let level = levels.first().copied().unwrap_or(0.5);
+            Arc::new(sketches.iter().map(|sketch| sketch.quantile(level)).collect::<Float64Array>())
         }
-        out.append(true);
+        Kind::Quantiles => {
+            let mut out = ListBuilder::new(Float64Builder::new());
+            for sketch in sketches {
+                for level in levels {
+                    out.values().append_option(sketch.quantile(*level));
+                }
+                out.append(true);
+            }
+            Arc::new(out.finish())
+        }
+        Kind::Sketch | Kind::Merge => Arc::new(sketches.iter().map(Sketch::to_value).collect::<BinaryArray>()),
     }
-    Arc::new(out.finish())
 }
