@@ -27,8 +27,8 @@ use super::pg_catalog;
 use super::planner::Dialect;
 use super::plans::KnownPlans;
 use super::rules::{
-    Abandon, BestRows, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder, Lateral,
-    LenientText, LocalRecursion, Multisets, OneProjection, PlainScans, SessionTimes, SharedSketch, SortKeys,
+    Abandon, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder,
+    Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans, SessionTimes, SharedSketch, SortKeys,
     StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes, UnlessSettled,
 };
 use super::runtime::QueryRuntime;
@@ -178,7 +178,9 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules.insert(at, Arc::new(IdsAsBytes));
     rules.insert(at, Arc::new(SharedSketch));
     let after = rules.iter().position(|rule| rule.name() == "push_down_filter");
-    rules.insert(after.map_or(rules.len(), |at| at + 1), Arc::new(StoredTimes));
+    let at = after.map_or(rules.len(), |at| at + 1);
+    rules.insert(at, Arc::new(StoredTimes));
+    rules.insert(at, Arc::new(BucketTimes));
     rules.push(Arc::new(OneProjection));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }

@@ -3,6 +3,7 @@
 mod abandon;
 mod below;
 mod best_rows;
+mod bucket_times;
 mod build_on_work_table;
 mod checked_integers;
 mod compared;
@@ -30,6 +31,7 @@ mod unions;
 
 pub(super) use abandon::Abandon;
 pub(super) use best_rows::BestRows;
+pub(super) use bucket_times::BucketTimes;
 pub(super) use build_on_work_table::BuildOnWorkTable;
 pub(super) use checked_integers::CheckedIntegers;
 pub(super) use each_once::EachOnce;
