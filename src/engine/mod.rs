@@ -58,6 +58,7 @@ mod statement;
 mod stop;
 mod substitution;
 mod system;
+mod table_functions;
 mod tap;
 mod times;
 mod top_rows;

@@ -15,6 +15,7 @@ use super::limits;
 use super::names;
 use super::pg_catalog;
 use super::standard;
+use super::table_functions;
 use crate::error::{Error, Result};
 
 /// A statement of a script.
@@ -99,6 +100,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, places: &Places) -> Result<
 
 /// Writes what SQL has here and DataFusion does not in DataFusion's words; gives the names of the result's columns.
 fn rewrite(statement: &mut ast::Statement) -> Result<Option<Vec<String>>> {
+    table_functions::expand(statement)?;
     let names = names::name_columns(statement);
     inner_names::name_inner(statement);
     dialect::rewrite(statement);

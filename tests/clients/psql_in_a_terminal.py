@@ -8,7 +8,7 @@ shell = Terminal(sys.argv[1:], {"PAGER": "cat", "PSQLRC": "/dev/null", "INPUTRC"
 shell.wait_for("=> ")
 for typed, completed in [
     ("SEL", "SELECT"),
-    ("SELECT * FROM span_", "span_tree"),
+    ("SELECT * FROM span_t", "span_tree"),
     ("SELECT * FROM tra", "traces"),
     ("SELECT * FROM traces.span_", "traces.span_tree"),
     ("SELECT * FROM traces.service_e", "traces.service_edges"),

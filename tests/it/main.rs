@@ -11,6 +11,7 @@
 //! - `layering`: folders depend downwards only.
 //! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
+//! - `metrics`: sketches, histograms and metrics of spans are those that another program counts.
 //! - `object_store`: tables on servers that speak like S3 and Azure, when all is well and when not.
 //! - `one_snapshot`: a statement sees one snapshot while others append and seal.
 //! - `otlp_fixtures`: real OTLP files of other projects.
@@ -62,6 +63,7 @@ mod ingest_faults;
 mod layering;
 mod library;
 mod life;
+mod metrics;
 mod object_store;
 mod one_snapshot;
 mod otlp_fixtures;

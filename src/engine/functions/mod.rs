@@ -2,6 +2,7 @@
 
 mod attribute;
 mod bounded;
+mod bucket_width;
 mod by_pattern;
 mod checked;
 mod contains;
@@ -15,6 +16,7 @@ mod intervals;
 mod json;
 mod json_lists;
 mod levels;
+mod literals;
 mod nested;
 mod ordered;
 mod orphans;
@@ -64,6 +66,8 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         nested::events_udf(),
         nested::links_udf(),
         bounded::text_concat_udf(),
+        bucket_width::udf(),
+        literals::udf(),
         to_char::udf(),
         sample::udf(),
         similar::udf(),

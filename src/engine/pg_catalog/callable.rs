@@ -107,9 +107,12 @@ fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
                 oids.collect::<Vec<_>>().join(" ")
             }),
             "proargnames" if matches!(field.data_type(), DataType::List(_)) => names(&ours),
-            "pronargdefaults" | "provariadic" | "proisstrict" | "proretset" | "prosecdef" | "proleakproof" => {
-                ints(&|_| 0)
+            "proretset" => {
+                let gives_rows = |function: &Callable| function.result.starts_with("SETOF ");
+                Arc::new(ours.iter().map(|(_, function)| Some(gives_rows(function))).collect::<BooleanArray>())
+                    as ArrayRef
             }
+            "pronargdefaults" | "provariadic" | "proisstrict" | "prosecdef" | "proleakproof" => ints(&|_| 0),
             _ => new_null_array(field.data_type(), ours.len()),
         };
         columns.push(cast(&values, field.data_type())?);
@@ -134,9 +137,10 @@ fn names(functions: &[(u32, &Callable)]) -> ArrayRef {
     Arc::new(lists.finish())
 }
 
-/// The OID of a type of the list.
+/// The OID of a type of the list, of its elements where a function gives rows.
 fn type_oid(name: &str) -> u32 {
-    match name {
+    match name.strip_prefix("SETOF ").unwrap_or(name) {
+        "record" => 2249,
         "anyarray" => 2277,
         "anyelement" => 2283,
         "double precision[]" => 1022,

@@ -39,9 +39,12 @@ const JSON_OF: &[(&str, &str)] = &[
 /// Units of `date_trunc` that may be written in the plural.
 const UNITS: &[&str] = &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "year"];
 
-/// A function's parameters, with the values that they have where a call gives none, and what it returns.
+/// A parameter's name, with the value that it has where a call gives none.
+pub(in crate::engine) type ParameterDefault = (String, Option<Expr>);
+
+/// A function's parameters and what it returns.
 pub(super) struct Expression {
-    parameters: Vec<(String, Option<Expr>)>,
+    parameters: Vec<ParameterDefault>,
     body: Expr,
 }
 
@@ -75,7 +78,7 @@ fn expression_of(statement: Statement) -> Option<(String, Expression)> {
 }
 
 /// An argument of a call, with the name that it is given by, if any.
-pub(super) type Argument = (Option<String>, Expr);
+pub(in crate::engine) type Argument = (Option<String>, Expr);
 
 impl Expression {
     /// The query that it returns, if it is one.
@@ -88,21 +91,37 @@ impl Expression {
 
     /// The values of the parameters; `None` when the call is one of another function.
     pub(super) fn values(&self, arguments: &[Argument]) -> Option<Vec<Expr>> {
-        let by_place = arguments.iter().take_while(|(name, _)| name.is_none()).count();
-        let by_name = &arguments[by_place..];
-        let is_known = |name: &Option<String>| {
-            let at = self.parameters.iter().position(|(known, _)| name.as_ref() == Some(known));
-            at.is_some_and(|at| at >= by_place)
-        };
-        if by_place > self.parameters.len() || !by_name.iter().all(|(name, _)| is_known(name)) {
-            return None;
+        values_of(&self.parameters, arguments)
+    }
+}
+
+/// The values of a function's parameters; `None` when the call is one of another function.
+pub(in crate::engine) fn values_of(parameters: &[ParameterDefault], arguments: &[Argument]) -> Option<Vec<Expr>> {
+    let by_place = arguments.iter().take_while(|(name, _)| name.is_none()).count();
+    let by_name = &arguments[by_place..];
+    let is_known = |name: &Option<String>| {
+        let at = parameters.iter().position(|(known, _)| name.as_ref() == Some(known));
+        at.is_some_and(|at| at >= by_place)
+    };
+    if by_place > parameters.len() || !by_name.iter().all(|(name, _)| is_known(name)) {
+        return None;
+    }
+    let named = |wanted: &String| by_name.iter().find(|(name, _)| name.as_ref() == Some(wanted));
+    let value = |(at, (name, default)): (usize, &ParameterDefault)| match arguments.get(at) {
+        Some((None, value)) => Some(value.clone()),
+        _ => named(name).map(|(_, value)| value.clone()).or_else(|| default.clone()),
+    };
+    parameters.iter().enumerate().map(value).collect()
+}
+
+/// An argument that is an expression.
+pub(in crate::engine) fn argument(arg: &FunctionArg) -> Option<Argument> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some((None, expr.clone())),
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+            Some((Some(name.value.to_lowercase()), expr.clone()))
         }
-        let named = |wanted: &String| by_name.iter().find(|(name, _)| name.as_ref() == Some(wanted));
-        let value = |(at, (name, default)): (usize, &(String, Option<Expr>))| match arguments.get(at) {
-            Some((None, value)) => Some(value.clone()),
-            _ => named(name).map(|(_, value)| value.clone()).or_else(|| default.clone()),
-        };
-        self.parameters.iter().enumerate().map(value).collect()
+        _ => None,
     }
 }
 
@@ -171,17 +190,6 @@ fn arguments(function: &Function) -> Option<Vec<Argument>> {
         && list.duplicate_treatment.is_none()
         && list.clauses.is_empty();
     if is_plain { list.args.iter().map(argument).collect() } else { None }
-}
-
-/// An argument that is a value.
-pub(super) fn argument(arg: &FunctionArg) -> Option<Argument> {
-    match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some((None, expr.clone())),
-        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
-            Some((Some(name.value.to_lowercase()), expr.clone()))
-        }
-        _ => None,
-    }
 }
 
 /// What a call returns, given the values of its parameters.

@@ -45,6 +45,7 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, Query, Select, Statement, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
+pub(super) use functions::{ParameterDefault, argument, values_of};
 pub(super) use rows::FOUND_ROW;
 
 use crate::error::{Error, Kind, Result};

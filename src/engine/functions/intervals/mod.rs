@@ -27,9 +27,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use values::{intervals, justify_days, justify_hours, justify_interval, length_ns, scaled, whole_i64};
+use values::{intervals, justify_days, justify_hours, justify_interval, scaled, whole_i64};
 
 pub(in crate::engine) use parts::date_part_udf;
+pub(super) use values::length_ns;
 
 /// The functions.
 pub(super) fn udfs() -> Vec<ScalarUDF> {

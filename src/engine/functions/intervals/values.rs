@@ -20,7 +20,7 @@ pub(super) fn intervals(array: &ArrayRef) -> Result<IntervalMonthDayNanoArray> {
 }
 
 /// How long an interval is, in nanoseconds, when a month has 30 days and a day 24 hours.
-pub(super) fn length_ns(interval: IntervalMonthDayNano) -> i128 {
+pub(in crate::engine::functions) fn length_ns(interval: IntervalMonthDayNano) -> i128 {
     let days = i128::from(interval.months) * i128::from(MONTH_DAYS) + i128::from(interval.days);
     days * i128::from(DAY_NS) + i128::from(interval.nanoseconds)
 }
