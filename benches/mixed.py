@@ -4,8 +4,8 @@
 usage: benches/mixed.py [--binary target/release/spanhouse] [--rate 200000] [--seconds 30] FILE.otlp.zst
 
 The file is imported, sealed and compacted first, and queries alone are asked when nothing is left to seal or to merge. Queries are the questions of `peers/questions` that have no parameters, asked one after the other on one
-connection, again and again; one that fails is told and left out. Prints the median time of each question alone (the mean of before and after,
-since the table grows meanwhile) and under ingest with their ratio, and the acknowledgement (median, p99)
+connection, again and again; one that fails is told and left out. Prints the median time of each question alone (before and after,
+since the table grows meanwhile) and under ingest, with the ratio to the geometric mean of the former, and the acknowledgement (median, p99)
 and CPU seconds per million spans without and with queries. Needs Linux, `zstd` and psycopg.
 """
 
@@ -67,7 +67,7 @@ def measure(options, pid, server):
         sending = Sending(options, server, pid)
         beside = ask(connection, asked, options.seconds, sending)
         loaded = sending.result()
-        # The table has grown meanwhile: alone is what is measured before and after, halved.
+        # The table has grown meanwhile: alone is what is measured before and after.
         settle(connection)
         grown = ask(connection, asked, options.seconds)
     quiet = Sending(options, server, pid).result()
@@ -139,12 +139,11 @@ def ask(connection, asked, seconds, sending=None):
 
 def report(alone, beside, grown, quiet, loaded):
     ratios = []
-    print("| question | ms alone | ms under ingest | ratio |\n|---|---|---|---|")
+    print("| question | ms alone, before and after | ms under ingest | ratio |\n|---|---|---|---|")
     for name in (name for name in alone if alone[name] and beside[name] and grown[name]):
-        without = (statistics.median(alone[name]) + statistics.median(grown[name])) / 2
-        under = statistics.median(beside[name])
-        ratios.append(under / without)
-        print(f"| {name} | {without:.1f} | {under:.1f} | {under / without:.2f} |")
+        before, under, after = (statistics.median(times[name]) for times in (alone, beside, grown))
+        ratios.append(under / math.sqrt(before * after))
+        print(f"| {name} | {before:.1f}, {after:.1f} | {under:.1f} | {ratios[-1]:.2f} |")
     print(f"| geometric mean | | | {math.exp(statistics.fmean(map(math.log, ratios))):.2f} |\n")
     print("| ingest | spans/s | ack median, ms | ack p99, ms | server CPU s per M spans | refused |\n|---|---|---|---|---|---|")
     for name, result in (("alone", quiet), ("with queries", loaded)):

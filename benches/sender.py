@@ -4,7 +4,8 @@
 usage: benches/sender.py --endpoint http://127.0.0.1:4318/v1/traces --rate 200000 --seconds 20 FILE.otlp.zst
 
 Prints one line of JSON: spans, bytes, seconds, spans a second, milliseconds to the acknowledgement (median, p99, the longest), and what was refused.
-Requests are encoded before the clock starts; when the file ends it begins again, and each request gets an unknown field of this run and lap, so that none is a retry.
+Requests are encoded before the clock starts. When the file ends it begins again. Each time its traces get other ids, and its spans are some days later, so that
+no request is a retry and no trace grows.
 A request is due at its place in the schedule, and its time counts from there: a server that falls behind cannot hide it. Needs Python's standard
 library and `zstd`.
 """
@@ -12,6 +13,7 @@ library and `zstd`.
 import argparse
 import http.client
 import json
+import struct
 import subprocess
 import threading
 import time
@@ -19,6 +21,8 @@ import urllib.parse
 
 CONNECTIONS = 8
 HEADERS = {"Content-Type": "application/x-protobuf"}
+FIXED64 = struct.Struct("<Q")
+DAY_NS = 86_400_000_000_000
 
 
 def main():
@@ -38,18 +42,20 @@ def arguments():
 
 def prepared(file, spans):
     """Requests with at least `spans` spans, each with its count of spans."""
-    data = memoryview(subprocess.run(["zstd", "-dc", file], check=True, capture_output=True).stdout)
-    requests, total, place, lap = [], 0, 0, time.time_ns()
-    while total < spans:
-        length, place = varint(data, place)
-        request = data[place : place + length]
-        count = count_spans(request)
-        # Field 1000, which no version of OTLP has.
-        requests.append((count, bytes(request) + b"\xc0\x3e" + as_varint(lap)))
-        total, place = total + count, place + length
-        if place == len(data):
-            place, lap = 0, lap + 1
-    return requests
+    data = bytearray(subprocess.run(["zstd", "-dc", file], check=True, capture_output=True).stdout)
+    found = [(request, [places(data, span) for span in spans_of(data, request)]) for request in messages(data)]
+    starts = [FIXED64.unpack_from(data, start)[0] for _, all_places in found for _, start, _ in all_places]
+    days_ns = ((max(starts) - min(starts)) // DAY_NS + 1) * DAY_NS
+    requests, total, other_trace = [], 0, time.time_ns()
+    while True:
+        for (first, end), all_places in found:
+            for trace_id, start, ended in all_places:
+                for place, more in ((trace_id, other_trace), (start, days_ns), (ended, days_ns)):
+                    FIXED64.pack_into(data, place, (FIXED64.unpack_from(data, place)[0] + more) % 2**64)
+            requests.append((len(all_places), bytes(data[first:end])))
+            total += len(all_places)
+            if total >= spans:
+                return requests
 
 
 def send(endpoint, requests, rate):
@@ -93,24 +99,46 @@ def send(endpoint, requests, rate):
     }
 
 
-def count_spans(request):
-    return sum(1 for resource in fields(request, 1) for scope in fields(resource, 2) for _ in fields(scope, 2))
-
-
-def fields(message, number):
-    """The values of a length-delimited field; the messages on the way to spans have no others."""
+def messages(data):
+    """Where each request lies, behind its length."""
     place = 0
-    while place < len(message):
-        key, place = varint(message, place)
-        if key & 7 == 0:
-            _, place = varint(message, place)
-            continue
-        if key & 7 != 2:
-            raise ValueError(f"wire type {key & 7}")
-        length, place = varint(message, place)
-        if key >> 3 == number:
-            yield message[place : place + length]
-        place += length
+    while place < len(data):
+        length, first = varint(data, place)
+        place = first + length
+        yield first, place
+
+
+def spans_of(data, request):
+    for resource in (place for number, place in fields(data, request) if number == 1):
+        for scope in (place for number, place in fields(data, resource) if number == 2):
+            yield from (place for number, place in fields(data, scope) if number == 2)
+
+
+def places(data, span):
+    """Where a span's trace id, start and end lie."""
+    at = {number: place[0] for number, place in fields(data, span)}
+    return at[1], at[7], at[8]
+
+
+def fields(data, message):
+    """The number of each field of a message, and where its value lies."""
+    place, end = message
+    while place < end:
+        key, place = varint(data, place)
+        first = place
+        match key & 7:
+            case 0:
+                _, place = varint(data, place)
+            case 1:
+                place += 8
+            case 2:
+                length, first = varint(data, place)
+                place = first + length
+            case 5:
+                place += 4
+            case other:
+                raise ValueError(f"wire type {other}")
+        yield key >> 3, (first, place)
 
 
 def varint(data, place):
@@ -122,15 +150,6 @@ def varint(data, place):
         if byte < 128:
             return value, place
         shift += 7
-
-
-def as_varint(value):
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::schema::types::{ColumnDescriptor, ColumnPath};
 
-use super::planes::Search;
 use crate::model::promoted::PromotedColumn;
 use crate::model::schema;
 
@@ -35,10 +34,8 @@ const TEXT_PAGE_BYTES: usize = 512 * 1024;
 /// The same inside lists and maps: what events say repeats over long distances, and pages half as large take half as much again.
 const NESTED_PAGE_BYTES: usize = 1024 * 1024;
 
-/// Starts. Within a trace they share their upper bytes, which makes short repeats that only a search by cost finds worth while.
-const THOROUGH_STARTS: Search = Search::ShortRepeats;
-/// Other times, and durations. Their bytes hardly repeat: the search for the best of a few repeats makes them smaller, and short repeats
-/// would make them slower to unpack than they save.
+/// Times and durations. Their bytes hardly repeat: only the search for the best of a few repeats makes them smaller. A search for short
+/// ones makes starts smaller still, and slower to unpack by a quarter.
 const THOROUGH_NUMBERS: i32 = 12;
 /// Parents. Those that repeat among siblings are found by any level, the rest is random; from this level on, how the repeats are told
 /// is chosen by what they cost.
@@ -73,15 +70,12 @@ pub(super) fn properties(columns: &Schema, effort: Effort) -> WriterProperties {
     properties.build()
 }
 
-/// How a column is packed plane by plane; `None` for a column that the Parquet library compresses.
-pub(super) fn planes_search(leaf: &ColumnDescriptor, effort: Effort) -> Option<Search> {
+/// The level of zstd at which a column is packed plane by plane; `None` for a column that the Parquet library compresses. What is sealed
+/// is packed again soon, and planes take longer.
+pub(super) fn planes_level(leaf: &ColumnDescriptor, effort: Effort) -> Option<i32> {
     let is_plain = leaf.path().parts().len() == 1 && leaf.max_def_level() == 0;
     let is_number = leaf.physical_type() == Type::INT64 && PromotedColumn::parse(leaf.name()).is_none();
-    (is_plain && is_number).then_some(match (leaf.name(), effort) {
-        (_, Effort::Quick) => Search::Level(QUICK),
-        (schema::START_NS, Effort::Thorough) => THOROUGH_STARTS,
-        (_, Effort::Thorough) => Search::Level(THOROUGH_NUMBERS),
-    })
+    (effort == Effort::Thorough && is_plain && is_number).then_some(THOROUGH_NUMBERS)
 }
 
 fn leaf_properties(
@@ -103,7 +97,7 @@ fn leaf_properties(
             .set_column_encoding(column(), Encoding::BYTE_STREAM_SPLIT)
             .set_column_compression(
                 column(),
-                match (planes_search(leaf, effort), effort) {
+                match (planes_level(leaf, effort), effort) {
                     (Some(_), _) => Compression::UNCOMPRESSED,
                     (None, Effort::Thorough) => zstd(THOROUGH_NUMBERS),
                     (None, Effort::Quick) => zstd(QUICK),

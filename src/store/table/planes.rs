@@ -17,22 +17,13 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::zstd_safe::{
-    CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, SafeResult, Strategy, compress_bound, get_error_name,
+    CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, SafeResult, compress_bound, get_error_name,
 };
 
 /// The planes of a page: one for each byte of a value.
 const PLANES: usize = size_of::<i64>();
 /// What a block adds to what zstd reckons for a page as a whole, and more: a head of three bytes.
 const BLOCK_HEAD_BYTES: usize = 8;
-
-/// How much is searched for in a plane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Search {
-    /// As a level of zstd does.
-    Level(i32),
-    /// Short repeats, chosen by what they cost, of the few that lie nearest.
-    ShortRepeats,
-}
 
 /// Writes one chunk of a column of numbers that are never null.
 pub(super) struct PlaneColumn {
@@ -50,10 +41,10 @@ pub(super) struct PlaneChunk {
 type Chunk = Arc<Mutex<TrackedWrite<Vec<u8>>>>;
 
 impl PlaneColumn {
-    /// Begins a chunk. The properties must leave the column uncompressed and `BYTE_STREAM_SPLIT`.
-    pub(super) fn new(column: ColumnDescPtr, properties: WriterPropertiesPtr, search: Search) -> Result<Self> {
+    /// Begins a chunk, packed at a level of zstd. The properties must leave the column uncompressed and `BYTE_STREAM_SPLIT`.
+    pub(super) fn new(column: ColumnDescPtr, properties: WriterPropertiesPtr, level: i32) -> Result<Self> {
         let chunk = Chunk::new(Mutex::new(TrackedWrite::new(Vec::new())));
-        let pages = PlanePages { chunk: chunk.clone(), packer: Packer::new(search)? };
+        let pages = PlanePages { chunk: chunk.clone(), packer: Packer::new(level)? };
         match get_column_writer(column, properties, Box::new(pages)) {
             ColumnWriter::Int64ColumnWriter(writer) => Ok(Self { writer, chunk }),
             _ => Err(ParquetError::General("only 64-bit numbers have eight planes".to_owned())),
@@ -112,23 +103,10 @@ struct Packer {
 }
 
 impl Packer {
-    fn new(search: Search) -> Result<Self> {
+    fn new(level: i32) -> Result<Self> {
         let mut context =
             CCtx::try_create().ok_or_else(|| ParquetError::General("no memory for a compressor".to_owned()))?;
-        let parameters: &[CParameter] = match search {
-            Search::Level(level) => &[CParameter::CompressionLevel(level)],
-            // Level 16 without most of its search, of which a page of 64 KiB has little: half of its work, for a hundredth less.
-            Search::ShortRepeats => &[
-                CParameter::CompressionLevel(16),
-                CParameter::Strategy(Strategy::ZSTD_btultra),
-                CParameter::MinMatch(3),
-                CParameter::SearchLog(1),
-                CParameter::TargetLength(32),
-            ],
-        };
-        for parameter in parameters {
-            checked(context.set_parameter(*parameter))?;
-        }
+        checked(context.set_parameter(CParameter::CompressionLevel(level)))?;
         Ok(Self { context })
     }
 
@@ -174,14 +152,18 @@ mod tests {
 
     #[test]
     fn a_page_is_one_frame_that_says_its_length_and_unpacks_at_once() {
-        for search in [Search::Level(1), Search::Level(12), Search::ShortRepeats] {
-            let mut packer = Packer::new(search).expect("a packer");
+        for level in [1, 12] {
+            let mut packer = Packer::new(level).expect("a packer");
             for rows in [8 * 1024, 1, 7, 100, 64 * 1024] {
                 let page = page(rows);
                 let packed = packer.pack(&page).expect("packed");
                 assert_eq!(zstd::zstd_safe::get_frame_content_size(&packed).expect("a frame"), Some(page.len() as u64));
                 assert_eq!(zstd::zstd_safe::find_frame_compressed_size(&packed).expect("a frame"), packed.len());
-                assert_eq!(zstd::bulk::decompress(&packed, page.len()).expect("unpacked"), page, "{search:?} {rows}");
+                assert_eq!(
+                    zstd::bulk::decompress(&packed, page.len()).expect("unpacked"),
+                    page,
+                    "level {level}, {rows} rows"
+                );
             }
         }
     }
@@ -190,7 +172,7 @@ mod tests {
     fn planes_apart_are_smaller_than_a_page_as_one() {
         let page = page(8 * 1024);
         for level in [1, 12] {
-            let packed = Packer::new(Search::Level(level)).and_then(|mut packer| packer.pack(&page)).expect("packed");
+            let packed = Packer::new(level).and_then(|mut packer| packer.pack(&page)).expect("packed");
             let whole = zstd::bulk::compress(&page, level).expect("compressed");
             assert!(packed.len() < whole.len(), "level {level}: {} bytes, whole {}", packed.len(), whole.len());
         }
@@ -199,7 +181,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compressed_finds_room() {
         let random: Vec<u8> = (0..64 * 1024_u64).map(|n| xxhash_rust::xxh3::xxh3_64(&n.to_le_bytes()) as u8).collect();
-        let packed = Packer::new(Search::ShortRepeats).and_then(|mut packer| packer.pack(&random)).expect("packed");
+        let packed = Packer::new(12).and_then(|mut packer| packer.pack(&random)).expect("packed");
         assert_eq!(zstd::bulk::decompress(&packed, random.len()).expect("unpacked"), random);
     }
 }

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory
 use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
-use super::encoding::{Effort, ROW_GROUP_BYTES, ROW_GROUP_ROWS, planes_search, properties};
+use super::encoding::{Effort, ROW_GROUP_BYTES, ROW_GROUP_ROWS, planes_level, properties};
 use super::planes::PlaneColumn;
 
 /// Writes the rows of one file.
@@ -87,8 +87,8 @@ impl RowGroup {
             let mut of_field = Vec::new();
             while let Some((leaf, writer)) = leaves.next_if(|(leaf, _)| schema.get_column_root_idx(*leaf) == number) {
                 let column = schema.column(leaf);
-                if let Some(search) = planes_search(&column, effort) {
-                    let planes = PlaneColumn::new(column, file.properties().clone(), search)?;
+                if let Some(level) = planes_level(&column, effort) {
+                    let planes = PlaneColumn::new(column, file.properties().clone(), level)?;
                     return Ok(ColumnWriter::Planes(Box::new(planes)));
                 }
                 of_field.push(writer);
