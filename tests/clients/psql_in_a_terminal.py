@@ -10,7 +10,7 @@ for typed, completed in [
     ("SEL", "SELECT"),
     ("SELECT * FROM span_t", "span_tree"),
     ("SELECT * FROM tra", "traces"),
-    ("SELECT * FROM traces.span_", "traces.span_tree"),
+    ("SELECT * FROM traces.span_t", "traces.span_tree"),
     ("SELECT * FROM traces.service_e", "traces.service_edges"),
     ("SELECT * FROM spans WHERE service_n", "service_name"),
     ("SELECT * FROM spans WHERE duration_m", "duration_ms"),
