@@ -38,6 +38,8 @@ struct OwnerSlots {
     columns_of: Vec<[Option<u16>; 4]>,
     /// By the number of a promoted key: whether a value had to stay in the map although it is its key's first.
     left: Vec<bool>,
+    /// Whether anything stayed in a map: also a key's second value in a row, which no column has and no count knows.
+    has_rest: bool,
 }
 
 impl Splitter {
@@ -51,7 +53,7 @@ impl Splitter {
         let owners = Owner::ALL.map(|owner| {
             let keys = layout.keys.iter().filter(|key| key.owner == owner);
             let columns_of: Vec<_> = keys.map(|key| Scalar::ALL.map(|scalar| place(key, scalar))).collect();
-            OwnerSlots { left: vec![false; columns_of.len()], columns_of }
+            OwnerSlots { left: vec![false; columns_of.len()], columns_of, has_rest: false }
         });
         Self { layout, census, owners }
     }
@@ -112,16 +114,8 @@ impl Splitter {
         }
         let are_known = Owner::ALL.into_iter().all(|owner| !self.census.is_full(owner));
         let in_maps = (are_known && in_maps.len() <= MAX_NOTED_KEYS).then_some(in_maps);
-        let empty = Owner::ALL.into_iter().filter(|owner| self.is_map_empty(*owner));
+        let empty = Owner::ALL.into_iter().filter(|owner| !self.owners[*owner as usize].has_rest);
         FileNotes::new(complete, in_maps, empty.map(|owner| owner.map_column().to_owned()).collect())
-    }
-
-    /// Whether columns say all that the owner's map said, so that nothing was left in it.
-    fn is_map_empty(&self, owner: Owner) -> bool {
-        let slots = &self.owners[owner as usize];
-        let mut keys = self.census.counts(owner).enumerate();
-        !self.census.is_full(owner)
-            && keys.all(|(number, (_, counts))| counts.empty == 0 && slots.is_complete(number, counts))
     }
 
     /// The columns that the table should have, now that these rows are in it: one for each promoted key and type that occurred.
@@ -160,6 +154,7 @@ impl OwnerSlots {
             }
             left.ends.push(left.entries.len());
         }
+        self.has_rest |= !left.entries.is_empty();
         left
     }
 }
@@ -558,6 +553,7 @@ pub(super) mod tests {
         for left in [("k", 'i', "1"), ("other", 's', "x"), ("k", 'y', "AA==")] {
             assert!(!is_empty(Row::span(&[left])), "{left:?}");
         }
+        assert!(!is_empty(Row::span(&[("k", 's', "x"), ("k", 's', "x")])));
         let without_value = Row([vec![("k".into(), AttributeType::Empty.letter() as char, None)], vec![], vec![]]);
         assert!(!is_empty(without_value));
     }
