@@ -1,4 +1,4 @@
--- traces.heatmap: how many spans of each operation took how long in each interval: a cell is an interval of time and a power of two, or a
+-- How many spans of each operation took how long in each interval: a cell is an interval of time and a power of two, or a
 -- fraction of it, that durations in milliseconds do not exceed.
 CREATE FUNCTION heatmap(width interval DEFAULT '5 minutes', per_octave int DEFAULT 2) RETURN (
     SELECT
@@ -20,4 +20,4 @@ CREATE FUNCTION heatmap(width interval DEFAULT '5 minutes', per_octave int DEFAU
         FROM traces.spans
     ) AS binned
     GROUP BY time, service_name, span_name, span_kind, status_code, le_ms
-)
+);

@@ -1,4 +1,4 @@
--- traces.red: rate, errors and duration of each operation in each interval, apart for each combination of the attributes that are asked for.
+-- Rate, errors and duration of each operation in each interval, apart for each combination of the attributes that are asked for.
 -- An attribute is the span's, else its resource's.
 CREATE FUNCTION red(width interval DEFAULT '5 minutes', dimensions text[] DEFAULT '{}') RETURN (
     SELECT
@@ -26,4 +26,4 @@ CREATE FUNCTION red(width interval DEFAULT '5 minutes', dimensions text[] DEFAUL
         FROM traces.spans
     ) AS binned
     GROUP BY time, service_name, span_name, span_kind, dimensions
-)
+);

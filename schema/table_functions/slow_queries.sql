@@ -1,4 +1,4 @@
--- traces.slow_queries: what the databases were asked, a row a statement with its literals taken out, and what that took. Where no text was
+-- What the databases were asked, a row a statement with its literals taken out, and what that took. Where no text was
 -- recorded, the operation and what it works on stand for it, else the span's name. Callers are the services that asked.
 CREATE FUNCTION slow_queries(since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL) RETURN (
     SELECT
@@ -36,4 +36,4 @@ CREATE FUNCTION slow_queries(since timestamptz DEFAULT NULL, until timestamptz D
         WHERE coalesce(system, namespace, query_text, operation, target) IS NOT NULL
     ) AS called
     GROUP BY db_system, query
-)
+);

@@ -1,4 +1,4 @@
--- traces.span_metrics: what OpenTelemetry's span metrics connector would have counted, a row a series. Its counter traces.span.metrics.calls is
+-- What OpenTelemetry's span metrics connector would have counted, a row a series. Its counter traces.span.metrics.calls is
 -- calls, its histogram traces.span.metrics.duration has calls as its count and the columns that begin with duration. A dimension is the span's
 -- attribute, else its resource's. The bounds are the connector's own, in milliseconds.
 CREATE FUNCTION span_metrics(
@@ -34,4 +34,4 @@ CREATE FUNCTION span_metrics(
         WHERE (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
     ) AS measured
     GROUP BY service_name, span_name, span_kind, status_code, dimensions
-)
+);

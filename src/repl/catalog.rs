@@ -13,6 +13,8 @@ use crate::error::Result;
 pub struct Catalog {
     pub relations: Vec<Relation>,
     pub functions: Vec<String>,
+    /// Functions that stand in FROM.
+    pub table_functions: Vec<String>,
     pub questions: Vec<Question>,
     /// What SET, SHOW and RESET take.
     pub settings: Vec<String>,
@@ -70,8 +72,14 @@ pub async fn load(session: Session, catalog: Arc<ArcSwap<Catalog>>) {
         names.relations = relations;
     }
     if let Ok(functions) = query::texts(&session, query::FUNCTIONS, &["%"]).await {
-        names.functions = functions.into_iter().filter_map(|row| row.into_iter().next()).collect();
-        names.functions.dedup();
+        let of_type = |wanted: &dyn Fn(&str) -> bool| {
+            let of = functions.iter().filter(|row| row.get(1).is_some_and(|of_type| wanted(of_type)));
+            let mut of: Vec<String> = of.filter_map(|row| row.first().cloned()).collect();
+            of.dedup();
+            of
+        };
+        names.functions = of_type(&|of_type| of_type != "table");
+        names.table_functions = of_type(&|of_type| of_type == "table");
     }
     if let Ok(settings) = query::texts(&session, "SHOW ALL", &[]).await {
         names.settings = settings.into_iter().filter_map(|row| row.into_iter().next()).collect();

@@ -60,7 +60,7 @@ fn complete_command(catalog: &Catalog, text: &str, at: usize) -> Completion {
             HELP.iter().map(name).collect()
         }
         ["\\d" | "\\d+" | "\\dt" | "\\dt+"] => relation_names(catalog),
-        ["\\df"] => catalog.functions.clone(),
+        ["\\df"] => catalog.functions.iter().chain(&catalog.table_functions).cloned().collect(),
         ["\\format"] => commands::formats().map(|format| format.name().to_owned()).collect(),
         ["\\x"] => ["auto", "off", "on"].map(str::to_owned).to_vec(),
         ["\\timing"] => ["off", "on"].map(str::to_owned).to_vec(),
@@ -114,7 +114,9 @@ fn names<'a>(catalog: &Catalog, before: &'a str, tokens: &[Token], whole: &str) 
         }
         words if wants_relation(words) => {
             let schemas = catalog.relations.iter().map(|relation| format!("{}.", relation.schema));
-            relation_names(catalog).into_iter().chain(schemas).chain(scope.ctes.iter().cloned()).collect()
+            let functions = catalog.table_functions.iter().map(|function| format!("{function}("));
+            let relations = relation_names(catalog).into_iter().chain(schemas);
+            relations.chain(functions).chain(scope.ctes.iter().cloned()).collect()
         }
         _ if prefix.is_empty() => scope.columns(),
         _ => {
@@ -278,6 +280,7 @@ mod tests {
                 relation("information_schema", "tables", &["table_name"]),
             ],
             functions: vec!["quantile".to_owned(), "quantiles".to_owned(), "sum".to_owned()],
+            table_functions: vec!["trace_tree".to_owned()],
             questions: vec![Question {
                 name: "slow_queries".to_owned(),
                 parameters: vec!["since".to_owned(), "top".to_owned()],
@@ -307,8 +310,12 @@ mod tests {
             ("sel^", "select"),
             ("SEL^", "SELECT"),
             ("select 1; sho^", "show"),
-            ("select * from ^", "events information_schema. information_schema.tables spans traces traces."),
+            (
+                "select * from ^",
+                "events information_schema. information_schema.tables spans trace_tree( traces traces.",
+            ),
             ("select * from sp^", "spans"),
+            ("select * from spans s join trace_^", "trace_tree("),
             ("select * from traces.^", "events spans traces"),
             ("select count(*) from spans s join traces.^", "events spans traces"),
             ("select traces.r^ from traces", "root_service"),

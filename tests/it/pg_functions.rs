@@ -49,7 +49,7 @@ fn every_listed_function_can_be_called() {
     let server = Server::start();
     server.runtime.block_on(async {
         let client = server.connect().await;
-        let listed = "SELECT proname, prokind::text, proretset, pg_get_function_arguments(oid) FROM pg_proc \
+        let listed = "SELECT proname, prokind::text, proretset, pg_get_function_identity_arguments(oid) FROM pg_proc \
             WHERE pg_function_is_visible(oid) ORDER BY oid";
         let functions = client.query(listed, &[]).await.expect("a list");
         assert!(functions.len() > 500, "{}", functions.len());

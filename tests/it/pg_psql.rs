@@ -25,6 +25,8 @@ fn relations_and_columns_are_described() {
     assert!(server.psql_text(&["\\d information_schema.columns"]).contains("udt_name"));
     assert!(server.psql_text(&["\\d+ spans"]).contains("span_name"));
     assert!(server.psql_text(&["\\df"]).contains("quantile"));
+    let red = server.psql_text(&["\\df red"]);
+    assert!(red.contains("width interval DEFAULT '5 minutes', dimensions text[] DEFAULT '{}'"), "{red}");
     assert!(server.psql_text(&["\\dn"]).contains("traces"));
     assert!(server.psql_text(&["\\l"]).contains("spanhouse"));
     assert!(server.psql_text(&["\\sv spans"]).contains("CREATE OR REPLACE VIEW traces.spans AS"));

@@ -94,6 +94,7 @@ fn every_command_does_what_its_help_says() {
         ("\\dt", "service_edges"),
         ("\\dn", "information_schema"),
         ("\\df quant*", "quantileexact"),
+        ("\\df red", "width interval DEFAULT '5 minutes'"),
         ("\\queries", "slowest_traces"),
         ("\\run slowest_traces", "(2 rows)"),
         ("\\format csv\nselect 1 as a, 2 as b;", "a,b\n1,2\n"),

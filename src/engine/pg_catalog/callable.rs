@@ -1,5 +1,6 @@
 //! `pg_proc`: the functions that can be called, and of PostgreSQL's others only those by which its types are read and written.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
@@ -13,6 +14,7 @@ use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 
 use super::functions::OWNER;
+use crate::engine::table_functions::{self, TableFunction};
 use crate::pg::oid_of_name;
 
 /// The list of functions.
@@ -21,6 +23,9 @@ const LIST: &str = include_str!("../../../schema/pg_catalog/functions.txt");
 /// The first OID of functions that PostgreSQL does not have: above all of its own, below all relations'.
 const FIRST_OF_OURS: u32 = 16_000;
 
+/// The first OID of functions in FROM that are a query, in the order of their names.
+const FIRST_IN_FROM: u32 = 16_200;
+
 /// Columns of `pg_type` that name functions. Clients look these up, and nobody calls them.
 const BY_TYPES: [&str; 7] = ["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"];
 
@@ -28,11 +33,17 @@ const BY_TYPES: [&str; 7] = ["typinput", "typoutput", "typreceive", "typsend", "
 struct Callable {
     kind: &'static str,
     name: &'static str,
-    arguments: &'static str,
+    arguments: Cow<'static, str>,
+    /// The same with the values that arguments have where a call gives none.
+    declared: Cow<'static, str>,
+    defaults: i32,
     result: &'static str,
+    purpose: Option<&'static str>,
 }
 
-static CALLABLE: LazyLock<BTreeMap<u32, Callable>> = LazyLock::new(|| LIST.lines().filter_map(read).collect());
+static CALLABLE: LazyLock<BTreeMap<u32, Callable>> = LazyLock::new(|| {
+    LIST.lines().filter_map(read).chain((FIRST_IN_FROM..).zip(table_functions::all().iter().map(in_from))).collect()
+});
 
 /// Reads a line of the list; `None` for a comment.
 fn read(line: &'static str) -> Option<(u32, Callable)> {
@@ -40,17 +51,53 @@ fn read(line: &'static str) -> Option<(u32, Callable)> {
     let (kind, rest) = rest.split_once(' ')?;
     let (name, rest) = rest.split_once('(')?;
     let (arguments, result) = rest.rsplit_once(") ")?;
-    Some((oid.parse().ok()?, Callable { kind, name, arguments, result }))
+    let arguments = Cow::from(arguments);
+    let declared = arguments.clone();
+    Some((oid.parse().ok()?, Callable { kind, name, arguments, declared, defaults: 0, result, purpose: None }))
+}
+
+fn in_from(function: &'static TableFunction) -> Callable {
+    let (mut arguments, mut declared, mut defaults) = (Vec::new(), Vec::new(), 0);
+    for (name, of_type, default) in function.parameters() {
+        let argument = format!("{name} {of_type}");
+        declared.push(match default {
+            Some(default) => {
+                defaults += 1;
+                format!("{argument} DEFAULT {default}")
+            }
+            None => argument.clone(),
+        });
+        arguments.push(argument);
+    }
+    Callable {
+        kind: "f",
+        name: &function.name,
+        arguments: arguments.join(", ").into(),
+        declared: declared.join(", ").into(),
+        defaults,
+        result: "SETOF record",
+        purpose: Some(&function.purpose),
+    }
 }
 
 /// The arguments of a function, as it is declared.
 pub(super) fn arguments(oid: u32) -> Option<&'static str> {
-    Some(CALLABLE.get(&oid).map_or("", |function| function.arguments))
+    Some(CALLABLE.get(&oid).map_or("", |function| &function.declared))
+}
+
+/// The arguments of a function by which it is told from others.
+pub(super) fn identity_arguments(oid: u32) -> Option<&'static str> {
+    Some(CALLABLE.get(&oid).map_or("", |function| &function.arguments))
 }
 
 /// The result of a function, as it is declared.
 pub(super) fn result(oid: u32) -> Option<&'static str> {
     CALLABLE.get(&oid).map(|function| function.result)
+}
+
+/// What a function is for, where that is known.
+pub(super) fn purpose(oid: u32) -> Option<&'static str> {
+    CALLABLE.get(&oid)?.purpose
 }
 
 /// Whether a function is offered to who looks for one.
@@ -112,7 +159,8 @@ fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
                 Arc::new(ours.iter().map(|(_, function)| Some(gives_rows(function))).collect::<BooleanArray>())
                     as ArrayRef
             }
-            "pronargdefaults" | "provariadic" | "proisstrict" | "prosecdef" | "proleakproof" => ints(&|_| 0),
+            "pronargdefaults" => ints(&|function| function.defaults),
+            "provariadic" | "proisstrict" | "prosecdef" | "proleakproof" => ints(&|_| 0),
             _ => new_null_array(field.data_type(), ours.len()),
         };
         columns.push(cast(&values, field.data_type())?);
@@ -122,7 +170,7 @@ fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
 
 impl Callable {
     /// Names and types of the arguments.
-    fn arguments(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+    fn arguments(&self) -> impl Iterator<Item = (&str, &str)> {
         let each = self.arguments.split([',', '(', ')']).map(str::trim).filter(|argument| !argument.is_empty());
         each.filter_map(|argument| argument.strip_prefix("VARIADIC ").unwrap_or(argument).split_once(' '))
     }
@@ -162,7 +210,11 @@ mod tests {
     #[test]
     fn every_line_of_the_list_is_read_and_its_types_are_known() {
         let lines = LIST.lines().filter(|line| !line.starts_with('#'));
-        assert_eq!(lines.count(), CALLABLE.len(), "a line that cannot be read, or an OID twice");
+        assert_eq!(
+            lines.count() + table_functions::all().len(),
+            CALLABLE.len(),
+            "a line that cannot be read, or an OID twice"
+        );
         for (oid, function) in CALLABLE.range(FIRST_OF_OURS..) {
             let types = function.arguments().map(|(_, of_type)| of_type).chain([function.result]);
             for of_type in types {

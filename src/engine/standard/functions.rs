@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
     Array, CreateFunction, CreateFunctionBody, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, OperateFunctionArg, Query, Statement, Value, ValueWithSpan, visit_expressions_mut,
+    ObjectName, OperateFunctionArg, Statement, Value, ValueWithSpan, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -43,24 +43,21 @@ const UNITS: &[&str] = &["microsecond", "millisecond", "second", "minute", "hour
 pub(in crate::engine) type ParameterDefault = (String, Option<Expr>);
 
 /// A function's parameters and what it returns.
-pub(super) struct Expression {
+struct Expression {
     parameters: Vec<ParameterDefault>,
     body: Expr,
 }
 
-/// The functions of the file by name.
-static EXPRESSIONS: LazyLock<HashMap<String, Vec<Expression>>> =
-    LazyLock::new(|| expressions_of(include_str!("../../../schema/functions.sql")));
-
-/// The functions of a file by name; those of one name take different numbers of arguments.
-pub(super) fn expressions_of(file: &str) -> HashMap<String, Vec<Expression>> {
+/// The functions of the file by name; those of one name take different numbers of arguments.
+static EXPRESSIONS: LazyLock<HashMap<String, Vec<Expression>>> = LazyLock::new(|| {
+    let file = include_str!("../../../schema/functions.sql");
     let statements = Parser::parse_sql(&PostgreSqlDialect {}, file).unwrap_or_default();
     let mut by_name: HashMap<String, Vec<Expression>> = HashMap::new();
     for (name, expression) in statements.into_iter().filter_map(expression_of) {
         by_name.entry(name).or_default().push(expression);
     }
     by_name
-}
+});
 
 fn expression_of(statement: Statement) -> Option<(String, Expression)> {
     let Statement::CreateFunction(CreateFunction {
@@ -81,16 +78,8 @@ fn expression_of(statement: Statement) -> Option<(String, Expression)> {
 pub(in crate::engine) type Argument = (Option<String>, Expr);
 
 impl Expression {
-    /// The query that it returns, if it is one.
-    pub(super) fn query(&self) -> Option<&Query> {
-        match &self.body {
-            Expr::Subquery(query) => Some(query),
-            _ => None,
-        }
-    }
-
     /// The values of the parameters; `None` when the call is one of another function.
-    pub(super) fn values(&self, arguments: &[Argument]) -> Option<Vec<Expr>> {
+    fn values(&self, arguments: &[Argument]) -> Option<Vec<Expr>> {
         values_of(&self.parameters, arguments)
     }
 }
@@ -193,7 +182,7 @@ fn arguments(function: &Function) -> Option<Vec<Argument>> {
 }
 
 /// What a call returns, given the values of its parameters.
-pub(super) fn with_values(called: &Expression, values: &[Expr]) -> Result<Expr> {
+fn with_values(called: &Expression, values: &[Expr]) -> Result<Expr> {
     let mut body = called.body.clone();
     let place = |name: &Ident| called.parameters.iter().position(|(known, _)| *known == name.value);
     let mut used = vec![0; values.len()];

@@ -21,7 +21,6 @@
 //! | `ARRAY (SELECT x …)` | `(SELECT coalesce(array_agg(x), ARRAY[]) …)` |
 //! | `x LIKE 'a!%' ESCAPE '!'`, `x COLLATE "C"` | `x LIKE 'a\\%'`, `x` |
 //! | `mod(a, b)`, `date(t)`, … | the expression in `schema/functions.sql` |
-//! | `FROM trace_tree(id)`, … | `FROM` the query in `schema/row_functions.sql` |
 //! | `percentile_cont(ARRAY[a, b])` | `ARRAY[percentile_cont(a), percentile_cont(b)]` |
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
 //! | `EXPLAIN (ANALYZE, VERBOSE)` | `EXPLAIN ANALYZE VERBOSE` |
@@ -32,7 +31,6 @@ mod casts;
 mod functions;
 mod joins;
 mod queries;
-mod row_functions;
 mod rows;
 mod sample;
 mod tables;
@@ -47,6 +45,7 @@ use datafusion::sql::sqlparser::ast::{
 
 pub(super) use functions::{ParameterDefault, argument, values_of};
 pub(super) use rows::FOUND_ROW;
+pub(super) use tables::alias_of;
 
 use crate::error::{Error, Kind, Result};
 
@@ -117,11 +116,6 @@ impl VisitorMut for Forms {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        row_functions::order(query);
-        ControlFlow::Continue(())
-    }
-
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         match queries::fetch(query).and_then(|()| joins::query(query)) {
             Ok(()) => ControlFlow::Continue(()),
@@ -130,8 +124,7 @@ impl VisitorMut for Forms {
     }
 
     fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
-        match row_functions::rewrite(table).and_then(|()| tables::rewrite(table)).and_then(|()| sample::rewrite(table))
-        {
+        match tables::rewrite(table).and_then(|()| sample::rewrite(table)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }

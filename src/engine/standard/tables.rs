@@ -169,7 +169,7 @@ fn put(table: &mut TableFactor, name: &str, arguments: Vec<Expr>, ordinality: bo
 }
 
 /// The alias of a relation that is given none.
-pub(super) fn alias_of(name: Ident) -> TableAlias {
+pub(in crate::engine) fn alias_of(name: Ident) -> TableAlias {
     TableAlias { explicit: true, name, columns: Vec::new(), at: None }
 }
 
