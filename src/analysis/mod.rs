@@ -8,10 +8,14 @@
 //! themselves, children may outlive their parents. What is made of each of these is said by [`Tree`]. The same spans give the same tree
 //! whatever order they lie in; only of spans that are equal in start, duration and id does the row decide.
 //!
+//! Of rows that have their places in trees already, [`Nesting`] tells what is below, above and beside others, and [`error_chains`] how errors went up.
+//!
 //! Knows numbers. Does not know Arrow, DataFusion, files or SQL.
 
 mod clock_skew;
 mod critical_path;
+mod error_chains;
+mod nesting;
 mod self_time;
 mod spans;
 #[cfg(test)]
@@ -20,6 +24,8 @@ mod tree;
 
 pub use clock_skew::{Hop, clock_skew_ns};
 pub use critical_path::{Section, critical_ns, critical_path};
+pub use error_chains::{ErrorChain, Outcome, error_chains};
+pub use nesting::Nesting;
 pub use self_time::self_ns;
 pub use spans::Spans;
 pub use tree::Tree;

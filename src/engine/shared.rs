@@ -148,6 +148,9 @@ pub(super) fn state(
     for function in functions::aggregate_functions() {
         context.register_udaf(function);
     }
+    for function in functions::window_functions() {
+        context.register_udwf(function);
+    }
     for (name, sql) in catalog::VIEWS {
         traces.insert_view(name, view(&context.state(), sql)?);
     }

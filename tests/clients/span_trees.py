@@ -169,4 +169,5 @@ def main():
     print(f"{sum(map(len, traces.values()))} spans of {len(traces)} traces have the trees that they should have")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ const CALLS: &[(&str, &str)] = &[
     ("decode", "decode('00', 'hex')"),
     ("digest", "digest('a', 'md5')"),
     ("element_at", "element_at(attributes, 'a') FROM spans"),
+    ("exception_text", "exception_text(events) FROM spans"),
     ("encode", "encode('\\x00'::bytea, 'hex')"),
     ("json_build_object", "json_build_object('a', 1)"),
     ("jsonb_build_object", "jsonb_build_object('a', 1)"),
@@ -23,6 +24,7 @@ const CALLS: &[(&str, &str)] = &[
     // No session has that number; the test's own has a small one.
     ("pg_cancel_backend", "pg_cancel_backend(-1)"),
     ("pg_terminate_backend", "pg_terminate_backend(-1)"),
+    ("n_plus_one", "n_plus_one(2, now(), now())"),
     ("percentile_cont", "percentile_cont(0.5) WITHIN GROUP (ORDER BY ARGUMENT)"),
     ("percentile_disc", "percentile_disc(0.5) WITHIN GROUP (ORDER BY ARGUMENT)"),
     ("mode", "mode() WITHIN GROUP (ORDER BY 1)"),

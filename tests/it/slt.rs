@@ -1,6 +1,6 @@
 //! The SQL scripts of `tests/slt`, in four states of the store that must agree.
 //!
-//! A folder is a data set: `shop` and `trees` are the fixtures beside the tests, `trainticket` the shared sample of real traces.
+//! A folder is a data set: `search`, `shop` and `trees` are the fixtures beside the tests, `trainticket` the shared sample of real traces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,13 @@ async fn trees_scripts_agree_in_all_states() {
     run_folder("trees", &data).await;
 }
 
+/// Traces drawn by hand: errors on their ways, and calls that are made again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn search_scripts_agree_in_all_states() {
+    let data = manifest().join("tests/fixtures/failures.jsonl");
+    run_folder("search", &data).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn trainticket_scripts_agree_in_all_states() {
     let Some(shared) = shared_data("trainticket_scripts_agree_in_all_states") else { return };
@@ -52,7 +59,7 @@ fn no_script_is_forgotten() {
         let path = entry.expect("entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         assert!(
-            path.is_dir() && ["shop", "trainticket", "trees"].contains(&name.as_str()),
+            path.is_dir() && ["search", "shop", "trainticket", "trees"].contains(&name.as_str()),
             "nothing runs tests/slt/{name}"
         );
         assert!(!scripts(&name).is_empty(), "tests/slt/{name} has no scripts");

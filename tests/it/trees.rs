@@ -25,27 +25,42 @@ async fn keep(store: &Arc<Store>, file: &Path) {
     }
 }
 
-fn drawn_by_hand() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trees.jsonl")
+fn drawn_by_hand(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn trees_are_those_that_another_program_makes() {
-    const TEST: &str = "trees_are_those_that_another_program_makes";
-    let Some(python) = python(TEST) else { return };
+/// Runs a program against a server that has the traces of `fixture` and, where there are such, real ones; gives what it says, and whether there are.
+async fn checked_by(test: &str, program: &str, fixture: &str) -> Option<(String, bool)> {
+    let python = python(test)?;
     let folder = tempfile::tempdir().expect("a folder");
     let store = open_uncompacted(folder.path()).await;
-    keep(&store, &drawn_by_hand()).await;
-    let shared = shared_data(TEST);
+    keep(&store, &drawn_by_hand(fixture)).await;
+    let shared = shared_data(test);
     if let Some(shared) = &shared {
         keep(&store, &shared.join("trainticket.sample.jsonl")).await;
     }
     store.close().await.expect("closed");
     drop(store);
     let server = Server::start_in(folder.path(), &[]);
-    let said = python.run("span_trees.py", &[server.postgres_port()]);
-    let wanted = if shared.is_some() { "2037 spans of 39 traces" } else { "39 spans of 10 traces" };
+    Some((python.run(program, &[server.postgres_port()]), shared.is_some()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_are_those_that_another_program_makes() {
+    const TEST: &str = "trees_are_those_that_another_program_makes";
+    let Some((said, has_real)) = checked_by(TEST, "span_trees.py", "trees.jsonl").await else { return };
+    let wanted = if has_real { "2037 spans of 39 traces" } else { "39 spans of 10 traces" };
     assert!(said.contains(wanted), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_in_traces_is_what_another_program_finds() {
+    const TEST: &str = "what_is_found_in_traces_is_what_another_program_finds";
+    for (fixture, spans) in [("failures.jsonl", 42), ("trees.jsonl", 39)] {
+        let Some((said, has_real)) = checked_by(TEST, "trace_search.py", fixture).await else { return };
+        let wanted = format!("{} spans are found", spans + if has_real { 1_998 } else { 0 });
+        assert!(said.contains(&wanted), "{said}");
+    }
 }
 
 /// Every operator of a statement with what it says of itself after it ran.
@@ -88,6 +103,25 @@ async fn only_traces_that_are_wanted_are_read() {
     let paths = explained(&engine, "SELECT trace_id, critical_path, max_depth FROM traces").await;
     let (groups, trees) = (paths.find("TraceAggregateExec"), paths.find("TraceTreeExec"));
     assert!(groups.is_some() && groups < trees, "{paths}");
+    // Windows over traces are worked out trace by trace, and so are the groups above them; times and ids in what is looked for choose traces.
+    let below = explained(&engine, "SELECT count(*) FROM descendants_of(status_code = 'ERROR')").await;
+    assert!(below.contains("TraceWindowExec") && !below.contains("SortExec") && below.contains(ALL), "{below}");
+    let paths = explained(&engine, "SELECT * FROM critical_path(status_code = 'ERROR')").await;
+    let (groups, windows) = (paths.find("TraceAggregateExec"), paths.find("TraceWindowExec"));
+    assert!(
+        groups.is_some() && groups < windows && !paths.contains("RepartitionExec: partitioning=Hash([trace_id"),
+        "{paths}"
+    );
+    let of_second = format!("SELECT count(*) FROM ancestors_of(status_code = 'ERROR' AND {second})");
+    let of_second = explained(&engine, &of_second).await;
+    assert!(of_second.contains("RightSemi") && of_second.contains("TraceWindowExec"), "{of_second}");
+    let of_one =
+        explained(&engine, &format!("SELECT count(*) FROM siblings_of(trace_id = '{trace}' AND depth > 1)")).await;
+    assert!(of_one.contains("TraceWindowExec") && !of_one.contains(ALL), "{of_one}");
+    let joined = format!("SELECT count(*) FROM descendants_of(depth = 0) WHERE trace_id IN ({chosen})");
+    let joined = explained(&engine, &joined).await;
+    let windows = joined.split("TraceWindowExec").nth(1).expect("windows");
+    assert!(!windows.contains(ALL), "{joined}");
     let plain = explained(&engine, "SELECT count(*) FROM span_tree WHERE service_name = 'ts-seat-service'").await;
     assert!(!plain.contains("Trace"), "{plain}");
 }

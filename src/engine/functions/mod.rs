@@ -6,8 +6,10 @@ mod bucket_width;
 mod by_pattern;
 mod checked;
 mod contains;
+mod covered;
 mod distinct_ids;
 mod exact;
+mod exception_text;
 mod format;
 mod groups;
 mod histogram;
@@ -18,6 +20,7 @@ mod json_lists;
 mod levels;
 mod literals;
 mod nested;
+mod nested_sets;
 mod ordered;
 mod orphans;
 mod promoted;
@@ -32,12 +35,15 @@ mod sum;
 mod texts;
 mod texts_by_first;
 mod to_char;
+mod traces_with;
+mod within;
+mod without_ids;
 mod wrapped;
 mod zone_time;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
@@ -53,6 +59,7 @@ pub(super) use quotient::quotients_in_one_pass;
 pub(super) use readers::{bytes_length, bytes_of, read_bytes, read_interval};
 pub(super) use shown::{VALUE_JSON, cast_to_json, value_json, value_text};
 pub(super) use sketches::{is_quantile, quantiles_udaf};
+pub(super) use traces_with::conditions_on_traces;
 pub(super) use zone_time::at_time_zone;
 
 /// The scalar functions that every session has.
@@ -67,10 +74,14 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         nested::links_udf(),
         bounded::text_concat_udf(),
         bucket_width::udf(),
+        exception_text::udf(),
         literals::udf(),
         to_char::udf(),
         sample::udf(),
         similar::udf(),
+        traces_with::udf(),
+        within::udf(),
+        without_ids::udf(),
         zone_time::udf(),
         format::udf(),
     ];
@@ -96,8 +107,13 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
     sketches::udafs()
         .into_iter()
         .chain(exact::udafs())
-        .chain([histogram::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
+        .chain([covered::udaf(), histogram::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
         .chain([texts_by_first::udaf()])
         .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
+}
+
+/// The window functions that every session has beside DataFusion's.
+pub(super) fn window_functions() -> Vec<WindowUDF> {
+    nested_sets::udwfs()
 }

@@ -1,11 +1,11 @@
-//! `distinct_texts(text)`: the different texts of a group, sorted by their bytes.
+//! `distinct_texts(text)`: the different texts of a group, sorted by their bytes. Of lists of texts it takes the elements.
 //!
 //! It keeps each text once for all groups, so that many small groups of few texts, such as the services of each trace, take little memory.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, ListBuilder, StringViewArray, StringViewBuilder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{HashMap, ScalarValue, exec_err, plan_err};
@@ -40,17 +40,17 @@ impl AggregateUDFImpl for DistinctTexts {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [text] if text.is_string() || text.is_null() => Ok(vec![DataType::Utf8View]),
-            _ => plan_err!("function distinct_texts wants one text"),
+            [DataType::List(element)] if element.data_type().is_string() => Ok(vec![lists_of_texts()]),
+            _ => plan_err!("function distinct_texts wants one text, or a list of texts"),
         }
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::new_list(DataType::Utf8View, true))
+        Ok(lists_of_texts())
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let list = DataType::new_list(DataType::Utf8View, true);
-        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "texts"), list, true))])
+        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "texts"), lists_of_texts(), true))])
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -68,6 +68,10 @@ impl AggregateUDFImpl for DistinctTexts {
     fn create_groups_accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(Groups::default()))
     }
+}
+
+fn lists_of_texts() -> DataType {
+    DataType::new_list(DataType::Utf8View, true)
 }
 
 /// So many texts are kept whether or not a group has them: few texts in many groups are met again.
@@ -137,6 +141,16 @@ impl Groups {
         Ok(())
     }
 
+    fn add_elements(&mut self, lists: &ListArray, groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
+        let all = texts(std::slice::from_ref(lists.values()))?;
+        for (row, group) in groups.iter().enumerate().filter(|(row, _)| wanted(filter, *row)) {
+            for at in elements(lists, row).filter(|at| all.is_valid(*at)) {
+                self.add(*group, all.value(at))?;
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, emit_to: EmitTo) -> Vec<Numbers> {
         let taken = emit_to.take_needed(&mut self.groups);
         self.heap_bytes = self.groups.iter().map(|numbers| numbers.capacity() * size_of::<u32>()).sum();
@@ -183,6 +197,9 @@ impl GroupsAccumulator for Groups {
         total_num_groups: usize,
     ) -> Result<()> {
         self.groups.resize_with(total_num_groups, Vec::new);
+        if let Some(lists) = lists(values) {
+            return self.add_elements(lists, group_indices, opt_filter);
+        }
         let values = texts(values)?;
         for (row, group) in group_indices.iter().enumerate() {
             if values.is_valid(row) && wanted(opt_filter, row) {
@@ -205,24 +222,19 @@ impl GroupsAccumulator for Groups {
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
         self.groups.resize_with(total_num_groups, Vec::new);
-        let Some(states) = values.first().and_then(|states| states.as_list_opt::<i32>()) else {
-            return exec_err!("distinct_texts' state is a list");
-        };
-        let all = texts(std::slice::from_ref(states.values()))?;
-        for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
-            for at in states.value_offsets()[row]..states.value_offsets()[row + 1] {
-                self.add(*group, all.value(at as usize))?;
-            }
-        }
-        Ok(())
+        let Some(states) = lists(values) else { return exec_err!("distinct_texts' state is a list") };
+        self.add_elements(states, group_indices, None)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = texts(values)?;
-        let mut out = ListBuilder::with_capacity(StringViewBuilder::new(), values.len());
-        for row in 0..values.len() {
-            if values.is_valid(row) && wanted(opt_filter, row) {
-                out.values().append_value(values.value(row));
+        let rows = values.first().map_or(0, |values| values.len());
+        let lists = lists(values);
+        let values = texts(lists.map(ListArray::values).map_or(values, std::slice::from_ref))?;
+        let mut out = ListBuilder::with_capacity(StringViewBuilder::new(), rows);
+        for row in (0..rows).map(|row| wanted(opt_filter, row).then_some(row)) {
+            let of_row = row.map_or(0..0, |row| lists.map_or(row..row + 1, |lists| elements(lists, row)));
+            for at in of_row.filter(|at| values.is_valid(*at)) {
+                out.values().append_value(values.value(at));
             }
             out.append(true);
         }
@@ -266,6 +278,18 @@ impl Accumulator for OneGroup {
     }
 }
 
+fn lists(values: &[ArrayRef]) -> Option<&ListArray> {
+    values.first()?.as_list_opt()
+}
+
+/// Where a list's elements are; those of NULL are none.
+fn elements(lists: &ListArray, row: usize) -> std::ops::Range<usize> {
+    match lists.is_valid(row) {
+        true => lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize,
+        false => 0..0,
+    }
+}
+
 fn texts(values: &[ArrayRef]) -> Result<&StringViewArray> {
     match values.first().and_then(|values| values.as_string_view_opt()) {
         Some(values) => Ok(values),
@@ -302,6 +326,24 @@ mod tests {
         last.merge_batch(&state, &[1, 1, 1, 1, 1, 3], 4).expect("merged");
         assert_eq!(shown(&last.evaluate(EmitTo::First(2)).expect("lists")), [vec!["a", "c"], vec!["b"]]);
         assert_eq!(shown(&last.evaluate(EmitTo::All).expect("lists")), [vec!["a", "b"], vec!["a"]]);
+    }
+
+    #[test]
+    fn lists_give_their_elements() {
+        let mut lists = ListBuilder::new(StringViewBuilder::new());
+        for list in [Some(vec![Some("b"), None, Some("a")]), None, Some(vec![]), Some(vec![Some("b"), Some("c")])] {
+            list.iter().flatten().for_each(|text| lists.values().append_option(*text));
+            lists.append(list.is_some());
+        }
+        let lists: ArrayRef = Arc::new(lists.finish());
+        let filter = BooleanArray::from(vec![true, true, true, false]);
+        let mut groups = Groups::default();
+        groups.update_batch(std::slice::from_ref(&lists), &[0, 0, 1, 1], Some(&filter), 2).expect("updated");
+        let state = groups.convert_to_state(&[lists], None).expect("a state");
+        groups.merge_batch(&state, &[2, 2, 2, 2], 3).expect("merged");
+        let none: Vec<&str> = Vec::new();
+        let wanted = [vec!["a", "b"], none, vec!["a", "b", "c"]];
+        assert_eq!(shown(&groups.evaluate(EmitTo::All).expect("lists")), wanted);
     }
 
     /// A stream of groups, as traces come, each with texts of its own and one that all have.

@@ -10,6 +10,7 @@
 //! | a join on ids | a join on their bytes, but for `EXISTS` beside an `OR` |
 //! | a join of an id with other text | a join on bytes, read from the text |
 //! | `GROUP BY` an id | by its bytes, with the text made once a group |
+//! | `OVER (PARTITION BY id)` | by its bytes |
 //! | `count(DISTINCT id)` | of its bytes, by [`distinct_ids`] |
 //!
 //! A literal that is no lower-case hex of the right length equals no id, as text would have it.
@@ -18,12 +19,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::alias::AliasGenerator;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, SubqueryAlias, lit,
+    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, SubqueryAlias, Window, lit,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
@@ -47,6 +48,7 @@ impl OptimizerRule for IdsAsBytes {
         rewrite_of(plan, compare_bytes)?.transform_data(|plan| match plan {
             LogicalPlan::Join(join) => join_on_bytes(join, config.alias_generator()),
             LogicalPlan::Aggregate(aggregate) => group_by_bytes(aggregate, config.alias_generator()),
+            LogicalPlan::Window(window) => partition_by_bytes(window, config.alias_generator()),
             other => Ok(Transformed::no(other)),
         })
     }
@@ -207,11 +209,7 @@ fn group_by_bytes(aggregate: Aggregate, aliases: &AliasGenerator) -> Result<Tran
     let mut groups = Vec::with_capacity(aggregate.group_expr.len());
     let mut as_bytes = vec![false; aggregate.group_expr.len()];
     for (at, group) in aggregate.group_expr.iter().enumerate() {
-        let bare = match group {
-            Expr::Alias(alias) => &alias.expr,
-            other => other,
-        };
-        match exposed(bare, &input, aliases)? {
+        match exposed(unaliased(group), &input, aliases)? {
             Some(exposed) => {
                 input = exposed.plan;
                 groups.push(exposed.bytes);
@@ -248,6 +246,47 @@ fn group_by_bytes(aggregate: Aggregate, aliases: &AliasGenerator) -> Result<Tran
     Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
         columns,
         Arc::new(LogicalPlan::Aggregate(inner)),
+    )?)))
+}
+
+fn partition_by_bytes(window: Window, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
+    let mut input = window.input.clone();
+    let mut known: Vec<(Expr, Expr)> = Vec::new();
+    let window_expr = window.window_expr.iter().cloned().map(|expr| {
+        expr.transform_up(|expr| {
+            let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
+            for id in &mut call.params.partition_by {
+                if !known.iter().any(|(text, _)| text == id)
+                    && let Some(exposed) = exposed(id, &input, aliases)?
+                {
+                    input = exposed.plan;
+                    known.push((id.clone(), exposed.bytes));
+                }
+                if let Some((_, bytes)) = known.iter().find(|(text, _)| text == id) {
+                    *id = bytes.clone();
+                }
+            }
+            Ok(Transformed::yes(Expr::WindowFunction(call)))
+        })
+        .data()
+    });
+    let window_expr = window_expr.collect::<Result<Vec<_>>>()?;
+    if known.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Window(window)));
+    }
+    let of_input = window.input.schema().fields().len();
+    let by_bytes = Window::try_new(window_expr, input)?;
+    let from = by_bytes.input.schema().fields().len();
+    // Whoever reads the windows sees the columns that they had.
+    let columns = window.schema.iter().enumerate().map(|(at, shown)| match at.checked_sub(of_input) {
+        None => Expr::Column(Column::from(shown)),
+        Some(at) => Expr::Column(Column::from(by_bytes.schema.qualified_field(from + at)))
+            .alias_qualified(shown.0.cloned(), shown.1.name()),
+    });
+    let columns = columns.collect();
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+        columns,
+        Arc::new(LogicalPlan::Window(by_bytes)),
     )?)))
 }
 
@@ -313,6 +352,11 @@ fn expose(plan: &LogicalPlan, at: usize, aliases: &AliasGenerator) -> Result<Opt
             Ok(Some((plan.with_new_exprs(plan.expressions(), vec![input])?, column)))
         }
         LogicalPlan::Join(join) => expose_join(join, at, aliases),
+        LogicalPlan::Window(window) if at < window.input.schema().fields().len() => {
+            let Some((input, column)) = expose(&window.input, at, aliases)? else { return Ok(None) };
+            let window = Window::try_new(window.window_expr.clone(), Arc::new(input))?;
+            Ok(Some((LogicalPlan::Window(window), column)))
+        }
         _ => Ok(None),
     }
 }
@@ -331,16 +375,19 @@ fn expose_join(join: &Join, at: usize, aliases: &AliasGenerator) -> Result<Optio
     Ok(Some((LogicalPlan::Join(join).recompute_schema()?, column)))
 }
 
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => &alias.expr,
+        other => other,
+    }
+}
+
 fn expose_projection(
     projection: &Projection,
     at: usize,
     aliases: &AliasGenerator,
 ) -> Result<Option<(LogicalPlan, Column)>> {
-    let Some(expr) = projection.expr.get(at) else { return Ok(None) };
-    let expr = match expr {
-        Expr::Alias(alias) => &alias.expr,
-        other => other,
-    };
+    let Some(expr) = projection.expr.get(at).map(unaliased) else { return Ok(None) };
     let (input, bytes) = match (id_text_argument(expr), expr) {
         (Some(bytes), _) => (projection.input.clone(), bytes.clone()),
         (None, Expr::Column(column)) => {
@@ -350,6 +397,11 @@ fn expose_projection(
         }
         _ => return Ok(None),
     };
+    let is_there = |made: &Expr| *unaliased(made) == bytes;
+    if let Some(there) = projection.expr.iter().position(is_there) {
+        let column = Column::from(projection.schema.qualified_field(there));
+        return Ok(Some((LogicalPlan::Projection(projection.clone()), column)));
+    }
     let name = aliases.next("__id");
     let exprs = projection.expr.iter().cloned().chain([bytes.alias(&name)]).collect();
     let projection = Projection::try_new(exprs, input)?;

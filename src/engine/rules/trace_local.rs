@@ -1,7 +1,8 @@
 //! What joins spans on their trace, or groups them by it, is done trace by trace.
 //!
 //! A hash join of two scans of the same spans with `trace_id = trace_id` among its keys becomes one scan of whole traces and a join
-//! within each; an aggregation whose groups are within traces becomes one over whole traces. Filters and projections may be between the
+//! within each; an aggregation whose groups are within traces becomes one over whole traces, and so do windows whose partitions are traces above
+//! what gives these. Filters and projections may be between the
 //! scan and these; whatever else is there leaves the plan as it is.
 //!
 //! The rule comes first, while nothing is between a scan and what is asked of it but filters and projections.
@@ -20,10 +21,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::build_join_schema;
+use datafusion::physical_plan::windows::WindowAggExec;
 
 use crate::engine::scan::Rows;
 use crate::engine::traces::{
-    Local, TraceAggregate, TraceJoin, WholeTracesExec, any_scan_below, scan_below, whole_below,
+    Local, TraceAggregate, TraceJoin, TraceWindow, WholeTracesExec, any_scan_below, scan_below, whole_below,
 };
 use crate::model::promoted::Owner;
 use crate::model::schema::{TRACE_ID, physical_schema};
@@ -47,10 +49,14 @@ impl PhysicalOptimizerRule for TraceLocal {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = config.execution.target_partitions;
         plan.transform_up(|plan| {
-            let local = match (plan.downcast_ref::<HashJoinExec>(), plan.downcast_ref::<AggregateExec>()) {
-                (Some(join), _) => self.join(join, partitions)?,
-                (_, Some(aggregate)) => self.aggregate(aggregate, partitions)?,
-                _ => None,
+            let local = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+                self.join(join, partitions)?
+            } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+                self.aggregate(aggregate, partitions)?
+            } else if let Some(window) = plan.downcast_ref::<WindowAggExec>() {
+                windows(window)?
+            } else {
+                None
             };
             Ok(local.map_or_else(|| Transformed::no(plan), Transformed::yes))
         })
@@ -132,9 +138,7 @@ impl TraceLocal {
             return Ok(None);
         }
         if let Some((whole, trace)) = whole_below(first.input()) {
-            let all: Vec<usize> = (0..whole.schema().fields().len()).collect();
-            let leaf = |plan: &Arc<dyn ExecutionPlan>| Arc::ptr_eq(plan, whole).then(|| (all.clone(), plan.schema()));
-            let Some(spans) = Local::above(first.input(), &leaf) else { return Ok(None) };
+            let Some(spans) = above_whole(first.input(), whole) else { return Ok(None) };
             let Some(groups) = groups_within(first, last, spans, Some(trace)) else { return Ok(None) };
             return Ok(Some(Arc::new(groups.upon(whole.clone(), trace)?)));
         }
@@ -153,6 +157,20 @@ impl TraceLocal {
         }
         Ok(Some(Arc::new(groups.over(WholeTracesExec::try_new(pieces, partitions)?))))
     }
+}
+
+/// Windows over whole traces, of which the operator gives the rows.
+fn windows(window: &WindowAggExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some((whole, trace)) = whole_below(window.input()) else { return Ok(None) };
+    let Some(spans) = above_whole(window.input(), whole) else { return Ok(None) };
+    let Some(windows) = TraceWindow::new(spans, trace, window.window_expr(), window.schema()) else { return Ok(None) };
+    Ok(Some(Arc::new(windows.upon(whole.clone(), trace)?)))
+}
+
+/// What `plan` does with the rows that `whole` gives.
+fn above_whole(plan: &Arc<dyn ExecutionPlan>, whole: &Arc<dyn ExecutionPlan>) -> Option<Local> {
+    let all: Vec<usize> = (0..whole.schema().fields().len()).collect();
+    Local::above(plan, &|plan| Arc::ptr_eq(plan, whole).then(|| (all.clone(), plan.schema())))
 }
 
 /// What `first` groups and `last` gives, of what `spans` makes of rows whose trace ids are in column `trace_at`; `None` when groups are not within traces.

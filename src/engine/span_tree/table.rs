@@ -26,6 +26,7 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
 use crate::engine::counted_rows::range_of;
+use crate::engine::functions::conditions_on_traces;
 use crate::engine::scan::{SpansScan, SpansTable};
 use crate::engine::traces::{Given, Local, TraceTree, TreeColumn, WholeTracesExec, any_scan_below};
 use crate::model::schema::{DURATION_NS, START_NS, TRACE_ID, physical_schema};
@@ -78,6 +79,7 @@ impl TableProvider for SpanTreeTable {
     /// What chooses no traces is not given to the scan, which would be asked for columns of it.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let pushed = |filter: &&Expr| match says(filter) {
+            _ if conditions_on_traces(filter).is_some() => TableProviderFilterPushDown::Exact,
             Says::Nothing if !is_of_spans(filter) => TableProviderFilterPushDown::Unsupported,
             _ => TableProviderFilterPushDown::Inexact,
         };
@@ -91,13 +93,18 @@ impl TableProvider for SpanTreeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (on_traces, filters): (Vec<&Expr>, Vec<&Expr>) =
+            filters.iter().partition(|filter| conditions_on_traces(filter).is_some());
+        let filters: Vec<Expr> = filters.into_iter().cloned().collect();
         let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
         let of_spans = physical_schema().fields().len();
         if wanted.iter().all(|column| *column < of_spans) {
-            return self.plain(state, &wanted, filters, limit).await;
+            return self.plain(state, &wanted, &filters, limit).await;
         }
         let wanted = Wanted::of(&wanted)?;
-        let chosen = |wanted: Says| filters.iter().filter(move |filter| says(filter) == wanted).cloned();
+        let conditions = filters.iter().chain(on_traces.into_iter().filter_map(conditions_on_traces).flatten());
+        let conditions: Vec<&Expr> = conditions.collect();
+        let chosen = |wanted: Says| conditions.iter().copied().filter(move |it| says(it) == wanted).cloned();
         let traces: Vec<Expr> = chosen(Says::Trace).collect();
         let scan = self.spans(state, &wanted.read, &traces).await?;
         let Some(found) = any_scan_below(&scan) else { return internal_err!("a scan of spans that is none") };

@@ -21,11 +21,17 @@ use super::standard::alias_of;
 use crate::error::{Error, Kind, Result};
 
 const FILES: &[&str] = &[
+    include_str!("../../../schema/table_functions/ancestors_of.sql"),
     include_str!("../../../schema/table_functions/critical_path.sql"),
+    include_str!("../../../schema/table_functions/critical_path_of_many.sql"),
+    include_str!("../../../schema/table_functions/descendants_of.sql"),
+    include_str!("../../../schema/table_functions/error_propagation.sql"),
     include_str!("../../../schema/table_functions/flamegraph.sql"),
     include_str!("../../../schema/table_functions/heatmap.sql"),
     include_str!("../../../schema/table_functions/latency_breakdown.sql"),
+    include_str!("../../../schema/table_functions/n_plus_one.sql"),
     include_str!("../../../schema/table_functions/red.sql"),
+    include_str!("../../../schema/table_functions/siblings_of.sql"),
     include_str!("../../../schema/table_functions/slow_queries.sql"),
     include_str!("../../../schema/table_functions/span_metrics.sql"),
     include_str!("../../../schema/table_functions/trace_tree.sql"),
@@ -82,7 +88,7 @@ fn replace(table: &mut TableFactor) -> Result<()> {
         _ => return Ok(()),
     };
     let Some(name) = name_of(name) else { return Ok(()) };
-    let called: Vec<&TableFunction> = FUNCTIONS.iter().filter(|function| function.name == name).collect();
+    let called = functions_called(&name);
     if called.is_empty() {
         return Ok(());
     }
@@ -91,6 +97,11 @@ fn replace(table: &mut TableFactor) -> Result<()> {
     let alias = Some(alias.take().unwrap_or_else(|| alias_of(Ident::new(name))));
     *table = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None };
     Ok(())
+}
+
+/// The functions of a name.
+fn functions_called(name: &str) -> Vec<&'static TableFunction> {
+    FUNCTIONS.iter().filter(|function| function.name == name).collect()
 }
 
 /// The query of the function that takes the arguments, of those of one name.
@@ -121,7 +132,8 @@ fn name_of(name: &ObjectName) -> Option<String> {
 /// subqueries out.
 fn order(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_ref() else { return };
-    let [TableWithJoins { relation: TableFactor::Table { name, args: Some(_), .. }, joins }] = select.from.as_slice()
+    let [TableWithJoins { relation: TableFactor::Table { name, args: Some(args), .. }, joins }] =
+        select.from.as_slice()
     else {
         return;
     };
@@ -130,7 +142,8 @@ fn order(query: &mut Query) {
     if query.order_by.is_some() || !is_plain || !select.projection.iter().all(is_of_row) {
         return;
     }
-    let own = name_of(name).and_then(|name| FUNCTIONS.iter().find(|function| function.name == name));
+    let called = name_of(name).map(|name| functions_called(&name)).unwrap_or_default();
+    let own = called.iter().find(|function| function.values(&args.args, called.len() > 1).is_some());
     query.order_by = own.and_then(|own| own.query.order_by.clone());
 }
 
@@ -200,6 +213,8 @@ mod tests {
             ("SELECT span FROM trace_tree('a')", true),
             ("SELECT * FROM traces.trace_tree('a') AS t WHERE depth > 1", true),
             ("SELECT span FROM trace_tree('a') ORDER BY span", false),
+            ("SELECT * FROM critical_path('a')", false),
+            ("SELECT * FROM critical_path(depth = 0)", false),
             ("SELECT count(*) FROM trace_tree('a')", false),
             ("SELECT DISTINCT span FROM trace_tree('a')", false),
             ("SELECT depth FROM trace_tree('a') GROUP BY depth", false),
@@ -207,6 +222,10 @@ mod tests {
         ] {
             let sql = expanded(query).expect("expanded");
             assert_eq!(sql.ends_with(" ORDER BY nset_left"), ordered, "{sql}");
+        }
+        for (call, order) in [("'a'", "from_ms, depth"), ("depth = 0", "critical_ms DESC, service_name, span_name")] {
+            let sql = expanded(&format!("SELECT * FROM critical_path({call})")).expect("expanded");
+            assert!(sql.ends_with(&format!(" ORDER BY {order}")), "{sql}");
         }
     }
 

@@ -22,13 +22,17 @@ mod tree;
 mod tree_columns;
 mod tree_stream;
 mod whole;
+mod window;
+mod window_stream;
 mod within;
 
 pub(super) use aggregate::TraceAggregate;
 pub(super) use join::TraceJoin;
 pub(super) use local::{Local, any_scan_below, scan_below, whole_below};
+pub(super) use per_trace::PerTraceExec;
 pub(super) use recursion::TraceRecursion;
 pub(super) use splits::KnownRuns;
 pub(super) use tree::{Given, TraceTree};
 pub(super) use tree_columns::TreeColumn;
 pub(super) use whole::WholeTracesExec;
+pub(super) use window::TraceWindow;

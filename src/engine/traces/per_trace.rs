@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -53,6 +53,11 @@ pub(super) trait PerTrace: Debug + Send + Sync {
     /// Which of its columns is the trace id as it comes, where rows of other traces than those that a condition on it lets through may be left
     /// out before they come.
     fn trace_given(&self) -> Option<usize> {
+        None
+    }
+
+    /// The first of its columns that functions of windows give, where there are such.
+    fn windows_from(&self) -> Option<usize> {
         None
     }
 
@@ -115,6 +120,11 @@ impl PerTraceExec {
         self.work.trace_given().filter(|_| self.work.gives_each_row())
     }
 
+    /// The first of its columns that functions of windows give, where there are such.
+    pub(in crate::engine) fn windows_from(&self) -> Option<usize> {
+        self.work.windows_from()
+    }
+
     fn over(trace: usize, input: Arc<dyn ExecutionPlan>, is_ordering: bool, work: Arc<dyn PerTrace>) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(work.schema().clone()),
@@ -124,6 +134,18 @@ impl PerTraceExec {
         );
         let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
         Self { input, trace, is_ordering, work, properties, metrics }
+    }
+
+    /// The filter with the name that the input has for column `trace`: by it the column is found there.
+    fn by_name_below(&self, filter: Arc<dyn PhysicalExpr>, trace: usize) -> Result<Arc<dyn PhysicalExpr>> {
+        let schema = self.input.schema();
+        let name = schema.field(self.trace).name();
+        let is_known = |column: &Column| column.index() == trace && column.name() != name;
+        let renamed = filter.transform_up(|expr| match expr.downcast_ref::<Column>().is_some_and(is_known) {
+            true => Ok(Transformed::yes(Arc::new(Column::new(name, trace)) as Arc<dyn PhysicalExpr>)),
+            false => Ok(Transformed::no(expr)),
+        });
+        renamed.data()
     }
 
     fn by_trace(&self) -> Arc<dyn PhysicalExpr> {
@@ -203,7 +225,9 @@ impl ExecutionPlan for PerTraceExec {
             return Ok(FilterDescription::all_unsupported(&parent_filters, &self.children()));
         };
         let allowed = HashSet::from([trace]);
-        let of_input = ChildFilterDescription::from_child_with_allowed_indices(&parent_filters, allowed, &self.input)?;
+        let filters = parent_filters.into_iter().map(|filter| self.by_name_below(filter, trace));
+        let filters = filters.collect::<Result<Vec<_>>>()?;
+        let of_input = ChildFilterDescription::from_child_with_allowed_indices(&filters, allowed, &self.input)?;
         Ok(FilterDescription::new().with_child(of_input))
     }
 

@@ -14,10 +14,14 @@ use futures::StreamExt;
 
 use super::made::Made;
 use crate::engine::tap::{Tap, TapExec, TappedRows};
+use crate::engine::traces::PerTraceExec;
 
 /// The plan with its windows watched.
 pub(in crate::engine) fn watched(plan: Arc<dyn ExecutionPlan>, made: &Made) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
+        if let Some(from_column) = plan.downcast_ref::<PerTraceExec>().and_then(PerTraceExec::windows_from) {
+            return Ok(Transformed::yes(TapExec::above(plan, TellMade { from_column, made: made.clone() })));
+        }
         let holds_all = plan.is::<WindowAggExec>();
         if !holds_all && !plan.is::<BoundedWindowAggExec>() {
             return Ok(Transformed::no(plan));

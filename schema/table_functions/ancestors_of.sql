@@ -1,0 +1,7 @@
+-- The spans that are anywhere above a span of which a condition on the columns of span_tree is true, each once, with all columns of span_tree.
+CREATE FUNCTION ancestors_of(predicate boolean) RETURN (
+    SELECT *
+    FROM traces.span_tree
+    WHERE traces_with(predicate)
+    QUALIFY is_above(nset_left, nset_right, predicate) OVER (PARTITION BY trace_id)
+);

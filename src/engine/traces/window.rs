@@ -1,0 +1,105 @@
+//! `TraceWindow`: windows whose partitions are traces, without a sort of all spans.
+//!
+//! The rows of a trace are neighbours, so that a partition is complete when the next trace begins. Of DataFusion's window functions it takes those
+//! that look at a whole partition at once; what they give follows the columns that come.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::window::{StandardWindowExpr, StandardWindowFunctionExpr, WindowExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use super::chunks::Chunks;
+use super::local::Local;
+use super::per_trace::{PerTrace, PerTraceExec, Traces};
+use super::window_stream::Windower;
+
+/// What is worked out for the rows of each trace.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct TraceWindow {
+    /// What is done with single rows before.
+    pub(super) spans: Local,
+    pub(super) functions: Vec<Arc<dyn StandardWindowFunctionExpr>>,
+    /// Which of the columns is the trace id as it comes.
+    trace: Option<usize>,
+    /// The columns that `spans` leaves, then one for each function.
+    pub(super) schema: SchemaRef,
+}
+
+impl TraceWindow {
+    /// The windows `exprs`, which give `schema`, over what `spans` makes of rows whose trace ids are in column `trace`; `None` when one of them is of
+    /// anything else than whole traces.
+    pub fn new(spans: Local, trace: usize, exprs: &[Arc<dyn WindowExpr>], schema: SchemaRef) -> Option<Self> {
+        let of_traces = |expr: &Arc<dyn WindowExpr>| match expr.partition_by() {
+            [id] => spans.id_origin(id) == Some(trace) && expr.order_by().is_empty(),
+            _ => false,
+        };
+        if !exprs.iter().all(of_traces) {
+            return None;
+        }
+        let functions = exprs.iter().map(|expr| whole_function(expr.as_ref())).collect::<Option<Vec<_>>>()?;
+        let is_trace = |at: &usize| spans.origin(&(Arc::new(Column::new("", *at)) as _)) == Some(trace);
+        let trace = (0..schema.fields().len() - functions.len()).find(is_trace);
+        Some(Self { spans, functions, trace, schema })
+    }
+
+    /// The windows over the rows that `input` gives, whole traces with their ids in column `trace`.
+    pub fn upon(self, input: Arc<dyn ExecutionPlan>, trace: usize) -> Result<PerTraceExec> {
+        PerTraceExec::upon(input, trace, self)
+    }
+}
+
+/// The function of a window, where it looks at all rows of a partition at once.
+fn whole_function(expr: &dyn WindowExpr) -> Option<Arc<dyn StandardWindowFunctionExpr>> {
+    let function = expr.as_any().downcast_ref::<StandardWindowExpr>()?.get_standard_func_expr();
+    let evaluator = function.create_evaluator().ok()?;
+    let is_whole = !evaluator.uses_window_frame() && !evaluator.include_rank();
+    is_whole.then(|| function.clone())
+}
+
+impl PerTrace for TraceWindow {
+    fn name(&self) -> &'static str {
+        "TraceWindowExec"
+    }
+
+    fn detail(&self) -> String {
+        let functions: Vec<&str> = self.functions.iter().map(|function| function.name()).collect();
+        format!("wdw=[{}]", functions.join(", "))
+    }
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Arc<dyn PhysicalExpr>> {
+        let arguments = self.functions.iter().flat_map(|function| function.expressions());
+        self.spans.expressions().cloned().chain(arguments).collect()
+    }
+
+    fn gives_each_row(&self) -> bool {
+        true
+    }
+
+    fn trace_given(&self) -> Option<usize> {
+        self.trace
+    }
+
+    fn windows_from(&self) -> Option<usize> {
+        Some(self.schema.fields().len() - self.functions.len())
+    }
+
+    fn run(self: Arc<Self>, traces: Traces) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let chunks = Chunks::new(traces.spans, traces.trace, traces.held);
+        let windower = Windower::new(self, chunks, traces.made, traces.batch_rows, traces.metrics);
+        let rows = stream::try_unfold(windower, |mut windower| async move {
+            Ok(windower.next().await?.map(|batch| (batch, windower)))
+        });
+        Ok(rows.boxed())
+    }
+}
