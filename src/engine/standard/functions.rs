@@ -107,7 +107,9 @@ pub(in crate::engine) fn values_of(parameters: &[ParameterDefault], arguments: &
 pub(in crate::engine) fn argument(arg: &FunctionArg) -> Option<Argument> {
     match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some((None, expr.clone())),
-        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+        // PostgreSQL's own grammar, which reads what ours does not, takes the name for an expression.
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. }
+        | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. } => {
             Some((Some(name.value.to_lowercase()), expr.clone()))
         }
         _ => None,

@@ -19,6 +19,9 @@ use super::local::Local;
 use super::per_trace::{PerTrace, PerTraceExec, Traces};
 use super::whole::WholeTracesExec;
 
+/// How many spans a group is taken to have, for want of a better guess: groups are whole traces, or what is asked for again and again in them.
+const SPANS_PER_GROUP: usize = 32;
+
 /// What is grouped and counted.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct TraceAggregate {
@@ -64,6 +67,10 @@ impl PerTrace for TraceAggregate {
         let arguments = self.aggregates.iter().flat_map(|aggregate| aggregate.expressions());
         let own = self.spans.expressions().chain(&self.group_by).chain(self.filters.iter().flatten());
         own.cloned().chain(arguments).collect()
+    }
+
+    fn rows_of(&self, spans: usize) -> Option<usize> {
+        Some(spans / SPANS_PER_GROUP)
     }
 
     fn run(self: Arc<Self>, traces: Traces) -> Result<BoxStream<'static, Result<RecordBatch>>> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
@@ -48,6 +49,11 @@ pub(super) trait PerTrace: Debug + Send + Sync {
     /// Whether it gives a row for each span that comes.
     fn gives_each_row(&self) -> bool {
         false
+    }
+
+    /// About how many rows it makes of so many spans, where that can be told.
+    fn rows_of(&self, spans: usize) -> Option<usize> {
+        self.gives_each_row().then_some(spans)
     }
 
     /// Which of its columns is the trace id as it comes, where rows of other traces than those that a condition on it lets through may be left
@@ -250,14 +256,15 @@ impl ExecutionPlan for PerTraceExec {
     }
 
     fn child_stats_requests(&self, _partition: Option<usize>) -> Vec<ChildStats> {
-        vec![if self.work.gives_each_row() { ChildStats::At(None) } else { ChildStats::Skip }]
+        vec![if self.work.rows_of(0).is_some() { ChildStats::At(None) } else { ChildStats::Skip }]
     }
 
-    /// How many rows there are, where each span gives one: joins choose their sides by it.
+    /// About how many rows there are: joins choose their sides by it.
     fn statistics_from_inputs(&self, of_input: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(self.work.schema());
-        if let ([of_input], true) = (of_input, self.work.gives_each_row()) {
-            statistics.num_rows = of_input.num_rows.to_inexact();
+        let spans = of_input.first().and_then(|of_input| of_input.num_rows.get_value().copied());
+        if let Some(rows) = spans.and_then(|spans| self.work.rows_of(spans)) {
+            statistics.num_rows = Precision::Inexact(rows);
         }
         Ok(Arc::new(statistics))
     }
