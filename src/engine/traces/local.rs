@@ -1,14 +1,17 @@
 //! What a plan does with single spans between the scan and an operator on whole traces, done to one batch of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::exec_datafusion_err;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{exec_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -145,6 +148,44 @@ impl Local {
             Step::Filter { predicate, .. } => std::slice::from_ref(predicate),
             Step::Project { exprs, .. } => exprs.as_slice(),
         })
+    }
+
+    /// The columns that it is given, as it sees them before its first step.
+    pub(super) fn scanned(&self) -> &SchemaRef {
+        &self.scanned
+    }
+
+    /// Where the column `at` of those is in the batches at hand.
+    pub(super) fn at_hand(&self, at: usize) -> usize {
+        self.columns[at]
+    }
+
+    /// The columns of which it decides what rows to leave out; `None` when it does anything else.
+    pub(super) fn filtered_by(&self) -> Option<HashSet<usize>> {
+        let mut columns = HashSet::new();
+        for step in &self.steps {
+            let Step::Filter { predicate, projection: None } = step else { return None };
+            columns.extend(collect_columns(predicate).iter().map(Column::index));
+        }
+        Some(columns)
+    }
+
+    /// The same over batches of the columns `schema`, of which the first are `kept` of those that it sees now and are all that it reads.
+    pub(super) fn narrowed(&self, kept: &[usize], schema: SchemaRef) -> Result<Self> {
+        let moved = |node: Arc<dyn PhysicalExpr>| {
+            let column = node.downcast_ref::<Column>();
+            let moved =
+                column.map(|column| Column::new(column.name(), kept.partition_point(|at| *at < column.index())));
+            Ok(moved.map_or(Transformed::no(node), |moved| Transformed::yes(Arc::new(moved) as _)))
+        };
+        let narrowed = |step: &Step| match step {
+            Step::Filter { predicate, projection: None } => {
+                Ok(Step::Filter { predicate: predicate.clone().transform_up(moved).data()?, projection: None })
+            }
+            _ => internal_err!("columns that are gone before a step that gives columns"),
+        };
+        let steps = self.steps.iter().map(narrowed).collect::<Result<_>>()?;
+        Ok(Self { columns: (0..schema.fields().len()).collect(), scanned: schema, steps })
     }
 
     /// What it makes of spans.

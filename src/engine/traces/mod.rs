@@ -19,6 +19,7 @@ mod splits;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod tree_attributes;
 mod tree_columns;
 mod tree_stream;
 mod whole;

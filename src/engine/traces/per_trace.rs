@@ -21,6 +21,7 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -65,6 +66,15 @@ pub(super) trait PerTrace: Debug + Send + Sync {
     /// The first of its columns that functions of windows give, where there are such.
     fn windows_from(&self) -> Option<usize> {
         None
+    }
+
+    /// What gives `projection` of its rows over `input`, whose rows it works on, with less work than both; `None` where nothing does.
+    fn projected(
+        &self,
+        _input: &WholeTracesExec,
+        _projection: &[ProjectionExpr],
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        Ok(None)
     }
 
     /// Its rows over those of one partition.
@@ -218,6 +228,11 @@ impl ExecutionPlan for PerTraceExec {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(whole) = self.input.downcast_ref::<WholeTracesExec>() else { return Ok(None) };
+        self.work.projected(whole, projection.expr())
     }
 
     /// A condition that is on the trace id alone leaves traces whole, whatever it comes to while the statement runs.

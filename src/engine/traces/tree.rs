@@ -8,6 +8,7 @@ use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExpr;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
@@ -25,6 +26,8 @@ pub(in crate::engine) struct TraceTree {
     /// What is done with spans before trees are made of those that are left.
     pub spans: Local,
     pub given: Vec<Given>,
+    /// Which of these is the trace id.
+    trace: Option<usize>,
     pub schema: SchemaRef,
 }
 
@@ -36,15 +39,22 @@ pub(in crate::engine) enum Given {
     Made(TreeColumn),
 }
 
+impl Given {
+    fn field(&self, left: &Schema) -> Field {
+        match self {
+            Self::Span(at) => left.field(*at).clone(),
+            Self::Made(column) => column.field(),
+        }
+    }
+}
+
 impl TraceTree {
     /// Gives the columns `given` of spans that have the columns `left` once `spans` has been done with them.
     pub fn new(spans: Local, left: &Schema, given: Vec<Given>) -> Self {
-        let field = |given: &Given| match given {
-            Given::Span(at) => left.field(*at).clone(),
-            Given::Made(column) => column.field(),
-        };
-        let schema = Arc::new(Schema::new(given.iter().map(field).collect::<Vec<_>>()));
-        Self { spans, given, schema }
+        let is_trace = |given: &Given| matches!(given, Given::Span(at) if left.field(*at).name() == TRACE_ID);
+        let trace = given.iter().position(is_trace);
+        let schema = Arc::new(Schema::new(given.iter().map(|given| given.field(left)).collect::<Vec<_>>()));
+        Self { spans, given, trace, schema }
     }
 
     /// Over the spans that `input` gives.
@@ -85,9 +95,15 @@ impl PerTrace for TraceTree {
     }
 
     fn trace_given(&self) -> Option<usize> {
-        let is_trace =
-            |(given, field): (&Given, &Arc<Field>)| matches!(given, Given::Span(_)) && field.name() == TRACE_ID;
-        self.given.iter().zip(self.schema.fields()).position(is_trace)
+        self.trace
+    }
+
+    fn projected(
+        &self,
+        input: &WholeTracesExec,
+        projection: &[ProjectionExpr],
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        self.with_attributes(input, projection)
     }
 
     fn run(self: Arc<Self>, traces: Traces) -> Result<BoxStream<'static, Result<RecordBatch>>> {

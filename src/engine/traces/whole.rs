@@ -24,6 +24,7 @@ use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPush
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, Metric, MetricBuilder, MetricsSet,
 };
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -84,6 +85,21 @@ impl WholeTracesExec {
         );
         let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
         Ok(Self { pieces, trace, properties, metrics: ExecutionPlanMetricsSet::new(), shared: Arc::default() })
+    }
+
+    /// The same traces with other columns, among them the trace id, made of those that there are; `None` where the scan of files does not read them
+    /// itself.
+    pub fn projected(&self, columns: Vec<ProjectionExpr>) -> Result<Option<Self>> {
+        let mut pieces = self.pieces.clone();
+        if let Some(files) = &mut pieces.files {
+            let projection = ProjectionExec::try_new(columns.clone(), files.rows.clone())?;
+            let Some(rows) = files.rows.try_swapping_with_projection(&projection)? else { return Ok(None) };
+            files.rows = rows;
+        }
+        if let Some(fresh) = &mut pieces.fresh {
+            fresh.rows = Arc::new(ProjectionExec::try_new(columns, fresh.rows.clone())?);
+        }
+        Self::try_new(pieces, self.properties.output_partitioning().partition_count()).map(Some)
     }
 
     /// The column of the trace id.
