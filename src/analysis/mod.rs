@@ -1,6 +1,7 @@
-//! What a trace means: its tree, who its time goes to, its critical path, and by how much clocks differ.
+//! What a trace means: its tree, who its time goes to, its critical path, who calls whom, and by how much clocks differ; and what the graph of
+//! who calls whom is like.
 //!
-//! Pure functions over the columns of one trace: [`Spans`] go in, [`Tree::of`] links them, and [`self_ns`], [`critical_path`] and
+//! Pure functions over the columns of one trace: [`Spans`] go in, [`Tree::of`] links them, and [`self_ns`], [`critical_path`], [`calls`] and
 //! [`clock_skew_ns`] are worked out on the tree, each only when it is wanted. A row of any result is the row of the span in [`Spans`].
 //! Nothing recurses, so that a trace may be a million spans deep, and all is done in O(n log n) time and O(n) memory.
 //!
@@ -12,9 +13,11 @@
 //!
 //! Knows numbers. Does not know Arrow, DataFusion, files or SQL.
 
+mod calls;
 mod clock_skew;
 mod critical_path;
 mod error_chains;
+mod graph;
 mod nesting;
 mod self_time;
 mod spans;
@@ -22,10 +25,12 @@ mod spans;
 mod tests;
 mod tree;
 
+pub use calls::{Call, Part, calls};
 pub use clock_skew::{Hop, clock_skew_ns};
 pub use critical_path::{Section, critical_ns, critical_path};
 pub use error_chains::{ErrorChain, Outcome, error_chains};
+pub use graph::Graph;
 pub use nesting::Nesting;
-pub use self_time::self_ns;
+pub use self_time::{child_ns, self_ns};
 pub use spans::Spans;
 pub use tree::Tree;

@@ -70,6 +70,19 @@ impl Trace {
     fn skew(&self, hop: impl Fn(usize, usize) -> Hop) -> Vec<i64> {
         clock_skew_ns(&self.tree(), &self.spans(), hop)
     }
+
+    /// The calls of spans that are drawn as a letter for the service and one for the part.
+    fn calls(&self, drawn: &[&str]) -> Vec<Call> {
+        let letter = |row: usize, at: usize| drawn[row].as_bytes()[at];
+        let part = |row: usize| match letter(row, 1) {
+            b'c' => Part::Caller,
+            b's' => Part::Server,
+            b't' => Part::Consumer,
+            b'-' => Part::Between,
+            _ => Part::Inside,
+        };
+        super::calls(&self.tree(), self.ids.len(), part, |a, b| letter(a, 0) == letter(b, 0))
+    }
 }
 
 /// ```text
@@ -231,6 +244,93 @@ fn what_a_clock_is_wrong_by_is_corrected_across_processes() {
     // A correction is measured against a parent that was moved itself.
     let chain = Trace::of(&[(1, 0, 0, 100), (2, 1, 1000, 1080), (3, 2, 1010, 1070), (4, 3, 0, 10)]);
     assert_eq!(chain.skew(|_, _| Hop::Call), [0, -990, -990, 45]);
+}
+
+/// The spans by id, from 1, each below the one that is named, as (service and part, parent).
+fn called(drawn: &[(&str, u64)]) -> Vec<String> {
+    let spans: Vec<_> =
+        drawn.iter().zip(1..).map(|((_, parent), id)| (id, *parent, id as i64, id as i64 + 1)).collect();
+    let parts: Vec<&str> = drawn.iter().map(|(part, _)| *part).collect();
+    let shown = |call: Call| match call {
+        Call { caller: Some(caller), lacks_callee, .. } => {
+            format!("of {}{}", caller + 1, if lacks_callee { " out" } else { "" })
+        }
+        Call { is_between: true, .. } => "between".into(),
+        Call { lacks_callee: true, .. } => "out".into(),
+        Call { lacks_caller: true, .. } => "in".into(),
+        _ => String::new(),
+    };
+    Trace::of(&spans).calls(&parts).into_iter().map(shown).collect()
+}
+
+#[test]
+fn a_call_is_where_the_service_changes() {
+    // Service a calls b by way of a span inside of a; b calls a database.
+    assert_eq!(
+        called(&[("as", 0), ("ac", 1), ("ai", 2), ("bs", 3), ("bi", 4), ("bc", 5)]),
+        ["", "", "", "of 3", "", "out"]
+    );
+    // An orphan of b is called by nobody who has come, and neither is what names itself.
+    assert_eq!(called(&[("as", 0), ("bs", 9), ("cs", 3)]), ["", "", ""]);
+    // Who is called by another service may itself call out.
+    assert_eq!(called(&[("as", 0), ("bc", 1)]), ["", "of 1 out"]);
+}
+
+#[test]
+fn what_has_no_service_of_its_own_is_counted_as_what_is_around_it() {
+    // Between a and b, and within a: the call is a's, and is answered.
+    assert_eq!(
+        called(&[("ac", 0), ("?-", 1), ("?-", 2), ("bs", 3), ("ac", 3)]),
+        ["", "between", "between", "of 1", "out"]
+    );
+    // At the top it stands for itself.
+    assert_eq!(called(&[("?-", 0), ("bs", 1)]), ["", "of 1"]);
+}
+
+#[test]
+fn callers_whose_call_is_answered_somewhere_below_lack_nobody() {
+    // By another service further down, and by a server of the same service.
+    assert_eq!(called(&[("ac", 0), ("ac", 1), ("bs", 2)]), ["", "", "of 2"]);
+    assert_eq!(called(&[("ac", 0), ("as", 1), ("ac", 0), ("ai", 3)]), ["", "", "out", ""]);
+    // Of a database's client and the request by HTTP below it, the client is the call; one beside it is another.
+    assert_eq!(called(&[("as", 0), ("ac", 1), ("ai", 2), ("ac", 3), ("ac", 1)]), ["", "out", "", "", "out"]);
+    // A server in between begins anew.
+    assert_eq!(called(&[("ac", 0), ("as", 1), ("ac", 2)]), ["", "", "out"]);
+}
+
+#[test]
+fn consumers_lack_who_sent_unless_it_is_above_them() {
+    assert_eq!(called(&[("at", 0), ("bt", 9)]), ["in", "in"]);
+    assert_eq!(called(&[("ac", 0), ("bt", 1), ("ac", 0), ("at", 3)]), ["", "of 1", "", ""]);
+    // What was received is processed.
+    assert_eq!(called(&[("at", 0), ("ai", 1), ("at", 2), ("ai", 0), ("at", 4)]), ["in", "", "", "", "in"]);
+}
+
+#[test]
+fn childrens_time_counts_inside_their_parent_and_each_by_itself() {
+    let trace = Trace::of(&[(1, 0, 10, 100), (2, 1, 0, 30), (3, 1, 20, 40), (4, 1, 90, 200), (5, 1, 300, 400)]);
+    assert_eq!(child_ns(&trace.tree(), &trace.spans()), [20 + 20 + 10, 0, 0, 0, 0]);
+    assert_eq!(trace.self_ns()[0], 90 - 30 - 10);
+}
+
+#[test]
+fn who_stands_between_is_on_the_shortest_paths() {
+    // 0 → 1 → 2 → 3, a way around 1, an edge twice, one from a node to itself, and a node apart.
+    let graph = Graph::new(6, vec![(0, 1), (1, 2), (2, 3), (0, 4), (4, 2), (0, 1), (3, 3)]);
+    let degrees: Vec<_> = (0..6).map(|node| (graph.in_degree(node), graph.out_degree(node))).collect();
+    assert_eq!(degrees, [(0, 2), (1, 1), (2, 1), (1, 0), (1, 1), (0, 0)]);
+    // 1 and 4 have half of the ways 0 → 2 and 0 → 3, and all or none of the others; 2 has all that lead to 3.
+    let scale = 20.0;
+    assert_eq!(graph.betweenness(), Some(vec![0.0, 1.0 / scale, 3.0 / scale, 0.0, 1.0 / scale, 0.0]));
+    for few in 0..3 {
+        assert_eq!(Graph::new(few, Vec::new()).betweenness(), Some(vec![0.0; few]));
+    }
+    // Too many steps: 20,000 nodes, each with an edge to the next and to one of them.
+    let many: Vec<_> = (0..20_000).flat_map(|node| [(node, (node + 1) % 20_000), (node, 0)]).collect();
+    assert_eq!(Graph::new(20_000, many).betweenness(), None);
+    // A star may be as large as it is: only its middle leads anywhere.
+    let star = Graph::new(1_000_000, (1..1_000_000).map(|node| (0, node)).collect());
+    assert_eq!(star.betweenness().map(|shares| shares[0]), Some(0.0));
 }
 
 /// A chain a million deep, a star, and a circle of as many, each within the default stack.

@@ -32,6 +32,7 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     ("span_tree", include_str!("../../schema/span_tree.sql")),
     ("traces", include_str!("../../schema/traces.sql")),
     ("service_edges", include_str!("../../schema/service_edges.sql")),
+    ("service_nodes", include_str!("../../schema/service_nodes.sql")),
     ("span_metrics", include_str!("../../schema/span_metrics.sql")),
 ];
 

@@ -42,6 +42,7 @@ pub enum ParameterKind {
 }
 
 const FILES: &[(&str, &str)] = &[
+    ("bottlenecks", include_str!("../../queries/bottlenecks.sql")),
     ("critical_path", include_str!("../../queries/critical_path.sql")),
     ("error_propagation", include_str!("../../queries/error_propagation.sql")),
     ("exceptions", include_str!("../../queries/exceptions.sql")),
@@ -53,6 +54,7 @@ const FILES: &[(&str, &str)] = &[
     ("red_by_service", include_str!("../../queries/red_by_service.sql")),
     ("red_over_time", include_str!("../../queries/red_over_time.sql")),
     ("service_dependencies", include_str!("../../queries/service_dependencies.sql")),
+    ("service_health", include_str!("../../queries/service_health.sql")),
     ("slow_database_queries", include_str!("../../queries/slow_database_queries.sql")),
     ("slowest_traces", include_str!("../../queries/slowest_traces.sql")),
     ("top_errors", include_str!("../../queries/top_errors.sql")),

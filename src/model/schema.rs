@@ -51,6 +51,12 @@ pub const DROPPED_LINKS_COUNT: &str = "dropped_links_count";
 /// The service of a span whose resource names none.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
 
+/// Whether a service's name is what the specification of resources has in the place of one: `unknown_service`, or that with the name of a process
+/// after a colon.
+pub fn is_unknown_service(name: &str) -> bool {
+    name.strip_prefix(UNKNOWN_SERVICE).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
 /// A trace id's Arrow type.
 pub const TRACE_ID_TYPE: DataType = DataType::FixedSizeBinary(16);
 /// A span id's Arrow type.

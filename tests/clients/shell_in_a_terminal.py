@@ -18,7 +18,7 @@ for typed, completed in [
     ("SEL", "SELECT"),
     ("select * from tra", "traces"),
     ("select * from service_e", "service_edges"),
-    ("select service_n", "service_name"),
+    ("select service_na", "service_name"),
     ("select count(*) from spans where duration_m", "duration_ms"),
     ("select quantileE", "quantileexact("),
     ("select count(attributes['retr", "attributes['retry']"),

@@ -133,7 +133,7 @@ fn types_are_named_as_postgresql_names_them() {
         let shown = client.query("SHOW TABLES", &[]).await.expect("shows");
         let mut names: Vec<String> = shown.iter().map(|row| row.get("table_name")).collect();
         names.sort();
-        assert_eq!(names, ["events", "links", "service_edges", "span_metrics", "span_tree", "spans", "traces"]);
+        assert_eq!(names, ["events", "links", "service_edges", "service_nodes", "span_metrics", "span_tree", "spans", "traces"]);
         let listed = first(&client, "SELECT count(*) FROM pg_catalog.pg_proc WHERE proname IN ('uniq', 'countif', 'time_bucket')").await;
         assert_eq!(listed.as_deref(), Some("3"));
     });

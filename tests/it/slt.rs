@@ -1,6 +1,6 @@
 //! The SQL scripts of `tests/slt`, in four states of the store that must agree.
 //!
-//! A folder is a data set: `search`, `shop` and `trees` are the fixtures beside the tests, `trainticket` the shared sample of real traces.
+//! A folder is a data set: `map`, `search`, `shop` and `trees` are the fixtures beside the tests, `trainticket` the shared sample of real traces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,13 @@ async fn search_scripts_agree_in_all_states() {
     run_folder("search", &data).await;
 }
 
+/// Traces drawn by hand, one for each way in which services call each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn map_scripts_agree_in_all_states() {
+    let data = manifest().join("tests/fixtures/map.jsonl");
+    run_folder("map", &data).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn trainticket_scripts_agree_in_all_states() {
     let Some(shared) = shared_data("trainticket_scripts_agree_in_all_states") else { return };
@@ -59,7 +66,7 @@ fn no_script_is_forgotten() {
         let path = entry.expect("entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         assert!(
-            path.is_dir() && ["search", "shop", "trainticket", "trees"].contains(&name.as_str()),
+            path.is_dir() && ["map", "search", "shop", "trainticket", "trees"].contains(&name.as_str()),
             "nothing runs tests/slt/{name}"
         );
         assert!(!scripts(&name).is_empty(), "tests/slt/{name} has no scripts");

@@ -1,8 +1,8 @@
-//! Trees of traces against `tests/clients/span_trees.py`, which makes them from their definitions with networkx and numpy, and how traces are
-//! chosen for them.
+//! Trees of traces against `tests/clients/span_trees.py`, and the service map against `service_map.py` there, which make them from their definitions
+//! with networkx and numpy; how traces are chosen for them, and what is read of attributes.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -25,7 +25,7 @@ async fn keep(store: &Arc<Store>, file: &Path) {
     }
 }
 
-fn drawn_by_hand(name: &str) -> std::path::PathBuf {
+fn drawn_by_hand(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
@@ -59,6 +59,16 @@ async fn what_is_found_in_traces_is_what_another_program_finds() {
     for (fixture, spans) in [("failures.jsonl", 42), ("trees.jsonl", 39)] {
         let Some((said, has_real)) = checked_by(TEST, "trace_search.py", fixture).await else { return };
         let wanted = format!("{} spans are found", spans + if has_real { 1_998 } else { 0 });
+        assert!(said.contains(&wanted), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_map_is_the_one_that_another_program_makes() {
+    const TEST: &str = "the_service_map_is_the_one_that_another_program_makes";
+    for (fixture, spans) in [("map.jsonl", 29), ("shop.jsonl", 8)] {
+        let Some((said, has_real)) = checked_by(TEST, "service_map.py", fixture).await else { return };
+        let wanted = format!("{} spans have the service map", spans + if has_real { 1_998 } else { 0 });
         assert!(said.contains(&wanted), "{said}");
     }
 }
@@ -124,4 +134,23 @@ async fn only_traces_that_are_wanted_are_read() {
     assert!(!windows.contains(ALL), "{joined}");
     let plain = explained(&engine, "SELECT count(*) FROM span_tree WHERE service_name = 'ts-seat-service'").await;
     assert!(!plain.contains("Trace"), "{plain}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_attributes_of_trees_are_read_by_the_scan() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open_uncompacted(folder.path()).await;
+    keep(&store, &drawn_by_hand("map.jsonl")).await;
+    let engine = Engine::new(store.clone(), EngineSettings::default()).expect("an engine");
+    let of_scan = |plan: &str| plan.lines().find(|line| line.contains("WholeTracesExec")).map(str::to_owned);
+    for (from, is_whole) in [
+        ("SELECT span_id, attributes['db.system'] FROM span_tree WHERE depth > 1", false),
+        ("SELECT span_id, depth, coalesce(attributes['a'], resource_attributes['b']) AS c FROM span_tree", false),
+        ("SELECT depth, attributes FROM span_tree", true),
+        ("SELECT * FROM service_map()", false),
+    ] {
+        let plan = explained(&engine, from).await;
+        let scan = of_scan(&plan).unwrap_or_else(|| panic!("whole traces in {plan}"));
+        assert_eq!(scan.contains("attributes,") || scan.contains("attributes]"), is_whole, "{from}: {scan}");
+    }
 }

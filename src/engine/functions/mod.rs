@@ -7,10 +7,12 @@ mod by_pattern;
 mod checked;
 mod contains;
 mod covered;
+mod dictionary;
 mod distinct_ids;
 mod exact;
 mod exception_text;
 mod format;
+mod graph;
 mod groups;
 mod histogram;
 mod ids;
@@ -108,7 +110,7 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
         .into_iter()
         .chain(exact::udafs())
         .chain([covered::udaf(), histogram::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
-        .chain([texts_by_first::udaf()])
+        .chain([texts_by_first::udaf(), graph::udaf()])
         .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
 }

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, ListArray, ListBuilder, StringViewArray, StringViewBuilder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{HashMap, ScalarValue, exec_err, plan_err};
+use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
+use super::dictionary::Dictionary;
 use super::groups::wanted;
 
 /// The function.
@@ -77,48 +78,6 @@ fn lists_of_texts() -> DataType {
 /// So many texts are kept whether or not a group has them: few texts in many groups are met again.
 const KEPT_TEXTS: usize = 1 << 10;
 
-/// Texts by number, each once.
-#[derive(Debug, Default)]
-struct Dictionary {
-    numbers: HashMap<Arc<str>, u32>,
-    texts: Vec<Arc<str>>,
-    text_bytes: usize,
-}
-
-impl Dictionary {
-    fn number(&mut self, text: &str) -> Result<u32> {
-        match self.numbers.get(text) {
-            Some(number) => Ok(*number),
-            None => self.add(text.into()),
-        }
-    }
-
-    /// The same of a text that is kept already.
-    fn number_of(&mut self, text: &Arc<str>) -> Result<u32> {
-        match self.numbers.get(text) {
-            Some(number) => Ok(*number),
-            None => self.add(text.clone()),
-        }
-    }
-
-    fn add(&mut self, text: Arc<str>) -> Result<u32> {
-        let Ok(number) = u32::try_from(self.texts.len()) else {
-            return exec_err!("distinct_texts takes at most 4 billion different texts");
-        };
-        self.text_bytes += text.len();
-        self.texts.push(text.clone());
-        self.numbers.insert(text, number);
-        Ok(number)
-    }
-
-    fn heap_bytes(&self) -> usize {
-        // A text stands behind two counters; an entry of the map has a byte of its own for control.
-        let text = size_of::<Arc<str>>() + 2 * size_of::<usize>();
-        let entry = size_of::<(Arc<str>, u32)>() + 1;
-        self.texts.capacity() * text + self.numbers.capacity() * entry + self.text_bytes
-    }
-}
-
 /// The numbers of one group's texts, ascending.
 type Numbers = Vec<u32>;
 
@@ -160,13 +119,13 @@ impl Groups {
     /// Drops the texts that only groups had which are gone, once they are most of all.
     fn forget(&mut self) -> Result<()> {
         let held: usize = self.groups.iter().map(Vec::len).sum();
-        if self.dictionary.texts.len() <= 2 * held + KEPT_TEXTS {
+        if self.dictionary.len() <= 2 * held + KEPT_TEXTS {
             return Ok(());
         }
         let mut kept = Dictionary::default();
         for numbers in &mut self.groups {
             for number in numbers.iter_mut() {
-                *number = kept.number_of(&self.dictionary.texts[*number as usize])?;
+                *number = kept.number_of(self.dictionary.text(*number))?;
             }
             numbers.sort_unstable();
         }
@@ -179,7 +138,7 @@ impl Groups {
         let mut texts = Vec::new();
         for numbers in groups {
             texts.clear();
-            texts.extend(numbers.iter().map(|number| &*self.dictionary.texts[*number as usize]));
+            texts.extend(numbers.iter().map(|number| &**self.dictionary.text(*number)));
             texts.sort_unstable();
             texts.iter().for_each(|text| out.values().append_value(text));
             out.append(true);
@@ -367,7 +326,7 @@ mod tests {
                 let last = format!("text {} {}", step - 1, GROUPS - 1);
                 assert_eq!(lists[0], ["shared".to_string(), last]);
             }
-            most_texts = most_texts.max(groups.dictionary.texts.len());
+            most_texts = most_texts.max(groups.dictionary.len());
         }
         assert!(most_texts < 2 * GROUPS, "{most_texts} texts");
     }

@@ -22,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 
 const FILES: &[&str] = &[
     include_str!("../../../schema/table_functions/ancestors_of.sql"),
+    include_str!("../../../schema/table_functions/bottlenecks.sql"),
     include_str!("../../../schema/table_functions/critical_path.sql"),
     include_str!("../../../schema/table_functions/critical_path_of_many.sql"),
     include_str!("../../../schema/table_functions/descendants_of.sql"),
@@ -31,6 +32,9 @@ const FILES: &[&str] = &[
     include_str!("../../../schema/table_functions/latency_breakdown.sql"),
     include_str!("../../../schema/table_functions/n_plus_one.sql"),
     include_str!("../../../schema/table_functions/red.sql"),
+    include_str!("../../../schema/table_functions/service_calls.sql"),
+    include_str!("../../../schema/table_functions/service_map.sql"),
+    include_str!("../../../schema/table_functions/service_nodes.sql"),
     include_str!("../../../schema/table_functions/siblings_of.sql"),
     include_str!("../../../schema/table_functions/slow_queries.sql"),
     include_str!("../../../schema/table_functions/span_metrics.sql"),

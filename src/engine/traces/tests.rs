@@ -32,7 +32,11 @@ const ROUNDS: &str = "RecursiveQueryExec";
 
 /// What is asked, and which operator must answer.
 const QUESTIONS: &[(&str, &str)] = &[
-    (JOIN, "SELECT caller, callee, calls, errors, p50_ms, p95_ms FROM service_edges"),
+    (
+        JOIN,
+        "SELECT p.service_name, c.service_name, count(*), count(*) FILTER (WHERE c.status_code = 'ERROR'), quantile(c.duration_ms, 0.95) FROM spans c
+         JOIN spans p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id WHERE c.service_name <> p.service_name GROUP BY 1, 2",
+    ),
     (
         JOIN,
         "SELECT c.span_id, p.span_id, c.span_name, p.service_name FROM spans c

@@ -12,10 +12,12 @@ use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 use std::sync::Arc;
 
-use crate::analysis::{Hop, Section, Spans, Tree, clock_skew_ns, critical_ns, critical_path, self_ns};
+use crate::analysis::{
+    Call, Hop, Part, Section, Spans, Tree, calls, child_ns, clock_skew_ns, critical_ns, critical_path, self_ns,
+};
 use crate::model::SpanId;
 use crate::model::schema::{
-    DURATION_NS, PARENT_SPAN_ID, SERVICE_NAME, SPAN_ID, SPAN_KIND, SPAN_NAME, START_NS, TRACE_ID,
+    DURATION_NS, PARENT_SPAN_ID, SERVICE_NAME, SPAN_ID, SPAN_KIND, SPAN_NAME, START_NS, TRACE_ID, is_unknown_service,
 };
 
 /// A column of the tree.
@@ -36,13 +38,23 @@ pub(in crate::engine) enum TreeColumn {
     ParentName,
     Path,
     ClockSkewNs,
+    /// What children took inside the span, each counted by itself.
+    ChildNs,
+    /// The service that called the span's own; NULL where the span is in the service of its parent.
+    CallerService,
+    /// Whether the span is of no service, and is counted as its parent's.
+    IsBetween,
+    /// Whether the span calls somebody of whom no span has come.
+    LacksCallee,
+    /// Whether the span takes what somebody sent of whom no span has come.
+    LacksCaller,
 }
 
 use TreeColumn::*;
 
 impl TreeColumn {
     /// All of them, in the order in which they follow the columns of spans.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Depth,
         NsetLeft,
         NsetRight,
@@ -57,6 +69,11 @@ impl TreeColumn {
         ParentName,
         Path,
         ClockSkewNs,
+        ChildNs,
+        CallerService,
+        IsBetween,
+        LacksCallee,
+        LacksCaller,
     ];
 
     /// Its name and type.
@@ -76,6 +93,11 @@ impl TreeColumn {
             ParentName => ("parent_name", DataType::Utf8View, true),
             Path => ("path", DataType::new_list(DataType::Utf8View, true), false),
             ClockSkewNs => ("clock_skew_ns", DataType::Int64, false),
+            ChildNs => ("child_ns", DataType::Int64, false),
+            CallerService => ("caller_service", DataType::Utf8View, true),
+            IsBetween => ("is_between", DataType::Boolean, false),
+            LacksCallee => ("lacks_callee", DataType::Boolean, false),
+            LacksCaller => ("lacks_caller", DataType::Boolean, false),
         };
         Field::new(name, data_type, nullable)
     }
@@ -85,7 +107,7 @@ impl TreeColumn {
         let own: &[&str] = match self {
             RootService | ParentService => &[SERVICE_NAME],
             RootName | ParentName | Path => &[SPAN_NAME],
-            ClockSkewNs => &[SERVICE_NAME, SPAN_KIND],
+            ClockSkewNs | CallerService | IsBetween | LacksCallee | LacksCaller => &[SERVICE_NAME, SPAN_KIND],
             _ => &[],
         };
         [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, START_NS, DURATION_NS].iter().chain(own).copied().collect()
@@ -93,6 +115,10 @@ impl TreeColumn {
 
     fn is_of_critical_path(self) -> bool {
         matches!(self, CriticalNs | CriticalFromNs)
+    }
+
+    fn is_of_calls(self) -> bool {
+        matches!(self, CallerService | IsBetween | LacksCallee | LacksCaller)
     }
 }
 
@@ -120,7 +146,13 @@ impl Made {
                 true => critical_path(&tree, &trace),
                 false => Vec::new(),
             };
-            let of_trace = OfTrace { first, tree: &tree, spans: &trace, path: &path, columns: &columns };
+            let mut of_trace =
+                OfTrace { first, tree: &tree, spans: &trace, path: &path, calls: &[], columns: &columns };
+            let calls = match wanted.iter().any(|column| column.is_of_calls()) {
+                true => of_trace.calls()?,
+                false => Vec::new(),
+            };
+            of_trace.calls = &calls;
             for (column, made) in wanted.iter().zip(&mut made) {
                 of_trace.add(*column, made)?;
             }
@@ -166,6 +198,10 @@ impl<'a> Columns<'a> {
         })
     }
 
+    fn services_and_kinds(&self) -> Result<(&StringViewArray, &StringViewArray)> {
+        Ok((self.services.ok_or_else(|| lacks(SERVICE_NAME))?, self.kinds.ok_or_else(|| lacks(SPAN_KIND))?))
+    }
+
     fn trace(&self, first: usize, end: usize) -> Spans<'_> {
         Spans {
             start_ns: &self.start_ns[first..end],
@@ -205,10 +241,10 @@ impl Values {
     fn for_column(column: TreeColumn) -> Self {
         match column {
             Depth | NsetLeft | NsetRight | ChildCount => Self::Small(Vec::new()),
-            SelfNs | CriticalNs | ClockSkewNs => Self::Large(Vec::new()),
+            SelfNs | CriticalNs | ClockSkewNs | ChildNs => Self::Large(Vec::new()),
             CriticalFromNs => Self::MaybeLarge(Vec::new()),
-            IsOrphan => Self::Truth(Vec::new()),
-            RootService | RootName | ParentService | ParentName => Self::Rows(Vec::new()),
+            IsOrphan | IsBetween | LacksCallee | LacksCaller => Self::Truth(Vec::new()),
+            RootService | RootName | ParentService | ParentName | CallerService => Self::Rows(Vec::new()),
             Path => Self::Paths,
         }
     }
@@ -220,7 +256,8 @@ impl Values {
             Self::MaybeLarge(values) => Arc::new(Int64Array::from(values)),
             Self::Truth(values) => Arc::new(BooleanArray::from(values)),
             Self::Rows(rows) => {
-                let text = if matches!(of, RootService | ParentService) { SERVICE_NAME } else { SPAN_NAME };
+                let text =
+                    if matches!(of, RootService | ParentService | CallerService) { SERVICE_NAME } else { SPAN_NAME };
                 take(column(batch, text)?, &UInt32Array::from(rows), None)?
             }
             Self::Paths => return Ok(None),
@@ -235,6 +272,7 @@ struct OfTrace<'a> {
     tree: &'a Tree,
     spans: &'a Spans<'a>,
     path: &'a [Section],
+    calls: &'a [Call],
     columns: &'a Columns<'a>,
 }
 
@@ -252,6 +290,7 @@ impl OfTrace<'_> {
             Values::Large(values) => values.extend(match column {
                 SelfNs => self_ns(tree, self.spans),
                 CriticalNs => critical_ns(self.path, self.spans.len()),
+                ChildNs => child_ns(tree, self.spans),
                 _ => self.clock_skew_ns()?,
             }),
             Values::MaybeLarge(values) => {
@@ -261,11 +300,17 @@ impl OfTrace<'_> {
                     values[from + section.row] = Some(section.start_ns);
                 }
             }
-            Values::Truth(values) => values.extend(rows.map(|row| tree.is_orphan(row))),
+            Values::Truth(values) => values.extend(rows.map(|row| match column {
+                IsBetween => self.calls[row].is_between,
+                LacksCallee => self.calls[row].lacks_callee,
+                LacksCaller => self.calls[row].lacks_caller,
+                _ => tree.is_orphan(row),
+            })),
             Values::Rows(values) => {
                 let of_batch = |row: Option<usize>| row.map(|row| self.first + row as u32);
                 values.extend(rows.map(|row| match column {
                     ParentService | ParentName => of_batch(tree.parent(row)),
+                    CallerService => of_batch(self.calls[row].caller.map(|caller| caller as usize)),
                     _ => of_batch(self.root_of(row)),
                 }));
             }
@@ -280,9 +325,22 @@ impl OfTrace<'_> {
         if self.spans.parents[top].is_none() { Some(top) } else { self.tree.root() }
     }
 
+    fn calls(&self) -> Result<Vec<Call>> {
+        let (services, kinds) = self.columns.services_and_kinds()?;
+        let first = self.first as usize;
+        let part = |row: usize| match kinds.value(first + row) {
+            "CLIENT" | "PRODUCER" => Part::Caller,
+            "SERVER" => Part::Server,
+            "CONSUMER" => Part::Consumer,
+            "INTERNAL" if is_unknown_service(services.value(first + row)) => Part::Between,
+            _ => Part::Inside,
+        };
+        let same_service = |a: usize, b: usize| services.value(first + a) == services.value(first + b);
+        Ok(calls(self.tree, self.spans.len(), part, same_service))
+    }
+
     fn clock_skew_ns(&self) -> Result<Vec<i64>> {
-        let services = self.columns.services.ok_or_else(|| lacks(SERVICE_NAME))?;
-        let kinds = self.columns.kinds.ok_or_else(|| lacks(SPAN_KIND))?;
+        let (services, kinds) = self.columns.services_and_kinds()?;
         let first = self.first as usize;
         let hop = |child: usize, parent: usize| {
             if services.value(first + child) == services.value(first + parent) {
