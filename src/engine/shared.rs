@@ -29,7 +29,7 @@ use super::plans::KnownPlans;
 use super::rules::{
     Abandon, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder,
     Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans, SessionTimes, SharedSketch, SortKeys,
-    StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes, UnlessSettled,
+    StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes, UnlessSettled, UnnestedOrder,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -175,7 +175,8 @@ fn nameless(state: SessionState) -> SessionState {
 /// Ours comes where subqueries are joins, filters are below projections, a lone DISTINCT is a GROUP BY, and what reads attributes is beside
 /// the scan: moved there later, it would take the bytes of ids along under the name that their text has.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules: Vec<_> = Optimizer::new().rules.into_iter().map(Forgiving::where_needed).collect();
+    let known = Optimizer::new().rules.into_iter();
+    let mut rules: Vec<_> = known.map(Forgiving::where_needed).map(UnnestedOrder::where_needed).collect();
     let after = rules.iter().position(|rule| rule.name() == "push_down_leaf_projections");
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(IdsAsBytes));

@@ -28,6 +28,7 @@ mod subquery_values;
 mod table_functions;
 mod trace_local;
 mod unions;
+mod unnested_order;
 
 pub(super) use abandon::Abandon;
 pub(super) use best_rows::BestRows;
@@ -53,3 +54,4 @@ pub(super) use subquery_values::SubqueryValues;
 pub(super) use table_functions::TableFunctions;
 pub(super) use trace_local::TraceLocal;
 pub(super) use unions::UnionTypes;
+pub(super) use unnested_order::UnnestedOrder;
