@@ -22,7 +22,12 @@ SELECT
     span_ns / NULLIF(CAST(last_ns - first_ns AS DOUBLE), 0.0) AS parallelism,
     max_depth,
     -- The service of the deepest error, of those that are as deep the earliest: no span below it failed.
-    error_origin_service
+    error_origin_service,
+    -- Calls from a service to another one, which are spans whose parent is of another service, and the pairs of these.
+    hops,
+    edges,
+    CAST(longest_ns AS DOUBLE) / 1000000.0 AS longest_ms,
+    error_services
 FROM (
     SELECT
         trace_id,
@@ -37,7 +42,11 @@ FROM (
         texts_by_first(service_name, critical_from_ns) FILTER (WHERE critical_from_ns IS NOT NULL) AS critical_path,
         sum(CAST(duration_ns AS DOUBLE)) AS span_ns,
         max(depth) AS max_depth,
-        first_value(service_name ORDER BY depth DESC, start_ns, span_id) FILTER (WHERE status_code = 'ERROR') AS error_origin_service
+        first_value(service_name ORDER BY depth DESC, start_ns, span_id) FILTER (WHERE status_code = 'ERROR') AS error_origin_service,
+        count(*) FILTER (WHERE parent_service <> service_name) AS hops,
+        distinct_texts(parent_service || ' → ' || service_name) FILTER (WHERE parent_service <> service_name) AS edges,
+        max(duration_ns) AS longest_ns,
+        distinct_texts(service_name) FILTER (WHERE status_code = 'ERROR') AS error_services
     -- Where nothing of a tree is asked for, this is internal.spans.
     FROM internal.span_tree
     GROUP BY trace_id

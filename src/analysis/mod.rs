@@ -3,7 +3,7 @@
 //!
 //! Pure functions over the columns of one trace: [`Spans`] go in, [`Tree::of`] links them, and [`self_ns`], [`critical_path`], [`calls`] and
 //! [`clock_skew_ns`] are worked out on the tree, each only when it is wanted. A row of any result is the row of the span in [`Spans`].
-//! Nothing recurses, so that a trace may be a million spans deep, and all is done in O(n log n) time and O(n) memory.
+//! Nothing of a trace recurses, so that it may be a million spans deep, and all is done in O(n log n) time and O(n) memory.
 //!
 //! Nothing is assumed of a trace: spans may lie in any order, ids may come twice, parents may be missing, name each other in a circle or
 //! themselves, children may outlive their parents. What is made of each of these is said by [`Tree`]. The same spans give the same tree
@@ -11,13 +11,17 @@
 //!
 //! Of rows that have their places in trees already, [`Nesting`] tells what is below, above and beside others, and [`error_chains`] how errors went up.
 //!
+//! Beside them, what tells the unusual from the usual: [`IsolationForest`] scores rows of numbers, and [`forecast`] continues a series.
+//!
 //! Knows numbers. Does not know Arrow, DataFusion, files or SQL.
 
 mod calls;
 mod clock_skew;
 mod critical_path;
 mod error_chains;
+mod forecast;
 mod graph;
+mod isolation_forest;
 mod nesting;
 mod self_time;
 mod spans;
@@ -29,7 +33,9 @@ pub use calls::{Call, Part, calls};
 pub use clock_skew::{Hop, clock_skew_ns};
 pub use critical_path::{Section, critical_ns, critical_path};
 pub use error_chains::{ErrorChain, Outcome, error_chains};
+pub use forecast::{Expected, forecast};
 pub use graph::Graph;
+pub use isolation_forest::IsolationForest;
 pub use nesting::Nesting;
 pub use self_time::{child_ns, self_ns};
 pub use spans::Spans;

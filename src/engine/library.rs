@@ -42,7 +42,9 @@ pub enum ParameterKind {
 }
 
 const FILES: &[(&str, &str)] = &[
+    ("anomalous_traces", include_str!("../../queries/anomalous_traces.sql")),
     ("bottlenecks", include_str!("../../queries/bottlenecks.sql")),
+    ("capacity_forecast", include_str!("../../queries/capacity_forecast.sql")),
     ("critical_path", include_str!("../../queries/critical_path.sql")),
     ("error_propagation", include_str!("../../queries/error_propagation.sql")),
     ("exceptions", include_str!("../../queries/exceptions.sql")),

@@ -22,7 +22,8 @@ SELECT trace_id, span_id, timestamp::bigint, end_timestamp::bigint, depth, nset_
 FROM span_tree"""
 
 TRACES = """
-SELECT trace_id, complete, critical_path, parallelism, max_depth, error_origin_service, timestamp::bigint, end_timestamp::bigint, orphan_count
+SELECT trace_id, complete, critical_path, parallelism, max_depth, error_origin_service, timestamp::bigint, end_timestamp::bigint, orphan_count,
+    hops, edges, longest_ms, error_services
 FROM traces"""
 
 Span = collections.namedtuple("Span", "trace id parent start end service name kind status")
@@ -141,7 +142,11 @@ def expected(spans):
     errors = sorted((at for at in graph if spans[at].status == "ERROR"), key=lambda at: (-depth[at], order(spans[at])))
     origin = spans[errors[0]].service if errors else None
     complete = bool(roots) and not orphans
-    return rows, (spans[0].trace, complete, services, parallelism, max(depth.values()), origin, first, last, len(orphans))
+    hops = [(spans[a].service, spans[b].service) for a, b in graph.edges if spans[a].service != spans[b].service]
+    edges, failed = sorted({f"{a} → {b}" for a, b in hops}), sorted({spans[at].service for at in errors})
+    longest = max(span.end - span.start for span in spans) / MS
+    tree = (complete, services, parallelism, max(depth.values()), origin, first, last, len(orphans))
+    return rows, (spans[0].trace, *tree, len(hops), edges, longest, failed)
 
 
 def close(wanted, got):

@@ -17,6 +17,7 @@
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
 //! - `plans`: a statement has one plan.
+//! - `predictions`: anomalies, baselines, forecasts and sampled counts are those that another program makes.
 //! - `redact`: chosen spans go for good, and all others stay.
 //! - `repl`: the shell on a pipe and in a terminal.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
@@ -77,6 +78,7 @@ mod pg_sessions;
 mod pg_simple;
 mod pg_types;
 mod plans;
+mod predictions;
 mod redact;
 mod repl;
 mod sdk;

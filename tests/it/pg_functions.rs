@@ -5,15 +5,20 @@ use crate::pg::Server;
 /// Functions whose arguments must mean something.
 const CALLS: &[(&str, &str)] = &[
     ("arrow_cast", "arrow_cast(1, 'Utf8')"),
+    ("baseline", "baseline(zone => 'UTC')"),
     ("current_setting", "current_setting('timezone')"),
     ("date_format", "date_format(now(), '%Y')"),
     ("date_part", "date_part('hour', ARGUMENT)"),
     ("date_trunc", "date_trunc('hour', now())"),
     ("decode", "decode('00', 'hex')"),
+    ("deviations", "deviations(now() - interval '1 day', now(), 4)"),
     ("digest", "digest('a', 'md5')"),
     ("element_at", "element_at(attributes, 'a') FROM spans"),
     ("exception_text", "exception_text(events) FROM spans"),
     ("encode", "encode('\\x00'::bytea, 'hex')"),
+    ("forecast_series", "forecast_series(timestamp, duration_ms, '1 hour', 3) FROM spans"),
+    ("isolation_forest", "isolation_forest(trace_id, 0, 10, duration_ms) FROM spans"),
+    ("isolation_score", "isolation_score(isolation_forest(trace_id, 0, 10, duration_ms), 1) FROM spans"),
     ("json_build_object", "json_build_object('a', 1)"),
     ("jsonb_build_object", "jsonb_build_object('a', 1)"),
     ("make_timestamp", "make_timestamp(2026, 1, 2, 3, 4, 5.5)"),
@@ -42,6 +47,7 @@ const CALLS: &[(&str, &str)] = &[
     ("to_timestamp_seconds", "to_timestamp_seconds('2026-01-01')"),
     ("sketch_count", "sketch_count(quantile_sketch(duration_ms)) FROM spans"),
     ("sketch_merge", "sketch_merge(NULL::bytea)"),
+    ("sketch_share", "sketch_share(quantile_sketch(duration_ms), 1) FROM spans"),
     ("sketch_quantile", "sketch_quantile(quantile_sketch(duration_ms), ARGUMENT) FROM spans"),
     ("timezone", "timezone('UTC', ARGUMENT)"),
 ];

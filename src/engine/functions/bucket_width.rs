@@ -60,6 +60,14 @@ impl ScalarUDFImpl for BucketWidth {
 }
 
 fn check(width: IntervalMonthDayNano) -> Result<()> {
+    width_ns(width).map(|_| ())
+}
+
+/// The length of an interval that time can be cut into, in nanoseconds.
+///
+/// # Errors
+/// SQLSTATE 22023 for one that time cannot be cut into.
+pub(super) fn width_ns(width: IntervalMonthDayNano) -> Result<i64> {
     let refused = |why: &str| {
         let error = Error::bad_input(format!("an interval to cut time into {why}")).with_sqlstate("22023");
         Err(DataFusionError::External(Box::new(error.with_hint("write '5 minutes', '1 hour' or '1 day'"))))
@@ -70,7 +78,7 @@ fn check(width: IntervalMonthDayNano) -> Result<()> {
     match length_ns(width) {
         ..=0 => refused("must be longer than nothing"),
         1..SHORTEST_NS => refused("must have a millisecond at least"),
-        SHORTEST_NS..=LONGEST_NS => Ok(()),
+        length @ SHORTEST_NS..=LONGEST_NS => Ok(length as i64),
         _ => refused("must have 3,660 days at most"),
     }
 }

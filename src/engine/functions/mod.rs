@@ -1,5 +1,6 @@
 //! SQL functions of ours, one file a family.
 
+mod adjusted_count;
 mod attribute;
 mod bounded;
 mod bucket_width;
@@ -11,12 +12,14 @@ mod dictionary;
 mod distinct_ids;
 mod exact;
 mod exception_text;
+mod forecast_series;
 mod format;
 mod graph;
 mod groups;
 mod histogram;
 mod ids;
 mod intervals;
+mod isolation;
 mod json;
 mod json_lists;
 mod levels;
@@ -67,6 +70,7 @@ pub(super) use zone_time::at_time_zone;
 /// The scalar functions that every session has.
 pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     let ours = vec![
+        adjusted_count::udf(),
         session_info::version_udf(),
         session_info::typeof_udf(),
         attribute::udf(),
@@ -86,6 +90,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         without_ids::udf(),
         zone_time::udf(),
         format::udf(),
+        isolation::udf(),
     ];
     ours.into_iter()
         .chain(by_pattern::udfs())
@@ -110,7 +115,7 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
         .into_iter()
         .chain(exact::udafs())
         .chain([covered::udaf(), histogram::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
-        .chain([texts_by_first::udaf(), graph::udaf()])
+        .chain([forecast_series::udaf(), graph::udaf(), isolation::udaf(), texts_by_first::udaf()])
         .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
 }

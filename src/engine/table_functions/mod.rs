@@ -22,12 +22,16 @@ use crate::error::{Error, Kind, Result};
 
 const FILES: &[&str] = &[
     include_str!("../../../schema/table_functions/ancestors_of.sql"),
+    include_str!("../../../schema/table_functions/anomalies.sql"),
+    include_str!("../../../schema/table_functions/baseline.sql"),
     include_str!("../../../schema/table_functions/bottlenecks.sql"),
     include_str!("../../../schema/table_functions/critical_path.sql"),
     include_str!("../../../schema/table_functions/critical_path_of_many.sql"),
     include_str!("../../../schema/table_functions/descendants_of.sql"),
+    include_str!("../../../schema/table_functions/deviations.sql"),
     include_str!("../../../schema/table_functions/error_propagation.sql"),
     include_str!("../../../schema/table_functions/flamegraph.sql"),
+    include_str!("../../../schema/table_functions/forecast.sql"),
     include_str!("../../../schema/table_functions/heatmap.sql"),
     include_str!("../../../schema/table_functions/latency_breakdown.sql"),
     include_str!("../../../schema/table_functions/n_plus_one.sql"),
@@ -186,7 +190,7 @@ mod tests {
     fn keys_become_columns() {
         let sql = expanded("SELECT * FROM traces.red('1 hour', ARRAY['a.b', 'c''d']) AS r").expect("expanded");
         for part in [
-            "span_kind, \"a.b\", \"c'd\", count(*)",
+            "span_kind, \"a.b\", \"c'd\", CASE WHEN (false)",
             "coalesce(attributes ->> 'a.b', resource_attributes ->> 'a.b') AS \"a.b\"",
             "coalesce(attributes ->> 'c''d', resource_attributes ->> 'c''d') AS \"c'd\"",
             "bucket_width((INTERVAL '1 hour'))",
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn arguments_that_are_not_taken_are_told() {
         for (call, sqlstate) in [
-            ("red('1 hour', '{}', 3)", "42883"),
+            ("red('1 hour', '{}', true, 3)", "42883"),
             ("red(interval => '1 hour')", "42883"),
             ("red(*)", "42883"),
             ("red(width)", "0A000"),

@@ -1,4 +1,5 @@
-//! What a sketch tells: `sketch_quantile(sketch, q)`, with a list of levels for `q` a list, and `sketch_count(sketch)`.
+//! What a sketch tells: `sketch_quantile(sketch, q)`, with a list of levels for `q` a list, `sketch_share(sketch, x)` and
+//! `sketch_count(sketch)`.
 
 use std::sync::Arc;
 
@@ -13,14 +14,15 @@ use crate::engine::functions::bytes_of;
 use crate::error::Error;
 
 /// The functions.
-pub(in crate::engine::functions) fn udfs() -> [ScalarUDF; 2] {
-    [Tells::Quantile, Tells::Count]
+pub(in crate::engine::functions) fn udfs() -> [ScalarUDF; 3] {
+    [Tells::Quantile, Tells::Share, Tells::Count]
         .map(|tells| ScalarUDF::from(OfSketch { tells, signature: Signature::user_defined(Volatility::Immutable) }))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Tells {
     Quantile,
+    Share,
     Count,
 }
 
@@ -34,6 +36,7 @@ impl ScalarUDFImpl for OfSketch {
     fn name(&self) -> &str {
         match self.tells {
             Tells::Quantile => "sketch_quantile",
+            Tells::Share => "sketch_share",
             Tells::Count => "sketch_count",
         }
     }
@@ -60,6 +63,9 @@ impl ScalarUDFImpl for OfSketch {
             (Tells::Quantile, [of_sketch, of_levels]) => {
                 sketch(of_sketch).zip(levels(of_levels)).map(|(sketch, levels)| vec![sketch, levels])
             }
+            (Tells::Share, [of_sketch, number]) if number.is_numeric() || number.is_null() => {
+                sketch(of_sketch).map(|sketch| vec![sketch, DataType::Float64])
+            }
             (Tells::Count, [of_sketch]) => sketch(of_sketch).map(|sketch| vec![sketch]),
             _ => None,
         };
@@ -68,6 +74,7 @@ impl ScalarUDFImpl for OfSketch {
             (None, Tells::Quantile) => {
                 plan_err!("function sketch_quantile wants a sketch, and a level or a list of levels")
             }
+            (None, Tells::Share) => plan_err!("function sketch_share wants a sketch and a number"),
             (None, Tells::Count) => plan_err!("function sketch_count wants one sketch"),
         }
     }
@@ -75,6 +82,7 @@ impl ScalarUDFImpl for OfSketch {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         Ok(match self.tells {
             Tells::Quantile => types.get(1).cloned().unwrap_or(DataType::Float64),
+            Tells::Share => DataType::Float64,
             Tells::Count => DataType::Int64,
         })
     }
@@ -87,6 +95,13 @@ impl ScalarUDFImpl for OfSketch {
                 let count = |sketch: Option<Sketch>| Some(sketch?.count().try_into().unwrap_or(i64::MAX));
                 let counts = (0..sketches.len()).map(|row| Ok(count(sketch_of(sketches, row)?)));
                 Arc::new(counts.collect::<Result<Int64Array>>()?)
+            }
+            (Tells::Share, [sketches, values]) => {
+                let share = |(row, value): (usize, Option<f64>)| {
+                    Ok(sketch_of(sketches, row)?.zip(value).and_then(|(sketch, value)| sketch.share(value)))
+                };
+                let shares = values.as_primitive::<Float64Type>().iter().enumerate().map(share);
+                Arc::new(shares.collect::<Result<Float64Array>>()?)
             }
             (Tells::Quantile, [sketches, levels]) => match levels.as_primitive_opt::<Float64Type>() {
                 Some(levels) => Arc::new(quantiles(sketches, levels)?),

@@ -161,6 +161,17 @@ impl Sketch {
         Some(if self.retracted { value } else { value.clamp(self.min, self.max) })
     }
 
+    /// The share of values that are at most this one, to the bucket; `None` without values.
+    pub fn share(&self, value: f64) -> Option<f64> {
+        let (mut below, mut all) = (0_u64, 0_u64);
+        self.for_each(|of_bucket, count| {
+            all = all.saturating_add(count);
+            below = below.saturating_add(if of_bucket <= key(value) { count } else { 0 });
+            true
+        });
+        (all > 0).then(|| below as f64 / all as f64)
+    }
+
     /// Whether no value was added.
     fn is_empty(&self) -> bool {
         matches!(&self.buckets, Buckets::Sparse(list) if list.is_empty())
@@ -404,6 +415,20 @@ mod tests {
         check(&mut values, &sketch);
         assert_eq!(Sketch::default().quantile(0.5), None);
         assert_eq!(Sketch::default().merge_bytes(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn shares_are_those_of_the_values_up_to_one() {
+        let mut sketch = Sketch::default();
+        assert_eq!(sketch.share(1.0), None);
+        (-500..500).for_each(|n| sketch.insert(f64::from(n)));
+        for (value, share) in
+            [(-501.0, 0.0), (0.0, 0.501), (7.5, 0.508), (400.0, 0.901), (1e9, 1.0), (f64::INFINITY, 1.0)]
+        {
+            let got = sketch.share(value).expect("values");
+            // A bucket of 400 holds four values.
+            assert!((got - share).abs() <= 0.004, "{value}: {got}");
+        }
     }
 
     #[test]
