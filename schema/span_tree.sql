@@ -58,5 +58,7 @@ SELECT
     -- The names from the top of the span's tree down to the span.
     path,
     -- What has to be added to the span's times so that it lies inside its parent.
-    CAST(clock_skew_ns AS DOUBLE) / 1000000.0 AS clock_skew_ms
+    CAST(clock_skew_ns AS DOUBLE) / 1000000.0 AS clock_skew_ms,
+    -- The services of the spans on the path.
+    path_services
 FROM internal.span_tree

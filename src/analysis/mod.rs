@@ -10,6 +10,7 @@
 //! whatever order they lie in; only of spans that are equal in start, duration and id does the row decide.
 //!
 //! Of rows that have their places in trees already, [`Nesting`] tells what is below, above and beside others, and [`error_chains`] how errors went up.
+//! Beside them stands what tells whether two sets of spans differ by more than chance: [`equal_shares`] and [`mann_whitney`].
 //!
 //! Beside them, what tells the unusual from the usual: [`IsolationForest`] scores rows of numbers, and [`forecast`] continues a series.
 //!
@@ -24,6 +25,7 @@ mod graph;
 mod isolation_forest;
 mod nesting;
 mod self_time;
+mod significance;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -38,5 +40,6 @@ pub use graph::Graph;
 pub use isolation_forest::IsolationForest;
 pub use nesting::Nesting;
 pub use self_time::{child_ns, self_ns};
+pub use significance::{MAX_EXACT, Ranked, Share, chi_square, cohens_h, equal_shares, fisher_exact, mann_whitney};
 pub use spans::Spans;
 pub use tree::Tree;

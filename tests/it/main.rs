@@ -3,6 +3,7 @@
 //! - `attributes`: maps of fresh spans and columns of files answer the same, and the maps are not read.
 //! - `cli`: the built program's commands, as a shell runs them.
 //! - `column_cache`: columns kept in memory answer as files do.
+//! - `compare`: what distinguishes spans and traces is what another program counts.
 //! - `compact_memory`: compaction's memory, measured.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `engine_limits`: what no statement may do to the process.
@@ -57,6 +58,7 @@ mod attributes;
 mod cli;
 mod column_cache;
 mod compact_memory;
+mod compare;
 mod crash;
 mod engine_limits;
 mod facts;

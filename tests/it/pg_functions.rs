@@ -6,6 +6,7 @@ use crate::pg::Server;
 const CALLS: &[(&str, &str)] = &[
     ("arrow_cast", "arrow_cast(1, 'Utf8')"),
     ("baseline", "baseline(zone => 'UTC')"),
+    ("contrasts", "contrasts(duration_ms > 1, 'name', span_name) FROM spans"),
     ("current_setting", "current_setting('timezone')"),
     ("date_format", "date_format(now(), '%Y')"),
     ("date_part", "date_part('hour', ARGUMENT)"),
@@ -45,6 +46,8 @@ const CALLS: &[(&str, &str)] = &[
     ("to_timestamp_millis", "to_timestamp_millis('2026-01-01')"),
     ("to_timestamp_nanos", "to_timestamp_nanos('2026-01-01')"),
     ("to_timestamp_seconds", "to_timestamp_seconds('2026-01-01')"),
+    ("mann_whitney_test", "mann_whitney_test(NULL::bytea, NULL::bytea)"),
+    ("superiority", "superiority(NULL::bytea, NULL::bytea)"),
     ("sketch_count", "sketch_count(quantile_sketch(duration_ms)) FROM spans"),
     ("sketch_merge", "sketch_merge(NULL::bytea)"),
     ("sketch_share", "sketch_share(quantile_sketch(duration_ms), 1) FROM spans"),

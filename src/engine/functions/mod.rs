@@ -7,6 +7,7 @@ mod bucket_width;
 mod by_pattern;
 mod checked;
 mod contains;
+mod contrasts;
 mod covered;
 mod dictionary;
 mod distinct_ids;
@@ -34,6 +35,7 @@ mod readers;
 mod sample;
 mod session_info;
 mod shown;
+mod significance;
 mod similar;
 mod sketches;
 mod sum;
@@ -97,6 +99,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         .chain(intervals::udfs())
         .chain(readers::udfs())
         .chain(sketches::udfs())
+        .chain(significance::udfs())
         .chain(checked::udfs())
         .chain(json_lists::udfs())
         .chain(shown::udfs())
@@ -115,7 +118,7 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
         .into_iter()
         .chain(exact::udafs())
         .chain([covered::udaf(), histogram::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
-        .chain([forecast_series::udaf(), graph::udaf(), isolation::udaf(), texts_by_first::udaf()])
+        .chain([contrasts::udaf(), forecast_series::udaf(), graph::udaf(), isolation::udaf(), texts_by_first::udaf()])
         .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
 }

@@ -25,6 +25,7 @@ const FILES: &[&str] = &[
     include_str!("../../../schema/table_functions/anomalies.sql"),
     include_str!("../../../schema/table_functions/baseline.sql"),
     include_str!("../../../schema/table_functions/bottlenecks.sql"),
+    include_str!("../../../schema/table_functions/compare.sql"),
     include_str!("../../../schema/table_functions/critical_path.sql"),
     include_str!("../../../schema/table_functions/critical_path_of_many.sql"),
     include_str!("../../../schema/table_functions/descendants_of.sql"),
@@ -42,6 +43,8 @@ const FILES: &[&str] = &[
     include_str!("../../../schema/table_functions/siblings_of.sql"),
     include_str!("../../../schema/table_functions/slow_queries.sql"),
     include_str!("../../../schema/table_functions/span_metrics.sql"),
+    include_str!("../../../schema/table_functions/trace_diff.sql"),
+    include_str!("../../../schema/table_functions/trace_diff_of_two.sql"),
     include_str!("../../../schema/table_functions/trace_tree.sql"),
     include_str!("../../../schema/table_functions/waterfall.sql"),
 ];

@@ -37,6 +37,7 @@ pub(in crate::engine) enum TreeColumn {
     ParentService,
     ParentName,
     Path,
+    PathServices,
     ClockSkewNs,
     /// What children took inside the span, each counted by itself.
     ChildNs,
@@ -54,7 +55,7 @@ use TreeColumn::*;
 
 impl TreeColumn {
     /// All of them, in the order in which they follow the columns of spans.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Depth,
         NsetLeft,
         NsetRight,
@@ -68,6 +69,7 @@ impl TreeColumn {
         ParentService,
         ParentName,
         Path,
+        PathServices,
         ClockSkewNs,
         ChildNs,
         CallerService,
@@ -92,6 +94,7 @@ impl TreeColumn {
             ParentService => ("parent_service", DataType::Utf8View, true),
             ParentName => ("parent_name", DataType::Utf8View, true),
             Path => ("path", DataType::new_list(DataType::Utf8View, true), false),
+            PathServices => ("path_services", DataType::new_list(DataType::Utf8View, true), false),
             ClockSkewNs => ("clock_skew_ns", DataType::Int64, false),
             ChildNs => ("child_ns", DataType::Int64, false),
             CallerService => ("caller_service", DataType::Utf8View, true),
@@ -105,12 +108,21 @@ impl TreeColumn {
     /// The columns of spans that it is made of.
     pub fn made_of(self) -> Vec<&'static str> {
         let own: &[&str] = match self {
-            RootService | ParentService => &[SERVICE_NAME],
+            RootService | ParentService | PathServices => &[SERVICE_NAME],
             RootName | ParentName | Path => &[SPAN_NAME],
             ClockSkewNs | CallerService | IsBetween | LacksCallee | LacksCaller => &[SERVICE_NAME, SPAN_KIND],
             _ => &[],
         };
         [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, START_NS, DURATION_NS].iter().chain(own).copied().collect()
+    }
+
+    /// The column of spans of which it has a text for each span from the top of the tree down, when it has.
+    pub fn along_path(self) -> Option<&'static str> {
+        match self {
+            Path => Some(SPAN_NAME),
+            PathServices => Some(SERVICE_NAME),
+            _ => None,
+        }
     }
 
     fn is_of_critical_path(self) -> bool {
@@ -245,7 +257,7 @@ impl Values {
             CriticalFromNs => Self::MaybeLarge(Vec::new()),
             IsOrphan | IsBetween | LacksCallee | LacksCaller => Self::Truth(Vec::new()),
             RootService | RootName | ParentService | ParentName | CallerService => Self::Rows(Vec::new()),
-            Path => Self::Paths,
+            Path | PathServices => Self::Paths,
         }
     }
 

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{ArrayRef, ListArray, RecordBatch, UInt32Array};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::internal_datafusion_err;
+use datafusion::common::{internal_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::BaselineMetrics;
@@ -17,7 +17,6 @@ use super::local::{Spans, batch};
 use super::tree::{Given, TraceTree};
 use super::tree_columns::{Made, TreeColumn};
 use crate::analysis::Tree;
-use crate::model::schema::SPAN_NAME;
 
 /// The most names in the paths of a batch, as far as one path is not longer: a trace as deep as it has spans has paths of half the square
 /// of them, of which this many take 4 MiB.
@@ -90,19 +89,20 @@ impl Grower {
         let Some(grown) = &mut self.current else { return Ok(None) };
         let elapsed = self.metrics.elapsed_compute().clone();
         let _timer = elapsed.timer();
-        let has_paths = self.wanted.contains(&TreeColumn::Path);
-        let (rows, names) = grown.next_rows(self.batch_rows, has_paths);
+        let paths = self.wanted.iter().filter(|column| column.along_path().is_some()).count();
+        let (rows, names) = grown.next_rows(self.batch_rows, paths);
         if rows.is_empty() {
             return Ok(None);
         }
         self.reservation.try_resize(grown.bytes + names * PATH_NAME_BYTES)?;
         grown.next = rows.end;
-        let mut made = grown.made.columns.iter();
+        let mut made = grown.made.columns.iter().zip(&self.wanted);
         let columns = self.tree.given.iter().map(|given| match given {
             Given::Span(at) => Ok(grown.spans.column(*at).slice(rows.start, rows.len())),
             Given::Made(_) => match made.next() {
-                Some(Some(column)) => Ok(column.slice(rows.start, rows.len())),
-                _ => grown.paths(rows.clone()),
+                Some((Some(column), _)) => Ok(column.slice(rows.start, rows.len())),
+                Some((None, column)) => grown.paths(rows.clone(), *column),
+                None => internal_err!("a column of trees was not made"),
             },
         });
         let columns = columns.collect::<Result<_>>()?;
@@ -111,15 +111,15 @@ impl Grower {
 }
 
 impl Grown {
-    /// The rows that are given next, and how many names their paths have.
-    fn next_rows(&self, batch_rows: usize, has_paths: bool) -> (Range<usize>, usize) {
+    /// The rows that are given next, and how many names their paths have, with so many paths a row.
+    fn next_rows(&self, batch_rows: usize, paths: usize) -> (Range<usize>, usize) {
         let most = self.spans.num_rows().min(self.next + batch_rows.max(1));
-        if !has_paths {
+        if paths == 0 {
             return (self.next..most, 0);
         }
         let (mut end, mut names) = (self.next, 0);
         while end < most {
-            let more = names + self.made.depths[end] as usize + 1;
+            let more = names + paths * (self.made.depths[end] as usize + 1);
             if more > BATCH_PATH_NAMES && end > self.next {
                 break;
             }
@@ -128,9 +128,9 @@ impl Grown {
         (self.next..end, names)
     }
 
-    /// For each of `rows` the names from its top down to itself.
-    fn paths(&self, rows: Range<usize>) -> Result<ArrayRef> {
-        let names = self.spans.column_by_name(SPAN_NAME);
+    /// For each of `rows` what the column has of the spans from its top down to itself.
+    fn paths(&self, rows: Range<usize>, column: TreeColumn) -> Result<ArrayRef> {
+        let names = column.along_path().and_then(|name| self.spans.column_by_name(name));
         let names = names.ok_or_else(|| internal_datafusion_err!("paths of spans without names"))?;
         let mut on_paths = Vec::new();
         for row in rows.clone() {

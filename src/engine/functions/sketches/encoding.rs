@@ -21,7 +21,7 @@ const MAX_VALUES: u64 = i64::MAX.unsigned_abs();
 
 impl Sketch {
     /// The sketch as a value; `None` without values.
-    pub(super) fn to_value(&self) -> Option<Vec<u8>> {
+    pub fn to_value(&self) -> Option<Vec<u8>> {
         let (min, max) = self.ends()?;
         let mut out = Vec::new();
         out.extend_from_slice(&MAGIC);

@@ -46,12 +46,6 @@ impl ScalarUDFImpl for OfSketch {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let sketch = |of_type: &DataType| match of_type {
-            // A constant in quotes is bytes, as it is beside a bytea in PostgreSQL.
-            text if text.is_string() => Some(DataType::Utf8View),
-            bytes if bytes.is_binary() || bytes.is_null() => Some(DataType::Binary),
-            _ => None,
-        };
         let levels = |of_type: &DataType| match of_type {
             DataType::List(level) if level.data_type().is_numeric() || level.data_type().is_null() => {
                 Some(DataType::new_list(DataType::Float64, true))
@@ -61,12 +55,12 @@ impl ScalarUDFImpl for OfSketch {
         };
         let coerced = match (self.tells, types) {
             (Tells::Quantile, [of_sketch, of_levels]) => {
-                sketch(of_sketch).zip(levels(of_levels)).map(|(sketch, levels)| vec![sketch, levels])
+                sketch_type(of_sketch).zip(levels(of_levels)).map(|(sketch, levels)| vec![sketch, levels])
             }
             (Tells::Share, [of_sketch, number]) if number.is_numeric() || number.is_null() => {
-                sketch(of_sketch).map(|sketch| vec![sketch, DataType::Float64])
+                sketch_type(of_sketch).map(|sketch| vec![sketch, DataType::Float64])
             }
-            (Tells::Count, [of_sketch]) => sketch(of_sketch).map(|sketch| vec![sketch]),
+            (Tells::Count, [of_sketch]) => sketch_type(of_sketch).map(|sketch| vec![sketch]),
             _ => None,
         };
         match (coerced, self.tells) {
@@ -116,6 +110,16 @@ impl ScalarUDFImpl for OfSketch {
     }
 }
 
+/// The type in which a function reads a sketch of this type; `None` for what cannot be one.
+pub(super) fn sketch_type(of_type: &DataType) -> Option<DataType> {
+    match of_type {
+        // A constant in quotes is bytes, as it is beside a bytea in PostgreSQL.
+        text if text.is_string() => Some(DataType::Utf8View),
+        bytes if bytes.is_binary() || bytes.is_null() => Some(DataType::Binary),
+        _ => None,
+    }
+}
+
 fn quantiles(sketches: &ArrayRef, levels: &Float64Array) -> Result<Float64Array> {
     let quantile = |(row, level): (usize, Option<f64>)| {
         let (Some(sketch), Some(level)) = (sketch_of(sketches, row)?, level) else { return Ok(None) };
@@ -151,7 +155,7 @@ fn checked(level: f64) -> Result<f64> {
 }
 
 /// A row's sketch, from bytes or from their text; `None` for NULL.
-fn sketch_of(sketches: &ArrayRef, row: usize) -> Result<Option<Sketch>> {
+pub(super) fn sketch_of(sketches: &ArrayRef, row: usize) -> Result<Option<Sketch>> {
     if sketches.is_null(row) {
         return Ok(None);
     }

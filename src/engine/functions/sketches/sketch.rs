@@ -29,7 +29,7 @@ pub(super) const RELATIVE_ERROR: f64 = 1.0 / 128.0;
 
 /// A histogram of one group's values.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sketch {
+pub(in crate::engine::functions) struct Sketch {
     min: f64,
     max: f64,
     /// Set once a value was taken out: from then on the smallest and largest are no longer known exactly.
@@ -64,6 +64,14 @@ impl Sketch {
     pub fn insert(&mut self, value: f64) {
         self.widen(value, value);
         self.add_many(key(value), 1);
+    }
+
+    /// Adds a value that is not NaN so many times.
+    pub fn insert_many(&mut self, value: f64, count: u64) {
+        if count > 0 {
+            self.widen(value, value);
+            self.add_many(key(value), count);
+        }
     }
 
     /// Adds a value that is not NaN if that takes no more memory: most values are added so, and quickly.
