@@ -10,9 +10,9 @@
 //! whatever order they lie in; only of spans that are equal in start, duration and id does the row decide.
 //!
 //! Of rows that have their places in trees already, [`Nesting`] tells what is below, above and beside others, and [`error_chains`] how errors went up.
-//! Beside them stands what tells whether two sets of spans differ by more than chance: [`equal_shares`] and [`mann_whitney`].
 //!
-//! Beside them, what tells the unusual from the usual: [`IsolationForest`] scores rows of numbers, and [`forecast`] continues a series.
+//! Beside them stands what tells the unusual from the usual: [`IsolationForest`] scores rows of numbers, [`forecast`] continues a series, and
+//! [`equal_shares`] and [`mann_whitney`] say whether two sets of spans differ by more than chance.
 //!
 //! Knows numbers. Does not know Arrow, DataFusion, files or SQL.
 

@@ -1,9 +1,10 @@
 //! Functions of windows over the spans of a trace, with their places in its tree: `is_below(nset_left, nset_right, condition) OVER (PARTITION BY
-//! trace_id)` and its kin, and `error_chain(…)`.
+//! trace_id)` and its kin, and `error_chain(…)`; and which calls a parent makes again and again: `is_repeated(…)`.
 //!
 //! A partition is one trace; the order of its rows does not matter. A condition that is NULL is not met.
 
 mod errors;
+mod repeats;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::analysis::Nesting;
 
 /// All of them.
 pub(super) fn udwfs() -> Vec<WindowUDF> {
-    [Asked::Below, Asked::Above, Asked::Beside, Asked::InTrace, Asked::ErrorChain]
+    [Asked::Below, Asked::Above, Asked::Beside, Asked::InTrace, Asked::ErrorChain, Asked::Repeated]
         .map(|asked| WindowUDF::from(OfTrace { asked, signature: Signature::user_defined(Volatility::Immutable) }))
         .into()
 }
@@ -37,6 +38,8 @@ enum Asked {
     InTrace,
     /// How an error went up that began with it.
     ErrorChain,
+    /// Whether so many rows are below the same row and alike.
+    Repeated,
 }
 
 impl Asked {
@@ -47,6 +50,7 @@ impl Asked {
             Self::Beside => "is_beside",
             Self::InTrace => "is_in_trace",
             Self::ErrorChain => "error_chain",
+            Self::Repeated => "is_repeated",
         }
     }
 
@@ -59,6 +63,10 @@ impl Asked {
             Self::Below | Self::Above => vec![left, right, condition],
             Self::Beside => vec![left, right, text("parent_span_id"), condition],
             Self::InTrace => vec![condition],
+            Self::Repeated => {
+                let alike = ["parent_span_id", "service_name", "span_name"].map(text);
+                alike.into_iter().chain([("times", DataType::Int64)]).collect()
+            }
             Self::ErrorChain => {
                 let truth = |name| (name, DataType::Boolean);
                 let said = ["status_code", "service_name", "span_name", "error"].map(text);
@@ -120,8 +128,10 @@ struct Evaluator(Asked);
 
 impl PartitionEvaluator for Evaluator {
     fn evaluate_all(&mut self, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        if self.0 == Asked::ErrorChain {
-            return errors::error_chains_of(values);
+        match self.0 {
+            Asked::ErrorChain => return errors::error_chains_of(values),
+            Asked::Repeated => return repeats::repeated(values),
+            _ => {}
         }
         let [places @ .., condition] = values else { return exec_err!("{} wants a condition", self.0.name()) };
         let wanted = truths(condition)?;
