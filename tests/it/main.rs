@@ -27,7 +27,7 @@
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
 //! - `store_damage`: a missing or damaged data file is named.
 //! - `store_foreign`: other programs read the table.
-//! - `store_support`: requests and span ids for the store's topics.
+//! - `store_support`: requests, span ids, other programs' checks and plans for the store's topics.
 //! - `support`: real servers and clients for the other topics.
 //! - `top_rows`: the best rows of many spans, with filters, and counts of ranges, against a plain list.
 //! - `trace_lookup`: traces by id, against a plain count of what was sent.

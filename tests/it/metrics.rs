@@ -1,45 +1,22 @@
 //! Sketches, histograms and metrics of spans against `tests/clients/span_metrics.py`, which makes them from their definitions with numpy; and
 //! which files a question about an interval reads.
 
-use std::fs;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
-use spanhouse::engine::{Engine, EngineSettings, Outcome};
-use spanhouse::otlp::json_to_protobuf;
+use spanhouse::engine::{Engine, EngineSettings};
 
-use crate::store_support::{append, open_uncompacted, request};
-use crate::support::{Server, python, shared_data};
+use crate::store_support::{append, checked_by, explained, open_uncompacted, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_those_that_another_program_counts() {
     const TEST: &str = "metrics_are_those_that_another_program_counts";
-    let (Some(python), Some(shared)) = (python(TEST), shared_data(TEST)) else { return };
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = open_uncompacted(folder.path()).await;
-    let text = fs::read_to_string(shared.join("trainticket.sample.jsonl")).expect("data");
-    let requests: Vec<&str> = text.lines().collect();
-    for (number, request) in requests.iter().enumerate() {
-        append(&store, json_to_protobuf(request.as_bytes()).expect("OTLP JSON").into()).await.expect("kept");
-        if number == requests.len() / 2 {
-            store.seal().await.expect("sealed");
-        }
-    }
-    store.close().await.expect("closed");
-    drop(store);
-    let server = Server::start_in(folder.path(), &[]);
-    let said = python.run("span_metrics.py", &[server.postgres_port()]);
+    let Some((said, _)) = checked_by(TEST, "span_metrics.py", None).await else { return };
     assert!(said.contains("1998 spans"), "{said}");
 }
 
 /// The scan of what a statement does, as EXPLAIN tells it.
 async fn scan_of(engine: &Arc<Engine>, sql: &str) -> String {
-    let statement = engine.session().prepare(&format!("EXPLAIN {sql}")).await.expect("a statement").remove(0);
-    let Outcome::Rows(rows) = engine.session().execute(&statement, &[]).await.expect("started") else {
-        panic!("no rows")
-    };
-    let batches: Vec<_> = rows.stream.try_collect().await.expect("rows");
-    let plan = datafusion::arrow::util::pretty::pretty_format_batches(&batches).expect("shown").to_string();
+    let plan = explained(engine, sql).await;
     plan.lines().find(|line| line.contains("TableScan")).unwrap_or_else(|| panic!("a scan in {plan}")).to_owned()
 }
 

@@ -1,18 +1,23 @@
-//! What the store's tests share: requests made from numbers, and the span ids of a snapshot.
+//! What the store's tests share: requests made from numbers, the span ids of a snapshot, other programs that check what a store holds, and plans.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use futures::TryStreamExt;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use prost::Message;
+use spanhouse::engine::{Engine, Outcome};
 use spanhouse::error::{Kind, Result};
-use spanhouse::otlp::decode_export;
+use spanhouse::otlp::{decode_export, json_to_protobuf};
 use spanhouse::store::{Snapshot, SnapshotSource, Store, StoreSettings};
+
+use crate::support::{Server, python, shared_data};
 
 /// Noon of a day, in nanoseconds.
 const NOON_NS: u64 = 1_767_268_800_000_000_000;
@@ -94,4 +99,51 @@ pub async fn span_ids(source: &dyn SnapshotSource) -> Vec<u64> {
 fn collect_ids(batch: &RecordBatch, ids: &mut Vec<u64>) {
     let column = batch.column_by_name("span_id").expect("span ids").as_fixed_size_binary();
     ids.extend((0..column.len()).map(|row| u64::from_be_bytes(column.value(row).try_into().expect("eight bytes"))));
+}
+
+/// Keeps the requests of a file, a request a line; seals before the last few, and once between.
+pub async fn keep(store: &Arc<Store>, file: &Path) {
+    let text = fs::read_to_string(file).expect("data");
+    let requests: Vec<&str> = text.lines().collect();
+    for (number, request) in requests.iter().enumerate() {
+        append(store, json_to_protobuf(request.as_bytes()).expect("OTLP JSON").into()).await.expect("kept");
+        if number == requests.len() / 3 || number == requests.len() * 2 / 3 {
+            store.seal().await.expect("sealed");
+        }
+    }
+}
+
+/// A file of traces beside the tests.
+pub fn drawn_by_hand(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// Runs a program of `tests/clients` against a server that has the traces of a fixture and, where there are such, real ones; gives what it says, and
+/// whether there are. `None` without anything to run on.
+pub async fn checked_by(test: &str, program: &str, fixture: Option<&str>) -> Option<(String, bool)> {
+    let python = python(test)?;
+    let shared = shared_data(test);
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open_uncompacted(folder.path()).await;
+    let drawn = fixture.map(drawn_by_hand);
+    let real = shared.as_ref().map(|shared| shared.join("trainticket.sample.jsonl"));
+    if drawn.is_none() && real.is_none() {
+        return None;
+    }
+    for file in drawn.iter().chain(&real) {
+        keep(&store, file).await;
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let server = Server::start_in(folder.path(), &[]);
+    Some((python.run(program, &[server.postgres_port()]), shared.is_some()))
+}
+
+/// What `EXPLAIN` says of a statement, or with `ANALYZE` before it what each operator says of itself after it ran.
+pub async fn explained(engine: &Arc<Engine>, sql: &str) -> String {
+    let session = engine.session();
+    let statement = session.prepare(&format!("EXPLAIN {sql}")).await.expect("a statement").remove(0);
+    let Outcome::Rows(rows) = session.execute(&statement, &[]).await.expect("started") else { return String::new() };
+    let batches: Vec<_> = rows.stream.try_collect().await.expect("rows");
+    datafusion::arrow::util::pretty::pretty_format_batches(&batches).expect("shown").to_string()
 }

@@ -1,54 +1,15 @@
 //! Trees of traces against `tests/clients/span_trees.py`, and the service map against `service_map.py` there, which make them from their definitions
 //! with networkx and numpy; how traces are chosen for them, and what is read of attributes.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use spanhouse::engine::{Engine, EngineSettings};
 
-use futures::TryStreamExt;
-use spanhouse::engine::{Engine, EngineSettings, Outcome};
-use spanhouse::otlp::json_to_protobuf;
-use spanhouse::store::Store;
-
-use crate::store_support::{append, open_uncompacted};
-use crate::support::{Server, python, shared_data};
-
-/// Keeps the requests of a file, a request a line; seals before the last few, and once between.
-async fn keep(store: &Arc<Store>, file: &Path) {
-    let text = fs::read_to_string(file).expect("data");
-    let requests: Vec<&str> = text.lines().collect();
-    for (number, request) in requests.iter().enumerate() {
-        append(store, json_to_protobuf(request.as_bytes()).expect("OTLP JSON").into()).await.expect("kept");
-        if number == requests.len() / 3 || number == requests.len() * 2 / 3 {
-            store.seal().await.expect("sealed");
-        }
-    }
-}
-
-fn drawn_by_hand(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
-/// Runs a program against a server that has the traces of `fixture` and, where there are such, real ones; gives what it says, and whether there are.
-async fn checked_by(test: &str, program: &str, fixture: &str) -> Option<(String, bool)> {
-    let python = python(test)?;
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = open_uncompacted(folder.path()).await;
-    keep(&store, &drawn_by_hand(fixture)).await;
-    let shared = shared_data(test);
-    if let Some(shared) = &shared {
-        keep(&store, &shared.join("trainticket.sample.jsonl")).await;
-    }
-    store.close().await.expect("closed");
-    drop(store);
-    let server = Server::start_in(folder.path(), &[]);
-    Some((python.run(program, &[server.postgres_port()]), shared.is_some()))
-}
+use crate::store_support::{checked_by, drawn_by_hand, explained, keep, open_uncompacted};
+use crate::support::shared_data;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trees_are_those_that_another_program_makes() {
     const TEST: &str = "trees_are_those_that_another_program_makes";
-    let Some((said, has_real)) = checked_by(TEST, "span_trees.py", "trees.jsonl").await else { return };
+    let Some((said, has_real)) = checked_by(TEST, "span_trees.py", Some("trees.jsonl")).await else { return };
     let wanted = if has_real { "2037 spans of 39 traces" } else { "39 spans of 10 traces" };
     assert!(said.contains(wanted), "{said}");
 }
@@ -57,7 +18,7 @@ async fn trees_are_those_that_another_program_makes() {
 async fn what_is_found_in_traces_is_what_another_program_finds() {
     const TEST: &str = "what_is_found_in_traces_is_what_another_program_finds";
     for (fixture, spans) in [("failures.jsonl", 42), ("trees.jsonl", 39)] {
-        let Some((said, has_real)) = checked_by(TEST, "trace_search.py", fixture).await else { return };
+        let Some((said, has_real)) = checked_by(TEST, "trace_search.py", Some(fixture)).await else { return };
         let wanted = format!("{} spans are found", spans + if has_real { 1_998 } else { 0 });
         assert!(said.contains(&wanted), "{said}");
     }
@@ -67,19 +28,10 @@ async fn what_is_found_in_traces_is_what_another_program_finds() {
 async fn the_service_map_is_the_one_that_another_program_makes() {
     const TEST: &str = "the_service_map_is_the_one_that_another_program_makes";
     for (fixture, spans) in [("map.jsonl", 29), ("shop.jsonl", 8)] {
-        let Some((said, has_real)) = checked_by(TEST, "service_map.py", fixture).await else { return };
+        let Some((said, has_real)) = checked_by(TEST, "service_map.py", Some(fixture)).await else { return };
         let wanted = format!("{} spans have the service map", spans + if has_real { 1_998 } else { 0 });
         assert!(said.contains(&wanted), "{said}");
     }
-}
-
-/// Every operator of a statement with what it says of itself after it ran.
-async fn explained(engine: &Arc<Engine>, sql: &str) -> String {
-    let session = engine.session();
-    let statement = session.prepare(&format!("EXPLAIN ANALYZE {sql}")).await.expect("a statement").remove(0);
-    let Outcome::Rows(rows) = session.execute(&statement, &[]).await.expect("started") else { return String::new() };
-    let batches: Vec<_> = rows.stream.try_collect().await.expect("rows");
-    datafusion::arrow::util::pretty::pretty_format_batches(&batches).expect("shown").to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,46 +45,49 @@ async fn only_traces_that_are_wanted_are_read() {
 
     const ALL: &str = "output_rows=2.00 K";
     let deepest = "SELECT max(depth) FROM span_tree WHERE";
-    let all = explained(&engine, "SELECT count(*) FROM span_tree WHERE is_orphan").await;
+    let all = explained(&engine, "ANALYZE SELECT count(*) FROM span_tree WHERE is_orphan").await;
     assert!(all.contains("TraceTreeExec: made=[is_orphan], metrics=[output_rows=2.00 K"), "{all}");
     let trace = "0b7e4e4652d169ae7b98f16f7572f121";
-    let named = explained(&engine, &format!("{deepest} trace_id = '{trace}'")).await;
+    let named = explained(&engine, &format!("ANALYZE {deepest} trace_id = '{trace}'")).await;
     assert!(named.contains("TraceTreeExec") && !named.contains(ALL), "{named}");
     // The join says which traces it wants when it has read one side.
     let chosen = "SELECT trace_id FROM spans WHERE status_code = 'ERROR' ORDER BY trace_id LIMIT 1";
-    let joined = explained(&engine, &format!("{deepest} trace_id IN ({chosen})")).await;
+    let joined = explained(&engine, &format!("ANALYZE {deepest} trace_id IN ({chosen})")).await;
     let trees = joined.split("TraceTreeExec").nth(1).expect("trees");
     assert!(!trees.contains(ALL), "{joined}");
     // An hour of a day that has no other is no small part of it; a second of it is.
     let second = "timestamp >= '2023-01-29 08:43:35' AND timestamp < '2023-01-29 08:43:36'";
-    let in_time = explained(&engine, &format!("{deepest} {second}")).await;
+    let in_time = explained(&engine, &format!("ANALYZE {deepest} {second}")).await;
     assert!(in_time.contains("RightSemi") && in_time.contains("SortExec"), "{in_time}");
     // A trace's tree is made where a column of it is asked for, and then groups are those of the trees' rows.
-    let sizes = explained(&engine, "SELECT trace_id, span_count, services, complete, parallelism FROM traces").await;
+    let sizes =
+        explained(&engine, "ANALYZE SELECT trace_id, span_count, services, complete, parallelism FROM traces").await;
     assert!(!sizes.contains("TraceTreeExec"), "{sizes}");
-    let paths = explained(&engine, "SELECT trace_id, critical_path, max_depth FROM traces").await;
+    let paths = explained(&engine, "ANALYZE SELECT trace_id, critical_path, max_depth FROM traces").await;
     let (groups, trees) = (paths.find("TraceAggregateExec"), paths.find("TraceTreeExec"));
     assert!(groups.is_some() && groups < trees, "{paths}");
     // Windows over traces are worked out trace by trace, and so are the groups above them; times and ids in what is looked for choose traces.
-    let below = explained(&engine, "SELECT count(*) FROM descendants_of(status_code = 'ERROR')").await;
+    let below = explained(&engine, "ANALYZE SELECT count(*) FROM descendants_of(status_code = 'ERROR')").await;
     assert!(below.contains("TraceWindowExec") && !below.contains("SortExec") && below.contains(ALL), "{below}");
-    let paths = explained(&engine, "SELECT * FROM critical_path(status_code = 'ERROR')").await;
+    let paths = explained(&engine, "ANALYZE SELECT * FROM critical_path(status_code = 'ERROR')").await;
     let (groups, windows) = (paths.find("TraceAggregateExec"), paths.find("TraceWindowExec"));
     assert!(
         groups.is_some() && groups < windows && !paths.contains("RepartitionExec: partitioning=Hash([trace_id"),
         "{paths}"
     );
     let of_second = format!("SELECT count(*) FROM ancestors_of(status_code = 'ERROR' AND {second})");
-    let of_second = explained(&engine, &of_second).await;
+    let of_second = explained(&engine, &format!("ANALYZE {}", &of_second)).await;
     assert!(of_second.contains("RightSemi") && of_second.contains("TraceWindowExec"), "{of_second}");
     let of_one =
-        explained(&engine, &format!("SELECT count(*) FROM siblings_of(trace_id = '{trace}' AND depth > 1)")).await;
+        explained(&engine, &format!("ANALYZE SELECT count(*) FROM siblings_of(trace_id = '{trace}' AND depth > 1)"))
+            .await;
     assert!(of_one.contains("TraceWindowExec") && !of_one.contains(ALL), "{of_one}");
     let joined = format!("SELECT count(*) FROM descendants_of(depth = 0) WHERE trace_id IN ({chosen})");
-    let joined = explained(&engine, &joined).await;
+    let joined = explained(&engine, &format!("ANALYZE {}", &joined)).await;
     let windows = joined.split("TraceWindowExec").nth(1).expect("windows");
     assert!(!windows.contains(ALL), "{joined}");
-    let plain = explained(&engine, "SELECT count(*) FROM span_tree WHERE service_name = 'ts-seat-service'").await;
+    let plain =
+        explained(&engine, "ANALYZE SELECT count(*) FROM span_tree WHERE service_name = 'ts-seat-service'").await;
     assert!(!plain.contains("Trace"), "{plain}");
 }
 
@@ -149,7 +104,7 @@ async fn single_attributes_of_trees_are_read_by_the_scan() {
         ("SELECT depth, attributes FROM span_tree", true),
         ("SELECT * FROM service_map()", false),
     ] {
-        let plan = explained(&engine, from).await;
+        let plan = explained(&engine, &format!("ANALYZE {}", from)).await;
         let scan = of_scan(&plan).unwrap_or_else(|| panic!("whole traces in {plan}"));
         assert_eq!(scan.contains("attributes,") || scan.contains("attributes]"), is_whole, "{from}: {scan}");
     }
