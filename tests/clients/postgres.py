@@ -149,7 +149,7 @@ def sqlalchemy_checks():
     check("sqlalchemy foreign keys", inspector.get_foreign_keys("spans"), [])
     check("sqlalchemy indexes", inspector.get_indexes("spans"), [])
     check("sqlalchemy constraints", inspector.get_unique_constraints("spans") + inspector.get_check_constraints("spans"), [])
-    check("sqlalchemy default schema", inspector.get_table_names(), ["events", "links", "service_edges", "span_metrics", "span_tree", "spans", "traces"])
+    check("sqlalchemy default schema", inspector.get_table_names(), ["events", "links", "service_edges", "service_nodes", "span_metrics", "span_tree", "spans", "traces"])
     spans = sqlalchemy.Table("spans", sqlalchemy.MetaData(), autoload_with=engine)
     check("sqlalchemy table", [column.name for column in spans.columns][:3], ["timestamp", "end_timestamp", "trace_id"])
     with engine.connect() as connection:
