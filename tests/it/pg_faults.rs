@@ -238,8 +238,8 @@ fn row_35_a_client_that_leaves_stops_its_statement() {
     std::thread::sleep(Duration::from_millis(500));
     drop((counting, reading));
     std::thread::sleep(Duration::from_secs(1));
-    // Other tests of this binary may run beside: only a core that is fully busy for long would be the statements.
-    let quiet = (0..20).any(|_| {
+    // Other tests of this binary may run beside, and rest now and then: the statements would never.
+    let quiet = (0..240).any(|_| {
         let before = cpu_time();
         std::thread::sleep(Duration::from_millis(250));
         cpu_time() - before < Duration::from_millis(120)
