@@ -118,3 +118,28 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stands_between_is_on_the_shortest_paths() {
+        // 0 → 1 → 2 → 3, a way around 1, an edge twice, one from a node to itself, and a node apart.
+        let graph = Graph::new(6, vec![(0, 1), (1, 2), (2, 3), (0, 4), (4, 2), (0, 1), (3, 3)]);
+        let degrees: Vec<_> = (0..6).map(|node| (graph.in_degree(node), graph.out_degree(node))).collect();
+        assert_eq!(degrees, [(0, 2), (1, 1), (2, 1), (1, 0), (1, 1), (0, 0)]);
+        // 1 and 4 have half of the ways 0 → 2 and 0 → 3, and all or none of the others; 2 has all that lead to 3.
+        let scale = 20.0;
+        assert_eq!(graph.betweenness(), Some(vec![0.0, 1.0 / scale, 3.0 / scale, 0.0, 1.0 / scale, 0.0]));
+        for few in 0..3 {
+            assert_eq!(Graph::new(few, Vec::new()).betweenness(), Some(vec![0.0; few]));
+        }
+        // Too many steps: 20,000 nodes, each with an edge to the next and to one of them.
+        let many: Vec<_> = (0..20_000).flat_map(|node| [(node, (node + 1) % 20_000), (node, 0)]).collect();
+        assert_eq!(Graph::new(20_000, many).betweenness(), None);
+        // A star may be as large as it is: only its middle leads anywhere.
+        let star = Graph::new(1_000_000, (1..1_000_000).map(|node| (0, node)).collect());
+        assert_eq!(star.betweenness().map(|shares| shares[0]), Some(0.0));
+    }
+}
