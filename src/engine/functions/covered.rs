@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
-use super::groups::wanted;
+use super::groups::{Gathered, Held, wanted};
 
 /// The function.
 pub(super) fn udaf() -> AggregateUDF {
@@ -63,7 +63,7 @@ impl AggregateUDFImpl for CoveredNs {
     }
 
     fn create_groups_accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups::default()))
+        Ok(Box::new(Held::<Stretches>::default()))
     }
 }
 
@@ -110,7 +110,9 @@ impl Stretches {
         let (pairs, _) = numbers.as_chunks::<2>();
         pairs.iter().for_each(|[start, end]| self.add((i64::from_le_bytes(*start), i64::from_le_bytes(*end))));
     }
+}
 
+impl Gathered for Stretches {
     fn heap_bytes(&self) -> usize {
         self.more.capacity() * size_of::<Stretch>()
     }
@@ -169,28 +171,7 @@ impl Accumulator for Stretches {
     }
 }
 
-#[derive(Debug, Default)]
-struct Groups {
-    groups: Vec<Stretches>,
-    heap_bytes: usize,
-}
-
-impl Groups {
-    fn change(&mut self, group: usize, change: impl FnOnce(&mut Stretches)) {
-        let stretches = &mut self.groups[group];
-        let before = stretches.heap_bytes();
-        change(stretches);
-        self.heap_bytes = self.heap_bytes + stretches.heap_bytes() - before;
-    }
-
-    fn take(&mut self, emit_to: EmitTo) -> Vec<Stretches> {
-        let taken = emit_to.take_needed(&mut self.groups);
-        self.heap_bytes -= taken.iter().map(Stretches::heap_bytes).sum::<usize>();
-        taken
-    }
-}
-
-impl GroupsAccumulator for Groups {
+impl GroupsAccumulator for Held<Stretches> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -198,7 +179,7 @@ impl GroupsAccumulator for Groups {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.groups.resize_with(total_num_groups, Stretches::default);
+        self.resize(total_num_groups);
         let columns = columns(values)?;
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| wanted(opt_filter, *row)) {
             if let Some(stretch) = stretch(&columns, row) {
@@ -220,7 +201,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.groups.resize_with(total_num_groups, Stretches::default);
+        self.resize(total_num_groups);
         let [states] = values else { return exec_err!("covered_ns has a state of one column") };
         let states = states.as_binary::<i32>();
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
@@ -241,7 +222,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.groups.capacity() * size_of::<Stretches>() + self.heap_bytes
+        self.bytes()
     }
 }
 
@@ -261,13 +242,13 @@ mod tests {
             let mut covered = [false; 240];
             spans.iter().for_each(|(start, length)| covered[*start as usize..(*start + *length) as usize].fill(true));
             let wanted = covered.iter().filter(|ns| **ns).count() as i64;
-            let mut whole = Groups::default();
+            let mut whole = Held::<Stretches>::default();
             for part in [&spans[..cut.min(spans.len())], &spans[cut.min(spans.len())..]] {
                 let values = [column(part.iter().map(|span| span.0)), column(part.iter().map(|span| span.1))];
-                let mut groups = Groups::default();
+                let mut groups = Held::<Stretches>::default();
                 groups.update_batch(&values, &vec![0; part.len()], None, 1).expect("updated");
                 whole.merge_batch(&groups.state(EmitTo::All).expect("a state"), &[0], 1).expect("merged");
-                prop_assert_eq!(groups.heap_bytes, 0);
+                prop_assert_eq!(groups.heap_bytes(), 0);
             }
             let given = whole.evaluate(EmitTo::All).expect("evaluated");
             let given = given.as_primitive::<Int64Type>();

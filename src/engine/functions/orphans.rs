@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
-use super::groups::wanted;
+use super::groups::{Gathered, Held, wanted};
 use crate::model::SpanId;
 
 /// The function.
@@ -70,7 +70,7 @@ impl AggregateUDFImpl for OrphanCount {
     }
 
     fn create_groups_accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups::default()))
+        Ok(Box::new(Held::<Orphans>::default()))
     }
 }
 
@@ -87,7 +87,9 @@ impl Orphans {
         self.spans.sort_unstable();
         self.parents.retain(|parent| self.spans.binary_search(parent).is_err());
     }
+}
 
+impl Gathered for Orphans {
     fn heap_bytes(&self) -> usize {
         (self.spans.capacity() + self.parents.capacity()) * size_of::<u64>()
     }
@@ -124,30 +126,14 @@ impl Accumulator for Orphans {
     }
 }
 
-#[derive(Debug, Default)]
-struct Groups {
-    groups: Vec<Orphans>,
-    heap_bytes: usize,
+/// Takes groups out, each resolved.
+fn resolved(groups: &mut Held<Orphans>, emit_to: EmitTo) -> Vec<Orphans> {
+    let mut taken = groups.take(emit_to);
+    taken.iter_mut().for_each(Orphans::resolve);
+    taken
 }
 
-impl Groups {
-    fn change(&mut self, group: usize, change: impl FnOnce(&mut Orphans)) {
-        let orphans = &mut self.groups[group];
-        let before = orphans.heap_bytes();
-        change(orphans);
-        self.heap_bytes = self.heap_bytes + orphans.heap_bytes() - before;
-    }
-
-    /// Takes groups out, each resolved.
-    fn take(&mut self, emit_to: EmitTo) -> Vec<Orphans> {
-        let mut taken = emit_to.take_needed(&mut self.groups);
-        taken.iter_mut().for_each(Orphans::resolve);
-        self.heap_bytes = self.groups.iter().map(Orphans::heap_bytes).sum();
-        taken
-    }
-}
-
-impl GroupsAccumulator for Groups {
+impl GroupsAccumulator for Held<Orphans> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -155,7 +141,7 @@ impl GroupsAccumulator for Groups {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.groups.resize_with(total_num_groups, Orphans::default);
+        self.resize(total_num_groups);
         let (spans, parents) = columns(values)?;
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| wanted(opt_filter, *row)) {
             self.change(*group, |orphans| {
@@ -167,13 +153,13 @@ impl GroupsAccumulator for Groups {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let counts = self.take(emit_to).into_iter().map(|orphans| orphans.parents.len() as i64);
+        let counts = resolved(self, emit_to).into_iter().map(|orphans| orphans.parents.len() as i64);
         Ok(Arc::new(Int64Array::from_iter_values(counts)))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let (mut spans, mut parents) = (BinaryBuilder::new(), BinaryBuilder::new());
-        for orphans in self.take(emit_to) {
+        for orphans in resolved(self, emit_to) {
             spans.append_value(pack(&orphans.spans));
             parents.append_value(pack(&orphans.parents));
         }
@@ -181,7 +167,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.groups.resize_with(total_num_groups, Orphans::default);
+        self.resize(total_num_groups);
         let [spans, parents] = values else { return exec_err!("orphan_count's state is two columns") };
         let (spans, parents) = (spans.as_binary::<i32>(), parents.as_binary::<i32>());
         for (row, group) in group_indices.iter().enumerate() {
@@ -204,7 +190,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.groups.capacity() * size_of::<Orphans>() + self.heap_bytes
+        self.bytes()
     }
 }
 
@@ -247,11 +233,11 @@ mod tests {
 
     #[test]
     fn a_parent_is_found_in_its_own_group_whichever_part_it_came_in() {
-        let mut parts = [Groups::default(), Groups::default()];
+        let mut parts = [Held::<Orphans>::default(), Held::default()];
         let (spans, parents) = (ids(&[Some(2), Some(3), Some(4)]), ids(&[Some(1), Some(2), Some(9)]));
         parts[0].update_batch(&[spans, parents], &[0, 0, 1], None, 2).expect("updated");
         parts[1].update_batch(&[ids(&[Some(1), Some(5)]), ids(&[None, Some(2)])], &[0, 1], None, 2).expect("updated");
-        let mut whole = Groups::default();
+        let mut whole = Held::<Orphans>::default();
         for part in &mut parts {
             let state = part.state(EmitTo::All).expect("a state");
             whole.merge_batch(&state, &[0, 1], 2).expect("merged");
