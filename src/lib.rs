@@ -31,5 +31,6 @@ pub mod otlp;
 pub mod pg;
 pub mod render;
 pub mod repl;
+pub mod report;
 pub mod server;
 pub mod store;

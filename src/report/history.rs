@@ -151,7 +151,11 @@ pub struct Delivered {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Entry {
     /// The report was first seen with this schedule: what was due before is nobody's miss.
-    Scheduled { report: String, schedule: String, at_ms: i64 },
+    Scheduled {
+        report: String,
+        schedule: String,
+        at_ms: i64,
+    },
     /// A run that begins, or one that is skipped.
     Run(Box<Run>),
     Ended {
@@ -163,7 +167,10 @@ pub(super) enum Entry {
         result: Option<String>,
         deliveries: Vec<Delivered>,
     },
-    Delivered { id: String, delivered: Delivered },
+    Delivered {
+        id: String,
+        delivered: Delivered,
+    },
 }
 
 impl Entry {

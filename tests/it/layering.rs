@@ -16,8 +16,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("generate", &["error", "model"]),
     ("ingest", &["error", "model", "otlp", "store"]),
     ("server", &["error", "model", "pg", "engine"]),
+    ("report", &["error", "pg", "engine", "render", "store"]),
     ("repl", &["error", "model", "pg", "engine", "render", "store"]),
-    ("cli", &["error", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl"]),
+    ("cli", &["error", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl", "report"]),
 ];
 
 #[test]

@@ -1,0 +1,144 @@
+//! Where a result goes.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::store::TableUrl;
+
+/// A place that results or alerts are sent to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// No other delivery of the report has it; part of the idempotency key.
+    pub name: String,
+    pub target: Target,
+    pub when: Deliver,
+    /// How often it is tried in one run, at least once.
+    pub attempts: u32,
+}
+
+impl Delivery {
+    /// How often it is tried when the header does not say.
+    pub const DEFAULT_ATTEMPTS: u32 = 5;
+    /// More attempts than help.
+    pub const MOST_ATTEMPTS: u32 = 20;
+}
+
+/// Which runs are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deliver {
+    Always,
+    /// Those with rows.
+    Rows,
+    /// Those in which an alert changed, or is to be told again.
+    Firing,
+    /// Those that failed.
+    Failed,
+}
+
+impl Deliver {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Always, Self::Rows, Self::Firing, Self::Failed];
+
+    /// The name that a header gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Rows => "rows",
+            Self::Firing => "firing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Deliver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// Relative to the reports folder's parent, which is where the server was started unless said otherwise.
+    Directory(PathBuf),
+    ObjectStore(TableUrl),
+    Webhook {
+        url: Secret,
+        /// The key that signs the body.
+        sign_with: Option<Secret>,
+    },
+    Slack {
+        url: Secret,
+    },
+    Email {
+        server: String,
+        port: u16,
+        tls: Tls,
+        user: Option<Secret>,
+        password: Option<Secret>,
+        from: String,
+        to: Vec<String>,
+    },
+    /// The address of an Alertmanager, without `/api/v2/alerts`.
+    Alertmanager {
+        url: Secret,
+    },
+}
+
+impl Target {
+    /// The name that a header gives it in `to`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "directory",
+            Self::ObjectStore(_) => "object_store",
+            Self::Webhook { .. } => "webhook",
+            Self::Slack { .. } => "slack",
+            Self::Email { .. } => "email",
+            Self::Alertmanager { .. } => "alertmanager",
+        }
+    }
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// From the first byte; port 465.
+    Wrapped,
+    /// After STARTTLS, which must be there; port 587.
+    StartTls,
+    /// Not at all; only to a server on a loopback address.
+    Off,
+}
+
+/// A value that may not be told: where it is to be had, so that it is read when it is needed and never kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// It stands in the file itself, as an address without a token may.
+    Plain(String),
+    /// The environment variable.
+    Env(String),
+    /// The file; white space at its end does not count.
+    File(PathBuf),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(…)"),
+            Self::Env(name) => write!(f, "Env({name})"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_tell_itself() {
+        let url = Secret::Plain("https://hooks.example/T0KEN".to_owned());
+        let told = format!("{:?}", Target::Slack { url });
+        assert_eq!(told, "Slack { url: Plain(…) }");
+    }
+}

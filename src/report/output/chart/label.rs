@@ -1,0 +1,78 @@
+//! Text of data made fit to be drawn: harmless, and no longer than there is room for.
+
+use charts_rs::{DEFAULT_FONT_FAMILY, measure_text_width_family};
+use unicode_width::UnicodeWidthChar;
+
+use crate::render::sanitize;
+
+/// The fonts of drawings: the one that widths are measured with and pictures are drawn with, then what every browser has.
+pub const FONTS: &str = "Roboto, Helvetica, Arial, sans-serif";
+/// A name is read this far; no drawing shows more.
+const MAX_CHARS: usize = 200;
+/// What the measured width of a character that the font lacks is at most short of, in parts of the size.
+const WIDE_EXTRA: f64 = 0.5;
+
+/// The text with what would drive a terminal or turn the line around spelled out, on one line, cut after a bounded number of characters.
+pub fn plain(text: &str) -> String {
+    let mut characters = text.chars();
+    let start: String = characters.by_ref().take(MAX_CHARS).map(|c| if is_no_character(c) { '\u{fffd}' } else { c }).collect();
+    let more = if characters.next().is_some() { "…" } else { "" };
+    format!("{}{more}", sanitize(&start))
+}
+
+/// What XML does not allow and [`sanitize`] lets pass.
+fn is_no_character(c: char) -> bool {
+    matches!(c as u32 & 0xffff, 0xfffe | 0xffff)
+}
+
+/// The width in pixels.
+pub fn width(text: &str, size: f64) -> f64 {
+    let measured = measure_text_width_family(DEFAULT_FONT_FAMILY, size as f32, text);
+    let wide = text.chars().filter(|c| c.width() == Some(2)).count() as f64;
+    measured.map_or(text.chars().count() as f64 * size * 0.6, |extent| f64::from(extent.width()))
+        + wide * WIDE_EXTRA * size
+}
+
+/// The text of data, cut with an ellipsis where it is wider than `room` pixels.
+pub fn fitted(text: &str, size: f64, room: f64) -> String {
+    let text = plain(text);
+    if width(&text, size) <= room {
+        return text;
+    }
+    let characters: Vec<char> = text.chars().collect();
+    let cut = |count: usize| characters[..count].iter().collect::<String>().trim_end().to_owned() + "…";
+    // The widest start that fits.
+    let (mut low, mut high) = (0, characters.len());
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        match width(&cut(middle), size) <= room {
+            true => low = middle,
+            false => high = middle - 1,
+        }
+    }
+    cut(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_are_harmless_and_short() {
+        assert_eq!(plain("a\u{0}b\u{1b}[2J\n\u{202e}c"), "a\\x00b\\x1b[2J\\n\\u{202e}c");
+        assert_eq!(plain("a\u{ffff}\u{1fffe}"), "a\u{fffd}\u{fffd}");
+        assert_eq!(plain("<b>&"), "<b>&", "escaping is left to what writes the drawing");
+        assert_eq!(plain(&"x".repeat(1 << 20)).chars().count(), MAX_CHARS + 1);
+    }
+
+    #[test]
+    fn a_label_fits_its_room() {
+        for text in ["checkout", "日本語のサービス", "W".repeat(500).as_str(), ""] {
+            for room in [0.0, 10.0, 40.0, 100.0] {
+                let shown = fitted(text, 12.0, room);
+                assert!(shown == "…" || width(&shown, 12.0) <= room, "{shown} in {room}");
+            }
+        }
+        assert_eq!(fitted("short", 12.0, 100.0), "short");
+    }
+}
