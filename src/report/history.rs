@@ -2,7 +2,7 @@
 //!
 //! Pure: entries in, runs out. Reading and writing the lines is the journal's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -196,6 +196,8 @@ pub(super) struct Scheduled {
 pub struct History {
     runs: Vec<Run>,
     places: HashMap<String, usize>,
+    /// The due times of each report that had their run.
+    due: BTreeMap<String, BTreeSet<i64>>,
     scheduled: BTreeMap<String, Scheduled>,
 }
 
@@ -210,6 +212,9 @@ impl History {
                 // It was noted, but nobody could be sure of that, and so it did not begin.
                 Some(at) => self.runs[*at] = *run,
                 None => {
+                    if run.cause != Cause::Manual {
+                        self.due.entry(run.report.clone()).or_default().insert(run.due_ms);
+                    }
                     self.places.insert(run.id.clone(), self.runs.len());
                     self.runs.push(*run);
                 }
@@ -251,13 +256,12 @@ impl History {
 
     /// Whether a due time of a report has had its run, or was skipped.
     pub(super) fn had(&self, report: &str, due_ms: i64) -> bool {
-        self.places.contains_key(&RunKey { report: report.to_owned(), due_ms }.id())
+        self.due.get(report).is_some_and(|due| due.contains(&due_ms))
     }
 
     /// The latest due time of a report that had its run, not after `not_after_ms`.
     pub(super) fn last_due_ms(&self, report: &str, not_after_ms: i64) -> Option<i64> {
-        let due = self.of(report).filter(|run| run.cause != Cause::Manual).map(|run| run.due_ms);
-        due.filter(|due_ms| *due_ms <= not_after_ms).max()
+        self.due.get(report)?.range(..=not_after_ms).next_back().copied()
     }
 
     /// The schedule that the report was last seen with.

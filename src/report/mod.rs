@@ -5,8 +5,12 @@
 
 mod clock;
 mod definition;
+mod due;
 mod history;
 mod home;
+mod journal;
+mod schedule;
+mod window;
 
 pub use clock::{Clock, SystemClock, TurnedClock};
 pub use definition::{

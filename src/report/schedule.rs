@@ -264,8 +264,9 @@ pub(super) mod tests {
     fn due(schedule: &Schedule, after: &str, until: &str) -> Vec<String> {
         let table = Timetable::new(schedule).expect("a timetable");
         let times = std::iter::successors(table.next_after(ms(after)), |due_ms| table.next_after(*due_ms));
-        let shown = |due_ms| instant(due_ms).expect("a time").with_timezone(&schedule.zone).format("%d %H:%M%#z");
-        times.take_while(|due_ms| *due_ms <= ms(until)).map(|due_ms| shown(due_ms).to_string()).collect()
+        let shown = |due_ms| instant(due_ms).expect("a time").with_timezone(&schedule.zone).format("%d %H:%M%z").to_string();
+        let short = |shown: String| shown.strip_suffix("00").map(str::to_owned).unwrap_or(shown);
+        times.take_while(|due_ms| *due_ms <= ms(until)).map(|due_ms| short(shown(due_ms))).collect()
     }
 
     const BERLIN_SPRING: (&str, &str) = ("2026-03-28T22:00:00Z", "2026-03-29T04:00:00Z");
@@ -284,7 +285,6 @@ pub(super) mod tests {
             ("0 1-4 * * *", &["29 01:00+01", "29 03:00+02", "29 04:00+02"]),
             ("30 2 * * 0", &["29 03:00+02"]),
             ("30 2 29 3 *", &["29 03:00+02"]),
-            ("30 2 L-2 3 *", &[]),
             ("30 2 * * 1", &[]),
             // Intervals other than in each hour.
             ("*/15 2 * * *", &["29 03:00+02"]),
@@ -292,9 +292,6 @@ pub(super) mod tests {
             // In each hour: the skipped one did not exist.
             ("30 * * * *", &["28 23:30+01", "29 00:30+01", "29 01:30+01", "29 03:30+02", "29 04:30+02", "29 05:30+02"]),
         ] {
-            if text.contains('L') && Cron::from_str(text).is_err() {
-                continue;
-            }
             assert_eq!(due(&cron(text, Berlin), after, until), expected, "{text}");
         }
     }
@@ -328,7 +325,7 @@ pub(super) mod tests {
         assert_eq!(lord_howe("15 2 * * *", spring), ["04 02:30+11"]);
         assert_eq!(lord_howe("45 1 * * *", autumn), ["05 01:45+11"]);
         let twice = ["05 00:45+11", "05 01:45+11", "05 01:45+1030", "05 02:45+1030"];
-        assert_eq!(lord_howe("45 * * * *", autumn).iter().map(|due| due.replace(':', "")).collect::<Vec<_>>(), twice.map(|due| due.replace(':', "")));
+        assert_eq!(lord_howe("45 * * * *", autumn), twice);
         // Samoa had no 30th of December 2011.
         let apia = due(&cron("0 7 * * *", Apia), "2011-12-29T12:00:00Z", "2012-01-01T00:00:00Z");
         assert_eq!(apia, ["29 07:00-10", "31 00:00+14", "31 07:00+14", "01 07:00+14"]);

@@ -3,7 +3,7 @@
 //! The window of a run begins where the one of the run before ended, if the schedule and the window have the same length: a day is from a
 //! time on the wall to the same time on the next day, and may have 23 or 25 hours.
 
-use chrono::{Days, Months, NaiveDateTime, TimeDelta};
+use chrono::{Days, Months, NaiveDateTime};
 use chrono_tz::Tz;
 
 use super::definition::{Span, Window};
@@ -44,8 +44,7 @@ fn ending(window: &Window, zone: Tz, due_ms: i64, named: Option<NaiveDateTime>) 
 /// The same time some months and days before; the last day of a month that has no such day.
 fn earlier(named: NaiveDateTime, months: u32, days: u32) -> Option<NaiveDateTime> {
     let date = named.date().checked_sub_months(Months::new(months))?.checked_sub_days(Days::new(u64::from(days)))?;
-    // What is below a second is no matter of the calendar.
-    NaiveDateTime::new(date, named.time()).checked_add_signed(TimeDelta::zero())
+    Some(NaiveDateTime::new(date, named.time()))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub struct Schedule {
 pub enum When {
     /// Minute, hour, day of the month, month, day of the week; it can be read.
     Cron(String),
-    /// At each whole multiple since 1970-01-01T00:00:00Z; at least [`Schedule::LEAST_EVERY`].
+    /// At each whole multiple since 1970-01-01T00:00:00 on the clock of the zone; at least [`Schedule::LEAST_EVERY`].
     Every(Duration),
 }
 
