@@ -13,12 +13,12 @@ use indicatif::ProgressBar;
 use super::exit::{self, Exit};
 use super::import::Senders;
 use super::output::say;
-use super::settings::parse_duration;
 use super::{logging, terminal};
 use crate::error::{Error, Result};
 use crate::generate::{Facts, Generator, Limit, Parameters, Request};
 use crate::ingest::{ClientSettings, ExportClient};
 use crate::render::count;
+use crate::typed::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:

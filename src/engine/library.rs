@@ -5,9 +5,7 @@
 
 use std::sync::LazyLock;
 
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
-
-use super::grammar::Grammar;
+use super::binding::{ParameterKind, bind};
 use crate::error::{Error, Kind, Result};
 
 /// A shipped question.
@@ -30,15 +28,6 @@ pub struct LibraryParameter {
     /// What holds when no value is given.
     pub default: String,
     pub purpose: String,
-}
-
-/// What a parameter's value may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParameterKind {
-    Text,
-    Integer,
-    Double,
-    Timestamp,
 }
 
 const FILES: &[(&str, &str)] = &[
@@ -95,55 +84,18 @@ impl LibraryQuery {
             return Err(Error::bad_input(format!("query {} has no parameter \"{name}\"", self.name))
                 .with_hint(format!("it has {known}")));
         }
-        let tokens =
-            Tokenizer::new(&Grammar::for_tokens(0), self.sql).tokenize().map_err(|e| Error::internal(e.to_string()))?;
-        let mut sql = String::new();
-        let mut tokens = tokens.into_iter().peekable();
-        while let Some(token) = tokens.next() {
-            let parameter = match (&token, tokens.peek()) {
-                (Token::Colon, Some(Token::Word(word))) => {
-                    self.parameters.iter().find(|known| known.name == word.value)
-                }
-                _ => None,
+        let bound = bind(self.sql, |placeholder| {
+            let Some(known) = self.parameters.iter().find(|known| known.name == placeholder.name) else {
+                return Ok(None);
             };
-            match parameter {
-                Some(parameter) => {
-                    tokens.next();
-                    let value = values.iter().rev().find(|(name, _)| *name == parameter.name);
-                    sql.push_str(&parameter.literal(value.map_or(&parameter.default, |(_, value)| value))?);
-                }
-                None => sql.push_str(&token.to_string()),
-            }
-        }
-        Ok(sql)
-    }
-}
-
-impl LibraryParameter {
-    /// The value as an SQL literal of the parameter's type.
-    fn literal(&self, value: &str) -> Result<String> {
-        let quoted = || format!("'{}'", value.replace('\'', "''"));
-        let wrong = |wanted: &str| {
-            Err(Error::bad_input(format!("parameter \"{}\" wants {wanted}, not \"{value}\"", self.name)))
-        };
-        match self.kind {
-            ParameterKind::Text => Ok(quoted()),
-            ParameterKind::Integer => match value.parse::<i64>() {
-                Ok(number) => Ok(number.to_string()),
-                Err(_) => wrong("a whole number"),
-            },
-            ParameterKind::Double => match value.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(format!("CAST({} AS DOUBLE)", quoted())),
-                _ => wrong("a number"),
-            },
-            ParameterKind::Timestamp => {
-                use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-                match string_to_timestamp_nanos(value) {
-                    Ok(_) => Ok(format!("TIMESTAMP {}", quoted())),
-                    Err(_) => wrong("a time such as 2026-01-31T12:00:00Z"),
-                }
-            }
-        }
+            let value = values.iter().rev().find(|(name, _)| *name == known.name);
+            known.kind.literal(&known.name, value.map_or(&known.default, |(_, value)| value)).map(Some)
+        });
+        bound.map(|bound| bound.sql).map_err(|mut error| {
+            // The position is in a text that the user did not write.
+            error.position = None;
+            error
+        })
     }
 }
 

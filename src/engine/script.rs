@@ -121,7 +121,7 @@ fn parse_tokens(dialect: &dyn Dialect, tokens: Vec<TokenWithSpan>) -> Result<ast
     }
 }
 
-fn tokenize(dialect: &dyn Dialect, script: &str, places: &Places) -> Result<Vec<TokenWithSpan>> {
+pub(super) fn tokenize(dialect: &dyn Dialect, script: &str, places: &Places) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(dialect, script).tokenize_with_location().map_err(|TokenizerError { message, location }| {
         let error = Error::bad_input(format!("syntax error: {}", lower_first(&message)));
         match places.position(location) {
@@ -153,14 +153,14 @@ pub(super) fn position(script: &str, line: u64, column: u64) -> Option<usize> {
 }
 
 /// Where the lines of a script begin, to turn the tokenizer's lines and columns into positions.
-struct Places {
+pub(super) struct Places {
     /// For each line: its first character's place in characters and in bytes, from 0.
     lines: Vec<(usize, usize)>,
     chars: usize,
 }
 
 impl Places {
-    fn new(script: &str) -> Self {
+    pub(super) fn new(script: &str) -> Self {
         let mut lines = vec![(0, 0)];
         let mut chars = 0;
         for (byte, char) in script.char_indices() {
@@ -173,14 +173,14 @@ impl Places {
     }
 
     /// The position in characters from 1; `None` for the unknown location.
-    fn position(&self, location: Location) -> Option<usize> {
+    pub(super) fn position(&self, location: Location) -> Option<usize> {
         let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
         let column = usize::try_from(location.column).ok()?;
         let (start, _) = self.lines.get(line)?;
         Some((start + column).clamp(1, self.chars.max(1)))
     }
 
-    fn byte(&self, script: &str, location: Location) -> usize {
+    pub(super) fn byte(&self, script: &str, location: Location) -> usize {
         let Some((_, start)) =
             usize::try_from(location.line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?))
         else {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Each folder with the folders that it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("typed", &[]),
     ("analysis", &[]),
     ("model", &["error"]),
     ("pg", &["error", "model"]),
@@ -16,9 +17,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("generate", &["error", "model"]),
     ("ingest", &["error", "model", "otlp", "store"]),
     ("server", &["error", "model", "pg", "engine"]),
-    ("report", &["error", "pg", "engine", "render", "store"]),
+    ("report", &["error", "typed", "pg", "engine", "render", "store"]),
     ("repl", &["error", "model", "pg", "engine", "render", "store"]),
-    ("cli", &["error", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl", "report"]),
+    (
+        "cli",
+        &[
+            "error", "typed", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl",
+            "report",
+        ],
+    ),
 ];
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::file::FileText;
 use super::keys::{KEYS, Settings, Wrong};
+use crate::typed::nearest;
 
 /// Variables that begin like a setting's and are not one.
 const OTHER_VARIABLES: [&str; 3] = ["SPANHOUSE_CONFIG", "SPANHOUSE_SHARED_DATA", "SPANHOUSE_FAILPOINT"];
@@ -124,27 +125,6 @@ fn misspelt_variable(name: &str) -> Option<Mistake> {
         None => "there is no such setting".to_owned(),
     };
     Some(Mistake { place: Place::Variable(name.to_owned()), key: None, why })
-}
-
-/// The known name that is at most a third of its length in edits away.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, near) = known.map(|known| (edits(name, known), known)).min()?;
-    (distance * 3 <= near.len()).then_some(near)
-}
-
-/// How many letters must be added, removed or changed.
-fn edits(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

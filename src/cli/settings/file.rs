@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::effective::{Mistake, Place, nearest};
+use super::effective::{Mistake, Place};
 use super::keys::KEYS;
 use super::rules::text_of_tables;
 use crate::error::{Error, Kind, Result};
+use crate::typed::nearest;
 
 /// The setting that may be tables.
 const RULES: &str = "retention_rules";
 /// Settings that are texts: a number or a truth in their place is a slip.
-const TEXTS: [&str; 3] = ["data_dir", "table_url", "log"];
+const TEXTS: [&str; 4] = ["data_dir", "table_url", "reports_dir", "log"];
 /// More than this is no settings file.
 const MAX_BYTES: u64 = 1 << 20;
 

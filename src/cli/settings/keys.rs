@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use super::machine::column_cache_bytes;
 use super::rules::parse_rules;
-use super::values::{
-    Listen, LogFormat, parse_duration, parse_listen, parse_log_format, parse_size, parse_timeout, size_text,
-};
+use super::values::{Listen, LogFormat, parse_listen, parse_log_format, parse_timeout};
 use crate::engine::EngineSettings;
 use crate::ingest::IngestSettings;
 use crate::store::{Retention, RetentionRule, StoreSettings, TableUrl};
+use crate::typed::{parse_duration, parse_size, size_text};
 
 /// One setting: `name` in the file, `--flag` on the command line, `SPANHOUSE_NAME` in the environment.
 pub(in crate::cli) struct Key {
@@ -37,6 +36,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) otlp_grpc: Listen,
     pub(in crate::cli) otlp_http: Listen,
     pub(in crate::cli) postgres: Listen,
+    /// Where reports are described; read when it is there.
+    pub(in crate::cli) reports_dir: PathBuf,
     pub(in crate::cli) log: String,
     pub(in crate::cli) log_format: LogFormat,
     fresh_memory_bytes: u64,
@@ -61,10 +62,11 @@ pub(super) const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 const LISTENERS: &str = "Listeners";
 const STORAGE: &str = "Storage";
 const QUERIES: &str = "Queries";
+const REPORTS: &str = "Reports";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 20] = [
+pub(in crate::cli) static KEYS: [Key; 21] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -245,6 +247,21 @@ pub(in crate::cli) static KEYS: [Key; 20] = [
         help: "How long a statement may run, unless its session sets another limit; or off",
         heading: QUERIES,
         set: |settings, text| parse_timeout(text).map(|timeout| settings.statement_timeout = timeout),
+    },
+    Key {
+        name: "reports_dir",
+        flag: "reports-dir",
+        value_name: "DIR",
+        default: "./reports",
+        help: "Where reports are described, a file each; those with a schedule run while the server does. It need not be there",
+        heading: REPORTS,
+        set: |settings, text| match text {
+            "" => Err("a reports folder needs a name".to_owned()),
+            path => {
+                settings.reports_dir = path.into();
+                Ok(())
+            }
+        },
     },
     Key {
         name: "log",

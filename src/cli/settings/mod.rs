@@ -13,7 +13,7 @@ mod values;
 pub(super) use effective::{Effective, Mistake, Sources, resolve};
 pub(super) use file::FileText;
 pub(super) use keys::{KEYS, Key, Settings};
-pub(super) use values::{Listen, LogFormat, parse_duration};
+pub(super) use values::{Listen, LogFormat};
 
 use std::path::{Path, PathBuf};
 

@@ -6,8 +6,8 @@ use std::str::Chars;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::LEAST_RETENTION;
-use super::values::parse_duration;
 use crate::store::{MOST_RULES, RetentionRule};
+use crate::typed::{nearest, parse_duration};
 
 /// Reads rules with `;` between them.
 pub(super) fn parse_rules(text: &str) -> Result<Vec<RetentionRule>, String> {
@@ -102,7 +102,7 @@ fn rule_of(words: &[Token]) -> Result<RetentionRule, String> {
 
 fn unknown(name: &str) -> String {
     let known = ["service", "errors", "slower_than", "keep"];
-    let advice = match super::effective::nearest(name, known.into_iter()) {
+    let advice = match nearest(name, known.into_iter()) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("write {}", known.join(", ")),
     };

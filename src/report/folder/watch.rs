@@ -1,0 +1,176 @@
+//! The folder looked at again and again while a server runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::kept::{self, Change, Kept};
+use super::scan::{self, Haste, Scanned};
+use super::{Definition, Folder, shown};
+use crate::engine::Engine;
+use crate::report::check::check;
+use crate::report::mistake::Mistake;
+
+/// How often the folder is looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// After so many looks statements that could not be planned are planned again: a table that they read may be there now.
+const LOOKS_TO_PLAN_AGAIN: u64 = 30;
+
+/// What is new in the folder.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// There is a version of a report that was not there before.
+    Taken(String),
+    Gone(String),
+    /// A report's newest version is wrong; the one before it, if there is one, goes on.
+    Wrong {
+        name: String,
+        goes_on: bool,
+        mistakes: Vec<Mistake>,
+    },
+    /// A file is no report's.
+    Stray(Mistake),
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(name) => write!(f, "report {name} was read"),
+            Self::Gone(name) => write!(f, "report {name} is gone"),
+            Self::Wrong { name, goes_on, mistakes } => {
+                let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+                let end = if *goes_on { "the version before it goes on" } else { "it does not run" };
+                write!(f, "report {name} is wrong, {end}: {}", lines.join("; "))
+            }
+            Self::Stray(mistake) => mistake.fmt(f),
+        }
+    }
+}
+
+/// A version whose statement is to be planned before it is taken.
+struct ToPlan {
+    name: String,
+    candidate: Definition,
+    /// The good version before it.
+    before: Option<Definition>,
+}
+
+impl ToPlan {
+    fn of(name: &str, candidate: Option<Definition>, before: Option<Definition>) -> Option<Self> {
+        candidate.map(|candidate| Self { name: name.to_owned(), candidate, before })
+    }
+}
+
+impl Folder {
+    /// Looks at the folder until told to stop, and says in the log what is new. Statements are planned before a version is taken.
+    pub async fn watch(self: Arc<Self>, engine: Arc<Engine>, stop: CancellationToken) {
+        let mut haste = Haste::Now;
+        loop {
+            for news in self.look(Some(&engine), haste).await {
+                match news {
+                    News::Taken(_) | News::Gone(_) => tracing::info!("{news}"),
+                    News::Wrong { .. } | News::Stray(_) => tracing::error!("{news}"),
+                }
+            }
+            haste = Haste::OnceStill;
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Looks at the folder once; a file that changed is read when it is the same at the next look.
+    pub async fn refresh(self: &Arc<Self>, engine: Option<&Arc<Engine>>) -> Vec<News> {
+        self.look(engine, Haste::OnceStill).await
+    }
+
+    /// Plans the statements of what was read, so that those that are wrong are so before anything is run.
+    pub async fn plan(self: &Arc<Self>, engine: &Arc<Engine>) -> Vec<News> {
+        self.look(Some(engine), Haste::Now).await
+    }
+
+    async fn look(self: &Arc<Self>, engine: Option<&Arc<Engine>>, haste: Haste) -> Vec<News> {
+        let _turn = self.turn.lock().await;
+        let folder = self.clone();
+        let scanned = tokio::task::spawn_blocking(move || {
+            let known = folder.state().kept.clone();
+            scan::scan(&folder.dir, &known, haste)
+        });
+        let Ok(scanned) = scanned.await else { return Vec::new() };
+        let (mut news, to_plan) = self.take_in(scanned);
+        if let Some(engine) = engine {
+            for to_plan in to_plan {
+                let mistakes = match check(engine, &to_plan.candidate).await {
+                    Ok(mistakes) => mistakes,
+                    Err(error) => {
+                        tracing::warn!(report = to_plan.name, %error, "the statement of a report could not be checked");
+                        Vec::new()
+                    }
+                };
+                news.extend(self.take_planned(to_plan, mistakes));
+            }
+        } else {
+            news.extend(to_plan.into_iter().map(|to_plan| News::Taken(to_plan.name)));
+        }
+        let shown = shown(&self.state());
+        self.shown.store(Arc::new(shown));
+        news
+    }
+
+    /// Takes in what was seen; gives what is new, and what is to be planned.
+    fn take_in(&self, scanned: Scanned) -> (Vec<News>, Vec<ToPlan>) {
+        let mut state = self.state();
+        let (mut news, mut to_plan) = (Vec::new(), Vec::new());
+        let is_first = state.reads == 0;
+        state.reads += 1;
+        let plans_again = state.reads % LOOKS_TO_PLAN_AGAIN == 0;
+        news.extend(
+            scanned.stray.iter().filter(|mistake| is_first || !state.stray.contains(mistake)).cloned().map(News::Stray),
+        );
+        state.stray = scanned.stray;
+        for (name, seen) in scanned.reports {
+            let known = state.kept.remove(&name);
+            let before = known.as_ref().and_then(|kept| kept.good.clone());
+            let next = kept::next(known, seen);
+            let good = next.kept.as_ref().and_then(|kept| kept.good.clone());
+            match next.change {
+                Some(Change::Taken) => to_plan.extend(ToPlan::of(&name, good, before)),
+                Some(Change::Wrong) => news.push(wrong(&name, next.kept.as_ref())),
+                Some(Change::Gone) => news.push(News::Gone(name.clone())),
+                // What was read when the folder was opened was neither planned nor told.
+                None if is_first => match next.kept.as_ref() {
+                    Some(kept) if !kept.mistakes.is_empty() => news.push(wrong(&name, Some(kept))),
+                    _ => to_plan.extend(ToPlan::of(&name, good, None)),
+                },
+                None => {
+                    let unplanned = next.kept.as_ref().and_then(|kept| kept.unplanned.clone()).filter(|_| plans_again);
+                    to_plan.extend(ToPlan::of(&name, unplanned, good));
+                }
+            }
+            state.kept.extend(next.kept.map(|kept| (name, kept)));
+        }
+        (news, to_plan)
+    }
+
+    fn take_planned(&self, to_plan: ToPlan, mistakes: Vec<Mistake>) -> Option<News> {
+        let ToPlan { name, candidate, before } = to_plan;
+        let mut state = self.state();
+        let kept = state.kept.remove(&name)?;
+        let next = kept::planned(kept, candidate, before, mistakes);
+        let news = match next.change {
+            Some(Change::Taken) => Some(News::Taken(name.clone())),
+            Some(Change::Wrong) => Some(wrong(&name, next.kept.as_ref())),
+            Some(Change::Gone) | None => None,
+        };
+        state.kept.extend(next.kept.map(|kept| (name, kept)));
+        news
+    }
+}
+
+fn wrong(name: &str, kept: Option<&Kept>) -> News {
+    let mistakes = kept.map(|kept| kept.mistakes.clone()).unwrap_or_default();
+    News::Wrong { name: name.to_owned(), goes_on: kept.is_some_and(|kept| kept.good.is_some()), mistakes }
+}
