@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{self, Exit};
-use super::{compact, config, demo, generate, import, redact, repl, serve, sql, table};
+use super::{compact, config, demo, generate, import, redact, repl, report, serve, sql, table};
 use crate::error::{Error, Result};
 
 const EXAMPLES: &str = "\
@@ -37,6 +37,7 @@ enum Command {
     Demo(demo::Arguments),
     Sql(sql::Arguments),
     Repl(repl::Arguments),
+    Report(report::Arguments),
     Table(table::Arguments),
     Compact(compact::Arguments),
     Redact(redact::Arguments),
@@ -78,6 +79,7 @@ fn run(command: Command) -> Result<Exit> {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Repl(arguments) => repl::run(arguments).await,
+            Command::Report(arguments) => report::run(arguments).await,
             Command::Table(arguments) => table::run(arguments).await,
             Command::Compact(arguments) => compact::run(arguments).await,
             Command::Redact(arguments) => redact::run(arguments).await,

@@ -15,6 +15,8 @@ mod logging;
 mod output;
 mod redact;
 mod repl;
+mod report;
+mod reports_at_work;
 mod serve;
 mod settings;
 mod sql;

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use super::data::{self, DataDir};
+use super::data;
 use super::exit::Exit;
+use super::report::{Place, ShellReports};
 use super::sql;
 use crate::error::Result;
 use crate::render::Format;
@@ -23,7 +24,7 @@ Reads the data directory only, so a server may run on it at the same time. Insid
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    data_dir: DataDir,
+    place: Place,
     /// How to show results at first; \format changes it
     #[arg(long, value_name = "FORMAT", default_value_t)]
     format: Format,
@@ -33,11 +34,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
-    let settings = arguments.data_dir.flags().settings()?;
+    let settings = arguments.place.settings()?;
     data::must_exist(&settings.data_dir)?;
     let engine = sql::open_engine(&settings).await?;
     let title = settings.data_dir.display().to_string();
-    let options = repl::Options { title, format: arguments.format, stop_on_error: arguments.stop_on_error };
+    let reports = ShellReports::of(&settings.reports_dir);
+    let options = repl::Options { title, format: arguments.format, stop_on_error: arguments.stop_on_error, reports };
     let summary = repl::run(&engine, options).await?;
     Ok(if summary.failed == 0 { Exit::Success } else { Exit::Failure })
 }

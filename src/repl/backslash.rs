@@ -8,7 +8,7 @@ use super::splitter::Script;
 use super::text::{Line, Style};
 use super::{describe, help, query, trace, waterfall};
 use crate::engine::LibraryQuery;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::render::Expanded;
 
 /// Drawn of a trace unless all of it is asked for: some screens full.
@@ -43,6 +43,15 @@ impl Shell {
             }
             Command::Questions => self.say(&help::questions())?,
             Command::Run { name, arguments } => self.question(&name, &arguments).await?,
+            Command::Reports => {
+                let reports = self.reports.as_ref().map(|reports| reports.list()).unwrap_or_default();
+                self.say(&help::reports(&reports))?;
+            }
+            Command::Report { name, arguments } => {
+                let reports = self.reports.as_ref().ok_or_else(no_reports)?;
+                let text = reports.statement(&name, &arguments)?;
+                self.ask(text).await?;
+            }
             Command::Trace { id, all } => self.trace(&id, all).await?,
             Command::SqlHelp => self.say(&help::sql())?,
             Command::Help => self.say(&help::commands())?,
@@ -52,8 +61,13 @@ impl Shell {
 
     async fn question(&mut self, name: &str, arguments: &[(String, String)]) -> Result<()> {
         let arguments: Vec<(&str, &str)> = arguments.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let started = Instant::now();
         let text = LibraryQuery::find(name)?.bind(&arguments)?;
+        self.ask(text).await
+    }
+
+    /// Asks what the user did not write.
+    async fn ask(&mut self, text: String) -> Result<()> {
+        let started = Instant::now();
         let asked = self.statement(&Script { text, line: 1, expanded: false }).await;
         asked.map_err(|mut error| {
             // The position is in a text that the user did not write.
@@ -82,6 +96,11 @@ impl Shell {
         let batches = query::batches(&self.session, sql, parameters).await?;
         self.show_batches(batches).await
     }
+}
+
+fn no_reports() -> Error {
+    let error = Error::new(Kind::NotFound, "there is no folder of reports");
+    error.with_hint("`spanhouse report init` makes one, or name another with --reports-dir")
 }
 
 fn expanded_name(expanded: Expanded) -> &'static str {

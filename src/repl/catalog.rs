@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::query;
+use super::reports::ReportQuestion;
 use crate::engine::{LibraryQuery, Session, library};
 use crate::error::Result;
 
@@ -16,6 +17,7 @@ pub struct Catalog {
     /// Functions that stand in FROM.
     pub table_functions: Vec<String>,
     pub questions: Vec<Question>,
+    pub reports: Vec<Question>,
     /// What SET, SHOW and RESET take.
     pub settings: Vec<String>,
     pub attribute_keys: Vec<Key>,
@@ -37,7 +39,7 @@ pub struct Relation {
     pub columns: Vec<String>,
 }
 
-/// A shipped question.
+/// A shipped question, or a report.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub name: String,
@@ -48,6 +50,11 @@ impl Question {
     fn of(query: &LibraryQuery) -> Self {
         let parameters = query.parameters.iter().map(|parameter| parameter.name.clone()).collect();
         Self { name: query.name.to_owned(), parameters }
+    }
+
+    /// The one that a report is.
+    fn of_report(report: ReportQuestion) -> Self {
+        Self { name: report.name, parameters: report.parameters.into_iter().map(|known| known.name).collect() }
     }
 }
 
@@ -66,8 +73,12 @@ impl Catalog {
 }
 
 /// Reads all names and puts them into `catalog` as they come; completion offers fewer where a query fails.
-pub async fn load(session: Session, catalog: Arc<ArcSwap<Catalog>>) {
-    let mut names = Catalog { questions: library().iter().map(Question::of).collect(), ..Catalog::default() };
+pub async fn load(session: Session, reports: Vec<ReportQuestion>, catalog: Arc<ArcSwap<Catalog>>) {
+    let mut names = Catalog {
+        questions: library().iter().map(Question::of).collect(),
+        reports: reports.into_iter().map(Question::of_report).collect(),
+        ..Catalog::default()
+    };
     if let Ok(relations) = relations(&session).await {
         names.relations = relations;
     }

@@ -24,6 +24,10 @@ pub enum Command {
     Questions,
     /// `\run NAME parameter=value …`
     Run { name: String, arguments: Vec<(String, String)> },
+    /// `\report`
+    Reports,
+    /// `\report NAME parameter=value …`
+    Report { name: String, arguments: Vec<(String, String)> },
     /// `\trace ID [all]`; the id may be cut short.
     Trace { id: String, all: bool },
     /// `\p`: the statement in the making.
@@ -46,6 +50,7 @@ pub const HELP: &[(&str, &str, &str)] = &[
     ("\\df", "[PATTERN]", "list functions; * stands for anything"),
     ("\\queries", "", "list the shipped questions and their parameters"),
     ("\\run", "NAME [PARAMETER=VALUE …]", "ask a shipped question"),
+    ("\\report", "[NAME [PARAMETER=VALUE …]]", "list the reports, or ask one"),
     ("\\trace", "ID [all]", "draw a trace; the first digits of its id do"),
     ("\\format", "[NAME]", "set the output: table, csv, json, ndjson, markdown"),
     ("\\x", "[on|off|auto]", "show a record a block; auto: when a row is too wide"),
@@ -95,6 +100,11 @@ pub fn parse(text: &str) -> Result<Command> {
             let arguments = arguments.iter().map(|argument| assignment(argument)).collect::<Result<_>>()?;
             Command::Run { name: (*name).to_owned(), arguments }
         }
+        ("\\report", []) => Command::Reports,
+        ("\\report", [name, arguments @ ..]) => {
+            let arguments = arguments.iter().map(|argument| assignment(argument)).collect::<Result<_>>()?;
+            Command::Report { name: (*name).to_owned(), arguments }
+        }
         ("\\trace", [id]) => Command::Trace { id: (*id).to_owned(), all: false },
         ("\\trace", [id, "all"]) => Command::Trace { id: (*id).to_owned(), all: true },
         ("\\trace", []) => return Err(Error::bad_input("\\trace needs a trace id, or the first digits of one")),
@@ -138,7 +148,7 @@ fn shown_format(name: &str) -> Result<Format> {
 fn assignment(text: &str) -> Result<(String, String)> {
     let (name, value) = text.split_once('=').ok_or_else(|| {
         Error::bad_input(format!("\"{text}\" is not parameter=value"))
-            .with_hint("\\queries shows what each question takes")
+            .with_hint("\\queries and \\report show what each question takes")
     })?;
     Ok((name.trim_start_matches(':').to_owned(), value.to_owned()))
 }
@@ -194,6 +204,14 @@ mod tests {
             ("\\run slow", run(&[])),
             ("\\run slow since='2 hours' :who='it''s' x=", run(&[("since", "2 hours"), ("who", "it's"), ("x", "")])),
             ("\\run slow to=\"2023-01-30 12:00\" who=\"it's\"", run(&[("to", "2023-01-30 12:00"), ("who", "it's")])),
+            ("\\report", Command::Reports),
+            (
+                "\\report daily from='2026-03-28 05:00'",
+                Command::Report {
+                    name: "daily".to_owned(),
+                    arguments: vec![("from".to_owned(), "2026-03-28 05:00".to_owned())],
+                },
+            ),
             ("\\q;", Command::Quit),
         ];
         for (text, expected) in cases {

@@ -66,8 +66,10 @@ fn complete_command(catalog: &Catalog, text: &str, at: usize) -> Completion {
         ["\\timing"] => ["off", "on"].map(str::to_owned).to_vec(),
         ["\\trace", _] => vec!["all".to_owned()],
         ["\\run"] => catalog.questions.iter().map(|question| question.name.clone()).collect(),
-        ["\\run", name, given @ ..] => {
-            let question = catalog.questions.iter().find(|question| question.name == *name);
+        ["\\report"] => catalog.reports.iter().map(|report| report.name.clone()).collect(),
+        [command @ ("\\run" | "\\report"), name, given @ ..] => {
+            let questions = if *command == "\\run" { &catalog.questions } else { &catalog.reports };
+            let question = questions.iter().find(|question| question.name == *name);
             let parameters = question.into_iter().flat_map(|question| &question.parameters);
             let open =
                 parameters.filter(|name| !given.iter().any(|text| text.split('=').next() == Some(name.as_str())));
@@ -285,6 +287,7 @@ mod tests {
                 name: "slow_queries".to_owned(),
                 parameters: vec!["since".to_owned(), "top".to_owned()],
             }],
+            reports: vec![Question { name: "daily".to_owned(), parameters: vec!["from".to_owned(), "to".to_owned()] }],
             settings: vec!["statement_timeout".to_owned(), "timezone".to_owned()],
             attribute_keys: [
                 ("attributes", "http.route"),
@@ -349,6 +352,8 @@ mod tests {
             ("\\format n^", "ndjson"),
             ("\\run s^", "slow_queries"),
             ("\\run slow_queries since=1h ^", "top="),
+            ("\\report ^", "daily"),
+            ("\\report daily f^", "from="),
             ("\\x a^", "auto"),
         ];
         for (line, expected) in cases {

@@ -1,6 +1,7 @@
 //! What the shell tells of itself.
 
 use super::commands::HELP;
+use super::reports::ReportQuestion;
 use super::text::{Line, Style, fit, width};
 use crate::engine::library;
 
@@ -23,21 +24,49 @@ pub(super) fn commands() -> Vec<Line> {
 pub(super) fn questions() -> Vec<Line> {
     let mut lines = Vec::new();
     for question in library() {
-        let mut head = Line::of(Style::Bold, question.name);
-        head.push(Style::Plain, format!("  {}", question.title));
-        lines.push(head);
-        lines.push(Line::of(Style::Plain, format!("    {}", question.purpose)));
-        for parameter in &question.parameters {
-            let value = match parameter.default.contains(char::is_whitespace) || parameter.default.is_empty() {
-                true => format!("'{}'", parameter.default),
-                false => parameter.default.clone(),
-            };
-            let assignment = format!("    {}={value}", parameter.name);
-            let mut line = Line::of(Style::Number, fit(&assignment, width(&assignment).max(28), ""));
-            line.push(Style::Dim, format!("  {}", parameter.purpose));
-            lines.push(line);
-        }
+        lines.extend(head(question.name, &question.title, &question.purpose));
+        let parameters = question.parameters.iter();
+        lines.extend(parameters.map(|known| parameter(&known.name, Some(&known.default), &known.purpose)));
     }
     lines.push(Line::of(Style::Dim, "\\run NAME asks one; \\run NAME PARAMETER=VALUE changes what is shown above"));
     lines
+}
+
+/// The reports, likewise.
+pub(super) fn reports(reports: &[ReportQuestion]) -> Vec<Line> {
+    if reports.is_empty() {
+        return vec![Line::of(Style::Plain, "There are no reports; `spanhouse report init` writes ready-made ones.")];
+    }
+    let mut lines = Vec::new();
+    for report in reports {
+        lines.extend(head(&report.name, &report.title, &report.purpose));
+        let parameters = report.parameters.iter();
+        lines.extend(parameters.map(|known| parameter(&known.name, known.default.as_deref(), &known.purpose)));
+    }
+    lines.push(Line::of(
+        Style::Dim,
+        "\\report NAME asks one; \\report NAME PARAMETER=VALUE changes what is shown above",
+    ));
+    lines
+}
+
+/// What a question is called and is for.
+fn head(name: &str, title: &str, purpose: &str) -> Vec<Line> {
+    let mut head = Line::of(Style::Bold, name);
+    head.push(Style::Plain, format!("  {title}"));
+    let purpose = (!purpose.is_empty()).then(|| Line::of(Style::Plain, format!("    {purpose}")));
+    [Some(head), purpose].into_iter().flatten().collect()
+}
+
+/// What a question takes.
+fn parameter(name: &str, default: Option<&str>, purpose: &str) -> Line {
+    let value = match default {
+        None => "…".to_owned(),
+        Some(text) if text.contains(char::is_whitespace) || text.is_empty() => format!("'{text}'"),
+        Some(text) => text.to_owned(),
+    };
+    let assignment = format!("    {name}={value}");
+    let mut line = Line::of(Style::Number, fit(&assignment, width(&assignment).max(28), ""));
+    line.push(Style::Dim, format!("  {purpose}"));
+    line
 }

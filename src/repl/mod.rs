@@ -14,6 +14,7 @@ mod keywords;
 mod lexer;
 mod output;
 mod query;
+mod reports;
 mod shell;
 mod show;
 mod splitter;
@@ -22,4 +23,5 @@ mod trace;
 mod values;
 mod waterfall;
 
+pub use reports::{ReportParameter, ReportQuestion, Reports};
 pub use shell::{Options, Summary, run};

@@ -10,6 +10,7 @@ use super::commands;
 use super::editor::{Editor, Read};
 use super::input::{MAX_PENDING_BYTES, PlainWord, next_line, plain_word, read_line, too_long};
 use super::output::Terminal;
+use super::reports::Reports;
 use super::splitter::{Item, Script, Splitter};
 use super::text::{Line, Style};
 use super::values::Values;
@@ -25,6 +26,8 @@ pub struct Options {
     pub format: Format,
     /// Whether a statement that fails ends a script; else the rest still runs.
     pub stop_on_error: bool,
+    /// What `\report` asks.
+    pub reports: Option<Arc<dyn Reports>>,
 }
 
 /// How a shell ended.
@@ -50,6 +53,7 @@ pub async fn run(engine: &Arc<Engine>, options: Options) -> Result<Summary> {
         failed: 0,
         block_failed: false,
         pending: String::new(),
+        reports: options.reports.clone(),
     };
     let ended = match terminal.interactive {
         true => shell.interactive(engine, &options).await,
@@ -76,6 +80,7 @@ pub(super) struct Shell {
     block_failed: bool,
     /// The statement in the making, for `\p`.
     pub pending: String,
+    pub reports: Option<Arc<dyn Reports>>,
 }
 
 /// What happens after an item.
@@ -90,7 +95,8 @@ impl Shell {
     async fn interactive(&mut self, engine: &Arc<Engine>, options: &Options) -> Result<()> {
         let names = Arc::new(ArcSwap::from_pointee(Catalog::default()));
         let mut editor = Editor::new(names.clone(), Values::of(engine.session()), self.terminal.colour)?;
-        tokio::spawn(catalog::load(engine.session(), names));
+        let reports = self.reports.as_ref().map(|reports| reports.list()).unwrap_or_default();
+        tokio::spawn(catalog::load(engine.session(), reports, names));
         self.say(&[Line::of(
             Style::Plain,
             format!(

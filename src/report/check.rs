@@ -5,11 +5,11 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Schema};
 
 use super::bind::{bound, samples};
-use super::definition::{ChartKind, RecordMode, Report};
+use super::definition::{ChartKind, FROM, RecordMode, Report, TO};
 use super::folder::Definition;
 use super::frame::value_type;
 use super::mistake::Mistake;
-use crate::engine::Engine;
+use crate::engine::{Engine, bind};
 use crate::error::{Error, Kind, Result};
 use crate::typed::nearest;
 
@@ -27,6 +27,33 @@ pub async fn check(engine: &Arc<Engine>, definition: &Definition) -> Result<Vec<
         Err(Unplanned::Wrong(mistake)) => Ok(vec![mistake]),
         Err(Unplanned::Unknown(error)) => Err(error),
     }
+}
+
+/// What is likely not meant so, though it can be run.
+pub fn doubts(definition: &Definition) -> Vec<Mistake> {
+    let report = &definition.report;
+    let mut used: Vec<String> = Vec::new();
+    let names = bind(&report.sql, |placeholder| {
+        used.push(placeholder.name.to_owned());
+        Ok(None)
+    });
+    if names.is_err() {
+        return Vec::new();
+    }
+    let is_unused = |name: &str| !used.iter().any(|used| used == name);
+    let mut doubts = Vec::new();
+    let mut doubt = |place: &str, why: String| {
+        let line = definition.lines.get(place).copied();
+        doubts.push(Mistake { path: definition.header_path.clone(), line, why });
+    };
+    if report.window.is_some() && is_unused(FROM) && is_unused(TO) {
+        doubt("window", "the statement has neither :from nor :to, so that the window changes nothing".to_owned());
+    }
+    for parameter in report.parameters.iter().filter(|parameter| is_unused(&parameter.name)) {
+        let name = &parameter.name;
+        doubt(&format!("parameters.{name}"), format!("the statement has no :{name}"));
+    }
+    doubts
 }
 
 /// Why there is no plan.
@@ -218,6 +245,21 @@ mod tests {
             assert!(told.first().is_some_and(|told| told.starts_with(expected)), "{sql}: {told:?}");
         }
         store.close().await.expect("closed");
+    }
+
+    #[test]
+    fn what_is_not_used_is_doubted() {
+        let told = |sql: &str| -> Vec<String> {
+            let source = Source { name: "r".to_owned(), sql_path: "r.sql".into(), sql: sql.to_owned(), toml: None };
+            doubts(&Definition::of(parse(&source).expect("a header"))).iter().map(ToString::to_string).collect()
+        };
+        let header = "-- window = \"1 day\"\n-- [parameters.x]\n-- type = \"text\"\n";
+        assert!(told(&format!("{header}SELECT :to, :x")).is_empty());
+        let expected = [
+            "r.sql:1: the statement has neither :from nor :to, so that the window changes nothing",
+            "r.sql:2: the statement has no :x",
+        ];
+        assert_eq!(told(&format!("{header}SELECT ':x'")), expected);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl fmt::Display for News {
                 let end = if *goes_on { "the version before it goes on" } else { "it does not run" };
                 write!(f, "report {name} is wrong, {end}: {}", lines.join("; "))
             }
-            Self::Stray(mistake) => mistake.fmt(f),
+            Self::Stray(mistake) => write!(f, "{mistake}"),
         }
     }
 }

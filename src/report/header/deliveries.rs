@@ -43,7 +43,7 @@ fn delivery(section: &Section<'_>) -> Option<Delivery> {
     let attempts = section.count("attempts", 1, Delivery::MOST_ATTEMPTS).unwrap_or(Delivery::DEFAULT_ATTEMPTS);
     section.needed_text("to")?;
     let kind = section.choice("to", &KINDS.map(|(name, _)| (name, name)))?;
-    let own = KINDS.iter().find(|(name, _)| *name == kind).map_or(&[] as &[&str], |(_, keys)| keys);
+    let own = KINDS.iter().find(|(name, _)| *name == kind).map_or(&[] as &[&str], |(_, keys)| *keys);
     let others = KINDS.iter().flat_map(|(_, keys)| *keys).filter(|key| !own.contains(key));
     let mut told: Vec<&str> = Vec::new();
     for key in others.filter(|key| section.has(key)) {

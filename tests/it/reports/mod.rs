@@ -1,0 +1,17 @@
+//! Reports, one module a topic.
+//!
+//! - `commands`: the commands of reports, from an empty folder to a delivered report.
+//! - `outputs`: what a run leaves behind, read by other programs and looked at in a browser.
+//! - `ready_made`: the reports that come with the program say of real traces what their JSON says.
+//! - `recorded`: results that are kept as tables of the schema `reports`.
+//! - `runs`: a server that runs reports and is killed.
+//! - `sample`: the sample of real traces in a store, and the ready-made reports over it.
+//! - `truth`: the sample of real traces as its JSON has it.
+
+mod commands;
+mod outputs;
+mod ready_made;
+mod recorded;
+mod runs;
+mod sample;
+mod truth;
