@@ -20,11 +20,18 @@ const MOST_AHEAD_MS: i64 = 24 * 60 * 60 * 1000;
 /// What to do about a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
-    Run { due_ms: i64, cause: Cause },
+    Run {
+        due_ms: i64,
+        cause: Cause,
+    },
     /// The due time is over and its report does not make up for it.
-    Skip { due_ms: i64 },
+    Skip {
+        due_ms: i64,
+    },
     /// Nothing is due before this; `None` when nothing ever will be.
-    Wait { until_ms: Option<i64> },
+    Wait {
+        until_ms: Option<i64>,
+    },
 }
 
 /// A report with a schedule.
@@ -177,7 +184,10 @@ mod tests {
             bench.watch(from, until);
             assert_eq!(bench.began.len(), expected, "{rule} in {zone} from {from}");
             assert!(bench.due().is_sorted_by(|a, b| a < b), "{rule} in {zone}");
-            let late = bench.began.iter().filter(|(due_ms, now_ms, cause)| now_ms - due_ms >= MINUTE_MS || *cause != Cause::Schedule);
+            let late = bench
+                .began
+                .iter()
+                .filter(|(due_ms, now_ms, cause)| now_ms - due_ms >= MINUTE_MS || *cause != Cause::Schedule);
             assert_eq!(late.count(), 0, "{rule} in {zone}");
         }
     }
@@ -186,8 +196,16 @@ mod tests {
     fn of_what_was_missed_the_latest_is_run_or_nothing() {
         let (went, came) = ("2026-03-27T12:00:00+01:00", "2026-03-30T09:15:00+02:00");
         for (missed, began, skipped) in [
-            (Missed::Once, vec!["2026-03-27T07:00:00+01:00", "2026-03-30T07:00:00+02:00", "2026-03-31T07:00:00+02:00"], vec![]),
-            (Missed::Skip, vec!["2026-03-27T07:00:00+01:00", "2026-03-31T07:00:00+02:00"], vec!["2026-03-30T07:00:00+02:00"]),
+            (
+                Missed::Once,
+                vec!["2026-03-27T07:00:00+01:00", "2026-03-30T07:00:00+02:00", "2026-03-31T07:00:00+02:00"],
+                vec![],
+            ),
+            (
+                Missed::Skip,
+                vec!["2026-03-27T07:00:00+01:00", "2026-03-31T07:00:00+02:00"],
+                vec!["2026-03-30T07:00:00+02:00"],
+            ),
         ] {
             let mut bench = Bench::new(Schedule { missed, ..cron("0 7 * * *", Berlin) });
             bench.watch("2026-03-27T00:00:00+01:00", went);
@@ -235,7 +253,10 @@ mod tests {
         assert_eq!(bench.began.len(), 5, "12:00 alone");
         // For a moment the clock was wrong by years. What it ran then is not run again, and the rest goes on.
         bench.look(ms("2031-01-01T00:00:10Z"));
-        assert_eq!(bench.began.last(), Some(&(ms("2031-01-01T00:00:00Z"), ms("2031-01-01T00:00:10Z"), Cause::Schedule)));
+        assert_eq!(
+            bench.began.last(),
+            Some(&(ms("2031-01-01T00:00:00Z"), ms("2031-01-01T00:00:10Z"), Cause::Schedule))
+        );
         bench.watch("2026-03-27T12:31:00Z", "2026-03-27T15:30:00Z");
         assert_eq!(bench.began.len(), 6 + 3);
         bench.watch("2030-12-31T23:30:00Z", "2031-01-01T02:30:00Z");

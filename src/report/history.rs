@@ -269,6 +269,12 @@ impl History {
         self.scheduled.get(report)
     }
 
+    /// The reports whose schedule is not `schedule`, but for those that `is_left_out` says.
+    pub(super) fn scheduled_but(&self, schedule: &str, is_left_out: impl Fn(&str) -> bool) -> Vec<String> {
+        let others = self.scheduled.iter().filter(|(name, seen)| seen.schedule != schedule && !is_left_out(name));
+        others.map(|(name, _)| name.clone()).collect()
+    }
+
     /// The runs that began and did not end.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(|run| run.status == Status::Running)

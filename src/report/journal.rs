@@ -331,12 +331,9 @@ pub(super) mod tests {
     fn a_torn_last_line_is_not_read_and_the_next_writer_cuts_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("runs.ndjson");
-        for (file, expected) in [
-            ("one\ntw", &["one", "new"][..]),
-            ("tw", &["new"]),
-            ("", &["new"]),
-            ("one\n\u{0}\u{0}", &["one", "new"]),
-        ] {
+        for (file, expected) in
+            [("one\ntw", &["one", "new"][..]), ("tw", &["new"]), ("", &["new"]), ("one\n\u{0}\u{0}", &["one", "new"])]
+        {
             std::fs::write(&path, file).expect("written");
             let journal = Journal::new(&path);
             assert_eq!(lines(&journal), expected[..expected.len() - 1], "{file:?}");
@@ -412,7 +409,10 @@ pub(super) mod tests {
             let found = lines(&Journal::new(&path));
             let surely: Vec<&String> = found.iter().filter(|line| told.contains(line)).collect();
             assert_eq!(surely, told.iter().collect::<Vec<_>>(), "operation {operation}");
-            assert!(found.iter().all(|line| told.contains(line) || unsure.contains(line)), "operation {operation}: {found:?}");
+            assert!(
+                found.iter().all(|line| told.contains(line) || unsure.contains(line)),
+                "operation {operation}: {found:?}"
+            );
             let reopened = Journal::new(&path);
             reopened.append(&texts(&["after"])).expect("a healed disk");
             assert_eq!(lines(&reopened).last().map(String::as_str), Some("after"));

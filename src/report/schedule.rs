@@ -264,7 +264,8 @@ pub(super) mod tests {
     fn due(schedule: &Schedule, after: &str, until: &str) -> Vec<String> {
         let table = Timetable::new(schedule).expect("a timetable");
         let times = std::iter::successors(table.next_after(ms(after)), |due_ms| table.next_after(*due_ms));
-        let shown = |due_ms| instant(due_ms).expect("a time").with_timezone(&schedule.zone).format("%d %H:%M%z").to_string();
+        let shown =
+            |due_ms| instant(due_ms).expect("a time").with_timezone(&schedule.zone).format("%d %H:%M%z").to_string();
         let short = |shown: String| shown.strip_suffix("00").map(str::to_owned).unwrap_or(shown);
         times.take_while(|due_ms| *due_ms <= ms(until)).map(|due_ms| short(shown(due_ms))).collect()
     }
@@ -309,7 +310,15 @@ pub(super) mod tests {
             ("0 */2 * * *", &["25 00:00+02", "25 02:00+02", "25 02:00+01", "25 04:00+01"]),
             (
                 "45 * * * *",
-                &["24 23:45+02", "25 00:45+02", "25 01:45+02", "25 02:45+02", "25 02:45+01", "25 03:45+01", "25 04:45+01"],
+                &[
+                    "24 23:45+02",
+                    "25 00:45+02",
+                    "25 01:45+02",
+                    "25 02:45+02",
+                    "25 02:45+01",
+                    "25 03:45+01",
+                    "25 04:45+01",
+                ],
             ),
         ] {
             assert_eq!(due(&cron(text, Berlin), after, until), expected, "{text}");
@@ -390,14 +399,19 @@ pub(super) mod tests {
             for rule in rules {
                 let table = Timetable::new(&cron(rule, zone)).expect("a timetable");
                 let (from_ms, until_ms) = (ms(from), ms(from) + hours * 3_600_000);
-                let all: Vec<i64> = std::iter::successors(table.next_after(from_ms), |due_ms| table.next_after(*due_ms))
-                    .take_while(|due_ms| *due_ms <= until_ms)
-                    .collect();
+                let all: Vec<i64> =
+                    std::iter::successors(table.next_after(from_ms), |due_ms| table.next_after(*due_ms))
+                        .take_while(|due_ms| *due_ms <= until_ms)
+                        .collect();
                 assert!(all.is_sorted_by(|a, b| a < b), "{rule} in {zone}: {all:?}");
                 for minute in 0..hours * 60 {
                     let at_ms = from_ms + minute * 60_000;
                     let next = all.iter().copied().find(|due_ms| *due_ms > at_ms);
-                    assert_eq!(table.next_after(at_ms).filter(|due_ms| *due_ms <= until_ms), next, "{rule} in {zone} after {at_ms}");
+                    assert_eq!(
+                        table.next_after(at_ms).filter(|due_ms| *due_ms <= until_ms),
+                        next,
+                        "{rule} in {zone} after {at_ms}"
+                    );
                     let last = all.iter().copied().filter(|due_ms| *due_ms <= at_ms).max();
                     assert_eq!(table.latest(from_ms, at_ms, |_| true), last, "{rule} in {zone} until {at_ms}");
                 }
@@ -413,7 +427,10 @@ pub(super) mod tests {
             ("2026-03-29T03:00:00+02:00", "2026-03-29T02:30:00"),
             ("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00"),
         ] {
-            assert_eq!(table.named_time(ms(due)).expect("a time").and_utc().timestamp_millis(), ms(&format!("{named}Z")));
+            assert_eq!(
+                table.named_time(ms(due)).expect("a time").and_utc().timestamp_millis(),
+                ms(&format!("{named}Z"))
+            );
         }
         let at_three = Timetable::new(&cron("0 3 * * *", Berlin)).expect("a timetable");
         let shown = at_three.named_time(ms("2026-03-29T03:00:00+02:00")).expect("a time");

@@ -27,7 +27,9 @@ pub(super) fn of_now(window: &Window, zone: Tz, now_ms: i64) -> Result<WindowMs>
 fn ending(window: &Window, zone: Tz, due_ms: i64, named: Option<NaiveDateTime>) -> Result<WindowMs> {
     let delay_ms = i64::try_from(window.delay.as_millis()).unwrap_or(i64::MAX);
     let from_ms = match window.length {
-        Span::Fixed(length) => i64::try_from(length.as_millis()).ok().and_then(|length_ms| due_ms.checked_sub(length_ms)),
+        Span::Fixed(length) => {
+            i64::try_from(length.as_millis()).ok().and_then(|length_ms| due_ms.checked_sub(length_ms))
+        }
         Span::Calendar { months, days } => {
             let from = named.and_then(|named| earlier(named, months, days));
             from.and_then(|from| first_instant(zone, from)).map(|from| from.timestamp_millis())

@@ -1,4 +1,4 @@
-//! The tables behind the schema `system`: what the statement's snapshot says of the store, and what the listeners count.
+//! The tables behind the schema `system`: what the statement's snapshot says of the store, what the listeners count, and what reports did.
 //!
 //! Reads no file. The views of `schema/system` give the columns their types and names.
 
@@ -6,6 +6,7 @@ mod figures;
 mod files;
 mod ingest;
 mod promoted;
+mod reports;
 
 use std::sync::Arc;
 
@@ -19,17 +20,28 @@ use super::computed::Computed;
 use super::scan::PinnedSnapshot;
 use crate::store::Snapshot;
 
-pub(super) use ingest::Counted;
+use ingest::Counted;
 pub use ingest::IngestCount;
+use reports::Told;
+pub use reports::{ReportAlert, ReportRun, ReportTeller};
+
+/// What the engine asks others, once they are there.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub counted: Counted,
+    pub told: Told,
+}
 
 /// The tables, by name.
-pub(super) fn tables(counted: &Arc<Counted>) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
-    let counted = counted.clone();
+pub(super) fn tables(sources: &Arc<Sources>) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
+    let [counted, runs, alerts] = [(); 3].map(|()| sources.clone());
     vec![
         ("files", of_snapshot(files::schema(), files::rows)),
         ("promoted", of_snapshot(promoted::schema(), promoted::rows)),
         ("figures", of_snapshot(figures::schema(), figures::rows)),
-        ("ingest", Computed::table(ingest::schema(), move |schema, _| ingest::rows(schema, &counted))),
+        ("ingest", Computed::table(ingest::schema(), move |schema, _| ingest::rows(schema, &counted.counted))),
+        ("report_runs", Computed::table(reports::runs_schema(), move |schema, _| reports::runs(schema, &runs.told))),
+        ("report_alerts", Computed::table(reports::alerts_schema(), move |schema, _| reports::alerts(schema, &alerts.told))),
     ]
 }
 

@@ -1,0 +1,202 @@
+//! What is kept no longer: lines of journals and folders of results that are older than their report keeps them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::alert::{AlertBook, AlertLine};
+use super::definition::Report;
+use super::history::{Cause, Entry, History, Run, Status};
+use super::home::ReportsHome;
+use super::journal::Journal;
+use super::results;
+use super::runner::read_history;
+use super::work::alert_lines;
+use crate::error::Result;
+
+/// Runs of one report beyond this go before their time: one that runs each ten seconds makes more in some days than anybody reads.
+const MOST_RUNS: usize = 20_000;
+
+/// How long each report keeps what it made.
+#[derive(Debug, Clone)]
+pub(super) struct Keep {
+    now_ms: i64,
+    of: HashMap<String, Duration>,
+}
+
+impl Keep {
+    /// What the reports say; those that are not there any more had what a report has that does not say.
+    pub(super) fn of<'a>(reports: impl Iterator<Item = &'a Report>, now_ms: i64) -> Self {
+        Self { now_ms, of: reports.map(|report| (report.name.clone(), report.keep)).collect() }
+    }
+
+    /// Whether something of that time is still kept.
+    fn is_kept(&self, report: &str, at_ms: i64) -> bool {
+        let keep = self.of.get(report).copied().unwrap_or(Report::DEFAULT_KEEP);
+        at_ms >= self.now_ms.saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Takes out of journals and results what is kept no longer.
+pub(super) fn forget(home: &ReportsHome, runs: &Journal, alerts: &Journal, keep: &Keep) -> Result<()> {
+    let kept = kept_runs(&read_history(runs)?, keep);
+    let schedules = last_schedules(runs)?;
+    runs.retain(|line| match Entry::parse(line) {
+        // A line that came meanwhile is about a run that just began.
+        Ok(Entry::Run(run)) => kept.get(&run.id).copied().unwrap_or(true),
+        Ok(Entry::Ended { id, .. } | Entry::Delivered { id, .. }) => kept.get(&id).copied().unwrap_or(true),
+        Ok(Entry::Scheduled { report, at_ms, .. }) => schedules.get(&report).is_none_or(|last_ms| *last_ms <= at_ms),
+        Err(_) => true,
+    })?;
+    forget_alerts(alerts, keep)?;
+    let removed = results::sweep(home, || read_history(runs))?;
+    if removed > 0 {
+        tracing::info!(removed, "results of reports that are kept no longer were removed");
+    }
+    Ok(())
+}
+
+/// Of each run, whether it is kept. The last due run of a report always is: after it comes what is due next.
+fn kept_runs(history: &History, keep: &Keep) -> HashMap<String, bool> {
+    let mut kept = HashMap::new();
+    let mut newer: HashMap<&str, usize> = HashMap::new();
+    for run in history.runs().iter().rev() {
+        let newer = newer.entry(&run.report).or_default();
+        let is_last = run.cause != Cause::Manual && history.last_due_ms(&run.report, i64::MAX) == Some(run.due_ms);
+        let is_fresh = *newer < MOST_RUNS && keep.is_kept(&run.report, ended_ms(run));
+        kept.insert(run.id.clone(), is_last || is_fresh || run.status == Status::Running);
+        *newer += 1;
+    }
+    kept
+}
+
+fn ended_ms(run: &Run) -> i64 {
+    run.ended_ms.unwrap_or(run.started_ms)
+}
+
+/// When each report's present schedule was first seen.
+fn last_schedules(runs: &Journal) -> Result<BTreeMap<String, i64>> {
+    let entries = runs.read()?.into_iter().filter_map(|(_, line)| Entry::parse(&line).ok());
+    let seen = entries.filter_map(|entry| match entry {
+        Entry::Scheduled { report, at_ms, .. } => Some((report, at_ms)),
+        _ => None,
+    });
+    // The last of a report stays.
+    Ok(seen.collect())
+}
+
+/// What is remembered of a group stays whatever its age; so does the last line of a group that is told of.
+fn forget_alerts(alerts: &Journal, keep: &Keep) -> Result<()> {
+    let lines = alert_lines(alerts, alerts.read()?)?;
+    let identity = |line: &AlertLine| (line.report.clone(), line.rule.clone(), line.labels.clone(), line.at_ms);
+    let current: HashSet<_> = AlertBook::from_lines(lines).current().map(identity).collect();
+    alerts.retain(|line| match serde_json::from_str::<AlertLine>(line) {
+        Ok(line) => keep.is_kept(&line.report, line.at_ms) || current.contains(&identity(&line)),
+        Err(_) => true,
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::alert::testing;
+    use crate::report::history::tests::run;
+    use crate::report::results::{Parcel, folder_of, write};
+
+    const DAY_MS: i64 = 86_400_000;
+
+    fn note(journal: &Journal, entries: Vec<Entry>) {
+        let lines: Vec<String> = entries.iter().map(|entry| entry.line().expect("a line")).collect();
+        journal.append(&lines).expect("noted");
+    }
+
+    fn ended(run: &Run) -> Entry {
+        Entry::Ended {
+            id: run.id.clone(),
+            ended_ms: run.due_ms + 10,
+            status: Status::Succeeded,
+            rows: Some(1),
+            error: None,
+            result: None,
+            deliveries: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_its_report_keeps_it_goes_with_its_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = ReportsHome::new(folder.path());
+        let (runs, alerts) = (Journal::new(&home.runs_journal()), Journal::new(&home.alerts_journal()));
+        let seen = |schedule: &str, at_ms| Entry::Scheduled { report: "a".into(), schedule: schedule.into(), at_ms };
+        note(&runs, vec![seen("old", 1), seen("new", 2)]);
+        for day in 1..=20 {
+            for report in ["a", "b"] {
+                let begun = run(report, day * DAY_MS);
+                note(&runs, vec![Entry::Run(Box::new(begun.clone())), ended(&begun)]);
+                write(&home, report, &begun.id, &Parcel::default()).expect("written");
+            }
+        }
+        // One of b's died, and nobody has marked it yet; c ran once, long ago.
+        let (died, once) = (run("b", DAY_MS / 2), run("c", DAY_MS));
+        let by_hand = Run { cause: Cause::Manual, id: "c@x-manual".into(), due_ms: DAY_MS, ..run("c", DAY_MS) };
+        note(&runs, vec![Entry::Run(Box::new(died.clone())), Entry::Run(Box::new(once.clone())), ended(&once)]);
+        note(&runs, vec![Entry::Run(Box::new(by_hand.clone())), ended(&by_hand)]);
+        let week = Report { name: "a".into(), keep: Duration::from_secs(7 * 86_400), ..testing::report(Vec::new()) };
+        let day = Report { name: "c".into(), keep: Duration::from_secs(86_400), ..week.clone() };
+        let keep = Keep::of([week, day].iter(), 20 * DAY_MS + 3_600_000);
+        forget(&home, &runs, &alerts, &keep).expect("forgotten");
+        let history = read_history(&runs).expect("whole");
+        let days: Vec<i64> = history.of("a").map(|run| run.due_ms / DAY_MS).collect();
+        assert_eq!(days, (14..=20).collect::<Vec<_>>());
+        assert_eq!(history.of("b").count(), 21, "ninety days for a report that is not there");
+        assert_eq!(history.run(&died.id).map(|run| run.status), Some(Status::Running));
+        assert_eq!(
+            history.of("c").map(|run| run.id.as_str()).collect::<Vec<_>>(),
+            [once.id.as_str()],
+            "not that by hand"
+        );
+        assert_eq!(history.scheduled("a").map(|seen| seen.schedule.as_str()), Some("new"));
+        assert_eq!(runs.read().expect("whole").iter().filter(|(_, line)| line.contains("\"old\"")).count(), 0);
+        let exists =
+            |report: &str, day: i64| home.dir().join(folder_of(report, &run(report, day * DAY_MS).id)).exists();
+        assert!(!exists("a", 13) && exists("a", 14) && exists("a", 20) && exists("b", 1));
+        // Nothing more goes the second time.
+        let before = runs.read().expect("whole");
+        forget(&home, &runs, &alerts, &keep).expect("forgotten");
+        assert_eq!(runs.read().expect("whole"), before);
+    }
+
+    #[test]
+    fn more_runs_than_anybody_reads_go_before_their_time() {
+        let mut history = History::default();
+        let most = i64::try_from(MOST_RUNS).expect("a number");
+        for at in 0..most + 5 {
+            history.apply(Entry::Run(Box::new(Run { status: Status::Succeeded, ..run("a", at * 10_000) })));
+        }
+        let kept = kept_runs(&history, &Keep::of([].iter(), most * 10_000));
+        assert_eq!(kept.values().filter(|kept| **kept).count(), MOST_RUNS);
+        assert!(!kept[&run("a", 40_000).id] && kept[&run("a", 50_000).id]);
+    }
+
+    #[test]
+    fn alerts_that_are_remembered_stay_whatever_their_age() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let alerts = Journal::new(&folder.path().join("alerts.ndjson"));
+        let line = |service: &str, state: &str, was: &str, at_ms: i64| {
+            format!(
+                "{{\"report\":\"a\",\"rule\":\"r\",\"severity\":\"warning\",\"labels\":[[\"s\",\"{service}\"]],\"state\":\"{state}\",\
+                 \"was\":\"{was}\",\"since_ms\":{at_ms},\"at_ms\":{at_ms},\"run\":\"a@x\"}}"
+            )
+        };
+        let lines = [
+            line("cart", "firing", "ok", DAY_MS),
+            line("cart", "resolved", "firing", 2 * DAY_MS),
+            line("pay", "firing", "ok", DAY_MS),
+            line("cart", "firing", "ok", 200 * DAY_MS),
+        ];
+        alerts.append(&lines).expect("noted");
+        forget_alerts(&alerts, &Keep::of([].iter(), 200 * DAY_MS)).expect("forgotten");
+        let kept: Vec<String> = alerts.read().expect("whole").into_iter().map(|(_, line)| line).collect();
+        assert_eq!(kept, lines[2..]);
+    }
+}

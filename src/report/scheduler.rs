@@ -1,0 +1,316 @@
+//! The scheduler: starts what is due, and knows what is at work.
+//!
+//! Each second it looks at the reports as their folder has them now and decides about each ([`super::due`]). At most two reports run at once;
+//! what is due besides waits its turn, and no report has two runs at once. Deliveries go on beside runs, so that a receiver that hangs holds up
+//! nobody. A failure of one report, or of the disk, is told and tried again; it ends neither the scheduler nor the server.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::definition::{Report, Schedule};
+use super::due::{Candidate, Decision, schedule_text, since_ms};
+use super::history::{Cause, Entry, Run};
+use super::retention::Keep;
+use super::runner::{RunOrder, Runner};
+use super::schedule::Timetable;
+use crate::error::Result;
+
+/// So many reports run at once: they share the machine with the statements of people.
+const MOST_AT_ONCE: usize = 2;
+/// So many runs are delivered at once; the others wait.
+const MOST_DELIVERING: usize = 16;
+/// How often definitions and the clock are looked at.
+const LOOK_EVERY_MS: i64 = 1_000;
+/// How long a report rests whose run could not be noted.
+const REST_MS: i64 = 10_000;
+/// How often what is kept no longer is looked for.
+const FORGET_EVERY_MS: i64 = 60 * 60 * 1_000;
+/// How long runs and deliveries may take to end when the server stops, before they are stopped.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long those that were stopped may take to note it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The schedule of a report that is not scheduled.
+const OFF: &str = "off";
+
+/// The reports as their folder has them now.
+pub type Definitions = Arc<dyn Fn() -> Arc<Vec<Arc<Report>>> + Send + Sync>;
+
+/// Starts reports when they are due.
+pub struct Scheduler {
+    runner: Runner,
+    definitions: Definitions,
+    timetables: HashMap<String, (Schedule, Timetable)>,
+    at_work: JoinSet<()>,
+    busy: Busy,
+    slots: Arc<Semaphore>,
+    deliverers: Arc<Semaphore>,
+    /// Ends what is at work.
+    stop: CancellationToken,
+    forgot_ms: Option<i64>,
+}
+
+impl Scheduler {
+    /// A scheduler that has not looked at anything yet.
+    pub fn new(runner: Runner, definitions: Definitions) -> Self {
+        Self {
+            runner,
+            definitions,
+            timetables: HashMap::new(),
+            at_work: JoinSet::new(),
+            busy: Busy::default(),
+            slots: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            deliverers: Arc::new(Semaphore::new(MOST_DELIVERING)),
+            stop: CancellationToken::new(),
+            forgot_ms: None,
+        }
+    }
+
+    /// Works until `shutdown`, and then gives what is at work some seconds to end.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let recovered = self.recover().await;
+        told("what an earlier process left of reports could not be seen to", recovered);
+        loop {
+            let wake_ms = self.look().await;
+            let clock = self.runner.clock().clone();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = clock.sleep_until(wake_ms) => {}
+                Some(ended) = self.at_work.join_next() => log_panic(ended),
+            }
+        }
+        self.end().await;
+    }
+
+    /// Marks the runs that died with an earlier process, and makes the deliveries that it left.
+    pub(super) async fn recover(&mut self) -> Result<()> {
+        let reports = (self.definitions)();
+        let find = |name: &str| reports.iter().find(|report| report.name == name).cloned();
+        for run in self.runner.recover(find).await? {
+            let (runner, report) = (self.runner.clone(), find(&run.report));
+            self.deliver(async move {
+                let id = run.id.clone();
+                told(&id, runner.deliver_again(report.as_deref(), run).await.map(|_| ()));
+            });
+        }
+        Ok(())
+    }
+
+    /// Decides about each report and begins what is to begin; tells when to look again.
+    pub(super) async fn look(&mut self) -> i64 {
+        let (reports, now_ms) = ((self.definitions)(), self.runner.now_ms());
+        let mut wake_ms = now_ms.saturating_add(LOOK_EVERY_MS);
+        for report in reports.iter() {
+            match self.look_at(report, now_ms).await {
+                Ok(Some(until_ms)) => wake_ms = wake_ms.min(until_ms),
+                Ok(None) => {}
+                Err(error) => tracing::error!(report = report.name, %error, "a report cannot be scheduled"),
+            }
+        }
+        told("schedules could not be noted", self.note_gone(&reports, now_ms).await);
+        self.forget(&reports, now_ms);
+        // What is due at this very moment has begun.
+        wake_ms.max(now_ms.saturating_add(1))
+    }
+
+    /// When a report is to be looked at again; at the next look when `None`.
+    async fn look_at(&mut self, report: &Arc<Report>, now_ms: i64) -> Result<Option<i64>> {
+        if self.busy.has(&report.name) {
+            return Ok(None);
+        }
+        let Some(schedule) = report.schedule.as_ref().filter(|_| report.enabled) else { return Ok(None) };
+        let timetable = self.timetable(&report.name, schedule)?;
+        let text = schedule_text(schedule);
+        let known_ms = since_ms(&self.runner.history(), &report.name, &text, now_ms);
+        let since_ms = match known_ms {
+            Some(since_ms) => since_ms,
+            None => {
+                let entry = Entry::Scheduled { report: report.name.clone(), schedule: text, at_ms: now_ms };
+                self.runner.note(vec![entry]).await?;
+                now_ms
+            }
+        };
+        let candidate = Candidate { name: &report.name, schedule, timetable: &timetable };
+        let decision = candidate.decide(&self.runner.history(), since_ms, now_ms);
+        match decision {
+            Decision::Wait { until_ms } => Ok(until_ms),
+            Decision::Skip { due_ms } => {
+                tracing::info!(report = report.name, "a report was not run at its time and is skipped");
+                self.runner.skip(report, due_ms).await.map(|()| None)
+            }
+            Decision::Run { due_ms, cause } => {
+                self.begin(report.clone(), due_ms, cause);
+                Ok(None)
+            }
+        }
+    }
+
+    fn timetable(&mut self, name: &str, schedule: &Schedule) -> Result<Timetable> {
+        if let Some((known, timetable)) = self.timetables.get(name)
+            && known == schedule
+        {
+            return Ok(timetable.clone());
+        }
+        let timetable = Timetable::new(schedule)?;
+        self.timetables.insert(name.to_owned(), (schedule.clone(), timetable.clone()));
+        Ok(timetable)
+    }
+
+    /// Notes which reports are not scheduled any more: what would have been due meanwhile is not missed when they are again.
+    async fn note_gone(&mut self, reports: &[Arc<Report>], now_ms: i64) -> Result<()> {
+        let is_on = |report: &&Arc<Report>| report.enabled && report.schedule.is_some();
+        let on: HashSet<&str> = reports.iter().filter(is_on).map(|report| report.name.as_str()).collect();
+        let gone = self.runner.history().scheduled_but(OFF, |name| on.contains(name));
+        let entry = |report: String| Entry::Scheduled { report, schedule: OFF.to_owned(), at_ms: now_ms };
+        if gone.is_empty() { Ok(()) } else { self.runner.note(gone.into_iter().map(entry).collect()).await }
+    }
+
+    fn begin(&mut self, report: Arc<Report>, due_ms: i64, cause: Cause) {
+        let Some(claim) = self.busy.claim(&report.name) else { return };
+        let (runner, slots, stop) = (self.runner.clone(), self.slots.clone(), self.stop.clone());
+        let deliverers = self.deliverers.clone();
+        self.at_work.spawn(async move {
+            // There are no more once the server stops.
+            let Ok(slot) = slots.acquire_owned().await else { return };
+            // A person may be running it in another process: then it is looked at again.
+            let Ok(turn) = runner.turn(&report.name).await else { return };
+            tracing::info!(report = report.name, due_ms, cause = cause.name(), "a report runs");
+            let made = runner.make(&report, &RunOrder::due(due_ms, cause), &stop).await;
+            drop((slot, turn));
+            match made {
+                Ok((run, parcel)) => {
+                    drop(claim);
+                    log_end(&run);
+                    let delivered = async {
+                        let _place = deliverers.acquire().await;
+                        told(&run.id, runner.deliver(&report, run.clone(), &parcel).await.map(|_| ()));
+                    };
+                    unless_stopped(&stop, delivered).await;
+                }
+                Err(error) => {
+                    tracing::error!(report = report.name, %error, "a run of a report could not be noted");
+                    let rested_ms = runner.now_ms().saturating_add(REST_MS);
+                    unless_stopped(&stop, runner.clock().sleep_until(rested_ms)).await;
+                    drop(claim);
+                }
+            }
+        });
+    }
+
+    /// Makes deliveries beside everything else.
+    fn deliver(&mut self, delivered: impl Future<Output = ()> + Send + 'static) {
+        let (stop, deliverers) = (self.stop.clone(), self.deliverers.clone());
+        self.at_work.spawn(async move {
+            let delivered = async {
+                let _place = deliverers.acquire().await;
+                delivered.await;
+            };
+            unless_stopped(&stop, delivered).await;
+        });
+    }
+
+    fn forget(&mut self, reports: &[Arc<Report>], now_ms: i64) {
+        let is_due = self.forgot_ms.is_none_or(|forgot_ms| (now_ms - forgot_ms).abs() >= FORGET_EVERY_MS);
+        if !is_due {
+            return;
+        }
+        self.forgot_ms = Some(now_ms);
+        let keep = Keep::of(reports.iter().map(Arc::as_ref), now_ms);
+        let runner = self.runner.clone();
+        self.at_work.spawn(async move {
+            told("what reports keep no longer could not be removed", runner.forget(keep).await);
+        });
+    }
+
+    /// Keeps all others from running until what this gives is dropped.
+    #[cfg(test)]
+    pub(super) async fn take_slots(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        self.slots.clone().acquire_many_owned(MOST_AT_ONCE as u32).await.ok()
+    }
+
+    /// Waits until nothing is at work.
+    pub(super) async fn settle(&mut self) {
+        while let Some(ended) = self.at_work.join_next().await {
+            log_panic(ended);
+        }
+    }
+
+    /// Ends what is at work: of its own accord, or else by force. What was not delivered is delivered after the next start.
+    async fn end(mut self) {
+        // What waits for a slot does not begin any more.
+        self.slots.close();
+        let in_time = tokio::time::timeout(GRACE, self.settle()).await;
+        if in_time.is_err() {
+            self.stop.cancel();
+            let _ = tokio::time::timeout(LAST_WORDS, self.settle()).await;
+        }
+    }
+}
+
+/// The reports that wait to run or do.
+#[derive(Debug, Clone, Default)]
+struct Busy(Arc<Mutex<HashSet<String>>>);
+
+impl Busy {
+    fn names(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names().contains(name)
+    }
+
+    /// Makes a report busy until the claim is dropped; `None` when it is.
+    fn claim(&self, name: &str) -> Option<Claim> {
+        self.names().insert(name.to_owned()).then(|| Claim { busy: self.clone(), name: name.to_owned() })
+    }
+}
+
+#[derive(Debug)]
+struct Claim {
+    busy: Busy,
+    name: String,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.busy.names().remove(&self.name);
+    }
+}
+
+async fn unless_stopped(stop: &CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+fn log_end(run: &Run) {
+    let (id, status, rows) = (&run.id, run.status.name(), run.rows);
+    match run.status.is_failure() {
+        true => {
+            let error = run.error.as_deref().unwrap_or_default();
+            tracing::warn!(run = id, status, error, "a report did not succeed");
+        }
+        false => tracing::info!(run = id, status, rows, "a report ended"),
+    }
+}
+
+fn told(about: &str, outcome: Result<()>) {
+    if let Err(error) = outcome {
+        tracing::error!(about, %error, "something about reports could not be done");
+    }
+}
+
+fn log_panic(ended: std::result::Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a task of the scheduler of reports failed");
+    }
+}

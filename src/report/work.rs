@@ -1,0 +1,190 @@
+//! The work of one run: the question, the judgement, the files, the table. Notes nothing about the run itself and delivers nothing.
+
+use std::sync::Arc;
+
+use super::alert::{AlertBook, AlertLine, Notice, Silence};
+use super::bind::bound;
+use super::definition::Report;
+use super::frame::Frame;
+use super::history::{Run, Status};
+use super::home::ReportsHome;
+use super::journal::Journal;
+use super::output::{self, Artifact, Page, TraceDrawing};
+use super::record::{self, TablesFolder};
+use super::results::Parcel;
+use super::runner::{blocking, zone};
+use crate::engine::{Bound, Engine, Outcome, Session};
+use crate::error::{Error, Kind, Result};
+
+/// What the rows of a report may take in memory when its header does not say. They are held once more while files are made of them.
+const RESULT_BYTES: usize = 64 << 20;
+
+/// Everything that a run needs.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub engine: Arc<Engine>,
+    pub home: ReportsHome,
+    pub alerts: Journal,
+    pub silences: Vec<Silence>,
+    pub report: Arc<Report>,
+    /// The run as it began.
+    pub run: Run,
+    pub now_ms: i64,
+    /// Whether the states of alerts follow this run.
+    pub keeps_alerts: bool,
+    /// Whether its rows are recorded.
+    pub keeps_rows: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Worked {
+    pub status: Status,
+    pub rows: Option<u64>,
+    pub error: Option<String>,
+    /// Without its summary.
+    pub parcel: Parcel,
+    /// The rows, for a person who waits for them.
+    pub frame: Option<Arc<Frame>>,
+}
+
+impl Worked {
+    /// What came of a run that made nothing.
+    pub(super) fn ended(status: Status, error: Option<String>) -> Self {
+        Self { status, rows: None, error, parcel: Parcel::default(), frame: None }
+    }
+
+    /// What came of a run that could not even begin.
+    pub(super) fn failed(error: &Error) -> Self {
+        Self::ended(status_of(error), Some(told(error)))
+    }
+}
+
+impl Work {
+    /// Does it. A failure after the alerts were judged leaves what they say.
+    pub(super) async fn done(self) -> Worked {
+        let mut worked = Worked::ended(Status::Succeeded, None);
+        match self.step_by_step(&mut worked).await {
+            Ok(()) => worked,
+            Err(error) => {
+                worked.parcel.artifacts.clear();
+                Worked { status: status_of(&error), error: Some(told(&error)), ..worked }
+            }
+        }
+    }
+
+    async fn step_by_step(self, worked: &mut Worked) -> Result<()> {
+        let (frame, traces) = self.asked().await?;
+        (worked.rows, worked.frame) = (Some(frame.rows), Some(frame.clone()));
+        let this = Arc::new(self);
+        let (work, of_frame) = (this.clone(), frame.clone());
+        worked.parcel.notices = blocking(move || work.judged(&of_frame)).await?;
+        let (work, of_frame, notices) = (this.clone(), frame.clone(), worked.parcel.notices.clone());
+        worked.parcel.artifacts = blocking(move || work.rendered(&of_frame, &notices, &traces)).await?;
+        blocking(move || this.recorded(&frame)).await
+    }
+
+    /// The rows, and the traces that waterfalls draw, within the report's time.
+    async fn asked(&self) -> Result<(Arc<Frame>, Vec<TraceDrawing>)> {
+        let timeout = self.report.timeout;
+        let asked = async {
+            let session = self.session()?;
+            let frame = self.answer(&session).await?;
+            let traces = output::worst_traces(&session, &output::wanted_traces(&self.report, &frame)).await?;
+            Ok((Arc::new(frame), traces))
+        };
+        tokio::time::timeout(timeout, asked).await.unwrap_or_else(|_| {
+            let message = format!("it took longer than its timeout of {} ms", timeout.as_millis());
+            Err(Error::new(Kind::Cancelled, message).with_hint("ask for less, or give the report a longer timeout"))
+        })
+    }
+
+    fn session(&self) -> Result<Session> {
+        let session = self.engine.session();
+        session.set("application_name", &format!("report {}", self.report.name))?;
+        session.set("statement_timeout", &self.report.timeout.as_millis().to_string())?;
+        session.set("timezone", zone(&self.report).name())?;
+        if let Some(bytes) = self.report.memory_bytes {
+            session.limit_memory(bytes);
+        }
+        Ok(session)
+    }
+
+    async fn answer(&self, session: &Session) -> Result<Frame> {
+        let bound = bound(&self.report, &self.run.parameters)?;
+        let located = |error| in_file(&self.report, &bound, error);
+        let statements = session.prepare(&bound.sql).await.map_err(located)?;
+        let [statement] = statements.as_slice() else {
+            let message = format!("a report is one statement, and this one is {}", statements.len());
+            return Err(Error::bad_input(message));
+        };
+        match session.execute(statement, &[]).await.map_err(located)? {
+            Outcome::Rows(rows) => Frame::collect(rows, self.report.memory_bytes.unwrap_or(RESULT_BYTES)).await,
+            Outcome::Command(tag) => Err(Error::bad_input(format!("a report asks for rows, and {tag} gives none"))),
+        }
+    }
+
+    /// What the alerts say; their states are kept in the same step, so that no other run comes between.
+    fn judged(&self, frame: &Frame) -> Result<Vec<Notice>> {
+        if self.report.alerts.is_empty() && !self.keeps_alerts {
+            return Ok(Vec::new());
+        }
+        let judge = |book: &mut AlertBook| book.judge(&self.report, &self.run, frame, &self.silences, self.now_ms);
+        if !self.keeps_alerts {
+            return judge(&mut AlertBook::from_lines(alert_lines(&self.alerts, self.alerts.read()?)?));
+        }
+        let mut notices = Vec::new();
+        self.alerts.append_after_reading(|lines| {
+            let mut book = AlertBook::from_lines(alert_lines(&self.alerts, lines)?);
+            notices = judge(&mut book)?;
+            let lines = book.take_lines();
+            lines.iter().map(|line| serde_json::to_string(line).map_err(|e| Error::internal(e.to_string()))).collect()
+        })?;
+        Ok(notices)
+    }
+
+    fn rendered(&self, frame: &Frame, notices: &[Notice], traces: &[TraceDrawing]) -> Result<Vec<Artifact>> {
+        let run = Run { status: Status::Succeeded, rows: Some(frame.rows), ..self.run.clone() };
+        let page = Page { report: &self.report, run: &run, frame, notices, traces, zone: zone(&self.report) };
+        self.report.outputs.iter().map(|output| output::render(output, &page)).collect()
+    }
+
+    fn recorded(&self, frame: &Frame) -> Result<()> {
+        let Some(record) = self.report.record.as_ref().filter(|_| self.keeps_rows) else { return Ok(()) };
+        let window = self.run.window_from_ms.zip(self.run.window_to_ms);
+        record::keep(&TablesFolder::of(&self.home), record, frame, window).map(|_| ())
+    }
+}
+
+/// The lines of the journal of alerts.
+///
+/// # Errors
+/// [`Kind::Corrupt`], naming the line, when one is damaged.
+pub(super) fn alert_lines(alerts: &Journal, lines: Vec<(usize, String)>) -> Result<Vec<AlertLine>> {
+    let parsed = lines.into_iter().map(|(number, line)| {
+        serde_json::from_str(&line).map_err(|error: serde_json::Error| alerts.damaged(number, error))
+    });
+    parsed.collect()
+}
+
+/// The error with the line of the report's file that it is about.
+fn in_file(report: &Report, bound: &Bound, mut error: Error) -> Error {
+    if let Some(position) = error.position.take() {
+        let before = report.sql.chars().take(bound.position_before(position).saturating_sub(1));
+        let line = 1 + before.filter(|char| *char == '\n').count();
+        error.message = format!("{}, line {line}: {}", report.path.display(), error.message).into();
+    }
+    error
+}
+
+fn status_of(error: &Error) -> Status {
+    if error.kind == Kind::Cancelled { Status::TimedOut } else { Status::Failed }
+}
+
+/// An error as history and messages tell it.
+fn told(error: &Error) -> String {
+    match &error.hint {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
