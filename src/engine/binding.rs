@@ -55,7 +55,10 @@ impl ParameterKind {
             },
             Self::Timestamp => {
                 use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+                // With an offset it is one instant, also for a session whose zone is not UTC.
+                let is_instant = chrono::DateTime::parse_from_rfc3339(value).is_ok();
                 match string_to_timestamp_nanos(value) {
+                    Ok(_) if is_instant => Ok(format!("TIMESTAMPTZ {}", quoted())),
                     Ok(_) => Ok(format!("TIMESTAMP {}", quoted())),
                     Err(_) => wrong("a time such as 2026-01-31T12:00:00Z"),
                 }

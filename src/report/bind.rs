@@ -108,7 +108,7 @@ mod tests {
         let report = report(HEADER, SQL);
         let window = [("from", "2026-01-01T00:00:00Z"), ("to", "2026-01-02T00:00:00Z"), ("limit", "5")];
         let sql = bind(&report, &given(&window)).expect("bound");
-        let expected = "SELECT 1 WHERE t >= TIMESTAMP '2026-01-01T00:00:00Z' AND t < TIMESTAMP '2026-01-02T00:00:00Z' AND s LIKE '%' LIMIT 5";
+        let expected = "SELECT 1 WHERE t >= TIMESTAMPTZ '2026-01-01T00:00:00Z' AND t < TIMESTAMPTZ '2026-01-02T00:00:00Z' AND s LIKE '%' LIMIT 5";
         assert_eq!(sql.trim(), expected);
         let values = effective(&report, &given(&window)).expect("values");
         let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();

@@ -271,6 +271,24 @@ async fn limits_failures_and_writes_end_a_run_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_window_is_the_same_instants_in_each_zone_and_days_are_those_of_the_zone() {
+    let bench = Bench::at("2026-03-29T02:00:00Z", Vec::new()).await;
+    for (zone, expected) in [("UTC", "2026-03-29"), ("Asia/Tokyo", "2026-03-29"), ("America/New_York", "2026-03-28")] {
+        let header = format!("schedule = {{ cron = \"0 7 * * *\", time_zone = \"{zone}\" }}\nwindow = \"1 hour\"");
+        let sql = "SELECT extract(epoch FROM :from) = 1774746000 AS a, extract(epoch FROM :to) = 1774749600 AS b, timestamptz '2026-03-29 01:30:00Z' >= :from AND timestamptz '2026-03-29 01:30:00Z' < :to AS c, CAST(:to AS DATE) AS d";
+        let made = bench.runner.dry_run(&report("zones", &header, sql), RunOrder::by_hand(bench.clock.now_ms())).await;
+        let made = made.expect("a run");
+        let frame = made.frame.expect("rows");
+        let names: Vec<String> = frame.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let texts: Vec<Option<String>> = names.iter().flat_map(|name| frame.texts(name).expect("a column")).collect();
+        let expected = ["t", "t", "t", expected].map(|text| Some(text.to_owned()));
+        assert_eq!(texts, expected, "{zone}: {made:?}", made = made.run);
+    }
+    assert!(bench.runs("zones").is_empty(), "a dry run is not noted");
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_reports_run_at_once_and_no_report_twice() {
     let names = ["a", "b", "c"];
     let mut bench =
