@@ -67,5 +67,6 @@ pub use retention::{Expiry, MOST_RULES, Retention, RetentionRule};
 pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
 pub use store::{SealReport, Store, StoreStatus};
+pub(crate) use table::connect as connect_object_store;
 pub use table_url::TableUrl;
 pub use trace_index::{FileIndex, FileRun, IndexFigures, TraceSet};

@@ -61,18 +61,20 @@ pub struct Memory {
     /// When the group was last in a result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ms: Option<i64>,
+    /// When the firing began that lasts, or that the last run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fired_ms: Option<i64>,
     /// When its firing was last told; `None` when this firing was not told yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_ms: Option<i64>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
 /// Values that JSON has no number for, as text.
-mod numbers {
+pub(super) mod numbers {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -83,7 +85,6 @@ mod numbers {
         Text(String),
     }
 
-    #[expect(clippy::ref_option, reason = "serde passes a reference")]
     pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             None => serializer.serialize_none(),
@@ -139,7 +140,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_written() {
-        let line = AlertLine { value: None, is_news: false, exemplars: Vec::new(), memory: Memory::default(), ..line() };
+        let line =
+            AlertLine { value: None, is_news: false, exemplars: Vec::new(), memory: Memory::default(), ..line() };
         let text = serde_json::to_string(&line).expect("JSON");
         for absent in ["value", "is_news", "exemplars", "forgotten", "silenced_by", "verdicts", "good_runs"] {
             assert!(!text.contains(absent), "{absent}: {text}");

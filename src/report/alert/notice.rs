@@ -36,7 +36,7 @@ impl fmt::Display for AlertState {
 }
 
 /// What one run says about one group under one rule; those that were and stay good are not told of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
     pub report: String,
     pub rule: String,
@@ -45,9 +45,12 @@ pub struct Notice {
     /// The columns that name the group and its values in them, in the rule's order; empty when all rows are one group.
     pub labels: Vec<(String, String)>,
     /// What was compared with the limit; `None` where there was nothing to compare.
+    #[serde(default, with = "super::line::numbers")]
     pub value: Option<f64>,
     /// When it came into its state.
     pub since_ms: i64,
+    /// When the firing began that lasts, or that this run ended.
+    pub fired_ms: Option<i64>,
     /// One line in plain words. It holds what the data holds: whoever shows it escapes it.
     pub summary: String,
     /// Trace ids in hex that show what is wrong, at most [`Notice::MOST_EXEMPLARS`].

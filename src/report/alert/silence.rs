@@ -4,10 +4,13 @@
 //! rule, labels, or several of them) and when it ends, so that none is forgotten.
 
 use std::fmt;
+use std::path::Path;
 
 use chrono::DateTime;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::report::mistake::Mistake;
 
 /// The name of the file in the reports folder.
 pub const SILENCES_FILE: &str = "silences.toml";
@@ -55,22 +58,14 @@ impl fmt::Display for Silence {
     }
 }
 
-/// A mistake in the file of silences.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SilenceMistake {
-    /// From 1.
-    pub line: usize,
-    pub why: String,
-}
-
-/// Reads the text of a file of silences.
+/// Reads the text of the file of silences at `path`.
 ///
 /// # Errors
 /// Every mistake. Half of the silences would be told as none: with a mistake nothing of the file holds, and who calls this keeps what
 /// held before.
-pub fn parse_silences(text: &str) -> Result<Vec<Silence>, Vec<SilenceMistake>> {
+pub fn parse_silences(path: &Path, text: &str) -> Result<Vec<Silence>, Vec<Mistake>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { text, mistakes: Vec::new() };
+    let mut reader = Reader { path, text, mistakes: Vec::new() };
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
         reader.wrong(at, format!("this is not TOML: {}", error.message().trim()));
@@ -98,8 +93,9 @@ pub fn parse_silences(text: &str) -> Result<Vec<Silence>, Vec<SilenceMistake>> {
 }
 
 struct Reader<'a> {
+    path: &'a Path,
     text: &'a str,
-    mistakes: Vec<SilenceMistake>,
+    mistakes: Vec<Mistake>,
 }
 
 impl Reader<'_> {
@@ -109,7 +105,7 @@ impl Reader<'_> {
 
     fn wrong(&mut self, at: usize, why: String) {
         let line = self.line(at);
-        self.mistakes.push(SilenceMistake { line, why });
+        self.mistakes.push(Mistake::at(self.path, line, why));
     }
 
     fn silence(&mut self, entry: &Spanned<DeValue<'_>>) -> Option<Silence> {
@@ -161,9 +157,9 @@ impl Reader<'_> {
             self.wrong(value.span().start, "labels are a table: labels = { service_name = \"cart\" }".to_owned());
             return Vec::new();
         };
-        let pairs = table.iter().filter_map(|(name, value)| {
-            Some((name.get_ref().to_string(), self.text_of(name.get_ref(), value)?))
-        });
+        let pairs = table
+            .iter()
+            .filter_map(|(name, value)| Some((name.get_ref().to_string(), self.text_of(name.get_ref(), value)?)));
         pairs.collect()
     }
 
@@ -198,6 +194,10 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Vec<Silence>, Vec<Mistake>> {
+        parse_silences(Path::new(SILENCES_FILE), text)
+    }
 
     fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -241,14 +241,14 @@ reason = \"deploy\"
 rule = \"errors\"
 until = 2026-04-01T00:00:00Z
 ";
-        let silences = parse_silences(text).expect("no mistakes");
+        let silences = parse(text).expect("no mistakes");
         assert_eq!(silences.len(), 2);
         let first = &silences[0];
         assert_eq!((first.line, first.from_ms, first.until_ms), (2, Some(1_774_742_400_000), 1_774_753_200_000));
         assert_eq!(first.labels, labels(&[("service_name", "cart"), ("zone", "*")]));
         assert_eq!(first.to_string(), "deploy (silences.toml, line 2)");
         assert_eq!(silences[1].to_string(), "silences.toml, line 9");
-        assert_eq!(parse_silences(""), Ok(Vec::new()));
+        assert_eq!(parse(""), Ok(Vec::new()));
     }
 
     #[test]
@@ -273,12 +273,12 @@ until = 2026-04-01T00:00:00Z
             ("[[silences]]\nrule = \"a\"\nlabels = { b = 1 }\nuntil = 2026-01-01T00:00:00Z", 3, "b is text"),
             ("[[silences]]\nrule = \"a\nuntil = 2026-01-01T00:00:00Z", 2, "not TOML"),
         ] {
-            let mistakes = parse_silences(text).expect_err(text);
-            assert!(mistakes.iter().any(|m| m.line == line && m.why.contains(why)), "{text}: {mistakes:?}");
+            let mistakes = parse(text).expect_err(text);
+            assert!(mistakes.iter().any(|m| m.line == Some(line) && m.why.contains(why)), "{text}: {mistakes:?}");
         }
         let text = "[[silences]]\nrule = 1\nuntil = 2\n[[silences]]\nreport = 3\nuntil = 2026-01-01T00:00:00Z";
-        let lines: Vec<_> = parse_silences(text).expect_err("mistakes").into_iter().map(|m| m.line).collect();
-        assert!([2, 3, 5].iter().all(|line| lines.contains(line)), "all are told at once: {lines:?}");
+        let lines: Vec<_> = parse(text).expect_err("mistakes").into_iter().map(|m| m.line).collect();
+        assert!([2, 3, 5].iter().all(|line| lines.contains(&Some(*line))), "all are told at once: {lines:?}");
     }
 
     #[test]

@@ -38,8 +38,10 @@ impl GroupState {
                 self.memory.verdicts.clear();
                 self.memory.good_runs = 0;
             }
-            if next == AlertState::Firing {
-                self.memory.told_ms = None;
+            match next {
+                AlertState::Firing => (self.memory.fired_ms, self.memory.told_ms) = (Some(now_ms), None),
+                AlertState::Resolved => {}
+                AlertState::Ok | AlertState::Pending => (self.memory.fired_ms, self.memory.told_ms) = (None, None),
             }
         }
         self.state = next;

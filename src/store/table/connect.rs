@@ -32,7 +32,7 @@ pub(crate) fn connect(url: &TableUrl, runtime: &Handle) -> Result<Arc<dyn Object
         .map_err(datafusion::object_store::Error::from)
         .and_then(|(scheme, prefix)| rooted(&scheme, url.url().as_str(), prefix, runtime));
     connected.map_err(|error| {
-        Error::bad_input(format!("cannot use the table's place {url}: {error}"))
+        Error::bad_input(format!("cannot use {url}: {error}"))
             .with_sqlstate("22023")
             .with_hint(needs(url))
             .with_source(error)
