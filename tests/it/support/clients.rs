@@ -1,7 +1,8 @@
 //! Runtimes of real clients, with their packages installed once into the target directory.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,6 +34,13 @@ impl Runtime {
         assert!(output.status.success(), "{script} failed:\n{stdout}{stderr}");
         stdout.into_owned()
     }
+
+    /// Starts a script of the runtime's folder, and leaves it running.
+    pub fn start(&self, script: &str, arguments: &[&OsStr]) -> Child {
+        let mut command = Command::new(&self.program);
+        command.arg(self.scripts.join(script)).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+    }
 }
 
 impl Runtime {
@@ -53,6 +61,12 @@ pub fn moto(test: &str) -> Option<PathBuf> {
     static MOTO: OnceLock<Option<Runtime>> = OnceLock::new();
     let runtime = python_with(&MOTO, "moto", clients_folder().join("object_stores"), test)?;
     Some(runtime.program.with_file_name("moto_server"))
+}
+
+/// Python with mail servers and a web server that encrypt, or `None` with a word when there is no Python.
+pub fn receivers(test: &str) -> Option<Runtime> {
+    static RECEIVERS: OnceLock<Option<Runtime>> = OnceLock::new();
+    python_with(&RECEIVERS, "receivers", clients_folder().join("receivers"), test)
 }
 
 fn python_with(cell: &OnceLock<Option<Runtime>>, name: &str, scripts: PathBuf, test: &str) -> Option<Runtime> {
@@ -82,6 +96,22 @@ pub fn node(test: &str) -> Option<Runtime> {
 pub fn azurite(test: &str) -> Option<Runtime> {
     static AZURITE: OnceLock<Option<Runtime>> = OnceLock::new();
     node_with(&AZURITE, "azurite", test)
+}
+
+/// Node with what drives Chromium and looks through pages, and the path of a Chromium; `None` with a word when one of them is not there.
+pub fn browser(test: &str) -> Option<(Runtime, PathBuf)> {
+    static BROWSER: OnceLock<Option<Runtime>> = OnceLock::new();
+    let Some(chromium) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path) else {
+        skip(test, "chromium is not installed");
+        return None;
+    };
+    Some((node_with(&BROWSER, "browser", test)?, chromium))
+}
+
+/// Where a program of that name lies.
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn node_with(cell: &OnceLock<Option<Runtime>>, name: &str, test: &str) -> Option<Runtime> {

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 mod clients;
 mod object_stores;
+mod receivers;
 mod server;
 
-pub use clients::{node, python};
+pub use clients::{browser, node, python};
 pub use object_stores::{Mode, ObjectStoreServer, Proxy};
+pub use receivers::Receivers;
 pub use server::Server;
 
 /// The folder of real traces with independently computed facts, when it is at hand.
