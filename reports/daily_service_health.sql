@@ -62,7 +62,8 @@ SELECT
     p50_ms,
     p95_ms,
     p95_before_ms,
-    p95_ms / nullif(p95_before_ms, 0) - 1 AS p95_change,
+    -- Of fewer requests the slowest of all is the p95.
+    CASE WHEN least(requests, requests_before) >= 20 THEN p95_ms / nullif(p95_before_ms, 0) - 1 END AS p95_change,
     p99_ms,
     example_trace_id
 FROM (

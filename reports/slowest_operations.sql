@@ -42,7 +42,8 @@ SELECT
     p50_ms,
     p95_ms,
     p95_before_ms,
-    p95_ms / nullif(p95_before_ms, 0) - 1 AS p95_change,
+    -- Of fewer requests the slowest of all is the p95.
+    CASE WHEN least(requests, requests_before) >= 20 THEN p95_ms / nullif(p95_before_ms, 0) - 1 END AS p95_change,
     p99_ms,
     max_ms,
     total_ms,
@@ -51,6 +52,7 @@ FROM (
     SELECT
         service_name || ': ' || span_name AS operation,
         count(*) FILTER (WHERE is_now) AS requests,
+        count(*) FILTER (WHERE NOT is_now) AS requests_before,
         count(*) FILTER (WHERE is_now AND status_code = 'ERROR') AS errors,
         quantile(0.5)(duration_ms) FILTER (WHERE is_now) AS p50_ms,
         quantile(0.95)(duration_ms) FILTER (WHERE is_now) AS p95_ms,

@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::ServerFile;
 use super::exit::in_use;
+use super::reports_at_work::ReportsAtWork;
 use super::settings::{Listen, Settings};
 use crate::engine::{Engine, IngestCount};
 use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
 use crate::ingest::{CountersSnapshot, Ingest, serve_grpc, serve_http};
+use crate::report;
 use crate::server;
 use crate::store::Store;
 
@@ -24,6 +26,7 @@ pub(super) struct House {
     pub(super) addresses: ServerFile,
     shutdown: CancellationToken,
     listeners: JoinSet<Result<()>>,
+    reports: ReportsAtWork,
 }
 
 /// A listener that has its port and serves nobody yet.
@@ -49,6 +52,7 @@ impl House {
         };
         let store = Store::open(&settings.data_dir, settings.store()).await?;
         let engine = Engine::new(store.clone(), settings.engine())?;
+        report::show_in(&engine, &settings.data_dir);
         let ingest = Ingest::new(store.clone(), settings.ingest());
         let counted = ingest.clone();
         engine.count_ingest(move || ingest_counts(&counted.counters()));
@@ -64,8 +68,9 @@ impl House {
             let server_settings = server::ServerSettings::default();
             listeners.spawn(server::serve(postgres.listener, engine.clone(), server_settings, shutdown.clone()));
         }
+        let reports = ReportsAtWork::start(&settings, &engine, &shutdown);
         addresses.write(&settings.data_dir)?;
-        Ok(Self { settings, store, engine, addresses, shutdown, listeners })
+        Ok(Self { settings, store, engine, addresses, shutdown, listeners, reports })
     }
 
     /// Waits until something goes wrong by itself: a listener ends, or the log fails.
@@ -91,6 +96,7 @@ impl House {
             };
             first_error = first_error.or(error);
         }
+        self.reports.stop().await;
         ServerFile::remove(&self.settings.data_dir);
         self.store.close().await?;
         first_error.map_or(Ok(()), Err)

@@ -15,6 +15,7 @@ use super::terminal;
 use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
 use crate::error::{Error, Result};
 use crate::render::{Expanded, Format, RenderOptions, Visible, with_plan_lines, write_all};
+use crate::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,7 +83,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 /// An engine that reads the data directory and takes no lock.
 pub(super) async fn open_engine(settings: &Settings) -> Result<Arc<Engine>> {
     let source = data::open_reader(settings).await?;
-    Engine::new(source, settings.engine())
+    let engine = Engine::new(source, settings.engine())?;
+    report::show_in(&engine, &settings.data_dir);
+    Ok(engine)
 }
 
 /// How tables look on stdout, or in a file.

@@ -1,4 +1,4 @@
-//! The catalogue: the views of `schema/` under `traces` and `system`, and the tables that they are made from, which are not listed.
+//! The catalogue: the views of `schema/` under `traces` and `system`, the tables that reports keep, and those that they are made from, which are not listed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,9 +8,10 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 
+use super::recorded::{Recorded, RecordedSchema};
 use super::scan::SpansTable;
 use super::span_tree::SpanTreeTable;
-use super::system::{self, Counted};
+use super::system::{self, Sources};
 
 /// The catalogue's name, which clients see as the database.
 pub(super) const CATALOG: &str = "spanhouse";
@@ -18,6 +19,8 @@ pub(super) const CATALOG: &str = "spanhouse";
 pub(super) const TRACES: &str = "traces";
 /// The schema of what the store says of itself.
 pub(super) const SYSTEM: &str = "system";
+/// The schema of the tables that reports keep.
+pub(super) const REPORTS: &str = "reports";
 /// The schema of physical tables: reachable for the views, listed nowhere.
 pub(super) const INTERNAL: &str = "internal";
 /// The tables of [`INTERNAL`] whose rows are spans.
@@ -43,6 +46,8 @@ pub(super) const SYSTEM_VIEWS: &[(&str, &str)] = &[
     ("promoted_attributes", include_str!("../../schema/system/promoted_attributes.sql")),
     ("store", include_str!("../../schema/system/store.sql")),
     ("ingest", include_str!("../../schema/system/ingest.sql")),
+    ("report_runs", include_str!("../../schema/system/report_runs.sql")),
+    ("alerts", include_str!("../../schema/system/alerts.sql")),
 ];
 
 /// The one catalogue, shared by all sessions.
@@ -54,17 +59,18 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// Creates the catalogue with no views yet; gives the schemas [`TRACES`] and [`SYSTEM`] to put them into.
-    pub fn new(counted: &Arc<Counted>) -> (Arc<Self>, [Arc<Relations>; 2]) {
+    pub fn new(sources: &Arc<Sources>, recorded: &Arc<Recorded>) -> (Arc<Self>, [Arc<Relations>; 2]) {
         let (traces, system) = (Arc::new(Relations::default()), Arc::new(Relations::default()));
         let internal = Arc::new(Relations::default());
         internal.insert(SPANS, Arc::new(SpansTable));
         internal.insert(SPAN_TREE, Arc::new(SpanTreeTable::default()));
-        for (name, table) in system::tables(counted) {
+        for (name, table) in system::tables(sources) {
             internal.insert(name, table);
         }
         let schemas = BTreeMap::from([
             (TRACES.to_string(), traces.clone() as Arc<dyn SchemaProvider>),
             (SYSTEM.to_string(), system.clone() as Arc<dyn SchemaProvider>),
+            (REPORTS.to_string(), Arc::new(RecordedSchema::of(recorded))),
         ]);
         (Arc::new(Self { schemas: RwLock::new(schemas), internal }), [traces, system])
     }

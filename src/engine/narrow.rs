@@ -105,7 +105,8 @@ mod tests {
 
     /// The columns of each projection over a table, one line a projection.
     async fn columns(sql: &str) -> Vec<String> {
-        let state = shared::state(&EngineSettings::default(), &Arc::default(), &Arc::default()).expect("a state");
+        let state = shared::state(&EngineSettings::default(), &Arc::default(), &Arc::default(), &Arc::default());
+        let state = state.expect("a state");
         let plan = state.create_logical_plan(sql).await.expect("planned");
         let schema = plan.schema().clone();
         let narrow = narrowed(plan).expect("narrowed");

@@ -13,6 +13,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition};
 use lru::LruCache;
 
+use super::recorded::is_recorded;
 use super::scan::SpansTable;
 use super::span_tree::SpanTreeTable;
 use super::statement::Statement;
@@ -115,6 +116,8 @@ impl Lasting {
         let (mut expressions, mut lasts, mut is_of_spans) = (0, true, true);
         plan.apply_with_subqueries(|node| {
             is_of_spans &= !matches!(node, LogicalPlan::TableScan(scan) if !is_spans(scan));
+            // Its `*` may be other columns the next time.
+            lasts &= !matches!(node, LogicalPlan::TableScan(scan) if is_recorded(scan));
             node.apply_expressions(|expr| {
                 expr.apply(|part| {
                     expressions += 1;

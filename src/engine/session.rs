@@ -131,7 +131,8 @@ impl Session {
             _ => self.state()?,
         };
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
-        let memory_bytes = self.engine.settings().statement_memory_bytes;
+        state.config_mut().set_extension(self.data().recorded());
+        let memory_bytes = self.memory_bytes();
         let started =
             execution::start(self.engine.runtime(), state, ToRun { plan, lasting }, memory_bytes, deadline).await;
         started.map(|(schema, stream)| execution::renamed(schema, stream, shown))
@@ -145,6 +146,16 @@ impl Session {
     /// Changes a setting, as `SET` does.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
         self.data().variables.set(name, Some(value))
+    }
+
+    /// Lets each of the session's statements hold no more memory than this, where it might hold more; what does not fit is spilled.
+    pub fn limit_memory(&self, bytes: usize) {
+        self.data().memory_limit_bytes = Some(bytes);
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let of_all = self.engine.settings().statement_memory_bytes;
+        self.data().memory_limit_bytes.map_or(of_all, |limit_bytes| limit_bytes.min(of_all))
     }
 
     /// Says whose session it is.

@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::commands::Command;
 use super::execution;
+use super::recorded::PinnedTables;
 use super::session::{Outcome, Rows};
 use super::variables::Variables;
 use crate::error::{Error, Result};
@@ -18,6 +19,8 @@ use crate::store::Snapshot;
 pub(super) struct SessionData {
     pub(super) variables: Variables,
     pub(super) client: Option<SessionClient>,
+    /// What a statement may hold at most, where that is less than what any may.
+    pub(super) memory_limit_bytes: Option<usize>,
     transaction: Option<Transaction>,
 }
 
@@ -32,10 +35,11 @@ pub(super) struct SessionClient {
 #[derive(Debug)]
 pub(super) struct ThisSession(pub(super) Arc<Mutex<SessionData>>);
 
-/// An open transaction: its snapshot, pinned by its first query, and the settings that `SET LOCAL` will give back.
+/// An open transaction: its snapshot, pinned by its first query, versions of recorded tables, and the settings that `SET LOCAL` will give back.
 #[derive(Debug)]
 struct Transaction {
     snapshot: Option<Snapshot>,
+    recorded: Arc<PinnedTables>,
     /// How many statements have seen it.
     statements: usize,
     variables_before: Variables,
@@ -50,6 +54,7 @@ impl SessionData {
                 let variables_before = self.variables.clone();
                 self.transaction.get_or_insert(Transaction {
                     snapshot: None,
+                    recorded: Arc::default(),
                     statements: 0,
                     variables_before,
                     local_changes: false,
@@ -139,6 +144,11 @@ impl SessionData {
             *snapshot = newest.clone();
         }
         !is_pinned || *statements == 1
+    }
+
+    /// Where a statement pins the versions of recorded tables: a place of its own, or the transaction's.
+    pub(super) fn recorded(&self) -> Arc<PinnedTables> {
+        self.transaction.as_ref().map(|transaction| transaction.recorded.clone()).unwrap_or_default()
     }
 
     fn end_transaction(&mut self, rolled_back: bool) {

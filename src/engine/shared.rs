@@ -26,6 +26,7 @@ use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
 use super::plans::KnownPlans;
+use super::recorded::{Recorded, RecordedTables};
 use super::rules::{
     Abandon, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder,
     Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans, SessionTimes, SharedSketch, SortKeys,
@@ -38,7 +39,7 @@ use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
 use super::spill::{SpillDisk, SpillLimits};
-use super::system::{Counted, IngestCount};
+use super::system::{IngestCount, ReportTeller, Sources};
 use super::top_rows::TopRows;
 use super::traces::KnownRuns;
 use crate::error::{Error, Result};
@@ -61,7 +62,8 @@ pub struct Engine {
     runtime: QueryRuntime,
     plans: KnownPlans,
     activity: Arc<Activity>,
-    counted: Arc<Counted>,
+    sources: Arc<Sources>,
+    recorded: Arc<Recorded>,
 }
 
 impl Engine {
@@ -69,11 +71,12 @@ impl Engine {
     pub fn new(source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
         let runtime = QueryRuntime::start(settings.threads)?;
         let activity = Arc::new(Activity::default());
-        let counted = Arc::new(Counted::default());
-        let state = state(&settings, &activity, &counted)?;
+        let sources = Arc::new(Sources::default());
+        let recorded = Arc::new(Recorded::default());
+        let state = state(&settings, &activity, &sources, &recorded)?;
         let nameless = nameless(state.clone());
         let plans = KnownPlans::default();
-        Ok(Arc::new(Self { source, settings, state, nameless, runtime, plans, activity, counted }))
+        Ok(Arc::new(Self { source, settings, state, nameless, runtime, plans, activity, sources, recorded }))
     }
 
     /// Opens a session with default settings.
@@ -93,7 +96,17 @@ impl Engine {
 
     /// Shows in `system.ingest` what `counts` gives, from now on; only the first call has an effect.
     pub fn count_ingest(&self, counts: impl Fn() -> Vec<IngestCount> + Send + Sync + 'static) {
-        self.counted.ask(counts);
+        self.sources.counted.ask(counts);
+    }
+
+    /// Shows in `system.report_runs` and `system.alerts` what `teller` tells, from now on; only the first call has an effect.
+    pub fn show_reports(&self, teller: Arc<dyn ReportTeller>) {
+        self.sources.told.ask(teller);
+    }
+
+    /// Shows `tables` in the schema `reports`, from now on; only the first call has an effect.
+    pub fn show_recorded(&self, tables: Arc<dyn RecordedTables>) {
+        self.recorded.ask(tables);
     }
 
     pub(super) fn source(&self) -> &Arc<dyn SnapshotSource> {
@@ -125,9 +138,10 @@ impl Engine {
 pub(super) fn state(
     settings: &EngineSettings,
     activity: &Arc<Activity>,
-    counted: &Arc<Counted>,
+    sources: &Arc<Sources>,
+    recorded: &Arc<Recorded>,
 ) -> Result<SessionState> {
-    let (catalog, [traces, system]) = Catalog::new(counted);
+    let (catalog, [traces, system]) = Catalog::new(sources, recorded);
     let builder = SessionStateBuilder::new()
         .with_config(config(settings))
         .with_runtime_env(Arc::new(runtime_env(settings)?))
@@ -158,7 +172,7 @@ pub(super) fn state(
         system.insert_view(name, view(&context.state(), sql)?);
     }
     information_schema::install(&context).map_err(from_datafusion)?;
-    pg_catalog::install(&context, activity)?;
+    pg_catalog::install(&context, activity, recorded)?;
     Ok(context.state())
 }
 
@@ -299,7 +313,8 @@ mod tests {
     /// is left under an alias would take the name of ours back now and then.
     #[test]
     fn what_ours_replace_is_gone_under_its_aliases_too() {
-        let state = state(&EngineSettings::default(), &Arc::default(), &Arc::default()).expect("a state");
+        let state =
+            state(&EngineSettings::default(), &Arc::default(), &Arc::default(), &Arc::default()).expect("a state");
         for (key, function) in state.aggregate_functions() {
             let owner = &state.aggregate_functions()[function.name()];
             assert!(Arc::ptr_eq(owner, function), "{key} is another {}", function.name());

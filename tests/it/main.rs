@@ -21,6 +21,7 @@
 //! - `predictions`: anomalies, baselines, forecasts and sampled counts are those that another program makes.
 //! - `redact`: chosen spans go for good, and all others stay.
 //! - `repl`: the shell on a pipe and in a terminal.
+//! - `reports`: questions in files, on a schedule, with what becomes of their answers.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `shared_table`: servers on one table see what the others do, and fail at nothing.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
@@ -83,6 +84,7 @@ mod plans;
 mod predictions;
 mod redact;
 mod repl;
+mod reports;
 mod sdk;
 mod shared_table;
 mod slt;

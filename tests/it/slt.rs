@@ -11,6 +11,8 @@ use futures::StreamExt;
 use spanhouse::engine::{Engine, EngineSettings, Outcome, Session};
 use spanhouse::error::Error;
 use spanhouse::otlp::{decode_export, json_to_protobuf};
+use spanhouse::report::record::{TablesFolder, keep};
+use spanhouse::report::{Frame, Record, RecordMode, ReportsHome};
 use spanhouse::store::{Store, StoreSettings};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use tempfile::TempDir;
@@ -91,6 +93,7 @@ async fn run_folder(folder: &str, data: &Path) {
     for state in [State::Fresh, State::Sealed, State::Half, State::Reopened] {
         let loaded = load(data, state).await;
         let engine = Engine::new(loaded.store.clone(), EngineSettings::default()).expect("engine");
+        record(&engine, loaded.folder.path()).await;
         // What is asked again is answered by plans that were kept.
         let times = if matches!(state, State::Half) { 2 } else { 1 };
         for script in std::iter::repeat_n(scripts(folder), times).flatten() {
@@ -108,7 +111,7 @@ async fn run_folder(folder: &str, data: &Path) {
 
 struct Loaded {
     store: Arc<Store>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 async fn load(data: &Path, state: State) -> Loaded {
@@ -127,7 +130,7 @@ async fn load(data: &Path, state: State) -> Loaded {
     }
     if !matches!(state, State::Reopened) {
         append(&store, &requests[half..]).await;
-        return Loaded { store, _folder: folder };
+        return Loaded { store, folder };
     }
     store.close().await.expect("closed");
     drop(store);
@@ -137,7 +140,27 @@ async fn load(data: &Path, state: State) -> Loaded {
     }
     server.kill_9();
     let store = Store::open(folder.path(), StoreSettings::default()).await.expect("reopened");
-    Loaded { store, _folder: folder }
+    Loaded { store, folder }
+}
+
+/// What two runs of a report kept as `reports.hourly`, of which the second gave a column more.
+const RECORDED: [&str; 2] = [
+    "SELECT to_timestamp(3600 * h) AS time, 'web' AS service_name, count(*) AS calls, quantile_sketch(h * 100 + n) AS sketch
+     FROM generate_series(0, 2) AS hours(h), generate_series(1, 100) AS s(n) GROUP BY h",
+    "SELECT to_timestamp(3600 * 3) AS time, 'cart' AS service_name, 1 AS calls, quantile_sketch(1000) AS sketch, 0.5 AS error_rate",
+];
+
+/// Shows recorded tables in the schema `reports`.
+async fn record(engine: &Arc<Engine>, folder: &Path) {
+    let tables = TablesFolder::of(&ReportsHome::new(folder));
+    let record = Record { table: "hourly".to_owned(), mode: RecordMode::Append };
+    let session = engine.session();
+    for sql in RECORDED {
+        let statements = session.prepare(sql).await.expect("planned");
+        let Ok(Outcome::Rows(rows)) = session.execute(&statements[0], &[]).await else { panic!("no rows: {sql}") };
+        keep(&tables, &record, &Frame::collect(rows, 1 << 20).await.expect("rows"), None).expect("kept");
+    }
+    engine.show_recorded(Arc::new(tables));
 }
 
 async fn append(store: &Store, requests: &[&str]) {

@@ -16,6 +16,7 @@ use datafusion::error::Result;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::functions::OWNER;
+use super::recorded;
 use super::reg::Objects;
 use crate::engine::activity::{Activity, Doing};
 use crate::engine::catalog::{CATALOG, TRACES};
@@ -228,5 +229,5 @@ fn counted(classes: &RecordBatch, objects: &Objects, spans: Option<u64>) -> Resu
     });
     let mut columns = classes.columns().to_vec();
     columns[counts] = Arc::new(rows.collect::<Float64Array>());
-    Ok(RecordBatch::try_new(schema, columns)?)
+    recorded::with_classes(&RecordBatch::try_new(schema, columns)?, objects)
 }

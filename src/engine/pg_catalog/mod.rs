@@ -1,13 +1,14 @@
 //! What PostgreSQL's clients ask of `pg_catalog`: the tables and functions of `datafusion-pg-catalog`, mended where our
 //! relations or clients need it.
 //!
-//! Only `traces`, `pg_catalog` and `information_schema` exist here; the physical tables are not listed.
+//! The physical tables are not listed.
 
 mod callable;
 mod empty;
 mod functions;
 mod live;
 mod oids;
+mod recorded;
 mod reg;
 mod relations;
 mod rewrite;
@@ -23,6 +24,7 @@ use datafusion_pg_catalog::setup_pg_catalog;
 use super::activity::Activity;
 use super::catalog::CATALOG;
 use super::errors::from_datafusion;
+use super::recorded::Recorded;
 use crate::error::Result;
 
 use oids::{CatalogTypes, OverOids};
@@ -41,9 +43,9 @@ const OF_OIDS: [&str; 6] = [
 ];
 
 /// Adds the catalogue's tables and functions to the engine's context.
-pub(super) fn install(context: &SessionContext, activity: &Arc<Activity>) -> Result<()> {
+pub(super) fn install(context: &SessionContext, activity: &Arc<Activity>, recorded: &Arc<Recorded>) -> Result<()> {
     setup_pg_catalog(context, CATALOG, EmptyContextProvider).map_err(|error| from_datafusion(*error))?;
-    let tables = relations::PgCatalog::new(context, activity).map_err(from_datafusion)?;
+    let tables = relations::PgCatalog::new(context, activity, recorded).map_err(from_datafusion)?;
     context.register_udf(functions::view_definition(tables.definitions()));
     context.register_udf(functions::table_is_visible(tables.visible()));
     for function in functions::stops(activity) {

@@ -10,7 +10,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
 
 use super::functions::{OWNER, function, of_oid};
-use crate::engine::catalog::TRACES;
+use super::recorded;
+use crate::engine::catalog::{REPORTS, TRACES};
+use crate::engine::recorded::Recorded;
 use crate::error::{Error, Kind};
 use crate::pg::oid_of_name;
 
@@ -29,6 +31,8 @@ pub(super) struct Objects {
     pub(super) namespaces: BTreeMap<u32, String>,
     pub(super) functions: BTreeMap<u32, String>,
     pub(super) types: BTreeMap<u32, String>,
+    /// The tables that reports keep, which are not among `relations`.
+    pub(super) recorded: Arc<Recorded>,
 }
 
 /// The functions that read and show names, and those that look without failing.
@@ -137,7 +141,10 @@ impl Objects {
         }
     }
 
-    fn relation(&self, schema: &str, name: &str) -> Option<u32> {
+    pub(super) fn relation(&self, schema: &str, name: &str) -> Option<u32> {
+        if schema == REPORTS {
+            return self.recorded.has(name).then(|| recorded::oid(name));
+        }
         self.relations.iter().find(|(_, (of, known))| of == schema && known == name).map(|(oid, _)| *oid)
     }
 
@@ -147,7 +154,8 @@ impl Objects {
             "regclass" => self.relations.get(&oid).map(|(schema, name)| match schema.as_str() {
                 TRACES | "pg_catalog" => name.clone(),
                 schema => format!("{schema}.{name}"),
-            }),
+            })
+            .or_else(|| recorded::of_oid(self, oid).map(|name| format!("{REPORTS}.{name}"))),
             "regnamespace" => self.namespaces.get(&oid).cloned(),
             "regrole" => (oid == OWNER.0).then(|| OWNER.1.to_owned()),
             "regtype" => self.types.get(&oid).map(|name| type_shown(name)),
@@ -217,6 +225,7 @@ mod tests {
             types: [(23, "int4".into()), (1007, "_int4".into()), (2950, "uuid".into())].into(),
             functions: [(750, "array_in".into())].into(),
             namespaces: [(11, "pg_catalog".into())].into(),
+            recorded: Arc::default(),
         };
         for (kind, name, oid, shown) in [
             ("regclass", "spans", Some(1), "spans"),

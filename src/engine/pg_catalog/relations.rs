@@ -1,5 +1,5 @@
 //! The tables of `pg_catalog`. Our relations are known when the engine starts, so what describes them is made once, with
-//! OIDs that do not depend on who asks first.
+//! OIDs that do not depend on who asks first; the tables that reports keep are added to it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,9 +22,10 @@ use futures::TryStreamExt;
 use super::functions::OWNER;
 use super::oids::{with_functions, with_oids};
 use super::reg::Objects;
-use super::{callable, empty, live};
+use super::{callable, empty, live, recorded};
 use crate::engine::activity::Activity;
-use crate::engine::catalog::{CATALOG, SYSTEM, TRACES, VIEWS};
+use crate::engine::catalog::{CATALOG, REPORTS, SYSTEM, TRACES, VIEWS};
+use crate::engine::recorded::Recorded;
 use crate::pg::PgType;
 
 /// The schema's name.
@@ -41,7 +42,11 @@ pub(super) struct PgCatalog {
 
 impl PgCatalog {
     /// Describes the relations that `context` has now.
-    pub(super) fn new(context: &SessionContext, activity: &Arc<Activity>) -> Result<Self> {
+    pub(super) fn new(
+        context: &SessionContext,
+        activity: &Arc<Activity>,
+        recorded: &Arc<Recorded>,
+    ) -> Result<Self> {
         let listed = Listed(context.state().catalog_list().clone());
         let inner = PgCatalogSchemaProvider::try_new(
             listed.clone(),
@@ -57,7 +62,7 @@ impl PgCatalog {
                 batches.insert(name, with_oids(&batch)?);
             }
         }
-        let mut objects = Objects::of(&batches)?;
+        let mut objects = Objects::of(&batches, recorded)?;
         objects.functions.extend(callable::ours());
         let objects = Arc::new(objects);
         // Of functions of one name, the first is meant.
@@ -71,6 +76,7 @@ impl PgCatalog {
         mend(&mut batches, &listed, &objects)?;
         let classes = batches.get("pg_class").ok_or_else(|| DataFusionError::Internal("pg_class is missing".into()))?;
         let live = live::tables(activity, &objects, classes);
+        let added = recorded::tables(&objects, |name| batches.get(name).cloned());
         for (name, schema) in empty::IN_PG_CATALOG.iter() {
             batches.insert((*name).to_owned(), RecordBatch::new_empty(schema.clone()));
         }
@@ -78,7 +84,7 @@ impl PgCatalog {
         for (name, batch) in batches {
             tables.insert(name, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
         }
-        for (name, table) in live {
+        for (name, table) in live.into_iter().chain(added) {
             tables.insert(name.to_owned(), table);
         }
         Ok(Self { tables, objects })
@@ -139,7 +145,7 @@ fn mend(batches: &mut BTreeMap<String, RecordBatch>, listed: &Listed, objects: &
         *collations = renamed(collations, "colllocale", "colliculocale")?;
     }
     if let (Some(proc), Some(types)) = (batches.get("pg_proc"), batches.get("pg_type")) {
-        let listed = callable::listed(proc, types, objects.schema(TRACES))?;
+        let listed = callable::listed(proc, types, objects.namespace(TRACES))?;
         batches.insert("pg_proc".to_owned(), listed);
     }
     Ok(())
@@ -164,7 +170,7 @@ fn rows(
 }
 
 impl Objects {
-    fn of(batches: &BTreeMap<String, RecordBatch>) -> Result<Self> {
+    fn of(batches: &BTreeMap<String, RecordBatch>, recorded: &Arc<Recorded>) -> Result<Self> {
         let named = |table: &str, column: &str| -> Result<BTreeMap<u32, String>> {
             let batch = batches.get(table).ok_or_else(|| DataFusionError::Internal(format!("{table} is missing")))?;
             Ok(oids(batch, "oid")?.values().iter().copied().zip(texts(batch, column)?).collect())
@@ -181,10 +187,10 @@ impl Objects {
         let (functions, types) = (named("pg_proc", "proname")?, named("pg_type", "typname")?);
         let databases = named("pg_database", "datname")?;
         let database = databases.iter().find(|(_, name)| *name == CATALOG).map_or(0, |(oid, _)| *oid);
-        Ok(Self { database, relations, namespaces, functions, types })
+        Ok(Self { database, relations, namespaces, functions, types, recorded: recorded.clone() })
     }
 
-    fn schema(&self, wanted: &str) -> u32 {
+    pub(super) fn namespace(&self, wanted: &str) -> u32 {
         self.namespaces.iter().find(|(_, name)| *name == wanted).map_or(0, |(oid, _)| *oid)
     }
 }
@@ -257,7 +263,7 @@ fn only_ours(databases: &RecordBatch) -> Result<RecordBatch> {
 }
 
 /// Puts other values into columns.
-fn replace(batch: &RecordBatch, values: &[(&str, ArrayRef)]) -> Result<RecordBatch> {
+pub(super) fn replace(batch: &RecordBatch, values: &[(&str, ArrayRef)]) -> Result<RecordBatch> {
     let mut columns = batch.columns().to_vec();
     for (name, array) in values {
         let index = batch.schema().index_of(name)?;
@@ -277,7 +283,7 @@ impl CatalogInfo for Listed {
     }
 
     async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
-        Ok((catalog == CATALOG).then(|| [TRACES, SYSTEM, PG_CATALOG, "information_schema"].map(str::to_owned).to_vec()))
+        Ok((catalog == CATALOG).then(|| [TRACES, SYSTEM, PG_CATALOG, "information_schema", REPORTS].map(str::to_owned).to_vec()))
     }
 
     async fn table_names(&self, catalog: &str, schema: &str) -> Result<Option<Vec<String>>> {
@@ -289,6 +295,6 @@ impl CatalogInfo for Listed {
     }
 
     async fn table_type(&self, _catalog: &str, schema: &str, _table: &str) -> Result<Option<TableType>> {
-        Ok(Some(if schema == TRACES || schema == SYSTEM { TableType::Base } else { TableType::View }))
+        Ok(Some(if [TRACES, SYSTEM, REPORTS].contains(&schema) { TableType::Base } else { TableType::View }))
     }
 }

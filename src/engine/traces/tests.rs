@@ -280,7 +280,8 @@ fn state(snapshot: &Snapshot, trace_local: bool, batch_rows: usize) -> SessionSt
         rules.insert(0, Arc::new(TraceLocal::always()));
         rules.insert(0, Arc::new(LocalRecursion::always()));
     }
-    let state = shared::state(&EngineSettings::default(), &Arc::default(), &Arc::default()).expect("a state");
+    let state = shared::state(&EngineSettings::default(), &Arc::default(), &Arc::default(), &Arc::default());
+    let state = state.expect("a state");
     let mut state = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build();
     let config = state.config().clone().with_target_partitions(3).with_batch_size(batch_rows);
     *state.config_mut() = config.with_extension(Arc::new(PinnedSnapshot(snapshot.clone())));

@@ -2,6 +2,7 @@
 //!
 //! - `commands`: the commands of reports, from an empty folder to a delivered report.
 //! - `outputs`: what a run leaves behind, read by other programs and looked at in a browser.
+//! - `deliveries`: what receivers get, however they behave.
 //! - `ready_made`: the reports that come with the program say of real traces what their JSON says.
 //! - `recorded`: results that are kept as tables of the schema `reports`.
 //! - `runs`: a server that runs reports and is killed.
@@ -10,6 +11,7 @@
 
 mod commands;
 mod outputs;
+mod deliveries;
 mod ready_made;
 mod recorded;
 mod runs;
