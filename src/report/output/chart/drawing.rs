@@ -1,9 +1,8 @@
 //! A chart that can be drawn at any width, with what it shows in words and as a table.
 
-use super::label::{fitted, plain, width};
+use super::label::{fitted, plain};
 use super::palette::Ink;
 use super::pen::{Pen, Style};
-use super::plot::{LABEL, LINE};
 use crate::error::Result;
 
 /// Pixels of a drawing on a wide page.
@@ -69,10 +68,7 @@ impl Drawing {
         pen.text(0.0, top + TITLE, &fitted(&self.title, TITLE, pen.width), Style::new(Ink::Text, TITLE).bold());
         let mut y = self.scene.draw(pen, top + TITLE + 14.0) + 4.0;
         for note in &self.notes {
-            for line in wrapped(note, pen.width) {
-                y += LINE;
-                pen.text(0.0, y, &line, Style::new(Ink::Muted, LABEL));
-            }
+            y = pen.note(note, y, Ink::Muted);
         }
         y + 10.0
     }
@@ -80,19 +76,4 @@ impl Drawing {
 
 fn plain_sentences(text: &str) -> String {
     crate::render::sanitize(text).into_owned()
-}
-
-/// A text in lines that are no wider than `room`.
-fn wrapped(text: &str, room: f64) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if width(&format!("{line} {word}"), LABEL) <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(fitted(word, LABEL, room)),
-        }
-    }
-    lines
 }

@@ -166,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn drawings_lie_on_the_ground_of_their_page() {
+        let style = include_str!("../html/style.css");
+        for ground in [LIGHT_GROUND, DARK_GROUND] {
+            assert!(style.contains(&format!("--card: {};", ground.to_lowercase())), "{ground}");
+        }
+    }
+
+    #[test]
     fn a_light_colour_names_one_ink() {
         let inks: Vec<Ink> = Ink::all().collect();
         let colors: BTreeSet<&str> = inks.iter().map(|ink| ink.colors().0).collect();

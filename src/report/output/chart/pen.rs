@@ -4,7 +4,7 @@
 
 use charts_rs::{Canvas, Circle, Fill, Line, Point, Polygon, Rect, StraightLine, Text, svg_with_accessibility};
 
-use super::label::FONTS;
+use super::label::{FONTS, fitted, wrapped};
 use super::palette::{Ink, dash};
 use crate::error::{Error, Result};
 
@@ -153,6 +153,24 @@ impl Pen {
     pub fn sample(&mut self, series: usize, (x, y): (f64, f64), length: f64) {
         self.dashed_line((x, y), (x + length, y), Ink::Series(series), 2.0, dash(series));
         self.mark(series, (x + length / 2.0, y), 3.5);
+    }
+
+    /// The title of a picture; gives where the drawing goes on below.
+    pub fn heading(&mut self, text: &str, top: f64) -> f64 {
+        const SIZE: f64 = 22.0;
+        self.text(0.0, top + SIZE, &fitted(text, SIZE, self.width), Style::new(Ink::Text, SIZE).bold());
+        top + SIZE + 10.0
+    }
+
+    /// A sentence in as many lines as it takes; gives where the drawing goes on below.
+    pub fn note(&mut self, text: &str, top: f64, ink: Ink) -> f64 {
+        const SIZE: f64 = 12.0;
+        let mut y = top;
+        for line in wrapped(text, SIZE, self.width) {
+            y += 18.0;
+            self.text(0.0, y, &line, Style::new(ink, SIZE));
+        }
+        y
     }
 
     /// Ends the drawing at `height`; what it shows is told to who does not see it.

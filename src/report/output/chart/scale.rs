@@ -29,14 +29,18 @@ impl Scale {
         }
         let ticks: Vec<(f64, String)> = (0..=(last - first) as i64)
             .map(|at| (first + at as f64) * step)
-            .map(|value| (value * measure.factor, label(value, step, &measure)))
+            .map(|value| (finite(value * measure.factor), label(value, step, &measure)))
             .collect();
-        Self { least: first * step * measure.factor, greatest: last * step * measure.factor, ticks }
+        let end = |at: f64| finite(at * step * measure.factor);
+        Self { least: end(first), greatest: end(last), ticks }
     }
 
     /// Where a value lies, from 0 to 1. Differences of numbers near the ends of the type do not overflow.
     pub fn share(&self, value: f64) -> f64 {
         let span = self.greatest / 2.0 - self.least / 2.0;
+        if span <= 0.0 {
+            return 0.5;
+        }
         ((value / 2.0 - self.least / 2.0) / span).clamp(0.0, 1.0)
     }
 
@@ -44,6 +48,11 @@ impl Scale {
     pub fn leaves_zero_out(&self) -> bool {
         self.least > 0.0 || self.greatest < 0.0
     }
+}
+
+/// The end of the numbers for what lies beyond them.
+fn finite(value: f64) -> f64 {
+    value.clamp(f64::MIN, f64::MAX)
 }
 
 /// The ends of an axis: with 0 in it unless all values lie close together, and never of no length.
@@ -101,7 +110,7 @@ mod tests {
             (0.0, 5.0 * 1024.0 * 1024.0, &Unit::Bytes, "0, 1 MiB, 2 MiB, 3 MiB, 4 MiB, 5 MiB"),
             (0.0, 0.0, &plain, "0, 0.2, 0.4, 0.6, 0.8, 1.0"),
             (5.0, 5.0, &plain, "0, 1, 2, 3, 4, 5"),
-            (0.0, 2_500_000.0, &plain, "0, 500k, 1000k, 1500k, 2000k, 2500k"),
+            (0.0, 2_500_000.0, &plain, "0, 0.5M, 1.0M, 1.5M, 2.0M, 2.5M"),
         ];
         for (least, greatest, unit, shown) in cases {
             assert_eq!(labels(least, greatest, unit), shown, "{least} to {greatest}");

