@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::pg::{ALL_SECOND_DIGITS, PgType, TextStyle, Values, put_text};
 
 /// How the columns of a result become text.
-pub(super) struct CellStyle {
+pub(crate) struct CellStyle {
     types: Vec<PgType>,
     text: TextStyle,
 }
@@ -16,13 +16,13 @@ pub(super) struct CellStyle {
 impl CellStyle {
     /// # Errors
     /// [`crate::error::Kind::BadInput`] when there is no such time zone.
-    pub(super) fn new(schema: &Schema, zone: &str) -> Result<Self> {
+    pub(crate) fn new(schema: &Schema, zone: &str) -> Result<Self> {
         let types = schema.fields().iter().map(|field| PgType::of_field(field)).collect();
         Ok(Self { types, text: TextStyle::in_zone(zone, ALL_SECOND_DIGITS)? })
     }
 
     /// Looks at the columns of a batch, once.
-    pub(super) fn cells(&self, batch: &RecordBatch) -> Result<Cells> {
+    pub(crate) fn cells(&self, batch: &RecordBatch) -> Result<Cells> {
         let columns = batch.columns().iter().zip(&self.types);
         let columns = columns.map(|(column, pg_type)| Values::new(column, *pg_type, self.text.zone));
         Ok(Cells { columns: columns.collect::<Result<_>>()?, style: self.text })
@@ -30,23 +30,23 @@ impl CellStyle {
 }
 
 /// A batch whose cells can be written.
-pub(super) struct Cells {
+pub(crate) struct Cells {
     columns: Vec<Values>,
     style: TextStyle,
 }
 
 impl Cells {
-    pub(super) fn is_null(&self, row: usize, column: usize) -> bool {
+    pub(crate) fn is_null(&self, row: usize, column: usize) -> bool {
         self.columns[column].is_null(row)
     }
 
     /// Writes a value that is not NULL.
-    pub(super) fn put(&self, out: &mut BytesMut, row: usize, column: usize) -> Result<()> {
+    pub(crate) fn put(&self, out: &mut BytesMut, row: usize, column: usize) -> Result<()> {
         put_text(out, &self.columns[column], row, &self.style)
     }
 
     /// The value as text, empty for NULL.
-    pub(super) fn text(&self, row: usize, column: usize) -> Result<String> {
+    pub(crate) fn text(&self, row: usize, column: usize) -> Result<String> {
         let mut out = BytesMut::new();
         if !self.is_null(row, column) {
             self.put(&mut out, row, column)?;
@@ -63,7 +63,7 @@ pub fn cell_text(column: &dyn Array, row: usize) -> Result<String> {
 }
 
 /// Whether a column of this type stands to the right in a table.
-pub(super) fn is_number(kind: &DataType) -> bool {
+pub(crate) fn is_number(kind: &DataType) -> bool {
     kind.is_numeric() || matches!(kind, DataType::Duration(_))
 }
 

@@ -7,7 +7,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use super::cell::{CellStyle, is_number};
 use super::sanitize::push_sanitized;
-use super::writer::write_failed;
+use super::writer::{RenderOptions, write_failed};
 use crate::error::Result;
 
 /// Writes rows of a Markdown table.
@@ -15,10 +15,11 @@ pub(super) struct MarkdownRows {
     style: CellStyle,
     line: String,
     null: String,
+    max_cell_chars: Option<usize>,
 }
 
 impl MarkdownRows {
-    pub(super) fn start(schema: &Schema, zone: &str, null: &str, out: &mut dyn Write) -> Result<Self> {
+    pub(super) fn start(schema: &Schema, options: &RenderOptions, out: &mut dyn Write) -> Result<Self> {
         let mut line = String::from("|");
         for field in schema.fields() {
             line.push(' ');
@@ -31,7 +32,8 @@ impl MarkdownRows {
         }
         line.push('\n');
         out.write_all(line.as_bytes()).map_err(write_failed)?;
-        Ok(Self { style: CellStyle::new(schema, zone)?, line, null: null.to_owned() })
+        let null = options.null_text("NULL").to_owned();
+        Ok(Self { style: CellStyle::new(schema, &options.zone)?, line, null, max_cell_chars: options.max_cell_chars })
     }
 
     pub(super) fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<()> {
@@ -43,7 +45,7 @@ impl MarkdownRows {
                 self.line.push(' ');
                 match cells.is_null(row, column) {
                     true => self.line.push_str(&self.null),
-                    false => push_escaped(&cells.text(row, column)?, &mut self.line),
+                    false => push_escaped(&cut(cells.text(row, column)?, self.max_cell_chars), &mut self.line),
                 }
                 self.line.push_str(" |");
             }
@@ -52,6 +54,14 @@ impl MarkdownRows {
         }
         Ok(())
     }
+}
+
+fn cut(mut text: String, max_chars: Option<usize>) -> String {
+    if let Some((end, _)) = max_chars.and_then(|most| text.char_indices().nth(most)) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Appends text that can neither end a cell, start a tag nor drive a terminal.

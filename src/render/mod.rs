@@ -17,6 +17,7 @@ mod visible;
 mod writer;
 
 pub use cell::cell_text;
+pub(crate) use cell::{CellStyle, is_number};
 pub use counted::count;
 pub use format::Format;
 pub use plan::with_plan_lines;

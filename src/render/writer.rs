@@ -33,7 +33,7 @@ pub struct RenderOptions {
     pub color: bool,
     /// What stands for NULL in tables; `NULL` when not set.
     pub null: Option<String>,
-    /// Where a table cuts a long value.
+    /// Where a table, also one in Markdown, cuts a long value.
     pub max_cell_chars: Option<usize>,
     /// To how many decimals a table rounds floating-point numbers; not at all when not set.
     pub decimals: Option<usize>,
@@ -90,7 +90,7 @@ impl<W: Write + Send> Writer<W> {
             Format::Json => Form::Json(out, JsonRows::new(&schema, true)),
             Format::Ndjson => Form::Json(out, JsonRows::new(&schema, false)),
             Format::Markdown => {
-                let rows = MarkdownRows::start(&schema, &options.zone, options.null_text("NULL"), &mut out)?;
+                let rows = MarkdownRows::start(&schema, options, &mut out)?;
                 Form::Markdown(out, rows)
             }
             Format::Parquet => Form::Parquet(ParquetRows::start(schema, out)?),
