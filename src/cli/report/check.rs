@@ -25,7 +25,7 @@ Examples:
 
 Reads the headers, binds the parameters, plans the statements against the schema and looks for the columns \
 that charts, alerts and recorded tables name. Nothing is run. Without a data directory the schema of an empty \
-one is taken, which has no tables of reports.";
+one is taken.";
 
 /// Tell every mistake in the reports, each with its file and line
 #[derive(Debug, Args)]
@@ -47,8 +47,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     }
     let schema = Schema::open(&settings).await?;
     let mut doubtful = Vec::new();
+    let kept = folder.reports();
+    let kept: Vec<&str> = kept.iter().filter_map(|report| Some(report.record.as_ref()?.table.as_str())).collect();
     for definition in &definitions {
-        mistakes.extend(check(&schema.engine, definition).await?);
+        let found = check(&schema.engine, definition).await?;
+        let (waiting, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|mistake| is_kept_later(mistake, &kept));
+        mistakes.extend(wrong);
+        doubtful.extend(waiting);
         doubtful.extend(doubts(definition));
     }
     schema.close().await?;
@@ -86,6 +91,11 @@ fn chosen(folder: &Folder, names: &[String]) -> Result<(Vec<Definition>, Vec<Mis
         own.extend(wrong);
     }
     Ok((definitions, own))
+}
+
+/// Whether a table is missing that another report will keep once it has run.
+fn is_kept_later(mistake: &Mistake, kept: &[&str]) -> bool {
+    kept.iter().any(|table| mistake.why.contains(&format!("relation \"reports.{table}\" does not exist")))
 }
 
 /// What is wrong with the file of silences, if there is one.

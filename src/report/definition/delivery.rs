@@ -59,7 +59,7 @@ impl fmt::Display for Deliver {
 /// Who takes it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Target {
-    /// Relative to the reports folder's parent, which is where the server was started unless said otherwise.
+    /// Relative to where the process was started.
     Directory(PathBuf),
     ObjectStore(TableUrl),
     Webhook {

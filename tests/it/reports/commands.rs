@@ -250,6 +250,8 @@ fn check_tells_every_mistake_by_file_and_line() {
     place.report("header.sql", "-- shedule = \"0 7 * * *\"\n-- timeout = \"soon\"\nSELECT 1");
     place.report("statement.sql", "-- title = \"x\"\nSELECT service_nam\nFROM spans");
     place.report("unused.sql", "-- window = \"1 day\"\nSELECT 1 AS x");
+    place.report("keeps.sql", "-- record = { table = \"kept\" }\nSELECT 1 AS x");
+    place.report("reads.sql", "SELECT x FROM reports.kept");
     place.report("Bad Name.sql", "SELECT 1");
     place.report("silences.toml", "[[silence]]\n");
     let checked = place.spanhouse(&["report", "check"]);
@@ -263,6 +265,7 @@ fn check_tells_every_mistake_by_file_and_line() {
         "reports/silences.toml:1: ",
         "reports/statement.sql:2: ",
         "warning: ./reports/unused.sql:1: the statement has neither :from nor :to",
+        "warning: ./reports/reads.sql:1: relation \"reports.kept\" does not exist",
         "7 mistakes.",
     ] {
         assert!(checked.err.contains(expected), "{expected} is in {}", checked.err);
