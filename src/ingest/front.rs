@@ -14,8 +14,8 @@ use crate::otlp::{Decoded, Refusals, decode_export, json_to_protobuf};
 use crate::store::Store;
 
 /// Requests of up to this size are decoded where they arrive. At 250 MB/s that keeps the network runtime's thread for at most
-/// a quarter of a millisecond; handing over to another thread costs 10 to 20 µs.
-const INLINE_BYTES: usize = 64 << 10;
+/// half a millisecond; handing over to another thread costs 10 to 20 µs.
+const INLINE_BYTES: usize = 128 << 10;
 
 /// Takes exports into a store.
 #[derive(Debug)]

@@ -19,8 +19,9 @@ use crate::error::{Error, Result};
 use crate::model::schema::physical_schema;
 use crate::model::{SpanBatch, SpanId, TraceId, is_of_owner};
 
-/// The most rows that are gathered at once: what sealing needs of memory beside the fresh spans and the writer's encoded pages.
-pub(crate) const GATHER_ROWS: usize = 16 * 1024;
+/// The most rows that are gathered at once: what sealing needs of memory beside the fresh spans and the writer's encoded pages,
+/// and few enough that their columns stay in a core's cache until they are encoded.
+pub(crate) const GATHER_ROWS: usize = 8 * 1024;
 
 /// A row of one of several batches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

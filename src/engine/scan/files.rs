@@ -108,10 +108,13 @@ pub(super) async fn scan_files(
     state.runtime_env().register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
     let columns = file_columns(snapshot);
     let total = total_statistics(parts(), &columns);
-    let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
+    let is_lookup = rows.iter().all(|rows| *rows != Rows::All);
+    // The rows of a trace are too few to share out: the shares would be put together again, by more threads.
+    let is_small = is_lookup && total.num_rows.get_value().is_some_and(|rows| *rows <= state.config().batch_size());
+    let shares = if is_small { 1 } else { state.config().target_partitions().max(1) };
+    let groups = FileGroup::new(files).split_files(shares);
     let projection = projection.cloned().unwrap_or_else(|| (0..physical_schema().fields().len()).collect());
     let url = ObjectStoreUrl::parse(&snapshot.object_store_url)?;
-    let is_lookup = rows.iter().all(|rows| *rows != Rows::All);
     let source = readers.source(snapshot, columns, predicate).lookup(is_lookup);
     let config = FileScanConfigBuilder::new(url, Arc::new(source))
         .with_file_groups(groups)

@@ -79,16 +79,21 @@ impl SpansSource {
         Self { is_lookup, ..self.clone() }
     }
 
-    /// The Parquet source for files of which the trace index has told the rows: the traces that they are of are nothing to leave pages
-    /// out by, and a filter with thousands of them takes longer to look at than those rows to read. `None` where no file may be such.
-    fn of_known_rows(&self) -> Option<ParquetSource> {
+    /// The conditions for files of which the trace index has told the rows: the traces that they are of are nothing to leave pages out by,
+    /// and a filter with thousands of them takes longer to look at than those rows to read. `None` where no file may be such.
+    fn beside_traces(&self) -> Option<Vec<Arc<dyn PhysicalExpr>>> {
         let filter = self.inner.filter()?;
         let is_learnt = |term: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(term).contains_dynamic_filter();
         if !self.is_lookup && !is_learnt(&filter) {
             return None;
         }
         let terms = split_conjunction(&filter).into_iter().filter(|term| !is_learnt(term) && !names_traces(term));
-        Some(self.parquet()?.clone().with_predicate(conjunction(terms.cloned())))
+        Some(terms.cloned().collect())
+    }
+
+    /// Whether a filter stays above that leaves rows out again.
+    fn only_prunes(&self) -> bool {
+        self.parquet().is_some_and(|source| !source.table_parquet_options().global.pushdown_filters)
     }
 
     /// The source that need not give rows more than once. Its filters only say which rows may be left out.
@@ -130,8 +135,11 @@ impl FileSource for SpansSource {
         let inner = BySize::new(self.batch_rows, |rows| {
             self.inner.with_batch_size(rows).create_morselizer(object_store.clone(), base_config, partition)
         })?;
-        let of_known_rows = self.of_known_rows().map(|source| {
-            source.with_batch_size(self.batch_rows).create_morselizer(object_store.clone(), base_config, partition)
+        let beside_traces = self.beside_traces();
+        let takes_all_of_traces = beside_traces.as_ref().is_some_and(Vec::is_empty) && self.only_prunes();
+        let of_known_rows = beside_traces.zip(self.parquet()).map(|(terms, source)| {
+            let source = source.clone().with_predicate(conjunction(terms)).with_batch_size(self.batch_rows);
+            source.create_morselizer(object_store.clone(), base_config, partition)
         });
         let inner = inner.with_known_rows(of_known_rows.transpose()?);
         let table = self.inner.table_schema();
@@ -148,6 +156,7 @@ impl FileSource for SpansSource {
             rows: base_config.statistics().num_rows.get_value().copied(),
             batch_rows: self.batch_rows,
             once: self.once,
+            takes_all_of_traces,
             coded: self.coded.clone(),
             partition,
             metrics: self.inner.metrics().clone(),

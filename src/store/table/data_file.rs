@@ -53,7 +53,8 @@ pub(crate) fn write_data_file(
     let (sample, mut splitter) = begin_split(promotion, &mut batches)?;
     let file = create(disk, path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
-    let mut rows = RowGroups::new(Counted { file, bytes: 0 }, splitter.schema().clone(), effort).map_err(failed)?;
+    let mut rows = RowGroups::new(Counted { file, bytes: 0, synced_bytes: 0 }, splitter.schema().clone(), effort)
+        .map_err(failed)?;
     let mut index = IndexBuilder::default();
     for batch in sample.into_iter().map(Ok).chain(batches) {
         let batch = splitter.split(&batch?)?;
@@ -121,20 +122,53 @@ fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> Error {
     Error::new(Kind::Io, format!("cannot write {}: {error}", path.display())).with_source(error)
 }
 
-/// A file that counts what is written.
+/// So much of a file is written before it is synced. The log's syncs wait for what the disk was given before, so that tens of megabytes at
+/// the end of a file would hold up acknowledgements for as long as they take.
+const SYNC_BYTES: u64 = 4 << 20;
+
+/// A file that counts what is written, and is synced as it grows.
 struct Counted {
     file: Box<dyn DiskFile>,
     bytes: u64,
+    synced_bytes: u64,
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let room = SYNC_BYTES - (self.bytes - self.synced_bytes);
+        let fitting = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        let written = self.file.write(&bytes[..fitting])?;
         self.bytes += written as u64;
+        if self.bytes - self.synced_bytes >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.synced_bytes = self.bytes;
+        }
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk::OsDisk;
+
+    #[test]
+    fn a_file_is_synced_as_it_grows_and_has_all_that_was_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        let file = create(&OsDisk, &path).expect("created");
+        let mut counted = Counted { file, bytes: 0, synced_bytes: 0 };
+        let part: Vec<u8> = (0..3_000_001_u32).map(|n| n as u8).collect();
+        for _ in 0..5 {
+            counted.write_all(&part).expect("written");
+            assert!(counted.bytes - counted.synced_bytes < SYNC_BYTES);
+        }
+        assert_eq!(counted.bytes, 5 * part.len() as u64);
+        assert_eq!(counted.synced_bytes, 3 * SYNC_BYTES);
+        assert_eq!(std::fs::read(&path).expect("read"), part.repeat(5));
     }
 }

@@ -7,6 +7,7 @@
 //! Knows bytes, hashes and the object store. Knows nothing of Delta, the log, or statements.
 
 mod bits;
+mod blocks;
 mod builder;
 mod layout;
 mod place;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use tokio::sync::OnceCell;
 
+use super::blocks::KnownBlocks;
 use super::layout::{self, BlockRange, Head, TraceHash};
 use super::place::Place;
 use crate::error::{Error, Kind, Result};
@@ -58,6 +59,7 @@ pub(crate) struct IndexMemory {
     resident_bytes: AtomicU64,
     /// Lookups that had to leave a file's index aside because it was damaged or could not be read.
     failures: AtomicU64,
+    blocks: KnownBlocks,
 }
 
 impl IndexMemory {
@@ -172,7 +174,7 @@ impl FileIndex {
         }
         let wanted: HashSet<u32> = wanted.into_iter().map(TraceHash::upper).collect();
         let mut rows = Vec::new();
-        for (range, bytes) in ranges.iter().zip(read_blocks(store, location, &place, &ranges).await?) {
+        for (range, bytes) in ranges.iter().zip(self.blocks(store, location, &place, &ranges).await?) {
             layout::decode_blocks(&head, range, &bytes, |hash, run| {
                 if wanted.contains(&hash) {
                     rows.push(run);
@@ -181,6 +183,26 @@ impl FileIndex {
         }
         rows.sort_unstable_by_key(|run| run.start);
         Ok(Some(rows))
+    }
+
+    /// Blocks out of memory, and with one request those that are not there.
+    async fn blocks(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        location: &Path,
+        place: &Place,
+        ranges: &[BlockRange],
+    ) -> Result<Vec<Bytes>> {
+        let known = self.0.memory.blocks.get(location, ranges);
+        let missing = ranges.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let missing: Vec<BlockRange> = missing.map(|(range, _)| range.clone()).collect();
+        if missing.is_empty() {
+            return Ok(known.into_iter().flatten().collect());
+        }
+        let read = read_blocks(store, location, place, &missing).await?;
+        missing.iter().zip(&read).for_each(|(range, bytes)| self.0.memory.blocks.keep(location, range, bytes));
+        let mut read = read.into_iter();
+        Ok(known.into_iter().filter_map(|known| known.or_else(|| read.next())).collect())
     }
 
     async fn try_runs(

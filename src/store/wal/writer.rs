@@ -28,8 +28,8 @@ const GROUP_REQUESTS: usize = 1024;
 const QUEUE_REQUESTS: usize = 1024;
 /// How long a group waits for more while requests keep coming: well under the time of a sync on most disks.
 const GATHER_FOR: Duration = Duration::from_millis(2);
-/// The pause between two looks at the queue while gathering.
-const GATHER_STEP: Duration = Duration::from_micros(100);
+/// The pause between two looks at the queue while gathering: long enough that senders who were just answered are back with their next request.
+const GATHER_STEP: Duration = Duration::from_micros(300);
 /// What a client is told to wait when the disk or the log's budget is full.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 

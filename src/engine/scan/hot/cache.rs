@@ -1,13 +1,15 @@
-//! The decoded columns, least recently used first out.
+//! The decoded columns and unpacked pages, least recently used first out.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use lru::LruCache;
 
 use super::constants::Constants;
+use super::plain::PlainFile;
 
 /// A column of a row group. Files never change, so that a name stands for its content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,7 +32,36 @@ pub(super) enum Values {
     Distinct,
 }
 
-/// Decoded columns that all statements share, bounded by their bytes.
+/// Where a page lies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct PageKey {
+    pub file: Arc<str>,
+    /// The first byte of its head.
+    pub start: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Column(ColumnKey),
+    Page(PageKey),
+}
+
+#[derive(Debug)]
+enum Kept {
+    Column(ArrayRef),
+    Page(Bytes),
+}
+
+impl Kept {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Column(column) => column.get_array_memory_size(),
+            Self::Page(page) => page.len() + size_of::<Key>(),
+        }
+    }
+}
+
+/// Decoded columns and unpacked pages that all statements share, bounded by their bytes.
 #[derive(Debug)]
 pub(in crate::engine) struct ColumnCache {
     budget_bytes: usize,
@@ -39,7 +70,7 @@ pub(in crate::engine) struct ColumnCache {
 
 #[derive(Debug)]
 struct Columns {
-    by_key: LruCache<ColumnKey, ArrayRef>,
+    by_key: LruCache<Key, Kept>,
     bytes: usize,
     /// Columns that were not there when some of their rows were wanted, and how often.
     missed: LruCache<ColumnKey, usize>,
@@ -47,6 +78,8 @@ struct Columns {
     constants: LruCache<Arc<str>, Arc<Constants>>,
     /// Footers with the columns as plans have them, by the files' names.
     footers: LruCache<Arc<str>, ArrowReaderMetadata>,
+    /// What reading a few rows of a file takes, by the files' names.
+    plain: LruCache<Arc<str>, Arc<PlainFile>>,
 }
 
 /// So often a few rows of a column are read from its file before it is decoded whole: what is asked again and again should be in memory.
@@ -67,6 +100,7 @@ impl ColumnCache {
             missed: LruCache::new(MOST_MISSED),
             constants: LruCache::new(MOST_FILES),
             footers: LruCache::new(MOST_FOOTERS),
+            plain: LruCache::new(MOST_FOOTERS),
         };
         Self { budget_bytes, columns: Mutex::new(columns) }
     }
@@ -76,12 +110,25 @@ impl ColumnCache {
     }
 
     pub(super) fn get(&self, key: &ColumnKey) -> Option<ArrayRef> {
-        self.lock().by_key.get(key).cloned()
+        match self.lock().by_key.get(&Key::Column(key.clone())) {
+            Some(Kept::Column(column)) => Some(column.clone()),
+            _ => None,
+        }
+    }
+
+    /// Those of a file's pages that are there.
+    pub(super) fn pages(&self, file: &Arc<str>, starts: impl Iterator<Item = u64>) -> Vec<Option<Bytes>> {
+        let mut columns = self.lock();
+        let page = |start| match columns.by_key.get(&Key::Page(PageKey { file: file.clone(), start })) {
+            Some(Kept::Page(page)) => Some(page.clone()),
+            _ => None,
+        };
+        starts.map(page).collect()
     }
 
     /// Whether the column is there; it does not count as a use.
     pub(super) fn contains(&self, key: &ColumnKey) -> bool {
-        self.lock().by_key.contains(key)
+        self.lock().by_key.contains(&Key::Column(key.clone()))
     }
 
     /// Counts one more time that some rows of these columns were wanted; whether that was often enough to decode them whole.
@@ -121,20 +168,41 @@ impl ColumnCache {
         }
     }
 
+    /// What reading a few rows of a file takes, if it was worked out before.
+    pub(super) fn plain(&self, file: &str) -> Option<Arc<PlainFile>> {
+        self.lock().plain.get(file).cloned()
+    }
+
+    /// Keeps what reading a few rows of a file takes.
+    pub(super) fn insert_plain(&self, file: Arc<str>, plain: Arc<PlainFile>) {
+        if self.budget_bytes > 0 {
+            self.lock().plain.put(file, plain);
+        }
+    }
+
     /// Keeps a column, and lets go of others for it.
     pub(super) fn insert(&self, key: ColumnKey, column: ArrayRef) {
-        let bytes = column.get_array_memory_size();
+        self.keep(Key::Column(key), Kept::Column(column));
+    }
+
+    /// Keeps an unpacked page, and lets go of others for it.
+    pub(super) fn insert_page(&self, key: PageKey, page: Bytes) {
+        self.keep(Key::Page(key), Kept::Page(page));
+    }
+
+    fn keep(&self, key: Key, kept: Kept) {
+        let bytes = kept.size_bytes();
         if bytes > self.budget_bytes {
             return;
         }
         let mut columns = self.lock();
-        if let Some(before) = columns.by_key.put(key, column) {
-            columns.bytes -= before.get_array_memory_size();
+        if let Some(before) = columns.by_key.put(key, kept) {
+            columns.bytes -= before.size_bytes();
         }
         columns.bytes += bytes;
         while columns.bytes > self.budget_bytes {
             let Some((_, oldest)) = columns.by_key.pop_lru() else { break };
-            columns.bytes -= oldest.get_array_memory_size();
+            columns.bytes -= oldest.size_bytes();
         }
     }
 
@@ -164,6 +232,23 @@ mod tests {
         assert_eq!(kept, [true, false, true]);
         cache.insert(key(2), column.clone());
         assert_eq!(cache.lock().bytes, column.get_array_memory_size() * 2);
+    }
+
+    #[test]
+    fn pages_and_columns_share_the_budget() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1; 1000]));
+        let file: Arc<str> = "a".into();
+        let page = Bytes::from(vec![7; 5000]);
+        let bytes = Kept::Page(page.clone()).size_bytes();
+        let cache = ColumnCache::new(column.get_array_memory_size() + bytes);
+        cache.insert(key(0), column);
+        cache.insert_page(PageKey { file: file.clone(), start: 4 }, page.clone());
+        assert_eq!(cache.pages(&file, [4, 5].into_iter()), [Some(page.clone()), None]);
+        assert_eq!(cache.pages(&"b".into(), [4].into_iter()), [None]);
+        cache.insert_page(PageKey { file: file.clone(), start: 8 }, page.clone());
+        assert!(!cache.contains(&key(0)), "the oldest went");
+        assert_eq!(cache.pages(&file, [4, 8].into_iter()), [Some(page.clone()), Some(page)]);
+        assert_eq!(cache.lock().bytes, 2 * bytes);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Rows that a predicate does not want, told by codes: a condition on a column of text is put to each value once, and a row is looked up by
 //! its code.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, new_null_array};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{cast, concat};
-use datafusion::arrow::datatypes::{DataType, UInt16Type};
+use datafusion::arrow::datatypes::{DataType, Schema, UInt16Type};
 use datafusion::common::Result;
 
 use super::file::HotFile;
@@ -44,7 +46,9 @@ fn wanted_values(term: &Term, codes: &DictionaryArray<UInt16Type>) -> Result<Opt
     let Some(schema) = term.schema() else { return Ok(None) };
     let data_type = schema.field(0).data_type();
     let values = concat(&[&cast(codes.values(), data_type)?, &new_null_array(data_type, 1)])?;
-    let Ok(values) = RecordBatch::try_new(schema.clone(), vec![values]) else { return Ok(None) };
+    // A column without NULLs is asked about one as well.
+    let schema = Schema::new(vec![schema.field(0).clone().with_nullable(true)]);
+    let values = RecordBatch::try_new(Arc::new(schema), vec![values])?;
     // What fails on a value fails on the row that has it, if another condition does not leave that out.
     let Ok(holds) = term.expr.evaluate(&values).and_then(|holds| holds.into_array(values.num_rows())) else {
         return Ok(None);
@@ -77,11 +81,10 @@ fn rows_with(wanted: &[bool], codes: &DictionaryArray<UInt16Type>) -> BooleanBuf
 mod tests {
     use super::*;
     use datafusion::arrow::array::StringArray;
-    use datafusion::arrow::datatypes::{Field, Schema};
+    use datafusion::arrow::datatypes::Field;
     use datafusion::logical_expr::Operator;
     use datafusion::physical_expr::PhysicalExpr;
     use datafusion::physical_expr::expressions::{Column, binary, is_null, lit};
-    use std::sync::Arc;
 
     #[test]
     fn rows_are_chosen_by_their_values_and_null_as_the_condition_has_it() {
@@ -107,6 +110,17 @@ mod tests {
         // Leaves out NULL alone, or nothing.
         assert_eq!(chosen(is(Operator::NotEq, "c"), &with_null), Some(vec![true, false, true, true]));
         assert_eq!(chosen(is(Operator::NotEq, "c"), &without), None);
+    }
+
+    #[test]
+    fn a_column_that_is_never_null_is_told_as_well() {
+        let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8View, false)]));
+        let name = Arc::new(Column::new("name", 0)) as Arc<dyn PhysicalExpr>;
+        let is_a = binary(name, Operator::Eq, cast_text(lit("a")), &schema).expect("a condition");
+        let values: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let codes = DictionaryArray::<UInt16Type>::new(vec![1, 0, 1].into(), values);
+        let wanted = wanted_values(&Term::of_column(is_a, 0, schema), &codes).expect("told");
+        assert_eq!(wanted, Some(vec![true, false, false]));
     }
 
     fn cast_text(expr: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {

@@ -2,6 +2,7 @@
 //!
 //! Most columns of spans are empty in most files, and reading a trace is opening columns above all.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, ListArray, MapArray, RecordBatch, StructArray, new_empty_array};
@@ -21,17 +22,7 @@ impl Scan {
     /// The file with what is known of such columns, which the Parquet source puts in their places. The predicate's stay as they are: what a
     /// join learns while it runs does not hold for a value in a column's place.
     pub(super) async fn with_constants(&self, mut file: PartitionedFile) -> Result<PartitionedFile> {
-        let name: Arc<str> = file.object_meta.location.as_ref().into();
-        let constants = match self.cache.constants(&name) {
-            Some(known) => known,
-            None => {
-                let parquet = self.reader(&file)?.get_metadata(None).await?;
-                let constants = self.file_schema.fields().iter().map(|field| constant(field, &parquet));
-                let known = Arc::new(Constants { rows: rows(&parquet), columns: constants.collect() });
-                self.cache.insert_constants(name, known.clone());
-                known
-            }
-        };
+        let constants = self.constants(&file).await?;
         let asked = self.predicate.as_ref().map(collect_columns).unwrap_or_default();
         let before = file.statistics.take();
         let columns = self.file_schema.fields().iter().zip(&constants.columns).enumerate();
@@ -60,6 +51,19 @@ impl Scan {
         file.statistics = Some(Arc::new(statistics));
         Ok(file)
     }
+
+    /// The file's columns that have one value only.
+    pub(super) async fn constants(&self, file: &PartitionedFile) -> Result<Arc<Constants>> {
+        let name = file.object_meta.location.as_ref();
+        if let Some(known) = self.cache.constants(name) {
+            return Ok(known);
+        }
+        let parquet = self.reader(file)?.get_metadata(None).await?;
+        let columns = self.file_schema.fields().iter().map(|field| constant(field, &parquet)).collect();
+        let known = Arc::new(Constants { rows: rows(&parquet), columns });
+        self.cache.insert_constants(name.into(), known.clone());
+        Ok(known)
+    }
 }
 
 /// The columns of a file that have one value only, in the order of the table's.
@@ -67,6 +71,23 @@ impl Scan {
 pub(super) struct Constants {
     rows: usize,
     columns: Vec<Option<Constant>>,
+}
+
+impl Constants {
+    /// The values by the columns' names, for a table of these columns.
+    pub(super) fn by_name<'a>(&self, table: &'a Schema) -> Result<HashMap<&'a str, ScalarValue>> {
+        let known = table.fields().iter().zip(&self.columns);
+        let known = known.filter_map(|(field, constant)| Some((field, constant.as_ref()?)));
+        let values = known.map(|(field, constant)| {
+            let value = match constant {
+                Constant::Null => ScalarValue::try_new_null(field.data_type())?,
+                Constant::Value(value) if value.data_type() == *field.data_type() => value.clone(),
+                Constant::Value(value) => value.cast_to(field.data_type())?,
+            };
+            Ok((field.name().as_str(), value))
+        });
+        values.collect()
+    }
 }
 
 fn rows(parquet: &ParquetMetaData) -> usize {

@@ -53,6 +53,8 @@ pub(in crate::engine::scan) struct Scan {
     pub row_bytes: usize,
     pub batch_rows: usize,
     pub once: Option<Once>,
+    /// Whether rows that the trace index names are all wanted, and not left out by other conditions before they are read.
+    pub takes_all_of_traces: bool,
     /// Columns of the output that may be dictionaries.
     pub coded: Arc<[usize]>,
     pub partition: usize,

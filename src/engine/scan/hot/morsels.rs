@@ -56,6 +56,9 @@ impl Open {
                 Opened::Plain(file) => *file,
             };
         }
+        if let Some(rows) = self.scan.few_rows(&self.file).await? {
+            return Ok(Box::new(Ready(rows)));
+        }
         let rows = self.scan.batch_rows_of(&self.file).await?;
         self.inner.plan_file(self.scan.with_constants(self.file).await?, rows)
     }

@@ -117,7 +117,7 @@ impl State {
 }
 
 /// A batch of a schema, but for columns that are dictionaries.
-fn with_columns(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+pub(super) fn with_columns(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let is_coded = |column: &ArrayRef| matches!(column.data_type(), DataType::Dictionary(..));
     let schema = match columns.iter().any(is_coded) {
         false => schema.clone(),

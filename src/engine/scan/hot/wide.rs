@@ -68,8 +68,7 @@ impl Scan {
     /// How many rows of a file a batch may have.
     pub(super) async fn batch_rows_of(&self, file: &PartitionedFile) -> Result<usize> {
         let parquet = self.reader(file)?.get_metadata(None).await?;
-        let all = |group: &RowGroupMetaData| group.columns().iter().map(column_bytes).sum();
-        let most_rows = fitting_rows(parquet.row_groups(), all);
+        let most_rows = rows_of_all_columns(parquet.row_groups());
         if most_rows >= self.batch_rows {
             return Ok(self.batch_rows);
         }
@@ -88,6 +87,11 @@ impl Scan {
         let read = |group: &RowGroupMetaData| leaves.iter().map(|leaf| column_bytes(group.column(*leaf))).sum();
         Ok(fitting_rows(parquet.metadata().row_groups(), read).min(self.batch_rows))
     }
+}
+
+/// How many rows a batch may have, should it have all columns.
+pub(super) fn rows_of_all_columns(groups: &[RowGroupMetaData]) -> usize {
+    fitting_rows(groups, |group| group.columns().iter().map(column_bytes).sum())
 }
 
 /// How large a column is as a batch has it: with a value again for each row that has it, where the file has it once, in a dictionary.
