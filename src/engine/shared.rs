@@ -27,9 +27,10 @@ use super::pg_catalog;
 use super::planner::Dialect;
 use super::plans::KnownPlans;
 use super::rules::{
-    Abandon, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder,
-    Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans, SessionTimes, SharedSketch, SortKeys,
-    StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes, UnlessSettled, UnnestedOrder,
+    Abandon, AttributesBelowWindows, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving,
+    IdsAsBytes, IntervalOrder, Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans,
+    SessionTimes, SharedSketch, SortKeys, StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes,
+    UnlessSettled, UnnestedOrder,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -181,6 +182,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(IdsAsBytes));
     rules.insert(at, Arc::new(SharedSketch));
+    rules.insert(at, Forgiving::where_needed(Arc::new(AttributesBelowWindows::default())));
     let after = rules.iter().position(|rule| rule.name() == "push_down_filter");
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(StoredTimes));
