@@ -128,7 +128,7 @@ pub(super) fn state(
     activity: &Arc<Activity>,
     counted: &Arc<Counted>,
 ) -> Result<SessionState> {
-    let (catalog, [traces, system]) = Catalog::new(counted);
+    let (catalog, [internal, traces, system]) = Catalog::new(counted);
     let builder = SessionStateBuilder::new()
         .with_config(config(settings))
         .with_runtime_env(Arc::new(runtime_env(settings)?))
@@ -151,6 +151,9 @@ pub(super) fn state(
     }
     for function in functions::window_functions() {
         context.register_udwf(function);
+    }
+    for (name, sql) in catalog::INTERNAL_VIEWS {
+        internal.insert_view(name, view(&context.state(), sql)?);
     }
     for (name, sql) in catalog::VIEWS {
         traces.insert_view(name, view(&context.state(), sql)?);
