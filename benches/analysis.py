@@ -8,14 +8,13 @@ statement is asked once before it is timed. Prints, for each: the least and the 
 and the rows of the answer. Needs Linux and psycopg.
 """
 
-import argparse
 import os
 import shutil
 import statistics
 import subprocess
 import tempfile
 
-from lookups import Server
+from lookups import Server, tables_parser
 
 QUESTIONS = {
     "span_tree": "SELECT max(depth), max(nset_right), sum(self_ms), sum(critical_ms), count(*) FILTER (WHERE is_orphan) FROM span_tree",
@@ -63,10 +62,7 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    target = os.environ.get("CARGO_TARGET_DIR", "target")
-    parser.add_argument("--binary", default=os.path.join(target, "release", "spanhouse"))
-    parser.add_argument("--folder", default=tempfile.gettempdir())
+    parser = tables_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="what a question's name begins with")
     parser.add_argument("--keep", metavar="FOLDER", help="where the table stays")

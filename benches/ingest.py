@@ -44,10 +44,16 @@ def main():
     print(reference(options.file))
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(text):
+    """The parser of a script that runs a binary, whose documentation is `text`."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = os.environ.get("CARGO_TARGET_DIR", "target")
     parser.add_argument("--binary", default=os.path.join(target, "release", "spanhouse"))
+    return parser
+
+
+def arguments():
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--paced", type=float, default=200_000, help="spans a second, for the time to the acknowledgement")
     parser.add_argument("file")

@@ -8,7 +8,6 @@ million of them at a time. A larger table begins as a copy of the next smaller o
 90th percentile of the times in milliseconds, and the size of the table. Needs Linux, numpy and psycopg.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -21,7 +20,7 @@ import time
 import numpy
 import psycopg
 
-from ingest import addresses
+from ingest import addresses, parser_of
 
 SPANS_OF_TRACE = 10
 TRACES_OF_REQUEST = 100
@@ -50,11 +49,15 @@ def main():
             shutil.rmtree(folder)
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    target = os.environ.get("CARGO_TARGET_DIR", "target")
-    parser.add_argument("--binary", default=os.path.join(target, "release", "spanhouse"))
+def tables_parser(text):
+    """The parser of a script that makes tables in a folder, whose documentation is `text`."""
+    parser = parser_of(text)
     parser.add_argument("--folder", default=tempfile.gettempdir())
+    return parser
+
+
+def arguments():
+    parser = tables_parser(__doc__)
     parser.add_argument("--lookups", type=int, default=300)
     parser.add_argument("--keep", action="store_true", help="leave the tables where they are")
     parser.add_argument("spans", type=int, nargs="+")

@@ -9,7 +9,6 @@ since the table grows meanwhile) and under ingest, with the ratio to the geometr
 and CPU seconds per million spans without and with queries. Needs Linux, `zstd` and psycopg.
 """
 
-import argparse
 import json
 import math
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingest import addresses
+from ingest import addresses, parser_of
 
 HERE = Path(__file__).resolve().parent
 # Fresh spans wait a minute until they are sealed.
@@ -49,9 +48,7 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    target = os.environ.get("CARGO_TARGET_DIR", "target")
-    parser.add_argument("--binary", default=os.path.join(target, "release", "spanhouse"))
+    parser = parser_of(__doc__)
     parser.add_argument("--rate", type=float, default=200_000, help="spans a second")
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("file")

@@ -1,10 +1,23 @@
-//! Trees of traces, and what is worked out on them, without the reading of spans.
+//! Trees of traces, and what is worked out on them without the reading of spans; relations and functions that analyse traces, over fresh spans.
 
 use std::hint::black_box;
 use std::num::NonZeroU64;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use spanhouse::analysis::{Spans, Tree, critical_ns, critical_path, self_ns};
+
+use crate::queries::Bed;
+
+/// What is asked of all fresh spans.
+const QUESTIONS: [(&str, &str); 7] = [
+    ("span_tree", "SELECT max(depth), max(nset_right), sum(self_ms), sum(critical_ms) FROM span_tree"),
+    ("critical_path", "SELECT * FROM critical_path()"),
+    ("service_map", "SELECT * FROM service_map()"),
+    ("service_nodes", "SELECT * FROM service_nodes()"),
+    ("n_plus_one", "SELECT * FROM n_plus_one()"),
+    ("compare", "SELECT * FROM compare(status_code = 'ERROR')"),
+    ("anomalies", "SELECT * FROM anomalies(true, true)"),
+];
 
 /// Spans in all traces of a measurement together.
 const SPANS: usize = 1 << 18;
@@ -58,6 +71,17 @@ pub fn trees(criterion: &mut Criterion) {
             let on_path = || critical_ns(&critical_path(&tree, &trace.spans()), spans);
             bencher.iter(|| (0..traces).for_each(|_| drop(black_box(on_path()))));
         });
+    }
+    group.finish();
+}
+
+/// The functions in FROM that go over all traces.
+pub fn functions(criterion: &mut Criterion) {
+    let bed = Bed::new();
+    let mut group = criterion.benchmark_group("analysis");
+    group.sample_size(10);
+    for (name, sql) in QUESTIONS {
+        group.bench_function(name, |bencher| bencher.iter(|| bed.run(sql)));
     }
     group.finish();
 }

@@ -12,6 +12,7 @@ mod store;
 criterion::criterion_group!(
     benches,
     analysis::trees,
+    analysis::functions,
     decode::decode,
     store::wal_append,
     store::seal,

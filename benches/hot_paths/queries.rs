@@ -41,14 +41,15 @@ pub fn quantile(criterion: &mut Criterion) {
     }
 }
 
-struct Bed {
+/// An engine over fresh spans.
+pub struct Bed {
     runtime: Runtime,
     engine: Arc<Engine>,
     _folder: TempDir,
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let runtime = Runtime::new().expect("runtime");
         let folder = TempDir::new().expect("folder");
         let engine = runtime.block_on(async {
@@ -63,7 +64,8 @@ impl Bed {
         Self { runtime, engine, _folder: folder }
     }
 
-    fn run(&self, sql: &str) -> usize {
+    /// The rows of a statement.
+    pub fn run(&self, sql: &str) -> usize {
         self.runtime.block_on(async {
             let session = self.engine.session();
             let statement = session.prepare(sql).await.expect("prepared").remove(0);

@@ -17,7 +17,7 @@ CREATE FUNCTION n_plus_one(
         count(*) FILTER (WHERE covered_ns = total_ns) / count(*) AS sequential,
         CAST(sum(total_ns) AS DOUBLE) / 1000000.0 AS total_ms,
         CAST(sum(covered_ns - longest_ns) AS DOUBLE) / 1000000.0 AS wasted_ms,
-        min(trace_id) AS example_trace_id
+        min(id_text(trace_id)) AS example_trace_id
     FROM (
         SELECT
             trace_id,
@@ -28,33 +28,27 @@ CREATE FUNCTION n_plus_one(
             count(*) AS calls,
             sum(duration_ns) AS total_ns,
             max(duration_ns) AS longest_ns,
-            covered_ns(CAST(timestamp AS BIGINT), duration_ns) AS covered_ns
+            covered_ns(start_ns, duration_ns) AS covered_ns
         FROM (
+            -- A span that was stored twice has called once.
             SELECT
-                asked.trace_id,
-                asked.parent_span_id,
-                asked.parent_name,
-                asked.service_name,
-                asked.span_name,
-                asked.timestamp,
-                asked.duration_ns,
-                asked.system,
+                trace_id,
+                parent_span_id,
+                parent_name,
+                service_name,
+                span_name,
+                start_ns,
+                duration_ns,
+                system,
                 -- Where a request does not say what it asks for, who answered does.
-                coalesce(asked.call, min(answered.service_name || ': ' || answered.span_name), asked.span_name) AS call
+                coalesce(said, min(answer_service || ': ' || answer_name), span_name) AS call
             FROM (
                 SELECT
-                    trace_id,
-                    span_id,
-                    parent_span_id,
-                    parent_name,
-                    service_name,
-                    span_name,
-                    timestamp,
-                    duration_ns,
+                    *,
                     CASE
                         WHEN is_database THEN db_system
                         WHEN rpc_system IS NOT NULL THEN rpc_system
-                        WHEN coalesce(method, url, path) IS NOT NULL THEN 'http'
+                        WHEN coalesce(method, url, url_path) IS NOT NULL THEN 'http'
                     END AS system,
                     CASE
                         WHEN is_database THEN coalesce(
@@ -62,59 +56,44 @@ CREATE FUNCTION n_plus_one(
                             CASE WHEN operation IS NOT NULL AND target IS NOT NULL THEN operation || ' ' || target END,
                             span_name
                         )
-                        WHEN rpc_system IS NULL AND coalesce(template, path, url) IS NOT NULL THEN
+                        WHEN rpc_system IS NULL AND coalesce(template, url_path, url) IS NOT NULL THEN
                             coalesce(method || ' ', '')
                             || coalesce(host, regexp_replace(url, '^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*).*$', '\1'), '')
                             || coalesce(
                                 template,
-                                without_ids(regexp_replace(coalesce(path, regexp_replace(url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*', '')), '[?#].*$', ''))
+                                without_ids(regexp_replace(coalesce(url_path, regexp_replace(url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*', '')), '[?#].*$', ''))
                             )
-                    END AS call
+                    END AS said
                 FROM (
-                    SELECT *
+                    SELECT *, coalesce(db_system, query_text, operation, target) IS NOT NULL AS is_database
                     FROM (
                         SELECT
-                            trace_id,
-                            span_id,
-                            parent_span_id,
-                            parent_name,
-                            service_name,
-                            span_name,
-                            span_kind,
-                            timestamp,
-                            duration_ns,
+                            *,
                             coalesce(attributes['db.system.name'], attributes['db.system'], attributes['db.namespace'], attributes['db.name']) AS db_system,
                             coalesce(attributes['db.query.text'], attributes['db.statement']) AS query_text,
                             coalesce(attributes['db.operation.name'], attributes['db.operation']) AS operation,
                             coalesce(attributes['db.collection.name'], attributes['db.sql.table']) AS target,
-                            coalesce(
-                                attributes['db.system.name'], attributes['db.system'], attributes['db.namespace'], attributes['db.name'],
-                                attributes['db.query.text'], attributes['db.statement'], attributes['db.operation.name'], attributes['db.operation'],
-                                attributes['db.collection.name'], attributes['db.sql.table']
-                            ) IS NOT NULL AS is_database,
                             attributes['rpc.system'] AS rpc_system,
                             coalesce(attributes['http.request.method'], attributes['http.method']) AS method,
                             coalesce(attributes['url.full'], attributes['http.url']) AS url,
-                            coalesce(attributes['url.path'], attributes['http.target']) AS path,
+                            coalesce(attributes['url.path'], attributes['http.target']) AS url_path,
                             coalesce(attributes['url.template'], attributes['http.route']) AS template,
                             coalesce(attributes['server.address'], attributes['net.peer.name'], attributes['peer.service']) AS host
-                        FROM traces.span_tree
-                        WHERE parent_span_id IS NOT NULL AND span_kind IN ('CLIENT', 'INTERNAL')
-                            AND (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
+                        FROM (
+                            SELECT *
+                            FROM (SELECT *, arrow_cast(start_ns, 'Timestamp(Nanosecond, Some("UTC"))') AS timestamp FROM internal.span_tree) AS spans
+                            WHERE parent_span_id IS NOT NULL AND span_kind IN ('CLIENT', 'INTERNAL')
+                                AND (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
+                            -- What is not repeated by its name is not repeated: of most spans no more is worked out.
+                            QUALIFY is_repeated(
+                                parent_span_id, service_name, span_name, CAST(within(min_repeats, 2, 1000000, 'min_repeats') AS BIGINT)
+                            ) OVER (PARTITION BY trace_id)
+                        ) AS repeated
                     ) AS read
-                    -- What is not repeated by its name is not repeated: of most spans no more is worked out.
-                    QUALIFY is_repeated(
-                        parent_span_id, service_name, span_name, CAST(within(min_repeats, 2, 1000000, 'min_repeats') AS BIGINT)
-                    ) OVER (PARTITION BY trace_id)
-                ) AS said
+                ) AS known
                 WHERE is_database OR span_kind = 'CLIENT'
             ) AS asked
-            LEFT JOIN traces.spans AS answered
-                ON answered.trace_id = asked.trace_id AND answered.parent_span_id = asked.span_id
-                AND answered.span_kind = 'SERVER' AND asked.call IS NULL
-            GROUP BY
-                asked.trace_id, asked.span_id, asked.parent_span_id, asked.parent_name, asked.service_name, asked.span_name,
-                asked.timestamp, asked.duration_ns, asked.system, asked.call
+            GROUP BY trace_id, span_id, parent_span_id, parent_name, service_name, span_name, start_ns, duration_ns, system, said
         ) AS calls
         GROUP BY trace_id, parent_span_id, parent_name, service_name, span_name, call, system
         HAVING count(*) >= min_repeats

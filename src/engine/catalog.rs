@@ -21,7 +21,7 @@ pub(super) const TRACES: &str = "traces";
 pub(super) const SYSTEM: &str = "system";
 /// The schema of the tables that reports keep.
 pub(super) const REPORTS: &str = "reports";
-/// The schema of physical tables: reachable for the views, listed nowhere.
+/// The schema of physical tables and of what views and functions are made of: reachable for these, listed nowhere.
 pub(super) const INTERNAL: &str = "internal";
 /// The tables of [`INTERNAL`] whose rows are spans.
 pub(super) const SPANS: &str = "spans";
@@ -37,6 +37,12 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     ("service_edges", include_str!("../../schema/service_edges.sql")),
     ("service_nodes", include_str!("../../schema/service_nodes.sql")),
     ("span_metrics", include_str!("../../schema/span_metrics.sql")),
+];
+
+/// The views of [`INTERNAL`], which those of [`TRACES`] use.
+pub(super) const INTERNAL_VIEWS: &[(&str, &str)] = &[
+    ("silent_calls", include_str!("../../schema/internal/silent_calls.sql")),
+    ("service_links", include_str!("../../schema/internal/service_links.sql")),
 ];
 
 /// The views of [`SYSTEM`], in the order in which they are made.
@@ -58,8 +64,8 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// Creates the catalogue with no views yet; gives the schemas [`TRACES`] and [`SYSTEM`] to put them into.
-    pub fn new(sources: &Arc<Sources>, recorded: &Arc<Recorded>) -> (Arc<Self>, [Arc<Relations>; 2]) {
+    /// Creates the catalogue with no views yet; gives the schemas [`INTERNAL`], [`TRACES`] and [`SYSTEM`] to put them into.
+    pub fn new(sources: &Arc<Sources>, recorded: &Arc<Recorded>) -> (Arc<Self>, [Arc<Relations>; 3]) {
         let (traces, system) = (Arc::new(Relations::default()), Arc::new(Relations::default()));
         let internal = Arc::new(Relations::default());
         internal.insert(SPANS, Arc::new(SpansTable));
@@ -72,7 +78,7 @@ impl Catalog {
             (SYSTEM.to_string(), system.clone() as Arc<dyn SchemaProvider>),
             (REPORTS.to_string(), Arc::new(RecordedSchema::of(recorded))),
         ]);
-        (Arc::new(Self { schemas: RwLock::new(schemas), internal }), [traces, system])
+        (Arc::new(Self { schemas: RwLock::new(schemas), internal: internal.clone() }), [internal, traces, system])
     }
 }
 

@@ -28,9 +28,10 @@ use super::planner::Dialect;
 use super::plans::KnownPlans;
 use super::recorded::{Recorded, RecordedTables};
 use super::rules::{
-    Abandon, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving, IdsAsBytes, IntervalOrder,
-    Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans, SessionTimes, SharedSketch, SortKeys,
-    StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes, UnlessSettled, UnnestedOrder,
+    Abandon, AttributesBelowWindows, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving,
+    IdsAsBytes, IntervalOrder, Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans,
+    SessionTimes, SharedSketch, SortKeys, StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes,
+    UnlessSettled, UnnestedOrder,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -141,7 +142,7 @@ pub(super) fn state(
     sources: &Arc<Sources>,
     recorded: &Arc<Recorded>,
 ) -> Result<SessionState> {
-    let (catalog, [traces, system]) = Catalog::new(sources, recorded);
+    let (catalog, [internal, traces, system]) = Catalog::new(sources, recorded);
     let builder = SessionStateBuilder::new()
         .with_config(config(settings))
         .with_runtime_env(Arc::new(runtime_env(settings)?))
@@ -164,6 +165,9 @@ pub(super) fn state(
     }
     for function in functions::window_functions() {
         context.register_udwf(function);
+    }
+    for (name, sql) in catalog::INTERNAL_VIEWS {
+        internal.insert_view(name, view(&context.state(), sql)?);
     }
     for (name, sql) in catalog::VIEWS {
         traces.insert_view(name, view(&context.state(), sql)?);
@@ -195,6 +199,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(IdsAsBytes));
     rules.insert(at, Arc::new(SharedSketch));
+    rules.insert(at, Forgiving::where_needed(Arc::new(AttributesBelowWindows::default())));
     let after = rules.iter().position(|rule| rule.name() == "push_down_filter");
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(StoredTimes));

@@ -381,6 +381,12 @@ def check_sampling(ask):
     plain = ask("SELECT service_name, calls, calls_error FROM red('1 hour') WHERE service_name LIKE 'sampled%'")
     counted = dict(ask("SELECT service_name, count(*) FROM spans WHERE service_name LIKE 'sampled%' GROUP BY 1"))
     assert all(calls == counted[service] and bound is None for service, calls, bound in plain)
+    # Each count is rounded by itself.
+    metrics = grouped(ask("SELECT service_name, calls, duration_buckets FROM span_metrics(extrapolate => true) WHERE service_name LIKE 'sampled%'"), lambda row: row[0])
+    for service, _, _, rate, _, _ in rows:
+        series = metrics[service]
+        assert abs(sum(calls for _, calls, _ in series) - rate * HOUR_S) <= len(series), service
+        assert all(abs(sum(buckets) - calls) <= len(buckets) for _, calls, buckets in series), service
     return f"{held} of {len(rows)} bounds hold"
 
 

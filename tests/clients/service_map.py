@@ -172,7 +172,10 @@ def check_edges(rows, calls):
     for call in calls:
         edges[call.caller, call.callee, call.caller_type, call.callee_type, call.connection].append(call)
     assert len(rows) == len(edges), f"{len(rows)} edges and not {len(edges)}"
+    # The relation has no bound.
     for caller, callee, count, errors, error_rate, avg_ms, p50, p95, p99, *types in rows:
+        types, bound = types[:3], types[3:]
+        assert bound in ([], [None]), f"{caller} → {callee}: nothing is extrapolated"
         of_edge = edges[caller, callee, *types]
         failed = sum(call.status == "ERROR" for call in of_edge)
         ms = [call.ms for call in of_edge]

@@ -23,6 +23,10 @@ SELECT trace_id, span_id, parent_span_id, timestamp::bigint, end_timestamp::bigi
     status_message, attributes::text, events::jsonb::text
 FROM spans"""
 
+ISO_TIME = re.compile(
+    r"(?<![\w-])(?>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)(?![\w-])"
+)
+
 Said = collections.namedtuple("Said", "message attributes events")
 
 # What is asked for, in SQL and here.
@@ -143,7 +147,7 @@ def without_ids(text):
                 parts[at] = "?"
         return "-".join(parts)
 
-    return None if text is None else re.sub(r"[\w-]+", word, text)
+    return None if text is None else re.sub(r"[\w-]+", word, ISO_TIME.sub("?", text))
 
 
 def error_of(said):

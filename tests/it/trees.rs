@@ -103,9 +103,17 @@ async fn single_attributes_of_trees_are_read_by_the_scan() {
         ("SELECT span_id, depth, coalesce(attributes['a'], resource_attributes['b']) AS c FROM span_tree", false),
         ("SELECT depth, attributes FROM span_tree", true),
         ("SELECT * FROM service_map()", false),
+        // Also past windows, and where groups are of traces.
+        ("SELECT * FROM n_plus_one()", false),
+        ("SELECT attributes['a'], depth FROM descendants_of(depth = 0) WHERE attributes['b'] = 'c'", false),
+        ("SELECT count(*) FROM siblings_of(attributes['a'] = 'b')", false),
+        ("SELECT trace_id, max(attributes['a']) AS a FROM span_tree WHERE depth > 1 GROUP BY trace_id", false),
+        ("SELECT attributes FROM descendants_of(attributes['a'] = 'b')", true),
     ] {
         let plan = explained(&engine, &format!("ANALYZE {}", from)).await;
         let scan = of_scan(&plan).unwrap_or_else(|| panic!("whole traces in {plan}"));
         assert_eq!(scan.contains("attributes,") || scan.contains("attributes]"), is_whole, "{from}: {scan}");
     }
+    let nodes = explained(&engine, "SELECT * FROM service_nodes()").await;
+    assert_eq!(nodes.matches("TraceTreeExec").count(), 2, "{nodes}");
 }

@@ -1,4 +1,5 @@
-//! `histogram(x, bounds)`: how many values lie in each bucket of OpenTelemetry's explicit-bucket histograms.
+//! `histogram(x, bounds)`: how many values lie in each bucket of OpenTelemetry's explicit-bucket histograms; with a third argument, how many those stand
+//! for that do.
 //!
 //! A bucket takes what is above the bound before and at most its own; the last takes what is above all bounds.
 
@@ -8,7 +9,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -45,8 +46,14 @@ impl AggregateUDFImpl for Histogram {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let is_number = |data_type: &DataType| data_type.is_numeric() || data_type.is_null();
         match types {
-            [value, DataType::List(bound)] if is_number(value) && is_number(bound.data_type()) => {
-                Ok(vec![DataType::Float64, DataType::new_list(DataType::Float64, true)])
+            [value, DataType::List(bound), weights @ ..]
+                if weights.len() <= 1
+                    && is_number(value)
+                    && is_number(bound.data_type())
+                    && weights.iter().all(is_number) =>
+            {
+                let bounds = DataType::new_list(DataType::Float64, true);
+                Ok([DataType::Float64, bounds].into_iter().chain(weights.iter().map(|_| DataType::Float64)).collect())
             }
             [value, _] if !is_number(value) => {
                 plan_err!("function histogram wants numbers, not {value}; write histogram(CAST(x AS DOUBLE), …)")
@@ -60,7 +67,7 @@ impl AggregateUDFImpl for Histogram {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let counts = DataType::new_list(DataType::Int64, true);
+        let counts = DataType::new_list(DataType::Float64, true);
         Ok(vec![Arc::new(Field::new(format_state_name(args.name, "counts"), counts, true))])
     }
 
@@ -112,12 +119,13 @@ fn wrong_bounds(why: &str) -> DataFusionError {
 #[derive(Debug)]
 struct Counts {
     bounds: Vec<f64>,
-    counts: Vec<i64>,
+    /// Doubles, since what a value stands for need not be whole; they count up to 2⁵³ one by one.
+    counts: Vec<f64>,
 }
 
 impl Counts {
     fn new(bounds: Vec<f64>, groups: usize) -> Self {
-        let counts = vec![0; groups * (bounds.len() + 1)];
+        let counts = vec![0.0; groups * (bounds.len() + 1)];
         Self { bounds, counts }
     }
 
@@ -132,14 +140,14 @@ impl Counts {
     }
 
     #[inline]
-    fn add(&mut self, group: usize, value: f64, times: i64) {
+    fn add(&mut self, group: usize, value: f64, times: f64) {
         if !value.is_nan() {
             let at = group * self.width() + self.bucket(value);
             self.counts[at] += times;
         }
     }
 
-    fn merge(&mut self, group: usize, counts: &[i64]) -> Result<()> {
+    fn merge(&mut self, group: usize, counts: &[f64]) -> Result<()> {
         let width = self.width();
         if counts.len() != width {
             return exec_err!("a histogram's state has {} buckets instead of {width}", counts.len());
@@ -149,25 +157,35 @@ impl Counts {
         Ok(())
     }
 
-    /// Takes out the counts of groups as a list for each.
-    fn take(&mut self, emit_to: EmitTo) -> ListArray {
+    /// Takes out the counts of groups.
+    fn take(&mut self, emit_to: EmitTo) -> Vec<f64> {
         let width = self.width();
-        let taken = match emit_to {
+        match emit_to {
             EmitTo::All => std::mem::take(&mut self.counts),
             EmitTo::First(groups) => {
                 let rest = self.counts.split_off(groups * width);
                 std::mem::replace(&mut self.counts, rest)
             }
-        };
-        lists(taken, width)
+        }
     }
 }
 
 /// Lists of `width` counts each.
-fn lists(counts: Vec<i64>, width: usize) -> ListArray {
+fn lists(counts: ArrayRef, width: usize) -> ListArray {
     let offsets = OffsetBuffer::from_repeated_length(width, counts.len() / width);
-    let element = Arc::new(Field::new_list_field(DataType::Int64, true));
-    ListArray::new(element, offsets, Arc::new(Int64Array::from(counts)), None)
+    let element = Arc::new(Field::new_list_field(counts.data_type().clone(), true));
+    ListArray::new(element, offsets, counts, None)
+}
+
+/// The counts as a histogram shows them.
+fn shown(counts: &[f64], width: usize) -> ListArray {
+    let whole: Int64Array = counts.iter().map(|count| Some(count.round() as i64)).collect();
+    lists(Arc::new(whole), width)
+}
+
+/// The counts as they go on to be merged.
+fn state(counts: Vec<f64>, width: usize) -> ListArray {
+    lists(Arc::new(Float64Array::from(counts)), width)
 }
 
 impl GroupsAccumulator for Counts {
@@ -178,44 +196,46 @@ impl GroupsAccumulator for Counts {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.counts.resize(total_num_groups * self.width(), 0);
-        let values = numbers(values)?;
+        self.counts.resize(total_num_groups * self.width(), 0.0);
+        let values = Values::of(values)?;
         for (row, group) in group_indices.iter().enumerate() {
-            if values.is_valid(row) && wanted(opt_filter, row) {
-                self.add(*group, values.value(row), 1);
+            if let Some((value, times)) = values.get(row).filter(|_| wanted(opt_filter, row)) {
+                self.add(*group, value, times);
             }
         }
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        Ok(Arc::new(self.take(emit_to)))
+        Ok(Arc::new(shown(&self.take(emit_to), self.width())))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![Arc::new(self.take(emit_to))])
+        Ok(vec![Arc::new(state(self.take(emit_to), self.width()))])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.counts.resize(total_num_groups * self.width(), 0);
+        self.counts.resize(total_num_groups * self.width(), 0.0);
         let states = states(values)?;
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
-            self.merge(*group, states.value(row).as_primitive::<Int64Type>().values())?;
+            self.merge(*group, states.value(row).as_primitive::<Float64Type>().values())?;
         }
         Ok(())
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = numbers(values)?;
+        let values = Values::of(values)?;
         let mut each = Self::new(self.bounds.clone(), values.len());
-        for row in (0..values.len()).filter(|row| values.is_valid(*row) && wanted(opt_filter, *row)) {
-            each.add(row, values.value(row), 1);
+        for row in (0..values.len()).filter(|row| wanted(opt_filter, *row)) {
+            if let Some((value, times)) = values.get(row) {
+                each.add(row, value, times);
+            }
         }
         each.state(EmitTo::All)
     }
 
     fn size(&self) -> usize {
-        (self.counts.capacity() + self.bounds.capacity()) * size_of::<i64>()
+        (self.counts.capacity() + self.bounds.capacity()) * size_of::<f64>()
     }
 }
 
@@ -223,23 +243,21 @@ impl GroupsAccumulator for Counts {
 struct OneGroup(Counts);
 
 impl OneGroup {
-    fn add_all(&mut self, values: &[ArrayRef], times: i64) -> Result<()> {
-        numbers(values)?.iter().flatten().for_each(|value| self.0.add(0, value, times));
+    fn add_all(&mut self, values: &[ArrayRef], sign: f64) -> Result<()> {
+        let values = Values::of(values)?;
+        let present = (0..values.len()).filter_map(|row| values.get(row));
+        present.for_each(|(value, times)| self.0.add(0, value, sign * times));
         Ok(())
-    }
-
-    fn list(&self) -> ScalarValue {
-        ScalarValue::List(Arc::new(lists(self.0.counts.clone(), self.0.width())))
     }
 }
 
 impl Accumulator for OneGroup {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.add_all(values, 1)
+        self.add_all(values, 1.0)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(self.list())
+        Ok(ScalarValue::List(Arc::new(shown(&self.0.counts, self.0.width()))))
     }
 
     fn size(&self) -> usize {
@@ -247,17 +265,17 @@ impl Accumulator for OneGroup {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.list()])
+        Ok(vec![ScalarValue::List(Arc::new(state(self.0.counts.clone(), self.0.width())))])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let states = states(values)?;
         let lists = states.iter().flatten();
-        lists.into_iter().try_for_each(|counts| self.0.merge(0, counts.as_primitive::<Int64Type>().values()))
+        lists.into_iter().try_for_each(|counts| self.0.merge(0, counts.as_primitive::<Float64Type>().values()))
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.add_all(values, -1)
+        self.add_all(values, -1.0)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -265,10 +283,33 @@ impl Accumulator for OneGroup {
     }
 }
 
-fn numbers(values: &[ArrayRef]) -> Result<&Float64Array> {
-    match values.first().and_then(|values| values.as_primitive_opt::<Float64Type>()) {
-        Some(values) => Ok(values),
-        None => exec_err!("a histogram's values are doubles"),
+/// Values, each with how many it stands for.
+struct Values<'a> {
+    values: &'a Float64Array,
+    weights: Option<&'a Float64Array>,
+}
+
+impl<'a> Values<'a> {
+    fn of(columns: &'a [ArrayRef]) -> Result<Self> {
+        let doubles = |column: &'a ArrayRef| column.as_primitive_opt::<Float64Type>();
+        match (columns.first().and_then(doubles), columns.get(2).map(doubles)) {
+            (Some(values), None) => Ok(Self { values, weights: None }),
+            (Some(values), Some(Some(weights))) => Ok(Self { values, weights: Some(weights) }),
+            _ => exec_err!("a histogram's values are doubles"),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    #[inline]
+    fn get(&self, row: usize) -> Option<(f64, f64)> {
+        let weight = match self.weights {
+            Some(weights) => weights.is_valid(row).then(|| weights.value(row)).filter(|weight| weight.is_finite())?,
+            None => 1.0,
+        };
+        self.values.is_valid(row).then(|| (self.values.value(row), weight))
     }
 }
 

@@ -31,6 +31,7 @@ mod ordered;
 mod orphans;
 mod promoted;
 mod quotient;
+mod range_from;
 mod readers;
 mod sample;
 mod session_info;
@@ -43,6 +44,7 @@ mod texts;
 mod texts_by_first;
 mod to_char;
 mod traces_with;
+mod truth;
 mod within;
 mod without_ids;
 mod wrapped;
@@ -63,10 +65,12 @@ pub(super) use json::{json_part, json_part_at, json_text, json_text_at};
 pub(super) use json_lists::{JSON_ELEMENTS, JSON_ELEMENTS_TEXT, JSON_KEYS, JSON_VALUES, JSON_VALUES_TEXT};
 pub(super) use promoted::{text_of_scalar, whole_map, whole_types};
 pub(super) use quotient::quotients_in_one_pass;
+pub(super) use range_from::RANGE_FROM;
 pub(super) use readers::{bytes_length, bytes_of, read_bytes, read_interval};
 pub(super) use shown::{VALUE_JSON, cast_to_json, value_json, value_text};
 pub(super) use sketches::{is_quantile, quantiles_udaf};
 pub(super) use traces_with::conditions_on_traces;
+pub(super) use truth::TRUTH;
 pub(super) use zone_time::at_time_zone;
 
 /// The scalar functions that every session has.
@@ -83,6 +87,8 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         bounded::text_concat_udf(),
         bucket_width::udf(),
         exception_text::udf(),
+        range_from::udf(),
+        truth::udf(),
         literals::udf(),
         to_char::udf(),
         sample::udf(),

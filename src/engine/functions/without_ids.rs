@@ -1,8 +1,7 @@
 //! `without_ids(text)`: a text with `?` for what tells one of its kind from the others, so that messages and paths which differ in that alone are one.
 //!
-//! That are UUIDs, dates and other words of at least eight hexadecimal digits and dashes with a decimal digit among them, and numbers that stand by
-//! themselves. A number of three digits from 100 to 599 stays where no slash is before it, and it is no fraction: it may be a status. `v2` and `D1345`
-//! stay as they are; of `2026-01-31T10:05:07.250Z` nothing does.
+//! That are times of ISO 8601, UUIDs, dates and other words of at least eight hexadecimal digits and dashes with a decimal digit among them, and numbers that stand by
+//! themselves. A number of three digits from 100 to 599 stays where no slash is before it: it may be a status. `v2` and `D1345` stay as they are.
 
 use std::sync::Arc;
 
@@ -40,54 +39,65 @@ fn each(texts: &ColumnarValue) -> Result<ColumnarValue> {
 }
 
 fn without_ids(text: &str) -> String {
-    let is_of_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(is_of_word) {
         let (before, from) = rest.split_at(start);
         out.push_str(before);
-        let (word, after) = from.split_at(from.find(|letter| !is_of_word(letter)).unwrap_or(from.len()));
-        add_word(word, &text[..text.len() - from.len()], &mut out);
+        if let Some(length) = iso_time(from) {
+            out.push('?');
+            rest = &from[length..];
+            continue;
+        }
+        let (word, after) = from.split_at(from.find(|letter: char| !is_of_word(letter)).unwrap_or(from.len()));
+        add_word(word, &mut out);
         rest = after;
     }
     out.push_str(rest);
     out
 }
 
-/// Adds a word that stands after `before`.
-fn add_word(word: &str, before: &str, out: &mut String) {
+fn is_of_word(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '-' | '_')
+}
+
+/// The bytes of the date and time that a text begins with, as in `2026-01-30T13:05:07.25Z`: minutes, seconds, their fraction and the zone may be left
+/// out.
+fn iso_time(text: &str) -> Option<usize> {
+    let after = |from: usize, shape: &str| {
+        let found = text.as_bytes().get(from..from + shape.len())?;
+        let is_like = |(byte, shape): (&u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { *byte == shape };
+        found.iter().zip(shape.bytes()).all(is_like).then_some(from + shape.len())
+    };
+    let mut end = after(0, "0000-00-00T00")?;
+    if let Some(minutes) = after(end, ":00") {
+        end = minutes;
+        if let Some(seconds) = after(end, ":00") {
+            end = seconds;
+            let fraction = after(end, ".0").or_else(|| after(end, ",0"));
+            end = fraction.map_or(end, |from| from + text[from..].bytes().take_while(u8::is_ascii_digit).count());
+        }
+    }
+    let zones = ["Z", "+00:00", "-00:00", "+0000", "-0000", "+00", "-00"];
+    end = zones.iter().find_map(|zone| after(end, zone)).unwrap_or(end);
+    (!text[end..].starts_with(is_of_word)).then_some(end)
+}
+
+fn add_word(word: &str, out: &mut String) {
     let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    let is_id = is_hex && word.len() >= SHORTEST_HEX && word.bytes().any(|byte| byte.is_ascii_digit());
-    if is_id || is_date_with_hour(word) {
+    if is_hex && word.len() >= SHORTEST_HEX && word.bytes().any(|byte| byte.is_ascii_digit()) {
         out.push('?');
         return;
     }
-    let after_slash = before.ends_with('/');
-    let is_fraction =
-        before.strip_suffix('.').is_some_and(|whole| whole.ends_with(|digit: char| digit.is_ascii_digit()));
-    let is_of_time = is_fraction || before.ends_with(':');
+    let after_slash = out.ends_with('/');
     for (at, part) in word.split('-').enumerate() {
         if at > 0 {
             out.push('-');
         }
-        // The letter is the zone of a time that ends here.
-        let digits = part.strip_suffix('Z').filter(|_| is_of_time).unwrap_or(part);
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let may_be_status = !after_slash && !is_fraction && matches!(part.parse(), Ok(100..=599)) && part.len() == 3;
+        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let may_be_status = !after_slash && matches!(part.parse(), Ok(100..=599)) && part.len() == 3;
         out.push_str(if is_number && !may_be_status { "?" } else { part });
     }
-}
-
-/// Whether a word is a date and what follows it in ISO 8601, up to the first colon: `2026-01-31T10`.
-fn is_date_with_hour(word: &str) -> bool {
-    let Some((date, time)) = word.split_once('T') else { return false };
-    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let parts: Vec<&str> = date.split('-').collect();
-    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
-    lengths == [4, 2, 2]
-        && parts.into_iter().all(are_digits)
-        && time.len() >= 2
-        && time.get(..2).is_some_and(are_digits)
 }
 
 #[cfg(test)]
@@ -100,17 +110,14 @@ mod tests {
         for (text, wanted) in [
             ("[Order Status Wrong][orderId: e4e9bbd8-997a-4b51-b580-8efd4c107e76]", "[Order Status Wrong][orderId: ?]"),
             ("date: 2021-07-14, tripId: D1345", "date: ?, tripId: D1345"),
+            ("from 2021-07-30T13:05:07.250Z to 2021-07-30T14", "from ? to ?"),
+            ("[2021-07-30T13:05+02:00] 2021-07-30T13:05:07,5-0230", "[?] ?"),
+            ("2021-07-30T13:05:07.x, 2021-07-30 13:05, 2021-07-30T13x", "?.x, ? ?:?, ?-?-30T13x"),
             ("/api/v1/users/42/orders/500", "/api/v1/users/?/orders/?"),
             ("HTTP 503 after 1200 ms, retry 3", "HTTP 503 after ? ms, retry ?"),
             ("deadbeef is no number, cafe0001 is", "deadbeef is no number, ? is"),
             ("No instances available for ts-food-service", "No instances available for ts-food-service"),
             ("shop-2.local: -", "shop-?.local: -"),
-            ("at 2023-01-30T13:17:28.505+00:00: 500", "at ?:?:?.?+?:?: 500"),
-            (
-                "2023-01-30T13:17:28Z, 2023-01-30T131728.250Z, 13:17:28.250 and 10.0.0.200",
-                "?:?:?, ?.?, ?:?:?.? and ?.?.?.?",
-            ),
-            ("status: 404Z of 2023-1-30T13", "status: 404Z of ?-?-30T13"),
             ("größe 7 ☃8", "größe ? ☃?"),
             ("", ""),
         ] {
@@ -120,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken_and_twice_is_once(text in "[a-f0-9é /_.-]{0,40}") {
+        fn any_text_is_taken_and_twice_is_once(text in "([a-f0-9é /_.T:Z+-]|2021-07-30T13){0,40}") {
             let once = without_ids(&text);
             prop_assert!(once.len() <= text.len());
             prop_assert_eq!(without_ids(&once), once);

@@ -8,9 +8,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-/// The rules of DataFusion that only make plans faster and are known to give up with an error: moving an expression to the scan fails
+/// The rules of DataFusion, and one of ours that uses them, that only make plans faster and are known to give up with an error: moving an expression to the scan fails
 /// where a projection beside it gives a column of the scan a new name, and the old name to something else.
-const MAY_FAIL: [&str; 2] = ["extract_leaf_expressions", "push_down_leaf_projections"];
+const MAY_FAIL: [&str; 3] = ["extract_leaf_expressions", "push_down_leaf_projections", "attributes_below_windows"];
 
 /// Takes a rule's errors for nothing to do.
 #[derive(Debug)]

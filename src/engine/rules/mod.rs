@@ -1,6 +1,7 @@
 //! Planner and optimizer rules of ours, one file a rule.
 
 mod abandon;
+mod attributes_below_windows;
 mod below;
 mod best_rows;
 mod bucket_times;
@@ -31,6 +32,7 @@ mod unions;
 mod unnested_order;
 
 pub(super) use abandon::Abandon;
+pub(super) use attributes_below_windows::AttributesBelowWindows;
 pub(super) use best_rows::BestRows;
 pub(super) use bucket_times::BucketTimes;
 pub(super) use build_on_work_table::BuildOnWorkTable;

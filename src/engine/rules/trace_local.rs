@@ -1,9 +1,8 @@
 //! What joins spans on their trace, or groups them by it, is done trace by trace.
 //!
 //! A hash join of two scans of the same spans with `trace_id = trace_id` among its keys becomes one scan of whole traces and a join
-//! within each; an aggregation whose groups are within traces becomes one over whole traces, and so do windows whose partitions are traces above
-//! what gives these. Filters and projections may be between the
-//! scan and these; whatever else is there leaves the plan as it is.
+//! within each; an aggregation whose groups are within traces becomes one over whole traces, and so do windows whose partitions are traces. Filters
+//! and projections may be between the scan and these; whatever else is there leaves the plan as it is.
 //!
 //! The rule comes first, while nothing is between a scan and what is asked of it but filters and projections.
 
@@ -21,11 +20,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::build_join_schema;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::windows::WindowAggExec;
 
-use crate::engine::scan::Rows;
+use crate::engine::scan::{Rows, SpansScan};
 use crate::engine::traces::{
-    Local, TraceAggregate, TraceJoin, TraceWindow, WholeTracesExec, any_scan_below, scan_below, whole_below,
+    Local, PerTraceExec, TraceAggregate, TraceJoin, TraceWindow, WholeTracesExec, any_scan_below, scan_below,
+    whole_below,
 };
 use crate::model::promoted::Owner;
 use crate::model::schema::{TRACE_ID, physical_schema};
@@ -54,7 +55,9 @@ impl PhysicalOptimizerRule for TraceLocal {
             } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
                 self.aggregate(aggregate, partitions)?
             } else if let Some(window) = plan.downcast_ref::<WindowAggExec>() {
-                windows(window)?
+                self.windows(window, partitions)?
+            } else if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+                single_attributes(projection)?
             } else {
                 None
             };
@@ -142,29 +145,55 @@ impl TraceLocal {
             let Some(groups) = groups_within(first, last, spans, Some(trace)) else { return Ok(None) };
             return Ok(Some(Arc::new(groups.upon(whole.clone(), trace)?)));
         }
-        let Some(scan) = scan_below(first.input()) else { return Ok(None) };
-        let pays = || !scan.is_lookup() && pays(&[scan.rows()]);
-        if !(self.always || pays()) {
-            return Ok(None);
+        let Some(scan) = self.scan_worth_it(first.input()) else { return Ok(None) };
+        let Some((spans, trace)) = above_scan(first.input(), scan)? else { return Ok(None) };
+        let Some(groups) = groups_within(first, last, spans, trace) else { return Ok(None) };
+        let Some(whole) = whole_traces(scan, partitions)? else { return Ok(None) };
+        Ok(Some(Arc::new(groups.over(whole))))
+    }
+
+    /// Windows over whole traces, of which an operator gives the rows, or a scan may.
+    fn windows(&self, window: &WindowAggExec, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let made = |spans, trace| TraceWindow::new(spans, trace, window.window_expr(), window.schema());
+        if let Some((whole, trace)) = whole_below(window.input()) {
+            let Some(spans) = above_whole(window.input(), whole) else { return Ok(None) };
+            let Some(windows) = made(spans, trace) else { return Ok(None) };
+            return Ok(Some(Arc::new(windows.upon(whole.clone(), trace)?)));
         }
-        let trace = physical_schema().index_of(TRACE_ID)?;
-        let trace_at = scan.columns().iter().position(|column| *column == trace);
-        let Some(spans) = Local::new(first.input(), scan.columns()) else { return Ok(None) };
-        let Some(groups) = groups_within(first, last, spans, trace_at) else { return Ok(None) };
-        let pieces = scan.pieces(scan.columns(), scan.predicate().cloned())?;
-        if pieces.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Arc::new(groups.over(WholeTracesExec::try_new(pieces, partitions)?))))
+        let Some(scan) = self.scan_worth_it(window.input()) else { return Ok(None) };
+        let Some((spans, Some(trace))) = above_scan(window.input(), scan)? else { return Ok(None) };
+        let Some(windows) = made(spans, trace) else { return Ok(None) };
+        let Some(whole) = whole_traces(scan, partitions)? else { return Ok(None) };
+        Ok(Some(Arc::new(windows.over(whole))))
+    }
+
+    /// The scan below filters and projections, where it pays to bring its traces together.
+    fn scan_worth_it<'a>(&self, plan: &'a Arc<dyn ExecutionPlan>) -> Option<&'a SpansScan> {
+        let scan = scan_below(plan)?;
+        (self.always || !scan.is_lookup() && pays(&[scan.rows()])).then_some(scan)
     }
 }
 
-/// Windows over whole traces, of which the operator gives the rows.
-fn windows(window: &WindowAggExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some((whole, trace)) = whole_below(window.input()) else { return Ok(None) };
-    let Some(spans) = above_whole(window.input(), whole) else { return Ok(None) };
-    let Some(windows) = TraceWindow::new(spans, trace, window.window_expr(), window.schema()) else { return Ok(None) };
-    Ok(Some(Arc::new(windows.upon(whole.clone(), trace)?)))
+/// What `plan` does with the rows of its scan, and which of these columns is the trace id.
+fn above_scan(plan: &Arc<dyn ExecutionPlan>, scan: &SpansScan) -> Result<Option<(Local, Option<usize>)>> {
+    let trace = physical_schema().index_of(TRACE_ID)?;
+    let trace = scan.columns().iter().position(|column| *column == trace);
+    Ok(Local::new(plan, scan.columns()).map(|spans| (spans, trace)))
+}
+
+/// The traces of what `scan` reads; `None` when that is nothing.
+fn whole_traces(scan: &SpansScan, partitions: usize) -> Result<Option<WholeTracesExec>> {
+    let pieces = scan.pieces(scan.columns(), scan.predicate().cloned())?;
+    if pieces.is_empty() { Ok(None) } else { WholeTracesExec::try_new(pieces, partitions).map(Some) }
+}
+
+/// A projection right above trees, where the scan below can read the single attributes that it asks for. It is done before the projection becomes a
+/// part of what is done with whole traces.
+fn single_attributes(projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    match projection.input().downcast_ref::<PerTraceExec>() {
+        Some(trees) => trees.try_swapping_with_projection(projection),
+        None => Ok(None),
+    }
 }
 
 /// What `plan` does with the rows that `whole` gives.

@@ -1,8 +1,8 @@
 //! A function of a file: what it is declared to take, and its query for the values of a call.
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, CreateFunction, CreateFunctionBody, DataType, Expr, FunctionArg, Interval,
-    Query, SelectItem, Statement, Value, ValueWithSpan, VisitMut,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, CreateFunction, CreateFunctionBody, DataType, Expr, FunctionArg,
+    Interval, Query, SelectItem, Statement, UnaryOperator, Value, ValueWithSpan, VisitMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::has;
 use super::meanings::{Meaning, Meanings};
-use crate::engine::standard::{ParameterDefault, argument, check_copies, values_of};
+use crate::engine::functions::{RANGE_FROM, TRUTH};
+use crate::engine::standard::{ParameterDefault, argument, call, check_copies, values_of};
 use crate::error::{Error, Result};
 use crate::pg::array_elements;
 
@@ -85,6 +86,7 @@ impl TableFunction {
     /// The query for the values of its parameters.
     pub(super) fn with_values(&self, values: Vec<Expr>) -> Result<Query> {
         let mut meanings = Meanings::default();
+        let values = self.checked(values);
         for (((name, _), of_type), value) in self.parameters.iter().zip(&self.types).zip(values) {
             if !matches!(of_type, DataType::Boolean) && names_columns(&value) {
                 let message = format!("the arguments of {} must not name columns", self.name);
@@ -92,7 +94,7 @@ impl TableFunction {
             }
             let meaning = match is_texts(of_type) {
                 true => Meaning::Keys(self.keys(name, &value)?),
-                false => Meaning::Value(Box::new(typed(value, of_type))),
+                false => Meaning::Value(Box::new(value)),
             };
             meanings.add(name, meaning);
         }
@@ -102,6 +104,28 @@ impl TableFunction {
         let mut query = self.query.clone();
         let _ = query.visit(&mut meanings);
         Ok(query)
+    }
+
+    /// The values as their parameters' types, in calls that tell what is wrong with them: of a condition that may be none, and of a range of time that
+    /// ends before it begins.
+    fn checked(&self, values: Vec<Expr>) -> Vec<Expr> {
+        let declared = |(((name, _), of_type), value): ((&ParameterDefault, &DataType), Expr)| match of_type {
+            DataType::Boolean if !is_condition(&value) => {
+                call(TRUTH, vec![value, Expr::Value(text(format!("{name} of {}", self.name)))])
+            }
+            of_type if is_texts(of_type) => value,
+            of_type => typed(value, of_type),
+        };
+        let parameters = self.parameters.iter().zip(&self.types).zip(values);
+        let mut values: Vec<Expr> = parameters.map(declared).collect();
+        let place = |wanted: &str| self.parameters.iter().position(|(name, _)| name == wanted);
+        if let (Some(since), Some(until)) = (place("since"), place("until"))
+            && !is_null(&values[since])
+            && !is_null(&values[until])
+        {
+            values[since] = call(RANGE_FROM, vec![values[since].clone(), values[until].clone()]);
+        }
+        values
     }
 
     /// The attribute keys that a constant lists, each of which names a column.
@@ -136,6 +160,32 @@ impl TableFunction {
         };
         select.projection.iter().filter_map(name).collect()
     }
+}
+
+/// Whether an argument is true or false whatever is in it, as far as its form tells.
+fn is_condition(value: &Expr) -> bool {
+    use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
+    match value {
+        Expr::Nested(inner) => is_condition(inner),
+        Expr::Value(value) => matches!(value.value, Value::Boolean(_)),
+        Expr::BinaryOp { op, .. } => matches!(op, And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq),
+        Expr::UnaryOp { op, .. } => matches!(op, UnaryOperator::Not),
+        Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::InList { .. } | Expr::Between { .. } | Expr::Like { .. } => true,
+        _ => false,
+    }
+}
+
+fn is_null(value: &Expr) -> bool {
+    match value {
+        Expr::Nested(inner) => is_null(inner),
+        Expr::Cast { expr, .. } => is_null(expr),
+        Expr::Value(value) => value.value == Value::Null,
+        _ => false,
+    }
+}
+
+fn text(text: String) -> ValueWithSpan {
+    ValueWithSpan::from(Value::SingleQuotedString(text))
 }
 
 /// Whether an argument is a text as it stands, or a parameter of the statement.

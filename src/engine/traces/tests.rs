@@ -27,6 +27,7 @@ const NOON_NS: u64 = 1_767_268_800_000_000_000;
 
 const JOIN: &str = "TraceJoinExec";
 const AGGREGATE: &str = "TraceAggregateExec";
+const WINDOW: &str = "TraceWindowExec";
 const RECURSION: &str = "TraceRecursionExec";
 const ROUNDS: &str = "RecursiveQueryExec";
 
@@ -116,6 +117,12 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT service_name, trace_id, count(DISTINCT span_name), quantile(duration_ms, 0.5), median(duration_ns),
              count(*) FILTER (WHERE duration_ns > 3), first_value(span_id ORDER BY timestamp, span_id, duration_ns)
          FROM spans WHERE duration_ns <> 4 GROUP BY service_name, trace_id",
+    ),
+    (WINDOW, "SELECT span_id, is_in_trace(status_code = 'ERROR') OVER (PARTITION BY trace_id) AS fails FROM spans"),
+    (
+        WINDOW,
+        "SELECT span_name, count(*) FROM (SELECT span_name, is_repeated(parent_span_id, service_name, span_name, 2) OVER (PARTITION BY trace_id) AS again
+         FROM spans WHERE duration_ns <> 4) AS s WHERE again GROUP BY span_name",
     ),
     // Parents go in circles here.
     (

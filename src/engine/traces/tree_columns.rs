@@ -49,13 +49,16 @@ pub(in crate::engine) enum TreeColumn {
     LacksCallee,
     /// Whether the span takes what somebody sent of whom no span has come.
     LacksCaller,
+    /// The service and the name of the server's span that answers the span; of several the one whose `service: name` is the smallest text.
+    AnswerService,
+    AnswerName,
 }
 
 use TreeColumn::*;
 
 impl TreeColumn {
     /// All of them, in the order in which they follow the columns of spans.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Depth,
         NsetLeft,
         NsetRight,
@@ -76,6 +79,8 @@ impl TreeColumn {
         IsBetween,
         LacksCallee,
         LacksCaller,
+        AnswerService,
+        AnswerName,
     ];
 
     /// Its name and type.
@@ -101,6 +106,8 @@ impl TreeColumn {
             IsBetween => ("is_between", DataType::Boolean, false),
             LacksCallee => ("lacks_callee", DataType::Boolean, false),
             LacksCaller => ("lacks_caller", DataType::Boolean, false),
+            AnswerService => ("answer_service", DataType::Utf8View, true),
+            AnswerName => ("answer_name", DataType::Utf8View, true),
         };
         Field::new(name, data_type, nullable)
     }
@@ -111,6 +118,7 @@ impl TreeColumn {
             RootService | ParentService | PathServices => &[SERVICE_NAME],
             RootName | ParentName | Path => &[SPAN_NAME],
             ClockSkewNs | CallerService | IsBetween | LacksCallee | LacksCaller => &[SERVICE_NAME, SPAN_KIND],
+            AnswerService | AnswerName => &[SERVICE_NAME, SPAN_NAME, SPAN_KIND],
             _ => &[],
         };
         [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, START_NS, DURATION_NS].iter().chain(own).copied().collect()
@@ -184,6 +192,7 @@ struct Columns<'a> {
     ids: Vec<u64>,
     parents: Vec<Option<NonZeroU64>>,
     services: Option<&'a StringViewArray>,
+    names: Option<&'a StringViewArray>,
     kinds: Option<&'a StringViewArray>,
 }
 
@@ -206,6 +215,7 @@ impl<'a> Columns<'a> {
             ids: numbers(ids(SPAN_ID)?).collect(),
             parents: numbers(parents).enumerate().map(parent).collect(),
             services: text(SERVICE_NAME),
+            names: text(SPAN_NAME),
             kinds: text(SPAN_KIND),
         })
     }
@@ -256,7 +266,9 @@ impl Values {
             SelfNs | CriticalNs | ClockSkewNs | ChildNs => Self::Large(Vec::new()),
             CriticalFromNs => Self::MaybeLarge(Vec::new()),
             IsOrphan | IsBetween | LacksCallee | LacksCaller => Self::Truth(Vec::new()),
-            RootService | RootName | ParentService | ParentName | CallerService => Self::Rows(Vec::new()),
+            RootService | RootName | ParentService | ParentName | CallerService | AnswerService | AnswerName => {
+                Self::Rows(Vec::new())
+            }
             Path | PathServices => Self::Paths,
         }
     }
@@ -268,8 +280,10 @@ impl Values {
             Self::MaybeLarge(values) => Arc::new(Int64Array::from(values)),
             Self::Truth(values) => Arc::new(BooleanArray::from(values)),
             Self::Rows(rows) => {
-                let text =
-                    if matches!(of, RootService | ParentService | CallerService) { SERVICE_NAME } else { SPAN_NAME };
+                let text = match of {
+                    RootService | ParentService | CallerService | AnswerService => SERVICE_NAME,
+                    _ => SPAN_NAME,
+                };
                 take(column(batch, text)?, &UInt32Array::from(rows), None)?
             }
             Self::Paths => return Ok(None),
@@ -318,6 +332,7 @@ impl OfTrace<'_> {
                 LacksCaller => self.calls[row].lacks_caller,
                 _ => tree.is_orphan(row),
             })),
+            Values::Rows(values) if matches!(column, AnswerService | AnswerName) => self.add_answers(values)?,
             Values::Rows(values) => {
                 let of_batch = |row: Option<usize>| row.map(|row| self.first + row as u32);
                 values.extend(rows.map(|row| match column {
@@ -335,6 +350,20 @@ impl OfTrace<'_> {
     fn root_of(&self, row: usize) -> Option<usize> {
         let top = self.tree.top_of(row);
         if self.spans.parents[top].is_none() { Some(top) } else { self.tree.root() }
+    }
+
+    /// Adds for each span the child that answers it.
+    fn add_answers(&self, values: &mut Vec<Option<u32>>) -> Result<()> {
+        let (services, kinds) = self.columns.services_and_kinds()?;
+        let names = self.columns.names.ok_or_else(|| lacks(SPAN_NAME))?;
+        let text = |row: &u32| [services.value(*row as usize), ": ", names.value(*row as usize)];
+        let bytes = |row: &u32| text(row).into_iter().flat_map(str::bytes);
+        values.extend((0..self.spans.len()).map(|row| {
+            let children = self.tree.children(row).iter().map(|child| self.first + child);
+            let servers = children.filter(|child| kinds.value(*child as usize) == "SERVER");
+            servers.min_by(|one, other| bytes(one).cmp(bytes(other)))
+        }));
+        Ok(())
     }
 
     fn calls(&self) -> Result<Vec<Call>> {

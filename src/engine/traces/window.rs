@@ -18,6 +18,7 @@ use futures::stream::{self, BoxStream};
 use super::chunks::Chunks;
 use super::local::Local;
 use super::per_trace::{PerTrace, PerTraceExec, Traces};
+use super::whole::WholeTracesExec;
 use super::window_stream::Windower;
 
 /// What is worked out for the rows of each trace.
@@ -47,6 +48,11 @@ impl TraceWindow {
         let is_trace = |at: &usize| spans.origin(&(Arc::new(Column::new("", *at)) as _)) == Some(trace);
         let trace = (0..schema.fields().len() - functions.len()).find(is_trace);
         Some(Self { spans, functions, trace, schema })
+    }
+
+    /// Over the spans that `input` gives.
+    pub fn over(self, input: WholeTracesExec) -> PerTraceExec {
+        PerTraceExec::above(input, self)
     }
 
     /// The windows over the rows that `input` gives, whole traces with their ids in column `trace`.

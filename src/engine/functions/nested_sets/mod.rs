@@ -17,6 +17,8 @@ use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldA
 use datafusion::logical_expr::{PartitionEvaluator, ReversedUDWF, Signature, Volatility, WindowUDF, WindowUDFImpl};
 
 use crate::analysis::Nesting;
+use crate::model::SpanId;
+use crate::model::schema::PARENT_SPAN_ID;
 
 /// All of them.
 pub(super) fn udwfs() -> Vec<WindowUDF> {
@@ -61,10 +63,10 @@ impl Asked {
         let text = |name| (name, DataType::Utf8View);
         match self {
             Self::Below | Self::Above => vec![left, right, condition],
-            Self::Beside => vec![left, right, text("parent_span_id"), condition],
+            Self::Beside => vec![left, right, text(PARENT_SPAN_ID), condition],
             Self::InTrace => vec![condition],
             Self::Repeated => {
-                let alike = ["parent_span_id", "service_name", "span_name"].map(text);
+                let alike = [PARENT_SPAN_ID, "service_name", "span_name"].map(text);
                 alike.into_iter().chain([("times", DataType::Int64)]).collect()
             }
             Self::ErrorChain => {
@@ -93,17 +95,22 @@ impl WindowUDFImpl for OfTrace {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let wanted = self.asked.arguments();
-        let is_taken = |(given, (_, wanted)): (&DataType, &(&'static str, DataType))| {
+        let is_taken = |(given, (name, wanted)): (&DataType, &(&'static str, DataType))| {
             given.is_null()
                 || given == wanted
                 || given.is_string() && wanted.is_string()
                 || given.is_integer() && wanted.is_integer()
+                || is_id(name, given)
         };
         if types.len() != wanted.len() || !types.iter().zip(&wanted).all(is_taken) {
             let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
             return plan_err!("function {} is written {}({})", self.name(), self.name(), names.join(", "));
         }
-        Ok(wanted.into_iter().map(|(_, wanted)| wanted).collect())
+        let taken = |((name, wanted), given): ((&str, DataType), &DataType)| match is_id(name, given) {
+            true => given.clone(),
+            false => wanted,
+        };
+        Ok(wanted.into_iter().zip(types).map(taken).collect())
     }
 
     fn partition_evaluator(&self, _args: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
@@ -167,15 +174,20 @@ fn truths(condition: &ArrayRef) -> Result<Vec<bool>> {
     }
 }
 
-/// The numbers that span ids show.
-fn ids(texts: &ArrayRef) -> Result<Vec<Option<NonZeroU64>>> {
-    match texts.as_string_view_opt() {
-        Some(texts) => {
-            let number = |text: Option<&str>| NonZeroU64::new(u64::from_str_radix(text?, 16).ok()?);
-            Ok(texts.iter().map(number).collect())
-        }
-        None => exec_err!("ids are texts"),
+/// Whether what is given for an id is one as it is stored, and need not be a text.
+fn is_id(name: &str, given: &DataType) -> bool {
+    name == PARENT_SPAN_ID && *given == DataType::FixedSizeBinary(SpanId::LEN as i32)
+}
+
+/// The numbers that span ids are, or show.
+fn ids(ids: &ArrayRef) -> Result<Vec<Option<NonZeroU64>>> {
+    if let Some(texts) = ids.as_string_view_opt() {
+        let number = |text: Option<&str>| NonZeroU64::new(u64::from_str_radix(text?, 16).ok()?);
+        return Ok(texts.iter().map(number).collect());
     }
+    let Some(ids) = ids.as_fixed_size_binary_opt() else { return exec_err!("ids are texts") };
+    let number = |id: Option<&[u8]>| NonZeroU64::new(u64::from_be_bytes(id?.try_into().ok()?));
+    Ok(ids.iter().map(number).collect())
 }
 
 #[cfg(test)]
