@@ -17,26 +17,24 @@ CREATE FUNCTION service_calls(since timestamptz DEFAULT NULL, until timestamptz 
         CAST(critical_ns AS DOUBLE) / 1000000.0 AS critical_ms,
         adjusted_count(trace_state) AS adjusted_count
     FROM (
-        -- Apart from those that send no spans: most calls are between services, and no attribute is looked at for them.
         SELECT
-            arrow_cast(start_ns, 'Timestamp(Nanosecond, Some("UTC"))') AS timestamp,
+            timestamp,
             trace_id,
             span_id,
-            caller_service AS caller,
-            service_name AS callee,
-            'service' AS caller_type,
-            'service' AS callee_type,
+            CASE WHEN is_out THEN service_name ELSE caller END AS caller,
+            CASE WHEN is_out THEN callee ELSE service_name END AS callee,
+            CASE WHEN is_out THEN 'service' ELSE caller_type END AS caller_type,
+            CASE WHEN is_out THEN callee_type ELSE 'service' END AS callee_type,
             'call' AS connection,
             span_name,
             status_code,
             duration_ns,
             critical_ns,
             trace_state
-        FROM internal.span_tree
-        WHERE caller_service IS NOT NULL
-        UNION ALL
-        SELECT timestamp, trace_id, span_id, caller, callee, caller_type, callee_type, 'call', span_name, status_code, duration_ns, critical_ns, trace_state
-        FROM internal.silent_calls
+        FROM internal.span_calls
+        -- A span may be called, and itself call somebody who sends no spans.
+        CROSS JOIN (VALUES (false), (true)) AS ways(is_out)
+        WHERE CASE WHEN is_out THEN callee ELSE caller END IS NOT NULL
         UNION ALL
         SELECT timestamp, trace_id, span_id, caller, callee, 'service', 'service', 'link', span_name, status_code, duration_ns, NULL, trace_state
         FROM internal.service_links

@@ -70,24 +70,25 @@ CREATE FUNCTION service_nodes(since timestamptz DEFAULT NULL, until timestamptz 
                                 GROUP BY caller_service, service_name
                                 UNION ALL
                                 SELECT
-                                    caller_type || ':' || caller,
-                                    callee_type || ':' || callee,
-                                    callee_type <> 'service',
+                                    CASE WHEN lacks_callee THEN 'service:' || service_name ELSE caller_type || ':' || caller END,
+                                    CASE WHEN lacks_callee THEN callee_type || ':' || callee ELSE 'service:' || service_name END,
+                                    lacks_callee,
                                     count(*),
                                     count(*) FILTER (WHERE status_code = 'ERROR'),
                                     max(critical_ns) > 0,
                                     NULL,
                                     NULL
-                                FROM internal.silent_calls
-                                WHERE (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
-                                GROUP BY caller_type, caller, callee_type, callee
+                                FROM internal.span_calls
+                                WHERE (lacks_callee OR lacks_caller) AND (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
+                                GROUP BY lacks_callee, service_name, caller_type, caller, callee_type, callee
                                 UNION ALL
                                 SELECT 'service:' || caller, 'service:' || callee, false, 0, 0, false, NULL, NULL
                                 FROM internal.service_links
                                 WHERE (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
                             ) AS entered
                         ) AS ways
-                        WHERE CASE WHEN is_edge THEN caller IS NOT NULL ELSE is_node END
+                        -- What says nothing of whom it calls has no callee. A condition below would work out twice what is called.
+                        WHERE CASE WHEN callee IS NULL THEN false WHEN is_edge THEN caller IS NOT NULL ELSE is_node END
                     ) AS edges
                     GROUP BY GROUPING SETS ((source), ())
                 ) AS nodes

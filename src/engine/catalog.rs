@@ -41,7 +41,7 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
 
 /// The views of [`INTERNAL`], which those of [`TRACES`] use.
 pub(super) const INTERNAL_VIEWS: &[(&str, &str)] = &[
-    ("silent_calls", include_str!("../../schema/internal/silent_calls.sql")),
+    ("span_calls", include_str!("../../schema/internal/span_calls.sql")),
     ("service_links", include_str!("../../schema/internal/service_links.sql")),
 ];
 
