@@ -66,17 +66,22 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     (distance * 3 <= near.len()).then_some(near)
 }
 
-/// How many letters must be added, removed or changed.
+/// How many letters must be added, removed, changed, or swapped with the next one.
 fn edits(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    // The edits from the letters of `left` so far to each beginning of `right`, and the same one and two letters before.
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+    for (i, a) in left.iter().enumerate() {
+        let mut next = vec![i + 1];
         for (j, b) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+            let mut least = (row[j] + usize::from(a != b)).min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && left[i - 1] == *b && right[j - 1] == *a {
+                least = least.min(before[j - 1] + 1);
+            }
+            next.push(least);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[right.len()]
 }
@@ -110,6 +115,12 @@ mod tests {
     fn the_nearest_name_is_not_far() {
         let known = ["schedule", "title"];
         assert_eq!(nearest("shedule", known.into_iter()), Some("schedule"));
+        assert_eq!(nearest("titel", known.into_iter()), Some("title"), "two letters that changed places are one slip");
+        for (left, right, expected) in
+            [("", "abc", 3), ("abc", "", 3), ("ab", "ba", 1), ("ca", "abc", 3), ("kitten", "sitting", 3)]
+        {
+            assert_eq!(edits(left, right), expected, "{left} {right}");
+        }
         assert_eq!(nearest("colour", known.into_iter()), None);
     }
 }

@@ -53,18 +53,26 @@ impl ParameterKind {
                 Ok(number) if number.is_finite() => Ok(format!("CAST({} AS DOUBLE)", quoted())),
                 _ => wrong("a number"),
             },
-            Self::Timestamp => {
-                use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-                // With an offset it is one instant, also for a session whose zone is not UTC.
-                let is_instant = chrono::DateTime::parse_from_rfc3339(value).is_ok();
-                match string_to_timestamp_nanos(value) {
-                    Ok(_) if is_instant => Ok(format!("TIMESTAMPTZ {}", quoted())),
-                    Ok(_) => Ok(format!("TIMESTAMP {}", quoted())),
-                    Err(_) => wrong("a time such as 2026-01-31T12:00:00Z"),
-                }
-            }
+            Self::Timestamp => match timestamp(value) {
+                Some(literal) => Ok(literal),
+                None => wrong("a time such as 2026-01-31T12:00:00Z"),
+            },
         }
     }
+}
+
+/// A time as a literal: one with an offset is an instant, whatever the session's zone is; seconds may be left out.
+fn timestamp(value: &str) -> Option<String> {
+    use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+    if value.contains('\'') {
+        return None;
+    }
+    if chrono::DateTime::parse_from_rfc3339(value).is_ok() {
+        return string_to_timestamp_nanos(value).ok().map(|_| format!("TIMESTAMPTZ '{value}'"));
+    }
+    let with_seconds = format!("{value}:00");
+    let whole = [value, with_seconds.as_str()].into_iter().find(|text| string_to_timestamp_nanos(text).is_ok())?;
+    Some(format!("TIMESTAMP '{whole}'"))
 }
 
 /// A `:name` in a text.
@@ -203,6 +211,13 @@ mod tests {
             let error = kind.literal("p", bad).expect_err(bad).to_string();
             assert!(error.starts_with("parameter \"p\" wants a ") && error.contains(bad), "{error}");
             assert!(kind.literal("p", good).is_ok(), "{good}");
+        }
+        for (time, literal) in [
+            ("2026-01-31", "TIMESTAMP '2026-01-31'"),
+            ("2026-01-31 12:00", "TIMESTAMP '2026-01-31 12:00:00'"),
+            ("2026-01-31T12:00:00+02:00", "TIMESTAMPTZ '2026-01-31T12:00:00+02:00'"),
+        ] {
+            assert_eq!(ParameterKind::Timestamp.literal("p", time).expect(time), literal);
         }
     }
 }

@@ -138,11 +138,14 @@ impl Frame {
 
     fn no_column(&self, name: &str) -> Error {
         let names: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        Error::bad_input(format!("the result has no column \"{name}\"")).with_hint(format!("it has {}", names.join(", ")))
+        Error::bad_input(format!("the result has no column \"{name}\""))
+            .with_hint(format!("it has {}", names.join(", ")))
     }
 
     fn not_a(&self, wanted: &str, name: &str, kind: &DataType) -> Error {
-        Error::bad_input(format!("the column \"{name}\" of the result has values of type {kind} where each has to be a {wanted}"))
+        Error::bad_input(format!(
+            "the column \"{name}\" of the result has values of type {kind} where each has to be a {wanted}"
+        ))
     }
 }
 
@@ -157,7 +160,8 @@ pub(super) fn value_type(kind: &DataType) -> &DataType {
 
 /// What the rows of a batch take, and not the buffers that they share with others.
 fn bytes_of(batch: &RecordBatch) -> usize {
-    let of = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+    let of =
+        |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
     batch.columns().iter().map(of).sum()
 }
 
@@ -195,7 +199,8 @@ mod tests {
     async fn a_result_is_read_whole_or_refused_by_its_size() {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000));
         let batch = RecordBatch::try_from_iter([("n", numbers)]).expect("a batch");
-        let frame = collected(vec![batch.clone(), batch.slice(0, 0), batch.slice(10, 5)], 16_000).await.expect("a frame");
+        let frame =
+            collected(vec![batch.clone(), batch.slice(0, 0), batch.slice(10, 5)], 16_000).await.expect("a frame");
         assert_eq!((frame.rows, frame.batches.len()), (1_005, 2));
         assert_eq!(frame.numbers("n").expect("numbers")[1_000..], [10.0, 11.0, 12.0, 13.0, 14.0].map(Some));
         let error = collected(vec![batch.clone(), batch], 15_000).await.expect_err("too large");
@@ -208,7 +213,10 @@ mod tests {
         let frame = frame(vec![
             ("int", Arc::new(Int32Array::from(vec![Some(1), None]))),
             ("float", Arc::new(Float32Array::from(vec![0.5, f32::NAN]))),
-            ("decimal", Arc::new(Decimal128Array::from(vec![1234, -1]).with_precision_and_scale(9, 2).expect("decimal"))),
+            (
+                "decimal",
+                Arc::new(Decimal128Array::from(vec![1234, -1]).with_precision_and_scale(9, 2).expect("decimal")),
+            ),
             ("yes", Arc::new(BooleanArray::from(vec![true, false]))),
             ("took", Arc::new(DurationMillisecondArray::from(vec![1_500, 0]))),
             ("name", Arc::new(StringArray::from(vec!["a", "b"]))),
@@ -219,7 +227,10 @@ mod tests {
         assert_eq!(frame.numbers("yes").expect("numbers"), [Some(1.0), Some(0.0)]);
         assert_eq!(frame.numbers("took").expect("numbers"), [Some(1.5), Some(0.0)]);
         let error = frame.numbers("name").expect_err("texts");
-        assert_eq!(error.message, "the column \"name\" of the result has values of type Utf8 where each has to be a number");
+        assert_eq!(
+            error.message,
+            "the column \"name\" of the result has values of type Utf8 where each has to be a number"
+        );
         let error = frame.numbers("nmae").expect_err("no such column");
         assert_eq!(error.message, "the result has no column \"nmae\"");
         assert_eq!(error.hint.as_deref(), Some("it has int, float, decimal, yes, took, name"));
@@ -228,7 +239,7 @@ mod tests {
     #[test]
     fn texts_and_times_keep_their_nulls() {
         let packed: DictionaryArray<Int32Type> = vec![Some("cart"), None, Some("cart")].into_iter().collect();
-        let times = TimestampNanosecondArray::from(vec![Some(1_700_000_000_123_456_789), None, Some(-1)]);
+        let times = TimestampNanosecondArray::from(vec![Some(1_700_000_000_123_456_789), None, Some(-1_000_000)]);
         let frame = frame(vec![
             ("service", Arc::new(packed)),
             ("at", Arc::new(times.with_timezone("UTC"))),

@@ -50,6 +50,7 @@ pub use history::{Cause, Delivered, DeliveryStatus, History, Run, RunKey, Status
 pub use home::ReportsHome;
 pub use mistake::Mistake;
 pub use outlook::moment_text;
+pub use output::Artifact;
 pub use runner::{Made, RunOrder, Runner};
 pub use scheduler::{Definitions, Scheduler};
 pub use teller::{history, show_in};

@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::definition::{Report, Schedule};
 use super::due::{Candidate, Decision, schedule_text, since_ms};
 use super::history::{Cause, Entry, Run};
+use super::results::Parcel;
 use super::retention::Keep;
 use super::runner::{RunOrder, Runner};
 use super::schedule::Timetable;
-use crate::error::Result;
+use crate::error::{OBJECT_IN_USE, Result};
 
 /// So many reports run at once: they share the machine with the statements of people.
 const MOST_AT_ONCE: usize = 2;
@@ -177,13 +178,12 @@ impl Scheduler {
         self.at_work.spawn(async move {
             // There are no more once the server stops.
             let Ok(slot) = slots.acquire_owned().await else { return };
-            // A person may be running it in another process: then it is looked at again.
-            let Ok(turn) = runner.turn(&report.name).await else { return };
-            tracing::info!(report = report.name, due_ms, cause = cause.name(), "a report runs");
-            let made = runner.make(&report, &RunOrder::due(due_ms, cause), &stop).await;
-            drop((slot, turn));
+            let made = made(&runner, &report, RunOrder::due(due_ms, cause), &stop).await;
+            drop(slot);
             match made {
-                Ok((run, parcel)) => {
+                // It is looked at again.
+                Ok(None) => {}
+                Ok(Some((run, parcel))) => {
                     drop(claim);
                     log_end(&run);
                     let delivered = async {
@@ -281,6 +281,21 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.busy.names().remove(&self.name);
     }
+}
+
+/// Runs a report; `None` while a person runs it in another process.
+async fn made(
+    runner: &Runner,
+    report: &Report,
+    order: RunOrder,
+    stop: &CancellationToken,
+) -> Result<Option<(Run, Parcel)>> {
+    let _turn = match runner.turn(&report.name).await {
+        Err(error) if error.sqlstate() == OBJECT_IN_USE => return Ok(None),
+        turn => turn?,
+    };
+    tracing::info!(report = report.name, cause = order.cause.name(), "a report runs");
+    runner.make(report, &order, stop).await.map(Some)
 }
 
 async fn unless_stopped(stop: &CancellationToken, work: impl Future<Output = ()>) {

@@ -62,7 +62,8 @@ fn help_teaches_every_command_and_the_exit_codes() {
     let folder = folder();
     let help = spanhouse(folder.path(), &["--help"]);
     assert_eq!(help.code, SUCCESS);
-    for name in ["serve", "import", "generate", "demo", "sql", "repl", "report", "table", "compact", "redact", "config"] {
+    for name in ["serve", "import", "generate", "demo", "sql", "repl", "report", "table", "compact", "redact", "config"]
+    {
         assert!(help.out.contains(&format!("\n  {name} ")), "{name} is in {}", help.out);
         let help = spanhouse(folder.path(), &[name, "--help"]);
         assert_eq!(help.code, SUCCESS, "{name}");

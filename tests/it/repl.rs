@@ -97,6 +97,8 @@ fn every_command_does_what_its_help_says() {
         ("\\df red", "width interval DEFAULT '5 minutes'"),
         ("\\queries", "slowest_traces"),
         ("\\run slowest_traces", "(2 rows)"),
+        // Of the folder in which tests run.
+        ("\\report", "daily_service_health"),
         ("\\format csv\nselect 1 as a, 2 as b;", "a,b\n1,2\n"),
         ("\\format", "table"),
         ("\\x on\nselect 1 as a;", "RECORD 1"),

@@ -151,11 +151,14 @@ impl Objects {
     fn show(&self, kind: &str, oid: u32) -> String {
         let known = match kind {
             _ if oid == 0 => Some("-".to_owned()),
-            "regclass" => self.relations.get(&oid).map(|(schema, name)| match schema.as_str() {
-                TRACES | "pg_catalog" => name.clone(),
-                schema => format!("{schema}.{name}"),
-            })
-            .or_else(|| recorded::of_oid(self, oid).map(|name| format!("{REPORTS}.{name}"))),
+            "regclass" => self
+                .relations
+                .get(&oid)
+                .map(|(schema, name)| match schema.as_str() {
+                    TRACES | "pg_catalog" => name.clone(),
+                    schema => format!("{schema}.{name}"),
+                })
+                .or_else(|| recorded::of_oid(self, oid).map(|name| format!("{REPORTS}.{name}"))),
             "regnamespace" => self.namespaces.get(&oid).cloned(),
             "regrole" => (oid == OWNER.0).then(|| OWNER.1.to_owned()),
             "regtype" => self.types.get(&oid).map(|name| type_shown(name)),

@@ -42,11 +42,7 @@ pub(super) struct PgCatalog {
 
 impl PgCatalog {
     /// Describes the relations that `context` has now.
-    pub(super) fn new(
-        context: &SessionContext,
-        activity: &Arc<Activity>,
-        recorded: &Arc<Recorded>,
-    ) -> Result<Self> {
+    pub(super) fn new(context: &SessionContext, activity: &Arc<Activity>, recorded: &Arc<Recorded>) -> Result<Self> {
         let listed = Listed(context.state().catalog_list().clone());
         let inner = PgCatalogSchemaProvider::try_new(
             listed.clone(),
@@ -283,7 +279,8 @@ impl CatalogInfo for Listed {
     }
 
     async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
-        Ok((catalog == CATALOG).then(|| [TRACES, SYSTEM, PG_CATALOG, "information_schema", REPORTS].map(str::to_owned).to_vec()))
+        Ok((catalog == CATALOG)
+            .then(|| [TRACES, SYSTEM, PG_CATALOG, "information_schema", REPORTS].map(str::to_owned).to_vec()))
     }
 
     async fn table_names(&self, catalog: &str, schema: &str) -> Result<Option<Vec<String>>> {

@@ -41,7 +41,10 @@ pub(super) fn tables(sources: &Arc<Sources>) -> Vec<(&'static str, Arc<dyn Table
         ("figures", of_snapshot(figures::schema(), figures::rows)),
         ("ingest", Computed::table(ingest::schema(), move |schema, _| ingest::rows(schema, &counted.counted))),
         ("report_runs", Computed::table(reports::runs_schema(), move |schema, _| reports::runs(schema, &runs.told))),
-        ("report_alerts", Computed::table(reports::alerts_schema(), move |schema, _| reports::alerts(schema, &alerts.told))),
+        (
+            "report_alerts",
+            Computed::table(reports::alerts_schema(), move |schema, _| reports::alerts(schema, &alerts.told)),
+        ),
     ]
 }
 

@@ -142,7 +142,8 @@ impl AlertBook {
             groups.insert(0, Group { labels: Vec::new(), rows: Vec::new(), value: None });
         }
         let there: HashSet<&Labels> = groups.iter().map(|group| &group.labels).collect();
-        let gone = self.remembered(&report.name, &rule.name).filter(|(key, _)| !there.contains(&key.labels));
+        let remembered = self.remembered(&report.name, &rule.name);
+        let gone = remembered.filter(|(key, _)| !there.contains(&key.labels) && has_columns(rule, &key.labels));
         let gone: Vec<_> =
             gone.map(|(key, _)| Group { labels: key.labels.clone(), rows: Vec::new(), value: None }).collect();
         let mut judged: Vec<_> = groups.iter().map(|group| self.judge_group(moment, rule, group, true)).collect();

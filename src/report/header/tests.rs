@@ -232,7 +232,7 @@ fn each_mistake_says_what_to_do() {
         ("[[deliveries]]\nto = \"object_store\"\nurl = \"http://x\"", "3: url: "),
         (
             "[[deliveries]]\nto = \"directory\"\npath = \"a\"\n[[deliveries]]\nto = \"directory\"\npath = \"b\"",
-            "4: another delivery is named \"directory\"",
+            "4: name: another delivery is named \"directory\"",
         ),
         (
             "[[deliveries]]\nto = \"email\"\nserver = \"mail.example.com\"\ntls = \"off\"\nfrom = \"a@b\"\nrecipients = [\"c@d\"]",

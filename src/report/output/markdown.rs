@@ -71,11 +71,8 @@ fn push_rows(page: &Page<'_>, text: &mut String) -> Result<()> {
         text.push_str("There are none.\n");
         return Ok(());
     }
-    let options = RenderOptions {
-        zone: page.zone.name().to_owned(),
-        max_cell_chars: Some(MAX_CELL),
-        ..RenderOptions::default()
-    };
+    let options =
+        RenderOptions { zone: page.zone.name().to_owned(), max_cell_chars: Some(MAX_CELL), ..RenderOptions::default() };
     let mut writer = Writer::new(Format::Markdown, page.frame.schema.clone(), &options, Vec::new())?;
     let mut left = MAX_ROWS;
     for batch in &page.frame.batches {

@@ -28,7 +28,9 @@ pub(super) fn window(from_ms: i64, to_ms: i64, zone: Tz) -> String {
         None if from.date() == to.date() => {
             format!("{}, {} to {} {names}", from.format("%A %-d %B %Y"), clock(from), clock(to))
         }
-        None => format!("{} {} to {} {} {names}", from.format("%Y-%m-%d"), clock(from), to.format("%Y-%m-%d"), clock(to)),
+        None => {
+            format!("{} {} to {} {} {names}", from.format("%Y-%m-%d"), clock(from), to.format("%Y-%m-%d"), clock(to))
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use chrono_tz::Tz;
 use datafusion::arrow::datatypes::DataType;
 
 use super::chart::{
-    Bars, Calls, Drawing, Heatmap, Horizontal, Lines, MAX_ROWS, Point, Series, ServiceMap, Unit, Vertical, Waterfall, buckets, fit,
-    plain,
+    Bars, Calls, Drawing, Heatmap, Horizontal, Lines, MAX_ROWS, Point, Series, ServiceMap, Unit, Vertical, Waterfall,
+    buckets, fit, plain,
 };
 use super::page::Page;
 use super::traces::ids_of;
@@ -99,7 +99,8 @@ impl Source<'_> {
         let weights = self.weights()?;
         let (vertical, rows) = match self.is_number(y)? {
             true => {
-                let values: Vec<f64> = self.frame.numbers(y)?.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+                let values: Vec<f64> =
+                    self.frame.numbers(y)?.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect();
                 let (ends, rows) = buckets(&values);
                 (Vertical::Buckets(ends, self.unit()?), rows)
             }
@@ -112,9 +113,16 @@ impl Source<'_> {
         let mut notes = without_place(&self.chart.x, &places);
         let without_row = rows.iter().filter(|row: &&Option<usize>| row.is_none()).count();
         if without_row > 0 {
-            notes.push(format!("{without_row} rows are not drawn: \"{}\" has no number there, or more names than fit.", plain(y)));
+            notes.push(format!(
+                "{without_row} rows are not drawn: \"{}\" has no number there, or more names than fit.",
+                plain(y)
+            ));
         }
-        let cells = places.iter().zip(&rows).zip(weights).filter_map(|((place, row), weight)| Some(((*place)?, (*row)?, weight)));
+        let cells = places
+            .iter()
+            .zip(&rows)
+            .zip(weights)
+            .filter_map(|((place, row), weight)| Some(((*place)?, (*row)?, weight)));
         let mut cells: Vec<(f64, usize, f64)> = cells.filter(|cell| cell.2 > 0.0 && cell.2.is_finite()).collect();
         cells.sort_by(|a, b| a.0.total_cmp(&b.0));
         let weight = self.chart.value.as_deref().unwrap_or("rows");
@@ -136,16 +144,23 @@ impl Source<'_> {
             self.frame.numbers(ERROR_SHARE)?
         } else if self.frame.has(ERRORS) {
             let errors = self.frame.numbers(ERRORS)?;
-            errors.into_iter().zip(&calls).map(|(errors, calls)| errors.filter(|_| *calls > 0.0).map(|errors| errors / calls)).collect()
+            errors
+                .into_iter()
+                .zip(&calls)
+                .map(|(errors, calls)| errors.filter(|_| *calls > 0.0).map(|errors| errors / calls))
+                .collect()
         } else {
             vec![None; calls.len()]
         };
-        let rows = callers.into_iter().zip(callees).zip(calls.iter().zip(shares)).map(|((caller, callee), (calls, share))| Calls {
-            caller: caller.unwrap_or_else(|| NO_NAME.to_owned()),
-            callee: callee.unwrap_or_else(|| NO_NAME.to_owned()),
-            calls: if calls.is_finite() { calls.max(0.0) } else { 0.0 },
-            error_share: share.filter(|share| share.is_finite()),
-        });
+        let rows =
+            callers.into_iter().zip(callees).zip(calls.iter().zip(shares)).map(|((caller, callee), (calls, share))| {
+                Calls {
+                    caller: caller.unwrap_or_else(|| NO_NAME.to_owned()),
+                    callee: callee.unwrap_or_else(|| NO_NAME.to_owned()),
+                    calls: if calls.is_finite() { calls.max(0.0) } else { 0.0 },
+                    error_share: share.filter(|share| share.is_finite()),
+                }
+            });
         let unit = Unit::of(self.chart.unit.as_deref(), self.chart.value.as_deref().unwrap_or_default());
         Ok(Drawing::new(&title(self.chart), Vec::new(), ServiceMap::new(rows.collect(), unit)))
     }
@@ -166,7 +181,8 @@ impl Source<'_> {
                 Ok((Horizontal::Time { zone, is_zoned }, times))
             }
             kind if numbers_count && kind.is_numeric() => {
-                let numbers = self.frame.numbers(column)?.into_iter().map(|number| number.filter(|number| number.is_finite()));
+                let numbers =
+                    self.frame.numbers(column)?.into_iter().map(|number| number.filter(|number| number.is_finite()));
                 Ok((Horizontal::Numbers(Unit::of(None, column)), numbers.collect()))
             }
             _ => {
@@ -199,10 +215,8 @@ impl Source<'_> {
         let mut all: Vec<Series> = Vec::new();
         for column in &self.chart.y {
             let values = self.frame.numbers(column)?;
-            let mut of_column: Vec<Series> = names
-                .iter()
-                .map(|name| Series { name: self.series_name(name, column), points: Vec::new() })
-                .collect();
+            let mut of_column: Vec<Series> =
+                names.iter().map(|name| Series { name: self.series_name(name, column), points: Vec::new() }).collect();
             for ((place, row), value) in places.iter().zip(&rows).zip(values) {
                 if let Some(x) = *place {
                     of_column[*row].points.push(Point { x, y: value });

@@ -138,17 +138,27 @@ fn frame() -> Frame {
         ("time", Arc::new(time.with_timezone("UTC")), false),
         ("service_name", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| services[row.1]))), false),
         ("callee", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| callees[row.1]))), false),
-        ("calls", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| 12_000 + row.0 * 700 - row.1 as i64 * 4_000))), false),
+        (
+            "calls",
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| 12_000 + row.0 * 700 - row.1 as i64 * 4_000))),
+            false,
+        ),
         ("p95_ms", Arc::new(Float64Array::from_iter(p95)), true),
         ("error_rate", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| 0.004 * row.1 as f64))), false),
         (
             "trace_id",
-            Arc::new(StringArray::from_iter(rows.iter().map(|row| (row.1 == 1).then_some("0af7651916cd43dd8448eb211c80319c")))),
+            Arc::new(StringArray::from_iter(
+                rows.iter().map(|row| (row.1 == 1).then_some("0af7651916cd43dd8448eb211c80319c")),
+            )),
             true,
         ),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("a batch");
-    Frame { schema: batch.schema(), rows: batch.num_rows() as u64, batches: vec![batch.slice(0, 40), batch.slice(40, 29)] }
+    Frame {
+        schema: batch.schema(),
+        rows: batch.num_rows() as u64,
+        batches: vec![batch.slice(0, 40), batch.slice(40, 29)],
+    }
 }
 
 fn trace() -> TraceDrawing {

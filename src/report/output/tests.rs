@@ -36,7 +36,9 @@ fn what_data_contains_is_text() {
     let html = text(&parts(), OutputFormat::Html);
     assert!(!html.contains("<img") && !html.contains('\u{202e}') && !html.contains('\u{1b}'));
     assert!(html.contains("&lt;img src=x onerror=alert(1)&gt;\\u{202e}\\x1b[31m"));
-    for forbidden in ["<script", "<link", "<iframe", "<object", " onload=", "javascript:", "http://", "https://", "url(", "@import"] {
+    for forbidden in
+        ["<script", "<link", "<iframe", "<object", " onload=", "javascript:", "http://", "https://", "url(", "@import"]
+    {
         let allowed = html.matches("http://www.w3.org/2000/svg").count();
         let found = html.matches(forbidden).count() - if forbidden == "http://" { allowed } else { 0 };
         assert_eq!(found, 0, "{forbidden}");
@@ -48,7 +50,9 @@ fn what_data_contains_is_text() {
 #[test]
 fn a_chart_that_cannot_be_drawn_says_why_and_spoils_no_other() {
     let html = text(&parts(), OutputFormat::Html);
-    assert!(html.contains("This chart cannot be drawn: the result has no column \"no_such_column\"".replace('"', "&quot;").as_str()));
+    assert!(html.contains(
+        "This chart cannot be drawn: the result has no column \"no_such_column\"".replace('"', "&quot;").as_str()
+    ));
     // Each of the six others is there for wide windows and for phones.
     assert_eq!(html.matches("role=\"img\"").count(), 12);
     assert_eq!(html.matches("<h1").count(), 1);
@@ -62,13 +66,18 @@ fn a_page_shows_the_first_rows_and_says_where_all_are() {
     parts.frame = Frame { schema: batch.schema(), rows: 3_000, batches: vec![batch] };
     parts.report.charts.clear();
     let html = text(&parts, OutputFormat::Html);
-    assert!(html.contains("The first 1000 of 3000 rows; 2000 more are not shown. All are in health.csv, beside this file."));
+    assert!(
+        html.contains("The first 1000 of 3000 rows; 2000 more are not shown. All are in health.csv, beside this file.")
+    );
     assert!(html.contains("row 999<") && !html.contains("row 1000<"));
     let markdown = text(&parts, OutputFormat::Markdown);
     assert!(markdown.contains("2900 rows more are not shown. All are in health.csv, beside this file."), "{markdown}");
     assert_eq!(text(&parts, OutputFormat::Csv).lines().count(), 3_001);
     parts.report.outputs.retain(|output| output.format == OutputFormat::Html);
-    assert!(text(&parts, OutputFormat::Html).contains("Add an output of the format csv or parquet to the report to keep all."));
+    assert!(
+        text(&parts, OutputFormat::Html)
+            .contains("Add an output of the format csv or parquet to the report to keep all.")
+    );
 }
 
 #[test]
@@ -102,13 +111,18 @@ fn a_result_without_rows_has_every_output() {
 #[test]
 fn values_that_are_missing_or_no_numbers_are_shown_as_such() {
     let mut parts = parts();
-    let values: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.5), None, Some(f64::NAN), Some(f64::INFINITY), Some(-2_000_000.25)]));
+    let values: ArrayRef =
+        Arc::new(Float64Array::from(vec![Some(1.5), None, Some(f64::NAN), Some(f64::INFINITY), Some(-2_000_000.25)]));
     let batch = RecordBatch::try_from_iter_with_nullable([("value", values, true)]).expect("a batch");
     parts.frame = Frame { schema: batch.schema(), rows: 5, batches: vec![batch] };
     parts.report.charts.clear();
     let html = text(&parts, OutputFormat::Html);
-    let cells: Vec<&str> = html.split("<td").skip(1).map(|cell| cell.split("</td>").next().unwrap_or_default()).collect();
-    assert_eq!(cells, [" class=\"n\">1.5", " class=\"n null\">–", " class=\"n\">NaN", " class=\"n\">∞", " class=\"n\">−2,000,000.2"]);
+    let cells: Vec<&str> =
+        html.split("<td").skip(1).map(|cell| cell.split("</td>").next().unwrap_or_default()).collect();
+    assert_eq!(
+        cells,
+        [" class=\"n\">1.5", " class=\"n null\">–", " class=\"n\">NaN", " class=\"n\">∞", " class=\"n\">−2,000,000.2"]
+    );
 }
 
 #[test]
@@ -127,7 +141,14 @@ fn trace_ids_are_found_in_whatever_holds_them() {
     let mut parts = parts();
     assert_eq!(wanted_traces(&parts.report, &parts.frame), ["0af7651916cd43dd8448eb211c80319c"]);
     let id = |digit: &str| digit.repeat(32);
-    let texts = [Some(format!("{{{},{}}}", id("A"), id("b"))), None, Some(HOSTILE.to_owned()), Some(id("a")), Some(id("c")), Some(id("d"))];
+    let texts = [
+        Some(format!("{{{},{}}}", id("A"), id("b"))),
+        None,
+        Some(HOSTILE.to_owned()),
+        Some(id("a")),
+        Some(id("c")),
+        Some(id("d")),
+    ];
     let column: ArrayRef = Arc::new(StringArray::from_iter(texts));
     let batch = RecordBatch::try_from_iter_with_nullable([("trace_id", column, true)]).expect("a batch");
     parts.frame = Frame { schema: batch.schema(), rows: 6, batches: vec![batch] };

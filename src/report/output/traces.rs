@@ -73,18 +73,21 @@ fn drawing(id: &str, frame: &Frame) -> Result<TraceDrawing> {
     let numbers = |name: &str| -> Result<Vec<f64>> {
         Ok(frame.numbers(name)?.into_iter().map(|value| value.unwrap_or(0.0)).collect())
     };
-    let texts = |name: &str| -> Result<Vec<String>> { Ok(frame.texts(name)?.into_iter().map(Option::unwrap_or_default).collect()) };
+    let texts = |name: &str| -> Result<Vec<String>> {
+        Ok(frame.texts(name)?.into_iter().map(Option::unwrap_or_default).collect())
+    };
     let (depths, starts, durations) = (numbers("depth")?, numbers("start_ms")?, numbers("duration_ms")?);
     let (criticals, errors, counts) = (numbers("critical_ms")?, numbers("is_error")?, numbers("span_count")?);
-    let spans = texts("service_name")?.into_iter().zip(texts("name")?).enumerate().map(|(at, (service, name))| DrawnSpan {
-        depth: depths[at].max(0.0) as usize,
-        service,
-        name,
-        start_ms: starts[at],
-        duration_ms: durations[at],
-        critical_ms: criticals[at],
-        is_error: errors[at] > 0.0,
-    });
+    let spans =
+        texts("service_name")?.into_iter().zip(texts("name")?).enumerate().map(|(at, (service, name))| DrawnSpan {
+            depth: depths[at].max(0.0) as usize,
+            service,
+            name,
+            start_ms: starts[at],
+            duration_ms: durations[at],
+            critical_ms: criticals[at],
+            is_error: errors[at] > 0.0,
+        });
     let span_count = counts.first().map_or(0, |count| *count as u64);
     Ok(TraceDrawing::chosen(id.to_owned(), span_count, spans.collect()))
 }

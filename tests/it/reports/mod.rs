@@ -10,8 +10,8 @@
 //! - `truth`: the sample of real traces as its JSON has it.
 
 mod commands;
-mod outputs;
 mod deliveries;
+mod outputs;
 mod ready_made;
 mod recorded;
 mod runs;

@@ -113,7 +113,19 @@ impl Place {
 
     /// Runs a report over the traces and gives the folder with its files.
     fn run(&self, report: &str) -> PathBuf {
-        self.spanhouse(&["report", "run", report, "--from", FROM, "--to", TO, "--data-dir", "data", "--reports-dir", "reports"]);
+        self.spanhouse(&[
+            "report",
+            "run",
+            report,
+            "--from",
+            FROM,
+            "--to",
+            TO,
+            "--data-dir",
+            "data",
+            "--reports-dir",
+            "reports",
+        ]);
         let results = self.folder.path().join("data/reports/results").join(report);
         let mut runs = std::fs::read_dir(&results).expect("results").map(|entry| entry.expect("a folder").path());
         runs.next().expect("a run")
@@ -133,10 +145,12 @@ fn a_run_leaves_files_that_other_programs_read() {
     // Where people read times, the clock goes from two to three.
     assert!(csv.contains("2026-03-29 01:59:00+01") && csv.contains("2026-03-29 03:00:00+02"), "{csv}");
     let objects = text("traffic.ndjson");
-    let objects: Vec<serde_json::Value> = objects.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let objects: Vec<serde_json::Value> =
+        objects.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(objects.len(), rows);
     assert_eq!(objects[0]["time"], "2026-03-29T00:55:00Z");
-    let reader = ParquetRecordBatchReader::try_new(bytes::Bytes::from(read("traffic.parquet")), 1_000).expect("Parquet");
+    let reader =
+        ParquetRecordBatchReader::try_new(bytes::Bytes::from(read("traffic.parquet")), 1_000).expect("Parquet");
     assert_eq!(reader.map(|batch| batch.expect("rows").num_rows()).sum::<usize>(), rows);
 
     let markdown = text("traffic.md");

@@ -101,7 +101,11 @@ impl Bars {
         let name_of = |place: f64| names.get(place as usize).map_or("", String::as_str);
         let widest = places.iter().map(|at| width(&fitted(name_of(*at), LABEL, room), LABEL)).fold(0.0, f64::max);
         let left = if is_narrow { 0.0 } else { widest + 10.0 };
-        let longest = places.iter().flat_map(|at| self.parts(*at)).map(|part| width(&self.unit.show(part.value), LABEL)).fold(0.0, f64::max);
+        let longest = places
+            .iter()
+            .flat_map(|at| self.parts(*at))
+            .map(|part| width(&self.unit.show(part.value), LABEL))
+            .fold(0.0, f64::max);
         let length = (pen.width - left - longest - 12.0).max(20.0);
         let thickness = if side_by_side > 3 { 10.0 } else { BAR };
         let zero = left + scale.share(0.0) * length;
@@ -123,7 +127,12 @@ impl Bars {
                 bar(pen, part.series, (from.min(to), at), (extent(part.value, from, to), thickness - 2.0));
                 if !self.stacked || parts.len() == 1 {
                     let end = if part.value < 0.0 { zero } else { to };
-                    pen.text(end + 5.0, at + thickness - 4.0, &self.unit.show(part.value), Style::new(Ink::Muted, LABEL));
+                    pen.text(
+                        end + 5.0,
+                        at + thickness - 4.0,
+                        &self.unit.show(part.value),
+                        Style::new(Ink::Muted, LABEL),
+                    );
                 }
             }
             if self.stacked && parts.len() > 1 {
@@ -195,9 +204,8 @@ impl Scene for Bars {
 
     fn table(&self) -> DataTable {
         let places = self.places();
-        let rows = places.iter().flat_map(|at| {
-            self.parts(*at).into_iter().map(move |part| (*at, part.series, part.value))
-        });
+        let rows =
+            places.iter().flat_map(|at| self.parts(*at).into_iter().map(move |part| (*at, part.series, part.value)));
         let rows = rows.map(|(at, series, value)| {
             vec![place(&self.horizontal, at), plain(&self.series[series].name), self.unit.show(value)]
         });
@@ -219,7 +227,11 @@ impl Scene for Bars {
         let left_out = all.len() - places.len();
         if left_out > 0 {
             let which = if matches!(self.horizontal, Horizontal::Names(_)) { "first" } else { "last" };
-            notes.push(format!("The {which} {} of {} are drawn.", places.len(), super::unit::grouped(&all.len().to_string())));
+            notes.push(format!(
+                "The {which} {} of {} are drawn.",
+                places.len(),
+                super::unit::grouped(&all.len().to_string())
+            ));
         }
         let comes_twice = |one: &Series| one.points.windows(2).any(|pair| pair[0].x == pair[1].x);
         if self.series.iter().any(comes_twice) {

@@ -73,7 +73,9 @@ impl Heatmap {
 
     fn row_name(&self, row: usize) -> String {
         match &self.vertical {
-            Vertical::Buckets(ends, unit) => ends.get(row).map_or_else(String::new, |end| format!("≤\u{a0}{}", unit.show(*end))),
+            Vertical::Buckets(ends, unit) => {
+                ends.get(row).map_or_else(String::new, |end| format!("≤\u{a0}{}", unit.show(*end)))
+            }
             Vertical::Names(names) => names.get(row).cloned().unwrap_or_default(),
         }
     }
@@ -153,7 +155,11 @@ impl Scene for Heatmap {
                 let y = plot.bottom() - (row + 1) as f64 * cell_height;
                 let step = ramp_step(*weight, greatest);
                 // Cells lie close, so that no ground shows between them.
-                pen.rect((from, y), (to - from - if to - from > 8.0 { 1.0 } else { 0.0 }, cell_height - 1.0), Ink::Ramp(step));
+                pen.rect(
+                    (from, y),
+                    (to - from - if to - from > 8.0 { 1.0 } else { 0.0 }, cell_height - 1.0),
+                    Ink::Ramp(step),
+                );
                 let shown = self.weight_unit.show(*weight);
                 if cell_height > 14.0 && width(&shown, 11.0) + 4.0 <= to - from {
                     let style = Style::new(Ink::OnRamp(step), 11.0).anchored(Anchor::Middle);
@@ -235,7 +241,9 @@ mod tests {
         let (ends, rows) = buckets(&many);
         assert!((2..=MAX_ROWS).contains(&ends.len()), "{} buckets", ends.len());
         for (value, row) in many.iter().zip(rows) {
-            let fits = row.is_none_or(|row| *value <= ends[row] * (1.0 + 1e-9) && (row == 0 || *value > ends[row - 1] * (1.0 - 1e-9)));
+            let fits = row.is_none_or(|row| {
+                *value <= ends[row] * (1.0 + 1e-9) && (row == 0 || *value > ends[row - 1] * (1.0 - 1e-9))
+            });
             assert!(fits && row.is_some() == value.is_finite(), "{value}");
         }
         let wide: Vec<f64> = (0..300).map(|power| 10f64.powi(power)).collect();

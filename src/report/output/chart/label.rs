@@ -15,7 +15,8 @@ const WIDE_EXTRA: f64 = 0.5;
 /// The text with what would drive a terminal or turn the line around spelled out, on one line, cut after a bounded number of characters.
 pub fn plain(text: &str) -> String {
     let mut characters = text.chars();
-    let start: String = characters.by_ref().take(MAX_CHARS).map(|c| if is_no_character(c) { '\u{fffd}' } else { c }).collect();
+    let start: String =
+        characters.by_ref().take(MAX_CHARS).map(|c| if is_no_character(c) { '\u{fffd}' } else { c }).collect();
     let more = if characters.next().is_some() { "…" } else { "" };
     format!("{}{more}", sanitize(&start))
 }

@@ -3,16 +3,64 @@
 //! The way of Sugiyama, Tagawa and Toda: cut rings, put each node a layer below the lowest of its callers, and order each layer by where
 //! the neighbours stand. All is done in a fixed order, so that the same calls give the same drawing.
 
-/// The nodes of each layer, in the order in which they stand.
-pub fn layers(nodes: usize, edges: &[(usize, usize)]) -> Vec<Vec<usize>> {
-    let forward = without_rings(nodes, edges);
-    let depths = depths(nodes, &forward);
-    let mut layers = vec![Vec::new(); depths.iter().max().map_or(0, |deepest| deepest + 1)];
-    for (node, depth) in depths.iter().enumerate() {
-        layers[*depth].push(node);
+use std::collections::HashMap;
+
+/// With more of them a drawing would be all bends.
+const MAX_BENDS: usize = 60;
+
+/// Who stands where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layering {
+    /// The nodes of each layer, and the bends of edges that pass through it, in the order in which they stand. Bends are numbered after
+    /// the nodes.
+    pub layers: Vec<Vec<usize>>,
+    /// The bends of each edge that passes through layers.
+    pub bends: HashMap<(usize, usize), Vec<usize>>,
+    /// Nodes and bends.
+    pub count: usize,
+}
+
+impl Layering {
+    /// Lays out the nodes `0..nodes`.
+    pub fn of(nodes: usize, edges: &[(usize, usize)]) -> Self {
+        let forward = without_rings(nodes, edges);
+        let mut depths = depths(nodes, &forward);
+        let (bends, forward) = bent(forward, &mut depths);
+        let mut layers = vec![Vec::new(); depths.iter().max().map_or(0, |deepest| deepest + 1)];
+        for (node, depth) in depths.iter().enumerate() {
+            layers[*depth].push(node);
+        }
+        order(&mut layers, &depths, &forward);
+        Self { layers, bends, count: depths.len() }
     }
-    order(&mut layers, &depths, &forward);
-    layers
+}
+
+/// The bends of the edges that pass through layers, and the edges from bend to bend in their place.
+type Bent = (HashMap<(usize, usize), Vec<usize>>, Vec<(usize, usize)>);
+
+/// Gives each edge a bend in each layer that it passes through, whose depths are added to `depths`.
+fn bent(forward: Vec<(usize, usize)>, depths: &mut Vec<usize>) -> Bent {
+    let passed = |&(caller, callee): &(usize, usize)| depths[caller] + 1..depths[callee];
+    if forward.iter().map(|edge| passed(edge).len()).sum::<usize>() > MAX_BENDS {
+        return (HashMap::new(), forward);
+    }
+    let (mut bends, mut short) = (HashMap::new(), Vec::new());
+    for edge in forward {
+        let mut from = edge.0;
+        let mut of_edge = Vec::new();
+        for depth in depths[edge.0] + 1..depths[edge.1] {
+            let bend = depths.len();
+            depths.push(depth);
+            of_edge.push(bend);
+            short.push((from, bend));
+            from = bend;
+        }
+        short.push((from, edge.1));
+        if !of_edge.is_empty() {
+            bends.insert(edge, of_edge);
+        }
+    }
+    (bends, short)
 }
 
 /// The edges that close no ring, from a walk that begins with nodes that nobody calls.
@@ -98,7 +146,8 @@ fn order(layers: &mut [Vec<usize>], depths: &[usize], forward: &[(usize, usize)]
                     true => (callee == node).then_some(caller),
                     false => (caller == node).then_some(callee),
                 });
-                let (sum, count) = neighbours.fold((0.0, 0.0), |(sum, count), other| (sum + places[other], count + 1.0));
+                let (sum, count) =
+                    neighbours.fold((0.0, 0.0), |(sum, count), other| (sum + places[other], count + 1.0));
                 if count > 0.0 { sum / count } else { places[node] }
             };
             let mut keyed: Vec<(f64, usize)> = layers[at].iter().map(|node| (mean(*node), *node)).collect();
@@ -118,22 +167,34 @@ mod tests {
         let cases: [(usize, &[(usize, usize)], &[&[usize]]); 6] = [
             (0, &[], &[]),
             (2, &[], &[&[0, 1]]),
-            (3, &[(0, 1), (1, 2), (0, 2)], &[&[0], &[1], &[2]]),
+            // The call from the first to the last passes beside the one in the middle.
+            (3, &[(0, 1), (1, 2), (0, 2)], &[&[0], &[1, 3], &[2]]),
             (3, &[(0, 1), (1, 0), (1, 2)], &[&[0], &[1], &[2]]),
             (2, &[(0, 0), (0, 1)], &[&[0], &[1]]),
             // The crossing is undone.
             (4, &[(0, 3), (1, 2)], &[&[0, 1], &[3, 2]]),
         ];
         for (nodes, edges, wanted) in cases {
-            assert_eq!(layers(nodes, edges), wanted, "{edges:?}");
+            assert_eq!(Layering::of(nodes, edges).layers, wanted, "{edges:?}");
         }
     }
 
     #[test]
     fn a_long_chain_and_a_large_ring_are_no_trouble() {
         let chain: Vec<(usize, usize)> = (1..500).map(|at| (at - 1, at)).collect();
-        assert_eq!(layers(500, &chain).len(), 500);
+        assert_eq!(Layering::of(500, &chain).layers.len(), 500);
         let ring: Vec<(usize, usize)> = (0..500).map(|at| (at, (at + 1) % 500)).collect();
-        assert_eq!(layers(500, &ring).iter().map(Vec::len).sum::<usize>(), 500);
+        assert_eq!(Layering::of(500, &ring).layers.iter().map(Vec::len).sum::<usize>(), 500);
+    }
+
+    #[test]
+    fn an_edge_has_a_bend_in_each_layer_that_it_passes() {
+        let layering = Layering::of(4, &[(0, 1), (1, 2), (2, 3), (0, 3)]);
+        assert_eq!(layering.bends, HashMap::from([((0, 3), vec![4, 5])]));
+        assert_eq!((layering.layers[1].len(), layering.layers[2].len(), layering.count), (2, 2, 6));
+        // Too many of them are none.
+        let to_the_end: Vec<(usize, usize)> =
+            (0..50).map(|at| (at, 50)).chain((0..50).map(|at| (at, at + 1))).collect();
+        assert_eq!(Layering::of(51, &to_the_end).count, 51);
     }
 }

@@ -40,18 +40,15 @@ impl Lines {
 
 impl Scene for Lines {
     fn draw(&self, pen: &mut Pen, top: f64) -> f64 {
-        let (least, greatest) = self.values().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
+        let (least, greatest) =
+            self.values().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
         let Some(range) = self.range().filter(|_| least <= greatest) else {
             return nothing(pen, top, "no values to draw");
         };
         let height = if pen.width < 500.0 { 190.0 } else { 270.0 };
         let scale = Scale::of(least, greatest, &self.unit, 5);
-        let top = if self.series.len() == 1 {
-            pen.text(0.0, top + LABEL, &plain(&self.measure), Style::new(Ink::Muted, LABEL));
-            top + LINE + 8.0
-        } else {
-            top + 8.0
-        };
+        pen.text(0.0, top + LABEL, &plain(&self.measure), Style::new(Ink::Muted, LABEL));
+        let top = top + LINE + 8.0;
         let plot = Plot::beside(&scale, pen, top, height);
         plot.vertical_axis(pen, &scale);
         let below = plot.horizontal_axis(pen, &self.horizontal, range);
@@ -69,9 +66,10 @@ impl Scene for Lines {
     fn description(&self) -> String {
         let Some(range) = self.range() else { return format!("{}: there are no values.", self.measure) };
         let (from, to) = (place(&self.horizontal, range.0), place(&self.horizontal, range.1));
-        let greatest = self.series.iter().flat_map(|one| {
-            one.points.iter().filter_map(|point| point.y.map(|y| (y, point.x, one.name.as_str())))
-        });
+        let greatest = self
+            .series
+            .iter()
+            .flat_map(|one| one.points.iter().filter_map(|point| point.y.map(|y| (y, point.x, one.name.as_str()))));
         let Some((y, x, name)) = greatest.max_by(|a, b| a.0.total_cmp(&b.0)) else {
             return format!("{}: there are no values.", self.measure);
         };
@@ -103,7 +101,8 @@ impl Scene for Lines {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = axis_notes(&self.horizontal, self.range());
-        let (least, greatest) = self.values().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
+        let (least, greatest) =
+            self.values().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
         if least <= greatest && Scale::of(least, greatest, &self.unit, 5).leaves_zero_out() {
             notes.push("The vertical axis does not begin at 0.".to_owned());
         }

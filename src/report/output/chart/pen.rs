@@ -134,13 +134,8 @@ impl Pen {
         let r = radius;
         match series % 4 {
             0 => {
-                let circle = Circle {
-                    fill: Some(ink.color()),
-                    cx: x as f32,
-                    cy: y as f32,
-                    r: r as f32,
-                    ..Circle::default()
-                };
+                let circle =
+                    Circle { fill: Some(ink.color()), cx: x as f32, cy: y as f32, r: r as f32, ..Circle::default() };
                 self.canvas.circle(circle);
             }
             1 => self.rect((x - 0.9 * r, y - 0.9 * r), (1.8 * r, 1.8 * r), ink),

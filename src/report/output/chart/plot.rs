@@ -13,7 +13,7 @@ pub const LABEL: f64 = 12.0;
 /// From the base line of a label to that of the one below.
 pub const LINE: f64 = 18.0;
 /// Pixels that a label of a time axis needs.
-const TIME_LABEL: f64 = 84.0;
+const TIME_LABEL: f64 = 56.0;
 /// Pixels between two labels of an axis.
 const LABEL_GAP: f64 = 8.0;
 
@@ -81,12 +81,12 @@ impl Plot {
                 ticks.into_iter().map(|tick| (tick.at_ms as f64, tick.label, tick.is_major)).collect()
             }
             Horizontal::Numbers(unit) => {
-                let scale = Scale::of(from, to, unit, (self.width / TIME_LABEL).max(2.0) as usize);
+                let scale = Scale::of(from, to, unit, (self.width / TIME_LABEL / 1.5).max(2.0) as usize);
                 let inside = scale.ticks.into_iter().filter(|(value, _)| (from..=to).contains(value));
                 inside.map(|(value, label)| (value, label, false)).collect()
             }
             Horizontal::Names(names) => {
-                let room = TIME_LABEL * 1.5;
+                let room = TIME_LABEL * 2.0;
                 names.iter().enumerate().map(|(at, name)| (at as f64, fitted(name, LABEL, room), false)).collect()
             }
         };

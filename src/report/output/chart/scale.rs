@@ -24,7 +24,8 @@ impl Scale {
         // Where a step is lost in rounding, the ends are all that can be told.
         let first = (low / step + 1e-9).floor();
         let last = (high / step - 1e-9).ceil();
-        if !(step.is_finite() && first.is_finite() && last.is_finite()) || last - first > 100.0 || first + 1.0 == first {
+        if !(step.is_finite() && first.is_finite() && last.is_finite()) || last - first > 100.0 || first + 1.0 == first
+        {
             return Self { least, greatest, ticks: vec![(least, unit.show(least)), (greatest, unit.show(greatest))] };
         }
         let ticks: Vec<(f64, String)> = (0..=(last - first) as i64)
@@ -33,6 +34,15 @@ impl Scale {
             .collect();
         let end = |at: f64| finite(at * step * measure.factor);
         Self { least: end(first), greatest: end(last), ticks }
+    }
+
+    /// The same with its end at a value, and without the ticks beyond.
+    pub fn ending_at(mut self, greatest: f64) -> Self {
+        if greatest > self.least {
+            self.ticks.retain(|(value, _)| *value <= greatest);
+            self.greatest = greatest;
+        }
+        self
     }
 
     /// Where a value lies, from 0 to 1. Differences of numbers near the ends of the type do not overflow.

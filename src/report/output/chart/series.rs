@@ -115,11 +115,12 @@ pub fn thinned(run: &[(f64, f64)], columns: usize, from: f64, to: f64) -> Vec<(f
         let here = column(first.0);
         let (stretch, after) = rest.split_at(rest.partition_point(|point| column(point.0) <= here).max(1));
         let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
-        let mut kept: Vec<(f64, f64)> = [stretch.first(), stretch.iter().min_by(by_value), stretch.iter().max_by(by_value), stretch.last()]
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
+        let mut kept: Vec<(f64, f64)> =
+            [stretch.first(), stretch.iter().min_by(by_value), stretch.iter().max_by(by_value), stretch.last()]
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect();
         kept.sort_by(|a, b| a.0.total_cmp(&b.0));
         kept.dedup();
         out.extend(kept);
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn many_points_keep_their_peaks() {
-        let run: Vec<(f64, f64)> = (0..100_000).map(|at| (f64::from(at), if at == 77_777 { 9.0 } else { 1.0 })).collect();
+        let run: Vec<(f64, f64)> =
+            (0..100_000).map(|at| (f64::from(at), if at == 77_777 { 9.0 } else { 1.0 })).collect();
         let thin = thinned(&run, 500, 0.0, 99_999.0);
         assert!(thin.len() <= 2_000, "{} points", thin.len());
         assert!(thin.contains(&(77_777.0, 9.0)));

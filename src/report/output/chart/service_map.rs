@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::drawing::{DataTable, Scene};
 use super::label::{fitted, plain, width};
-use super::layers::layers;
+use super::layers::Layering;
 use super::palette::Ink;
 use super::pen::{Anchor, Pen, Style};
 use super::plot::{LABEL, LINE, nothing};
@@ -36,7 +36,7 @@ pub struct Calls {
 pub struct ServiceMap {
     names: Vec<String>,
     edges: Vec<Edge>,
-    layers: Vec<Vec<usize>>,
+    layering: Layering,
     unit: Unit,
     notes: Vec<String>,
 }
@@ -84,27 +84,31 @@ impl ServiceMap {
         let mut notes = Vec::new();
         let (names, edges) = keep_busiest(names, edges, &mut notes);
         let ends: Vec<(usize, usize)> = edges.iter().map(|edge| (edge.from, edge.to)).collect();
-        let layers = layers(names.len(), &ends);
-        Self { names, edges, layers, unit, notes }
+        let layering = Layering::of(names.len(), &ends);
+        Self { names, edges, layering, unit, notes }
     }
 
     /// Layers from left to right when they fit side by side, else from top to bottom; gives the places and the end.
     fn places(&self, pen_width: f64, top: f64) -> (Vec<Place>, bool, f64) {
-        let mut places = vec![Place::default(); self.names.len()];
-        let wanted = |node: usize| width(&plain(&self.names[node]), LABEL) + 2.0 * NODE_PADDING;
-        let widest: Vec<f64> =
-            self.layers.iter().map(|layer| layer.iter().map(|node| wanted(*node)).fold(MIN_NODE, f64::max).min(180.0)).collect();
+        let layers = &self.layering.layers;
+        let mut places = vec![Place::default(); self.layering.count];
+        // A bend has no extent.
+        let wanted =
+            |node: usize| self.names.get(node).map_or(0.0, |name| width(&plain(name), LABEL) + 2.0 * NODE_PADDING);
+        let of_layer = |layer: &Vec<usize>| layer.iter().map(|node| wanted(*node)).fold(MIN_NODE, f64::max).min(180.0);
+        let widest: Vec<f64> = layers.iter().map(of_layer).collect();
         const GAP: f64 = 70.0;
         let sideways = widest.iter().sum::<f64>() + GAP * (widest.len().max(1) - 1) as f64 <= pen_width;
         if sideways {
             let free = pen_width - widest.iter().sum::<f64>();
             let gap = (free / (widest.len().max(2) - 1) as f64).min(190.0);
-            let tallest = self.layers.iter().map(Vec::len).max().unwrap_or(0) as f64 * (NODE_HEIGHT + 26.0);
+            let tallest = layers.iter().map(Vec::len).max().unwrap_or(0) as f64 * (NODE_HEIGHT + 26.0);
             let mut x = 0.0;
-            for (layer, layer_width) in self.layers.iter().zip(&widest) {
+            for (layer, layer_width) in layers.iter().zip(&widest) {
                 let pitch = tallest / layer.len() as f64;
                 for (at, node) in layer.iter().enumerate() {
-                    let half = wanted(*node).clamp(MIN_NODE.min(*layer_width), *layer_width) / 2.0;
+                    let least = if *node < self.names.len() { MIN_NODE.min(*layer_width) } else { 0.0 };
+                    let half = wanted(*node).clamp(least, *layer_width) / 2.0;
                     places[*node] = Place { x: x + layer_width / 2.0, y: top + (at as f64 + 0.5) * pitch, half };
                 }
                 x += layer_width + gap;
@@ -113,8 +117,9 @@ impl ServiceMap {
         }
         let per_row = (pen_width / 105.0).floor().max(1.0) as usize;
         let mut y = top;
-        for layer in &self.layers {
-            for row in layer.chunks(per_row) {
+        for layer in layers {
+            let nodes: Vec<usize> = layer.iter().copied().filter(|node| *node < self.names.len()).collect();
+            for row in nodes.chunks(per_row) {
                 let pitch = pen_width / row.len() as f64;
                 for (at, node) in row.iter().enumerate() {
                     let half = wanted(*node).min(pitch - 8.0) / 2.0;
@@ -131,7 +136,7 @@ impl ServiceMap {
         let fails = edge.error_share.is_some_and(|share| share > 0.0);
         let ink = if fails { Ink::Error } else { Ink::Axis };
         let thickness = 1.2 + 2.8 * if most > 0.0 { (1.0 + edge.calls).ln() / (1.0 + most).ln() } else { 0.0 };
-        let points = curve(places[edge.from], places[edge.to], sideways, edge.from == edge.to);
+        let points = self.way(edge, places, sideways);
         pen.path(&points, ink, thickness, fails.then_some("6,3"));
         let [.., before, end] = points.as_slice() else { return };
         let (dx, dy) = (end.0 - before.0, end.1 - before.1);
@@ -144,7 +149,7 @@ impl ServiceMap {
     }
 
     fn label_edge(&self, pen: &mut Pen, edge: &Edge, places: &[Place], sideways: bool, at: usize) {
-        let points = curve(places[edge.from], places[edge.to], sideways, edge.from == edge.to);
+        let points = self.way(edge, places, sideways);
         // Labels of neighbouring lines stand at different places along them.
         let share = [0.5, 0.38, 0.62][at % 3];
         let (x, y) = points[((points.len() - 1) as f64 * share) as usize];
@@ -154,6 +159,17 @@ impl ServiceMap {
         pen.outlined((x - half, y - 8.0), (2.0 * half, 15.0), Ink::Ground, None, 3.0);
         let ink = if edge.error_share.is_some_and(|share| share > 0.0) { Ink::Error } else { Ink::Muted };
         pen.text(x, y + 3.5, &text, Style::new(ink, 11.0).anchored(Anchor::Middle));
+    }
+
+    /// From box to box, through the bends between them.
+    fn way(&self, edge: &Edge, places: &[Place], sideways: bool) -> Vec<(f64, f64)> {
+        let bends = self.layering.bends.get(&(edge.from, edge.to)).filter(|_| sideways);
+        let stops = std::iter::once(&edge.from).chain(bends.into_iter().flatten()).chain(std::iter::once(&edge.to));
+        let stops: Vec<Place> = stops.map(|stop| places[*stop]).collect();
+        let legs = stops.windows(2).flat_map(|leg| curve(leg[0], leg[1], sideways, edge.from == edge.to));
+        let mut points: Vec<(f64, f64)> = legs.collect();
+        points.dedup();
+        points
     }
 
     fn edge_text(&self, edge: &Edge) -> String {

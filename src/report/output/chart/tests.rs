@@ -32,7 +32,9 @@ fn series(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Series {
 
 fn lines() -> Drawing {
     let wave = |phase: f64, height: f64| {
-        (0..92).map(move |at| (SHORT_DAY + f64::from(at) * HOUR_MS / 4.0, height * (1.2 + (f64::from(at) / 92.0 * TAU + phase).sin())))
+        (0..92).map(move |at| {
+            (SHORT_DAY + f64::from(at) * HOUR_MS / 4.0, height * (1.2 + (f64::from(at) / 92.0 * TAU + phase).sin()))
+        })
     };
     let mut cart = series("cart", wave(0.0, 40.0));
     // An hour and a half without spans, and a value that is no number.
@@ -45,11 +47,15 @@ fn lines() -> Drawing {
 }
 
 fn lying_bars() -> Drawing {
-    let names = ["GET /cart", "POST /checkout with a name that is longer than there is room for on any screen", "日本語", ""];
+    let names =
+        ["GET /cart", "POST /checkout with a name that is longer than there is room for on any screen", "日本語", ""];
     let places = |values: [f64; 4]| values.into_iter().enumerate().map(|(at, y)| (at as f64, y));
     let scene = Bars {
         horizontal: Horizontal::Names(names.map(str::to_owned).to_vec()),
-        series: vec![series("ok", places([1_200.0, 900.0, 40.0, 0.0])), series("failed", places([30.0, 200.0, 1.0, 0.0]))],
+        series: vec![
+            series("ok", places([1_200.0, 900.0, 40.0, 0.0])),
+            series("failed", places([30.0, 200.0, 1.0, 0.0])),
+        ],
         stacked: true,
         unit: Unit::Other(String::new()),
         measure: "requests".to_owned(),
@@ -73,7 +79,9 @@ fn standing_bars() -> Drawing {
 fn heatmap() -> Drawing {
     let ends: Vec<f64> = (0..10).map(|at| f64::powi(2.0, at)).collect();
     let cells = (0..23).flat_map(|at| (0..10).map(move |row| (at, row)));
-    let cells = cells.map(|(at, row)| (SHORT_DAY + f64::from(at) * HOUR_MS, row, f64::from((at * 7 + row as i32 * 13) % 29).powi(3)));
+    let cells = cells.map(|(at, row)| {
+        (SHORT_DAY + f64::from(at) * HOUR_MS, row, f64::from((at * 7 + row as i32 * 13) % 29).powi(3))
+    });
     let scene = Heatmap {
         horizontal: berlin(),
         vertical: Vertical::Buckets(ends, Unit::Time(1e6)),
@@ -153,14 +161,16 @@ fn check_sound(what: &str, drawing: &Drawing) {
     for width in [WIDE, NARROW] {
         let svg = drawing.svg(width).expect("drawn");
         assert!(svg.len() < 2 << 20, "{what}: {} bytes", svg.len());
-        let parsed = resvg::usvg::roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{what}: {error}\n{svg}"));
+        let parsed =
+            resvg::usvg::roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{what}: {error}\n{svg}"));
         for element in parsed.descendants().filter(roxmltree_is_element) {
             let known = ["svg", "title", "desc", "g", "line", "rect", "path", "polygon", "circle", "text"];
             assert!(known.contains(&element.tag_name().name()), "{what}: <{}>", element.tag_name().name());
             for attribute in element.attributes() {
                 let value = attribute.value();
                 assert!(!value.contains("NaN") && !value.contains("inf"), "{what}: {}={value}", attribute.name());
-                let is_place = ["x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"].contains(&attribute.name());
+                let is_place =
+                    ["x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"].contains(&attribute.name());
                 let place = value.parse::<f64>().unwrap_or_default();
                 assert!(!is_place || (-600.0..=20_000.0).contains(&place), "{what}: {}={value}", attribute.name());
             }
@@ -174,7 +184,8 @@ fn roxmltree_is_element(node: &resvg::usvg::roxmltree::Node<'_, '_>) -> bool {
 
 #[test]
 fn no_values_spoil_a_drawing() {
-    let ends = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, 1e300, -1e-300, 5e-324, 0.0, -1.0, 42.0];
+    let ends =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, 1e300, -1e-300, 5e-324, 0.0, -1.0, 42.0];
     let sets: Vec<(String, Vec<f64>)> = vec![
         ("nothing".to_owned(), vec![]),
         ("one".to_owned(), vec![7.0]),
@@ -200,11 +211,21 @@ fn no_values_spoil_a_drawing() {
             let fit = fit(vec![series("a", points.clone()), series("b", points.take(3))]);
             let unit = Unit::Time(1e6);
             let measure = "y".to_owned();
-            let lines = Lines { horizontal: horizontal.clone(), series: fit.series.clone(), unit: unit.clone(), measure: measure.clone() };
+            let lines = Lines {
+                horizontal: horizontal.clone(),
+                series: fit.series.clone(),
+                unit: unit.clone(),
+                measure: measure.clone(),
+            };
             check_sound(&format!("lines of {name}"), &Drawing::new("t", Vec::new(), lines));
             for stacked in [false, true] {
-                let bars =
-                    Bars { horizontal: horizontal.clone(), series: fit.series.clone(), stacked, unit: unit.clone(), measure: measure.clone() };
+                let bars = Bars {
+                    horizontal: horizontal.clone(),
+                    series: fit.series.clone(),
+                    stacked,
+                    unit: unit.clone(),
+                    measure: measure.clone(),
+                };
                 check_sound(&format!("bars of {name}"), &Drawing::new("t", Vec::new(), bars));
             }
             let (ends, rows) = buckets(values);
@@ -225,14 +246,29 @@ fn no_values_spoil_a_drawing() {
 #[test]
 fn no_name_spoils_a_drawing() {
     let long = "x".repeat(1 << 20);
-    let names = ["<script>alert(1)</script>", "\u{202e}\u{0}\u{1b}[31m\u{ffff}", "\"><svg onload=x>", long.as_str(), "", "a\nb\tc", "مرحبا 日本語 🚀"];
+    let names = [
+        "<script>alert(1)</script>",
+        "\u{202e}\u{0}\u{1b}[31m\u{ffff}",
+        "\"><svg onload=x>",
+        long.as_str(),
+        "",
+        "a\nb\tc",
+        "مرحبا 日本語 🚀",
+    ];
     let place = |at: usize| [(at as f64, 1.0 + at as f64)];
     let all: Vec<Series> = names.iter().enumerate().map(|(at, name)| series(name, place(at))).collect();
     let horizontal = Horizontal::Names(names.map(str::to_owned).to_vec());
     let unit = Unit::of(Some(names[0]), "");
-    let lines = Lines { horizontal: horizontal.clone(), series: all.clone(), unit: unit.clone(), measure: plain(names[1]) };
+    let lines =
+        Lines { horizontal: horizontal.clone(), series: all.clone(), unit: unit.clone(), measure: plain(names[1]) };
     check_sound("lines", &Drawing::new(names[0], vec![names[1].to_owned()], lines));
-    let bars = Bars { horizontal: horizontal.clone(), series: all, stacked: false, unit: unit.clone(), measure: plain(names[2]) };
+    let bars = Bars {
+        horizontal: horizontal.clone(),
+        series: all,
+        stacked: false,
+        unit: unit.clone(),
+        measure: plain(names[2]),
+    };
     check_sound("bars", &Drawing::new(&long, Vec::new(), bars));
     let calls = names.iter().flat_map(|caller| {
         names.iter().map(|callee| Calls {
@@ -276,8 +312,20 @@ fn what_a_chart_shows_is_said_in_words() {
     assert_eq!(said, "There is no trace to draw.");
     assert_eq!(Waterfall { traces: Vec::new() }.table().rows.len(), 0);
     let drawing = lines();
-    assert!(drawing.notes.contains(&"One value is no finite number and is not drawn.".to_owned()), "{:?}", drawing.notes);
-    assert!(drawing.notes.contains(&"On 29 March 2026 the clock went forward from 02:00 to 03:00.".to_owned()), "{:?}", drawing.notes);
+    assert!(
+        drawing.notes.contains(&"One value is no finite number and is not drawn.".to_owned()),
+        "{:?}",
+        drawing.notes
+    );
+    assert!(
+        drawing.notes.contains(&"On 29 March 2026 the clock went forward from 02:00 to 03:00.".to_owned()),
+        "{:?}",
+        drawing.notes
+    );
     let svg = drawing.svg(WIDE).expect("drawn");
-    assert!(svg.contains("role=\"img\"") && svg.contains("<title>p95 by service</title>") && svg.contains("<desc>p95_ms, 3 lines"));
+    assert!(
+        svg.contains("role=\"img\"")
+            && svg.contains("<title>p95 by service</title>")
+            && svg.contains("<desc>p95_ms, 3 lines")
+    );
 }

@@ -1,6 +1,8 @@
 //! Time axes: ticks at round times of a zone, wherever its clocks change.
 
-use chrono::{DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike, Utc,
+};
 use chrono_tz::Tz;
 
 const MINUTE_MS: i64 = 60_000;
@@ -10,8 +12,23 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const QUARTER_MS: i64 = 15 * MINUTE_MS;
 /// Steps within a day.
 const STEPS_MS: [i64; 17] = [
-    1, 10, 100, 1_000, 5_000, 15_000, 30_000, MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, 30 * MINUTE_MS, HOUR_MS, 2 * HOUR_MS, 3 * HOUR_MS,
-    6 * HOUR_MS, 12 * HOUR_MS, DAY_MS,
+    1,
+    10,
+    100,
+    1_000,
+    5_000,
+    15_000,
+    30_000,
+    MINUTE_MS,
+    5 * MINUTE_MS,
+    15 * MINUTE_MS,
+    30 * MINUTE_MS,
+    HOUR_MS,
+    2 * HOUR_MS,
+    3 * HOUR_MS,
+    6 * HOUR_MS,
+    12 * HOUR_MS,
+    DAY_MS,
 ];
 /// Months in a step.
 const STEPS_MONTHS: [i32; 9] = [1, 3, 6, 12, 24, 60, 120, 600, 1_200];
@@ -106,7 +123,8 @@ fn step_of(length_ms: i64, wanted: i64) -> Step {
 fn within_days(from_ms: i64, to_ms: i64, zone: Tz, step_ms: i64) -> Vec<i64> {
     let stride = step_ms.min(QUARTER_MS);
     let first = from_ms.div_euclid(stride) * stride;
-    let candidates = (0..).map(|at| first + at * stride).take_while(|at_ms| *at_ms <= to_ms).filter(|at_ms| *at_ms >= from_ms);
+    let candidates =
+        (0..).map(|at| first + at * stride).take_while(|at_ms| *at_ms <= to_ms).filter(|at_ms| *at_ms >= from_ms);
     candidates.filter(|at_ms| (at_ms + offset_ms(*at_ms, zone)).rem_euclid(DAY_MS) % step_ms == 0).collect()
 }
 
@@ -188,10 +206,22 @@ mod tests {
         let berlin = chrono_tz::Europe::Berlin;
         let kolkata = chrono_tz::Asia::Kolkata;
         let cases = [
-            ("2026-11-20T23:00:00Z", "2026-11-21T23:00:00Z", berlin, 9, "21 Nov, 03:00, 06:00, 09:00, 12:00, 15:00, 18:00, 21:00, 22 Nov"),
+            (
+                "2026-11-20T23:00:00Z",
+                "2026-11-21T23:00:00Z",
+                berlin,
+                9,
+                "21 Nov, 03:00, 06:00, 09:00, 12:00, 15:00, 18:00, 21:00, 22 Nov",
+            ),
             ("2026-11-20T23:10:00Z", "2026-11-21T05:00:00Z", kolkata, 7, "05:00, 06:00, 07:00, 08:00, 09:00, 10:00"),
             ("2026-11-20T23:00:00Z", "2026-11-20T23:10:00Z", Tz::UTC, 4, "23:00, 23:05, 23:10"),
-            ("2026-11-20T23:00:00.100Z", "2026-11-20T23:00:00.400Z", Tz::UTC, 4, "23:00:00.100, 23:00:00.200, 23:00:00.300, 23:00:00.400"),
+            (
+                "2026-11-20T23:00:00.100Z",
+                "2026-11-20T23:00:00.400Z",
+                Tz::UTC,
+                4,
+                "23:00:00.100, 23:00:00.200, 23:00:00.300, 23:00:00.400",
+            ),
             ("2026-03-01T00:00:00Z", "2026-03-31T00:00:00Z", berlin, 6, "2 Mar, 9 Mar, 16 Mar, 23 Mar, 30 Mar"),
             ("2025-11-15T00:00:00Z", "2026-07-15T00:00:00Z", berlin, 9, "Dec, 2026, Feb, Mar, Apr, May, Jun, Jul"),
             ("2001-01-01T00:00:00Z", "2026-01-01T00:00:00Z", Tz::UTC, 6, "2005, 2010, 2015, 2020, 2025"),

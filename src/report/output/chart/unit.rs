@@ -69,7 +69,11 @@ impl Unit {
                 let ns = size * one_ns;
                 // Two minutes are 120 s, as are two hours 120 min: a unit begins with the second one of the next, but for seconds and below.
                 let from = |unit: f64| if unit > 1e9 { 2.0 * unit } else { unit };
-                let found = TIMES.iter().rev().find(|(unit, _)| ns >= from(*unit)).unwrap_or(&TIMES[usize::from(ns == 0.0) * 2]);
+                let found = TIMES
+                    .iter()
+                    .rev()
+                    .find(|(unit, _)| ns >= from(*unit))
+                    .unwrap_or(&TIMES[usize::from(ns == 0.0) * 2]);
                 measure(found.0 / one_ns, found.1)
             }
             Self::Bytes => {
@@ -83,7 +87,15 @@ impl Unit {
                 let from = |unit: f64| if unit == 1e3 { 10.0 * unit } else { unit };
                 let found = THOUSANDS.iter().rev().find(|(unit, _)| size >= from(*unit));
                 let (factor, prefix) = found.copied().unwrap_or((1.0, ""));
-                measure(factor, &[prefix, name.as_str()].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" "))
+                measure(
+                    factor,
+                    &[prefix, name.as_str()]
+                        .iter()
+                        .filter(|part| !part.is_empty())
+                        .copied()
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                )
             }
         }
     }
@@ -208,7 +220,9 @@ mod tests {
 
     #[test]
     fn digits_are_grouped_from_five_on() {
-        for (text, shown) in [("1234", "1234"), ("12345", "12,345"), ("1234567.891", "1,234,567.891"), ("1e300", "1e300")] {
+        for (text, shown) in
+            [("1234", "1234"), ("12345", "12,345"), ("1234567.891", "1,234,567.891"), ("1e300", "1e300")]
+        {
             assert_eq!(grouped(text), shown);
         }
     }

@@ -103,7 +103,11 @@ pub struct Waterfall {
 impl Waterfall {
     fn draw_trace(pen: &mut Pen, top: f64, trace: &TraceDrawing) -> f64 {
         let is_narrow = pen.width < 500.0;
-        let shown = if trace.spans.len() as u64 == trace.span_count { String::new() } else { format!("{} of ", trace.spans.len()) };
+        let shown = if trace.spans.len() as u64 == trace.span_count {
+            String::new()
+        } else {
+            format!("{} of ", trace.spans.len())
+        };
         let spans = count(trace.span_count, "span");
         let heading = format!("{shown}{spans}, {}", MS.show(trace.end_ms()));
         let id = fitted(&trace.trace_id, LABEL, pen.width);
@@ -112,7 +116,7 @@ impl Waterfall {
         pen.text(x, y, &heading, Style::new(Ink::Muted, LABEL));
         let left = if is_narrow { 0.0 } else { (pen.width * 0.38).floor() };
         let right = pen.width - 62.0;
-        let scale = Scale::of(0.0, trace.end_ms(), &MS, if is_narrow { 2 } else { 4 });
+        let scale = Scale::of(0.0, trace.end_ms(), &MS, if is_narrow { 3 } else { 5 }).ending_at(trace.end_ms());
         let x_of = |ms: f64| left + scale.share(ms) * (right - left);
         let rows_top = y + LINE + 8.0;
         let row_height = if is_narrow { ROW + 14.0 } else { ROW };
@@ -145,7 +149,12 @@ fn draw_label(pen: &mut Pen, span: &DrawnSpan, base: f64, room: f64) {
     let text = format!("{mark}{} · {}", plain(&span.service), plain(&span.name));
     let ink = if span.is_error { Ink::Error } else { Ink::Text };
     let style = Style::new(ink, LABEL);
-    pen.text(indent, base, &fitted(&text, LABEL, (room - indent).max(40.0)), if span.critical_ms > 0.0 { style.bold() } else { style });
+    pen.text(
+        indent,
+        base,
+        &fitted(&text, LABEL, (room - indent).max(40.0)),
+        if span.critical_ms > 0.0 { style.bold() } else { style },
+    );
 }
 
 fn draw_bar(pen: &mut Pen, span: &DrawnSpan, top: f64, from: f64, to: f64) {
@@ -219,7 +228,10 @@ impl Scene for Waterfall {
         cut.map(|trace| {
             let all = grouped(&trace.span_count.to_string());
             let id: String = trace.trace_id.chars().take(8).collect();
-            format!("Of the {all} spans of {} those that failed, lie on the critical path or are long are drawn.", plain(&id))
+            format!(
+                "Of the {all} spans of {} those that failed, lie on the critical path or are long are drawn.",
+                plain(&id)
+            )
         })
         .collect()
     }

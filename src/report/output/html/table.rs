@@ -91,7 +91,13 @@ fn caption(page: &Page<'_>, shown: u64) -> String {
     match page.frame.rows - shown {
         0 => format!("{}.{of_columns}", rows(shown)),
         left_out => {
-            format!("The first {} of {}; {} more are not shown. {}{of_columns}", grouped(&shown.to_string()), rows(page.frame.rows), grouped(&left_out.to_string()), page.where_all_are())
+            format!(
+                "The first {} of {}; {} more are not shown. {}{of_columns}",
+                grouped(&shown.to_string()),
+                rows(page.frame.rows),
+                grouped(&left_out.to_string()),
+                page.where_all_are()
+            )
         }
     }
 }
