@@ -134,16 +134,11 @@ def without_ids(text):
         text = match.group()
         if re.fullmatch(r"[0-9a-fA-F-]{8,}", text) and re.search("[0-9]", text):
             return "?"
-        if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}", text):
-            return "?"
-        before = match.string[: match.start()]
-        after_slash = before.endswith("/")
-        fraction = re.search(r"[0-9]\.$", before)
+        after_slash = match.start() > 0 and match.string[match.start() - 1] == "/"
         parts = text.split("-")
         for at, part in enumerate(parts):
-            digits = part.removesuffix("Z") if fraction or before.endswith(":") else part
-            status = re.fullmatch("[1-5][0-9][0-9]", part) and not (after_slash and at == 0) and not fraction
-            if re.fullmatch("[0-9]+", digits) and not status:
+            status = re.fullmatch("[1-5][0-9][0-9]", part) and not (after_slash and at == 0)
+            if re.fullmatch("[0-9]+", part) and not status:
                 parts[at] = "?"
         return "-".join(parts)
 

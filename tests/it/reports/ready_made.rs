@@ -49,6 +49,8 @@ async fn every_report_answers_windows_of_any_length_whatever_was_before() {
             let may_be_empty = match report.name {
                 "capacity_forecast" => true,
                 "slo_burn" => *range != NOW,
+                // Nobody makes five equal calls in that minute.
+                "n_plus_one_suspects" => *range != century,
                 _ => *range != NOW && *range != century,
             };
             assert!(!is_empty || may_be_empty, "{} gives nothing of {range:?}", report.name);
@@ -324,7 +326,7 @@ async fn error_budgets_burn_as_the_workbook_counts() {
     let sample = Sample::load(&data).await;
     let key = |span: &Span| span.service.clone();
     // The five minutes have part of the traces, the others all of them.
-    let to = BEGIN_NS + MINUTE_NS * 13 / 2;
+    let to = BEGIN_NS + MINUTE_NS * 19 / 3;
     let range = to - 3 * 86_400 * 1_000_000_000..to;
     for (objective, slow_ms, shown) in [(0.99, f64::INFINITY, "0"), (0.5, 100.0, "100")] {
         let is_bad = |span: &Span| span.failed || span.duration_ns as f64 / 1e6 > slow_ms;
