@@ -19,9 +19,11 @@ const LEAST_LENGTH: usize = 4;
 /// What stands in the place of a secret.
 const MASK: &str = "***";
 
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Where environment variables come from; a component, so that tests can have their own.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Lookup>);
 
 impl Environment {
     /// The process's own.

@@ -97,7 +97,11 @@ async fn objects(server: &ObjectStoreServer, prefix: &str) -> Vec<String> {
         let builder = builder.with_access_key_id("test").with_secret_access_key("test").with_region("us-east-1");
         Arc::new(builder.build().expect("a store"))
     } else {
-        let builder = MicrosoftAzureBuilder::new().with_url(&url).with_use_emulator(true).with_endpoint(endpoint);
+        // The account and the key that every Azurite has.
+        let (account, endpoint) = ("devstoreaccount1", format!("{endpoint}/devstoreaccount1"));
+        let key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+        let builder = MicrosoftAzureBuilder::new().with_url(&url).with_endpoint(endpoint).with_allow_http(true);
+        let builder = builder.with_account(account).with_access_key(key);
         Arc::new(builder.build().expect("a store"))
     };
     let found: Vec<_> = store.list(Some(&Path::from(prefix))).try_collect().await.expect("a list");
