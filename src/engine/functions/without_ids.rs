@@ -38,7 +38,20 @@ fn each(texts: &ColumnarValue) -> Result<ColumnarValue> {
     Ok(ColumnarValue::Array(Arc::new(out.finish())))
 }
 
+/// What is left may be a word to replace itself, as `a0020211-` is of `a0020211-07-x`: it is looked at until nothing goes any more.
 fn without_ids(text: &str) -> String {
+    let mut once = replaced(text);
+    loop {
+        let again = replaced(&once);
+        if again == once {
+            return once;
+        }
+        once = again;
+    }
+}
+
+/// One pass over the words of a text. Each replaced word is at least as long as its `?` and has digits, which the `?` has not: passes end.
+fn replaced(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(is_of_word) {
