@@ -39,7 +39,7 @@ impl Report {
         let counted = |number: u32, unit: &str| format!("{number} {unit}{}", if number == 1 { "" } else { "s" });
         let length = match length {
             Span::Fixed(length) => duration_text(length),
-            Span::Calendar { months: 0, days } if days % 7 == 0 => counted(days / 7, "week"),
+            Span::Calendar { months: 0, days } if days.is_multiple_of(7) => counted(days / 7, "week"),
             Span::Calendar { months: 0, days } => counted(days, "day"),
             Span::Calendar { months, days: 0 } => counted(months, "month"),
             Span::Calendar { months, days } => format!("{} and {}", counted(months, "month"), counted(days, "day")),

@@ -126,7 +126,7 @@ impl Folder {
         let (mut news, mut to_plan) = (Vec::new(), Vec::new());
         let is_first = state.reads == 0;
         state.reads += 1;
-        let plans_again = state.reads % LOOKS_TO_PLAN_AGAIN == 0;
+        let plans_again = state.reads.is_multiple_of(LOOKS_TO_PLAN_AGAIN);
         news.extend(
             scanned.stray.iter().filter(|mistake| is_first || !state.stray.contains(mistake)).cloned().map(News::Stray),
         );

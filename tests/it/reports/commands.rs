@@ -214,7 +214,8 @@ fn what_cannot_be_run_says_why() {
     let place = Place::with_traces();
     place.report("requests.sql", REQUESTS);
     place.report("broken.sql", "-- titel = \"x\"\nSELECT 1");
-    place.report("failing.sql", "SELECT CAST(service_name AS BIGINT) AS x FROM spans");
+    let endless = "SELECT count(*) AS n FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) WHERE x + y = 7";
+    place.report("endless.sql", &format!("-- timeout = \"200ms\"\n{endless}"));
     for (arguments, code, expected) in [
         (&["run", "reqests"][..], FAILURE, "did you mean requests?"),
         (&["run", "broken"], FAILURE, "broken.sql:1: there is no key titel: did you mean title?"),
@@ -223,8 +224,8 @@ fn what_cannot_be_run_says_why() {
         (&["run", "requests", "least"], USAGE, "write PARAMETER=VALUE"),
         (&["run", "requests", "--from", "soon"], USAGE, "\"soon\" is not a time"),
         (&["run", "requests", "--from", "2026-01-02", "--to", "2026-01-01"], FAILURE, "ends before it begins"),
-        (&["run", "failing", "--from", "2026-01-01"], FAILURE, "report failing has no window"),
-        (&["run", "failing"], FAILURE, "report failing failed: "),
+        (&["run", "endless", "--from", "2026-01-01"], FAILURE, "report endless has no window"),
+        (&["run", "endless"], FAILURE, "report endless timed out: "),
         (&["run", "requests", "--format", "pdf"], USAGE, "html, png"),
         (&["history", "nothing"], FAILURE, "there is no report \"nothing\""),
         (&["init", "nothing"], FAILURE, "there is no ready-made report \"nothing\""),
@@ -233,9 +234,9 @@ fn what_cannot_be_run_says_why() {
         assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
     }
-    let history = place.rows(&["report", "history", "failing"]);
+    let history = place.rows(&["report", "history", "endless"]);
     assert_eq!(history.len(), 1, "a run that fails is a run");
-    assert_eq!(history[0]["status"], "failed");
+    assert_eq!(history[0]["status"], "timed_out");
 }
 
 #[test]
