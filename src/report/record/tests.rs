@@ -236,7 +236,11 @@ fn readers_see_one_version_while_writers_replace_it() {
         let writers: Vec<_> = [1, 2]
             .map(|writer| {
                 let (kept, rows) = (&kept, &rows);
-                scope.spawn(move || (0..40).for_each(|n| drop(kept.replace(1, rows(n * 10 + writer)).expect("kept"))))
+                scope.spawn(move || {
+                    for n in 0..40 {
+                        kept.replace(1, rows(n * 10 + writer)).expect("kept");
+                    }
+                })
             })
             .into();
         let reader = scope.spawn(|| {
