@@ -5,7 +5,7 @@
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
 use datafusion::arrow::compute::{CastOptions, cast_with_options, concat};
-use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMillisecondType};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimeUnit};
 use futures::StreamExt;
 
 use crate::engine::Rows;
@@ -122,12 +122,16 @@ impl Frame {
         if !matches!(kind, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Null) {
             return Err(self.not_a("time", name, kind));
         }
-        let zone = match kind {
-            DataType::Timestamp(_, zone) => zone.clone(),
-            _ => None,
+        // A cast from one unit to another would round times before 1970 up.
+        let (column, per_ms) = match kind {
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => (self.cast(&column, &DataType::Int64, name)?, 1_000_000),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => (self.cast(&column, &DataType::Int64, name)?, 1_000),
+            _ => {
+                let column = self.cast(&column, &DataType::Timestamp(TimeUnit::Millisecond, None), name)?;
+                (self.cast(&column, &DataType::Int64, name)?, 1)
+            }
         };
-        let column = self.cast(&column, &DataType::Timestamp(TimeUnit::Millisecond, zone), name)?;
-        Ok(column.as_primitive::<TimestampMillisecondType>().iter().collect())
+        Ok(column.as_primitive::<Int64Type>().iter().map(|time| time.map(|time| time.div_euclid(per_ms))).collect())
     }
 
     fn cast(&self, column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef> {
