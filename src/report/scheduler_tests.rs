@@ -246,7 +246,7 @@ async fn deliveries_that_were_left_are_made_after_the_next_start_with_their_key(
 async fn limits_failures_and_writes_end_a_run_and_nothing_else() {
     let bench = Bench::at("2026-03-01T07:00:00Z", Vec::new()).await;
     let million = "SELECT g FROM generate_series(1, 1000000) AS t(g)";
-    let sorted = "SELECT count(*) FROM (SELECT array_agg(g) FROM generate_series(1, 3000000) AS t(g)) s";
+    let sorted = "SELECT cardinality(array_agg(g)) FROM generate_series(1, 3000000) AS t(g)";
     let endless = "SELECT count(*) FROM generate_series(1, 1000000000000) AS t(g) WHERE g % 7 = 8";
     for (name, header, sql, status, why) in [
         ("endless", "timeout = \"1s\"", endless, Status::TimedOut, "timeout"),
