@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn callers_stand_above_callees() {
-        let cases: [(usize, &[(usize, usize)], &[&[usize]]); 6] = [
+        type Case<'a> = (usize, &'a [(usize, usize)], &'a [&'a [usize]]);
+        let cases: [Case<'_>; 6] = [
             (0, &[], &[]),
             (2, &[], &[&[0, 1]]),
             // The call from the first to the last passes beside the one in the middle.
