@@ -11,7 +11,7 @@ use crate::support::Server;
 /// A debug build on a busy machine takes some seconds for a run.
 const GIVE_UP: Duration = Duration::from_secs(120);
 
-/// Counts pairs until the end of the day.
+/// Counts until the end of the day.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) AS t(g) WHERE g % 7 = 8";
 
 /// A data directory and a reports folder beside it.
