@@ -226,7 +226,10 @@ fn tell_of(report: &Report, made: &Made, is_dry: bool) {
     let run = &made.run;
     for notice in &made.notices {
         let silenced = if notice.silenced_by.is_some() { ", silenced" } else { "" };
-        tell!("{} ({}{silenced}): {}", notice.state, sanitize(&notice.severity), sanitize(&notice.summary));
+        let labels = notice.label_text();
+        let of_whom = if labels.is_empty() { labels } else { format!(" {labels}") };
+        let (severity, of_whom, summary) = (sanitize(&notice.severity), sanitize(&of_whom), sanitize(&notice.summary));
+        tell!("{} ({severity}{silenced}){of_whom}: {summary}", notice.state);
     }
     if let (Some(from_ms), Some(to_ms)) = (run.window_from_ms, run.window_to_ms) {
         tell!("{} from {} to {}", report.title, moment_text(from_ms), moment_text(to_ms));

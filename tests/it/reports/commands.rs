@@ -202,7 +202,7 @@ fn a_dry_run_keeps_nothing() {
     let arguments = [&["report", "run", "requests", "--dry-run", "--format", "html", "-o", "page.html"], &EVER[..]];
     let ran = place.spanhouse(&arguments.concat());
     assert_eq!((ran.code, ran.out.as_str()), (SUCCESS, ""), "{}", ran.err);
-    assert!(ran.err.contains("firing (warning)") && ran.err.contains("A dry run"), "{}", ran.err);
+    assert!(ran.err.contains("firing (warning) service_name=") && ran.err.contains("A dry run"), "{}", ran.err);
     let page = fs::read_to_string(place.path().join("page.html")).expect("a page");
     assert!(page.contains("<svg") && page.contains("gateway"), "a page with a chart");
     assert!(!place.path().join("delivered").exists());
