@@ -402,4 +402,5 @@ def main():
         print(", ".join(told))
 
 
-main()
+if __name__ == "__main__":
+    main()

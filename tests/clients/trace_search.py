@@ -336,4 +336,5 @@ def main():
     print(f"{sum(map(len, rows.values()))} spans are found, followed and counted as they should be, in {compared} rows")
 
 
-main()
+if __name__ == "__main__":
+    main()
