@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -26,6 +27,7 @@ use datafusion::physical_expr_adapter::replace_columns_with_literals;
 use datafusion::physical_plan::metrics::{Count, MetricBuilder};
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::cache::PageKey;
 use super::file::Scan;
 use super::pages::{Page, Pages};
 use super::plain::{PagePlace, PlainFile};
@@ -187,11 +189,19 @@ impl FewRows {
             let ranges = missing.iter().map(|place| place.bytes.clone()).collect();
             let read = self.scan.reader(&self.file)?.get_byte_ranges(ranges).await?;
             pages.extend(missing.into_iter().zip(read).map(|(place, bytes)| {
-                let page = if place.is_packed { Page::Packed(bytes) } else { Page::Plain(bytes) };
-                (place.bytes.start, page)
+                let start = place.bytes.start;
+                let page = if place.is_packed { Page::Packed(bytes) } else { Page::Plain(self.kept(start, &bytes)) };
+                (start, page)
             }));
         }
         Ok(pages)
+    }
+
+    /// Keeps a page that there is nothing to unpack of. It is copied: what was read may be a part of something larger.
+    fn kept(&self, start: u64, page: &[u8]) -> Bytes {
+        let page = Bytes::copy_from_slice(page);
+        self.scan.cache.insert_page(PageKey { file: self.name.clone(), start }, page.clone());
+        page
     }
 
     fn project(&self, batch: &RecordBatch) -> Result<RecordBatch> {
