@@ -82,10 +82,14 @@ fn files_below(dir: &Path) -> Vec<String> {
 }
 
 impl Node {
-    async fn append_and_seal(&self, ids: std::ops::Range<u64>) {
+    async fn append(&self, ids: std::ops::Range<u64>) {
         let payload = payload(&spans(ids));
         let batch = decode(&payload).expect("a batch");
         self.store.append(payload, batch).await.expect("kept");
+    }
+
+    async fn append_and_seal(&self, ids: std::ops::Range<u64>) {
+        self.append(ids).await;
         self.store.seal().await.expect("sealed");
     }
 
@@ -247,4 +251,38 @@ async fn a_store_that_cannot_look_answers_from_what_it_knows_and_catches_up() {
     other.pass_time_until(async || bucket.frozen() > 0).await;
     assert_eq!(other.rows_known().await, 10);
     bucket.heal();
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_known_again_when_others_have_merged_its_files() {
+    let place = Shared { folder: tempfile::tempdir().expect("directory"), bucket: Some(FaultyStore::default()) };
+    let bucket = place.bucket.clone().expect("a bucket");
+    let (one, other) = (place.open(Retention::default()).await, place.open(Retention::default()).await);
+    for round in 0..3 {
+        one.append_and_seal(1 + round * 10..11 + round * 10).await;
+    }
+    one.append(31..41).await;
+    // From the commit on, the table is out of its reach.
+    bucket.fail_some(Call::Put, "_delta_log", Fault::FailAfter, 0, 1);
+    bucket.watch({
+        let bucket = bucket.clone();
+        move |call| {
+            if call.contains("_delta_log") {
+                bucket.fail(Call::Get, "_delta_log", Fault::Fail);
+                bucket.fail(Call::List, "_delta_log", Fault::Fail);
+            }
+        }
+    });
+    one.store.seal().await.expect_err("nothing is known of the commit");
+    bucket.watch(|_| {});
+    bucket.heal();
+    assert_eq!(other.store.newest().await.expect("a snapshot").files.len(), 4, "it is in the table");
+    other.store.compact().await.expect("compacted");
+    place.wait_for_data_files(1).await;
+
+    one.store.seal().await.expect("known again");
+    assert_eq!(one.store.status().fresh_rows, 0);
+    one.append_and_seal(41..51).await;
+    assert_eq!(one.ids().await, (1..51).collect::<Vec<_>>());
+    assert_eq!(span_ids(&other.store.newest().await.expect("a snapshot")).await, (1..51).collect::<Vec<_>>());
 }

@@ -354,7 +354,7 @@ impl DeltaLog {
         };
         let files = log_data.iter().map(|view| from_view(&self.place, &view, index_of)).collect::<Result<Vec<_>>>()?;
         let mark = Lsn(mark.map_or(0, |mark| mark.max(0) as u64));
-        self.refuse_foreign(mark, &files)?;
+        self.refuse_foreign(mark, &files).await?;
         let schema = delta.schema();
         let promoted = Arc::new(Promoted::from_names(schema.fields().map(|field| field.name().as_str())));
         self.state = TableState { version: Some(delta.version()), files: files.into(), promoted, mark };
@@ -366,12 +366,9 @@ impl DeltaLog {
     }
 
     /// Closes the fence when the mark was raised by somebody else than this process.
-    fn refuse_foreign(&self, mark: Lsn, files: &[DataFile]) -> Result<()> {
+    async fn refuse_foreign(&self, mark: Lsn, files: &[DataFile]) -> Result<()> {
         let Some(fence) = &self.fence else { return Ok(()) };
-        let ours = self.attempt.as_ref().filter(|attempt| attempt.mark == mark);
-        let is_ours =
-            ours.is_some_and(|attempt| files.iter().any(|file| attempt.files.contains(file.location.as_ref())));
-        if mark == self.state.mark || is_ours {
+        if mark == self.state.mark || self.is_ours(mark, files).await? {
             return Ok(());
         }
         let text = format!(
@@ -379,6 +376,14 @@ impl DeltaLog {
             self.place, self.node, mark.0, self.state.mark.0
         );
         Err(fence.close(text))
+    }
+
+    /// Whether the last attempt raised the mark: others may have merged its files since.
+    async fn is_ours(&self, mark: Lsn, files: &[DataFile]) -> Result<bool> {
+        let Some(ours) = self.attempt.as_ref().filter(|attempt| attempt.mark == mark) else { return Ok(false) };
+        let is_in = |location: &Path| ours.files.contains(location.as_ref());
+        Ok(files.iter().any(|file| is_in(&file.location))
+            || self.tombstones().await?.iter().any(|gone| is_in(&gone.location)))
     }
 
     /// Adds to a commit what gives the table the columns that these files want; gives the promoted columns that it has then.
