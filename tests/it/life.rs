@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -14,11 +14,13 @@ use prost::Message;
 use spanhouse::engine::{Engine, EngineSettings, Outcome};
 use spanhouse::store::{Retention, RetentionRule, SnapshotSource, Store, StoreReader, StoreSettings};
 
-use crate::store_support::append;
+use crate::store_support::{append, request};
 
 /// The seconds of a day.
 const DAY_S: u64 = 86_400;
 const SECOND_NS: u64 = 1_000_000_000;
+/// What a statement that was dropped may take to end, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A span of the one trace: its id, its parent's, and when it began and ended.
 fn span(id: u8, parent: u8, start_ns: u64, end_ns: u64) -> Span {
@@ -260,4 +262,51 @@ async fn rules_keep_whole_traces_longer_or_shorter_exactly_wherever_their_spans_
         "readers follow other rules"
     );
     drop(store);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_a_running_statement_reads_are_deleted_when_it_ends_and_not_before() {
+    const SEALINGS: u64 = 60;
+    const SPANS: u64 = 2_000;
+    for reads_all in [true, false] {
+        let dir = tempfile::tempdir().expect("directory");
+        let settings = StoreSettings {
+            seal_after: Duration::from_secs(3600),
+            compact: false,
+            keep_removed: Duration::ZERO,
+            ..StoreSettings::default()
+        };
+        let store = Store::open(dir.path(), settings).await.expect("a store");
+        for sealing in 0..SEALINGS {
+            append(&store, request(1 + sealing * SPANS..1 + (sealing + 1) * SPANS)).await.expect("kept");
+            store.seal().await.expect("sealed");
+        }
+        let before = store.status().table_files as u64;
+        let settings = EngineSettings { column_cache_bytes: 0, ..EngineSettings::default() };
+        let engine = Engine::new(store.clone(), settings).expect("an engine");
+        let session = engine.session();
+        let statement = session.prepare("SELECT * FROM spans").await.expect("a statement").remove(0);
+        let Outcome::Rows(mut rows) = session.execute(&statement, &[]).await.expect("started") else {
+            panic!("no rows")
+        };
+        let mut read = rows.stream.next().await.expect("a batch").expect("rows").num_rows() as u64;
+
+        store.compact().await.expect("compacted");
+        store.compact().await.expect("nothing is left to merge");
+        assert!((store.status().table_files as u64) < before);
+        assert!(store.status().removed_files >= before, "{} of {before} wait", store.status().removed_files);
+        if reads_all {
+            while let Some(batch) = rows.stream.next().await {
+                read += batch.expect("no file is gone").num_rows() as u64;
+            }
+            assert_eq!(read, SEALINGS * SPANS);
+        }
+        drop(rows);
+        let begun = Instant::now();
+        while store.status().removed_files > 0 {
+            store.compact().await.expect("nothing is left to merge");
+            assert!(begun.elapsed() < PATIENCE, "{} files stay", store.status().removed_files);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
