@@ -59,44 +59,56 @@ def prepared(file, spans):
 
 
 def send(endpoint, requests, rate):
-    url = urllib.parse.urlsplit(endpoint)
-    schedule, sent = [], 0
-    for count, _ in requests:
-        schedule.append(sent / rate)
-        sent += count
-    latencies, refused, lock, numbers = [], [], threading.Lock(), iter(range(len(requests)))
-    begun = time.monotonic()
+    sending, begun = Sending(endpoint, requests, rate), time.monotonic()
+    sending.run()
+    seconds = time.monotonic() - begun
+    return {
+        "spans": sending.spans,
+        "bytes": sending.bytes,
+        "seconds": round(seconds, 2),
+        "spans_per_s": round(sending.spans / seconds),
+        "ack_ms": in_ms(sending.latencies),
+        "refused": len(sending.refused),
+    }
 
-    def work():
-        connection = http.client.HTTPConnection(url.hostname, url.port)
+
+def in_ms(latencies):
+    latencies = sorted(latencies) or [0]
+    at = lambda share: round(latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000, 2)
+    return {"p50": at(0.5), "p99": at(0.99), "max": at(1)}
+
+
+class Sending:
+    """Requests, each a count of spans and bytes, on their way over some connections."""
+
+    def __init__(self, endpoint, requests, rate):
+        self.url, self.requests, self.rate = urllib.parse.urlsplit(endpoint), iter(requests), rate
+        self.spans, self.bytes, self.latencies, self.refused = 0, 0, [], []
+        self.lock, self.begun = threading.Lock(), None
+
+    def run(self):
+        self.begun = time.monotonic()
+        threads = [threading.Thread(target=self._work) for _ in range(CONNECTIONS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _work(self):
+        connection = http.client.HTTPConnection(self.url.hostname, self.url.port)
         while True:
-            with lock:
-                number = next(numbers, None)
-            if number is None:
-                return
-            due = begun + schedule[number]
+            with self.lock:
+                count, body = next(self.requests, (0, None))
+                if body is None:
+                    return
+                due = self.begun + self.spans / self.rate
+                self.spans += count
+                self.bytes += len(body)
             time.sleep(max(0, due - time.monotonic()))
-            connection.request("POST", url.path, requests[number][1], HEADERS)
+            connection.request("POST", self.url.path, body, HEADERS)
             answer = connection.getresponse()
             answer.read()
-            (latencies if answer.status == 200 else refused).append(time.monotonic() - due)
-
-    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.monotonic() - begun
-    latencies.sort()
-    at = lambda share: round(latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000, 2)
-    return {
-        "spans": sent,
-        "bytes": sum(len(request) for _, request in requests),
-        "seconds": round(seconds, 2),
-        "spans_per_s": round(sent / seconds),
-        "ack_ms": {"p50": at(0.5), "p99": at(0.99), "max": at(1)},
-        "refused": len(refused),
-    }
+            (self.latencies if answer.status == 200 else self.refused).append(time.monotonic() - due)
 
 
 def messages(data):
