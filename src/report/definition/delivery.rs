@@ -1,7 +1,10 @@
 //! Where a result goes.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use url::Url;
 
 use crate::store::TableUrl;
 
@@ -66,6 +69,8 @@ pub enum Target {
         url: Secret,
         /// The key that signs the body.
         sign_with: Option<Secret>,
+        /// Where a browser finds the files of results, as `REPORT/RUN/FILE` below it.
+        results_url: Option<Url>,
     },
     Slack {
         url: Secret,
@@ -82,6 +87,8 @@ pub enum Target {
     /// The address of an Alertmanager, without `/api/v2/alerts`.
     Alertmanager {
         url: Secret,
+        /// As that of a webhook.
+        results_url: Option<Url>,
     },
 }
 
@@ -110,6 +117,15 @@ pub enum Tls {
     Off,
 }
 
+impl Tls {
+    /// Whether mail may go to a server like this: in the clear it stays on this machine.
+    pub fn may_reach(self, server: &str) -> bool {
+        let is_this_machine =
+            || server == "localhost" || server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self != Self::Off || is_this_machine()
+    }
+}
+
 /// A value that may not be told: where it is to be had, so that it is read when it is needed and never kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
@@ -134,6 +150,17 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mail_leaves_this_machine_encrypted_alone() {
+        for here in ["localhost", "127.0.0.1", "127.1.2.3", "::1"] {
+            assert!(Tls::Off.may_reach(here), "{here}");
+        }
+        for there in ["mail.example.com", "localhost.example.com", "10.0.0.1", "0.0.0.0", "::2"] {
+            assert!(!Tls::Off.may_reach(there), "{there}");
+            assert!(Tls::StartTls.may_reach(there) && Tls::Wrapped.may_reach(there), "{there}");
+        }
+    }
 
     #[test]
     fn a_secret_does_not_tell_itself() {

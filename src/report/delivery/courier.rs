@@ -14,7 +14,7 @@ use super::smtp::{self, Recipients, Server};
 use super::{Message, directory, files, mail, names, object_store, prometheus, slack, webhook};
 use crate::report::alert::Notice;
 use crate::report::clock::Clock;
-use crate::report::definition::{Deliver, Delivery, Secret, Target, Tls};
+use crate::report::definition::{Deliver, Delivery, Secret, Target};
 use crate::report::history::{Delivered, DeliveryStatus, Run};
 use crate::report::schedule::Timetable;
 
@@ -118,11 +118,11 @@ impl Courier {
                 }
             },
             Target::Email { .. } => return self.mail(&delivery.target, message, tries, now_ms, recipients).await,
-            Target::Webhook { url, sign_with } => {
+            Target::Webhook { url, sign_with, results_url } => {
                 let url = address(&mut secrets, "the webhook's URL", url)?;
                 let key = sign_with.as_ref().map(|key| secrets.read("the key that signs", key)).transpose();
                 let key = key.map_err(Failure::never)?;
-                let body = webhook::body(message, &delivery.name);
+                let body = webhook::body(message, &delivery.name, results_url.as_ref());
                 let headers = webhook::headers(&message.key, key.as_deref(), now_ms, &body)?;
                 Post { receiver: "the webhook", url, headers, body }
             }
@@ -130,10 +130,11 @@ impl Courier {
                 let url = address(&mut secrets, "the URL of the chat's webhook", url)?;
                 Post { receiver: "the chat's webhook", url, headers: HeaderMap::new(), body: slack::body(&digest) }
             }
-            Target::Alertmanager { url } => {
+            Target::Alertmanager { url, results_url } => {
                 let mut url = address(&mut secrets, "the Alertmanager's URL", url)?;
                 let until_ms = told_again_by(message, now_ms);
-                let Some(alerts) = prometheus::api_alerts(message.run, message.notices, until_ms) else {
+                let results = results_url.as_ref();
+                let Some(alerts) = prometheus::api_alerts(message.run, message.notices, until_ms, results) else {
                     return Ok(());
                 };
                 extend(&mut url)?;
@@ -155,7 +156,7 @@ impl Courier {
         let Target::Email { server, port, tls, user, password, from, to } = target else {
             return Err(Failure::never("it is no mail"));
         };
-        if *tls == Tls::Off && !is_this_machine(server) {
+        if !tls.may_reach(server) {
             return Err(Failure::never(format!(
                 "the mail server {server} is another machine: mail to it is encrypted"
             )));
@@ -204,10 +205,6 @@ fn told_again_by(message: &Message<'_>, now_ms: i64) -> i64 {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,7 +216,7 @@ mod tests {
     #[test]
     fn runs_are_delivered_that_a_delivery_is_about() {
         let slack = Target::Slack { url: Secret::Env("URL".to_owned()) };
-        let alertmanager = Target::Alertmanager { url: Secret::Env("URL".to_owned()) };
+        let alertmanager = Target::Alertmanager { url: Secret::Env("URL".to_owned()), results_url: None };
         let failed = Run { status: Status::TimedOut, rows: None, ..run() };
         let empty = Run { rows: Some(0), ..run() };
         let news = [notice("cart", AlertState::Firing)];

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use url::Url;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::digest::{rfc3339, told};
+use super::names;
 use crate::report::alert::{AlertState, Notice, shown};
 use crate::report::definition::Report;
 use crate::report::history::Run;
@@ -62,9 +62,14 @@ fn annotations(notice: &Notice, run: &Run) -> Map<String, Value> {
     annotations
 }
 
-/// Where the alert comes from, as far as that is an address.
-fn generator_url(run: &Run) -> Option<String> {
-    Url::from_file_path(run.result.as_deref()?).ok().map(String::from)
+/// Where the alert comes from: the folder of the run's files where `results` shows it to browsers, else on this machine.
+fn generator_url(run: &Run, results: Option<&Url>) -> Option<String> {
+    let result = run.result.as_deref()?;
+    let Some(results) = results else { return Url::from_directory_path(result).ok().map(String::from) };
+    let mut url = results.clone();
+    // What ends with a slash is a folder to a web server too.
+    url.path_segments_mut().ok()?.pop_if_empty().extend(names::folder(run)).push("");
+    Some(url.into())
 }
 
 fn starts_ms(notice: &Notice) -> i64 {
@@ -72,9 +77,17 @@ fn starts_ms(notice: &Notice) -> i64 {
 }
 
 /// The alerts of a webhook of version 4, with the fields that they have in common.
-pub(super) fn webhook_alerts(report: &Report, run: &Run, receiver: &str, notices: &[Notice]) -> Map<String, Value> {
+pub(super) fn webhook_alerts(
+    report: &Report,
+    run: &Run,
+    receiver: &str,
+    notices: &[Notice],
+    results: Option<&Url>,
+) -> Map<String, Value> {
     let all: Vec<&Notice> = told(notices).collect();
-    let alerts: Vec<Value> = all.iter().take(MOST_ALERTS).map(|notice| webhook_alert(notice, run)).collect();
+    let link = generator_url(run, results);
+    let alerts: Vec<Value> =
+        all.iter().take(MOST_ALERTS).map(|notice| webhook_alert(notice, run, link.as_deref())).collect();
     let is_firing = all.iter().any(|notice| notice.state == AlertState::Firing);
     let fields = json!({
         "version": "4",
@@ -85,7 +98,7 @@ pub(super) fn webhook_alerts(report: &Report, run: &Run, receiver: &str, notices
         "groupLabels": { "report": report.name },
         "commonLabels": common(&alerts, "labels"),
         "commonAnnotations": common(&alerts, "annotations"),
-        "externalURL": "",
+        "externalURL": results.map(Url::as_str).unwrap_or_default(),
         "alerts": alerts,
     });
     match fields {
@@ -94,7 +107,7 @@ pub(super) fn webhook_alerts(report: &Report, run: &Run, receiver: &str, notices
     }
 }
 
-fn webhook_alert(notice: &Notice, run: &Run) -> Value {
+fn webhook_alert(notice: &Notice, run: &Run, link: Option<&str>) -> Value {
     let is_firing = notice.state == AlertState::Firing;
     let labels = labels(notice);
     json!({
@@ -104,15 +117,23 @@ fn webhook_alert(notice: &Notice, run: &Run) -> Value {
         "annotations": annotations(notice, run),
         "startsAt": rfc3339(starts_ms(notice)),
         "endsAt": if is_firing { NO_END.to_owned() } else { rfc3339(notice.since_ms) },
-        "generatorURL": generator_url(run).unwrap_or_default(),
+        "generatorURL": link.unwrap_or_default(),
     })
 }
 
-/// The same for the same labels.
+/// The hash by which Prometheus and its Alertmanager know a set of labels: FNV-1a over names and values in the order of names, a byte that
+/// no text has after each.
 fn fingerprint(labels: &Map<String, Value>) -> String {
-    let mut pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}\u{ff}{value}")).collect();
-    pairs.sort();
-    format!("{:016x}", xxh3_64(pairs.join("\u{ff}").as_bytes()))
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    const SEPARATOR: u8 = 0xff;
+    let mut pairs: Vec<_> =
+        labels.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())).collect();
+    pairs.sort_unstable();
+    let texts = pairs.into_iter().flat_map(|(name, value)| [name, value]);
+    let bytes = texts.flat_map(|text| text.bytes().chain([SEPARATOR]));
+    let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
 }
 
 /// The fields that all alerts have with the same value.
@@ -129,12 +150,13 @@ fn common(alerts: &[Value], part: &str) -> Map<String, Value> {
 ///
 /// A firing alert is told in each run and ends by itself at `until_ms` unless a later run tells it again: an Alertmanager takes it for
 /// resolved when we are gone.
-pub(super) fn api_alerts(run: &Run, notices: &[Notice], until_ms: i64) -> Option<Value> {
-    let alerts: Vec<Value> = told(notices).map(|notice| api_alert(notice, run, until_ms)).collect();
+pub(super) fn api_alerts(run: &Run, notices: &[Notice], until_ms: i64, results: Option<&Url>) -> Option<Value> {
+    let link = generator_url(run, results);
+    let alerts: Vec<Value> = told(notices).map(|notice| api_alert(notice, run, until_ms, link.as_deref())).collect();
     (!alerts.is_empty()).then_some(Value::Array(alerts))
 }
 
-fn api_alert(notice: &Notice, run: &Run, until_ms: i64) -> Value {
+fn api_alert(notice: &Notice, run: &Run, until_ms: i64, link: Option<&str>) -> Value {
     let ends_ms = match notice.state {
         AlertState::Firing => until_ms,
         // It may not end before it began, whatever the clock did between.
@@ -146,8 +168,8 @@ fn api_alert(notice: &Notice, run: &Run, until_ms: i64) -> Value {
         "startsAt": rfc3339(starts_ms(notice)),
         "endsAt": rfc3339(ends_ms),
     });
-    if let Some(url) = generator_url(run) {
-        alert["generatorURL"] = Value::String(url);
+    if let Some(link) = link {
+        alert["generatorURL"] = json!(link);
     }
     alert
 }
@@ -189,7 +211,7 @@ mod tests {
     fn a_webhook_has_the_shape_of_version_4() {
         let quiet = Notice { silenced_by: Some("x".to_owned()), ..notice("mute", AlertState::Firing) };
         let notices = [notice("cart", AlertState::Firing), notice("shop", AlertState::Resolved), quiet];
-        let body = Value::Object(webhook_alerts(&report(), &run(), "hook", &notices));
+        let body = Value::Object(webhook_alerts(&report(), &run(), "hook", &notices, None));
         assert_eq!(body["alerts"].as_array().map(Vec::len), Some(2), "a silenced alert is not told");
         let fingerprint = body["alerts"][0]["fingerprint"].as_str().expect("a fingerprint").to_owned();
         assert_ne!(body["alerts"][1]["fingerprint"].as_str(), Some(fingerprint.as_str()));
@@ -206,7 +228,7 @@ mod tests {
                 "annotations": annotations,
                 "startsAt": "2026-03-29T04:00:01.000Z",
                 "endsAt": "0001-01-01T00:00:00Z",
-                "generatorURL": "file:///data/reports/results/health/1",
+                "generatorURL": "file:///data/reports/results/health/1/",
             })
         );
         assert_eq!(body["alerts"][1]["endsAt"], "2026-03-29T05:00:01.000Z");
@@ -222,7 +244,7 @@ mod tests {
         );
         assert_eq!(body["truncatedAlerts"], 0);
         let many: Vec<_> = (0..1002).map(|at| notice(&format!("s{at}"), AlertState::Resolved)).collect();
-        let body = Value::Object(webhook_alerts(&report(), &run(), "hook", &many));
+        let body = Value::Object(webhook_alerts(&report(), &run(), "hook", &many, None));
         assert_eq!((&body["truncatedAlerts"], &body["status"]), (&json!(2), &json!("resolved")));
     }
 
@@ -230,15 +252,35 @@ mod tests {
     fn the_api_is_told_when_an_alert_ends() {
         let ended = Notice { fired_ms: Some(1_774_760_500_000), ..notice("back", AlertState::Resolved) };
         let notices = [notice("cart", AlertState::Firing), notice("shop", AlertState::Resolved), ended];
-        let body = api_alerts(&run(), &notices, 1_774_770_000_000).expect("alerts");
+        let body = api_alerts(&run(), &notices, 1_774_770_000_000, None).expect("alerts");
         let times: Vec<_> =
             [0, 1, 2].map(|at: usize| (body[at]["startsAt"].as_str(), body[at]["endsAt"].as_str())).to_vec();
         assert_eq!(times[0], (Some("2026-03-29T04:00:01.000Z"), Some("2026-03-29T07:40:00.000Z")));
         assert_eq!(times[1], (Some("2026-03-29T04:00:01.000Z"), Some("2026-03-29T05:00:01.000Z")));
         assert_eq!(times[2].0, times[2].1, "the clock went back between");
         let pending = [notice("cart", AlertState::Pending)];
-        assert_eq!(api_alerts(&run(), &pending, 0), None);
+        assert_eq!(api_alerts(&run(), &pending, 0, None), None);
         let without = Run { result: Some("results/health/1".to_owned()), ..run() };
-        assert!(api_alerts(&without, &notices, 0).expect("alerts")[0].get("generatorURL").is_none());
+        assert!(api_alerts(&without, &notices, 0, None).expect("alerts")[0].get("generatorURL").is_none());
+    }
+
+    #[test]
+    fn a_link_leads_to_the_files_of_the_run() {
+        let link = |run: &Run, results: Option<&str>| {
+            let results = results.map(|text| Url::parse(text).expect(text));
+            generator_url(run, results.as_ref())
+        };
+        let here = "file:///data/reports/results/health/1/";
+        let shown = "https://reports.example/health/2026-03-29T050000Z/";
+        for (results, expected) in [
+            (None, here),
+            (Some("https://reports.example"), shown),
+            (Some("https://reports.example/"), shown),
+            (Some("https://s3.example/b/a%20b/?v=1"), "https://s3.example/b/a%20b/health/2026-03-29T050000Z/?v=1"),
+        ] {
+            assert_eq!(link(&run(), results).as_deref(), Some(expected), "{results:?}");
+        }
+        // It made no files.
+        assert_eq!(link(&Run { result: None, ..run() }, Some("https://reports.example")), None);
     }
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
+use url::Url;
 
 use super::Message;
 use super::attempt::Failure;
@@ -21,9 +22,9 @@ const SIGNATURE: &str = "x-spanhouse-signature";
 const TIMESTAMP: &str = "x-spanhouse-timestamp";
 
 /// The body: the shape of an Alertmanager's webhook of version 4, with what a report has besides.
-pub(super) fn body(message: &Message<'_>, receiver: &str) -> Bytes {
+pub(super) fn body(message: &Message<'_>, receiver: &str, results: Option<&Url>) -> Bytes {
     let Message { report, run, .. } = message;
-    let mut fields = webhook_alerts(report, run, receiver, message.notices);
+    let mut fields = webhook_alerts(report, run, receiver, message.notices, results);
     let time = |ms: Option<i64>| ms.map(rfc3339);
     let parameters: serde_json::Map<_, _> =
         run.parameters.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
@@ -99,7 +100,7 @@ mod tests {
             notices: &notices,
             summary: "**Daily**".to_owned(),
         };
-        let body: Value = serde_json::from_slice(&body(&message, "hook")).expect("JSON");
+        let body: Value = serde_json::from_slice(&body(&message, "hook", None)).expect("JSON");
         assert_eq!((&body["version"], &body["alerts"][0]["labels"]["service_name"]), (&json!("4"), &json!("cart")));
         assert_eq!(body["key"], "health@2026-03-29T05:00:00Z/hook");
         assert_eq!(body["report"]["title"], "Daily <health>");

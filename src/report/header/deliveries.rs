@@ -11,10 +11,10 @@ use crate::store::TableUrl;
 const KINDS: [(&str, &[&str]); 6] = [
     ("directory", &["path"]),
     ("object_store", &["url"]),
-    ("webhook", &["url", "sign_with"]),
+    ("webhook", &["url", "sign_with", "results_url"]),
     ("slack", &["url"]),
     ("email", &["server", "port", "tls", "user", "password", "from", "recipients"]),
-    ("alertmanager", &["url"]),
+    ("alertmanager", &["url", "results_url"]),
 ];
 /// Keys of all of them.
 const COMMON: [&str; 4] = ["to", "name", "when", "attempts"];
@@ -68,10 +68,14 @@ fn target(section: &Section<'_>, kind: &str) -> Option<Target> {
         }
         "webhook" => {
             let sign_with = section.has("sign_with").then(|| section.hidden_secret("sign_with"));
-            Some(Target::Webhook { url: address(section)?, sign_with: transposed(sign_with)? })
+            let results_url = transposed(results_url(section))?;
+            Some(Target::Webhook { url: address(section)?, sign_with: transposed(sign_with)?, results_url })
         }
         "slack" => Some(Target::Slack { url: address(section)? }),
-        "alertmanager" => Some(Target::Alertmanager { url: address(section)? }),
+        "alertmanager" => {
+            let results_url = transposed(results_url(section))?;
+            Some(Target::Alertmanager { url: address(section)?, results_url })
+        }
         _ => email(section),
     }
 }
@@ -83,24 +87,32 @@ fn address(section: &Section<'_>) -> Option<Secret> {
     }
     let url = section.secret("url")?;
     if let Secret::Plain(text) = &url {
-        // The text is not repeated: it may hold a token.
-        let why = match Url::parse(text) {
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-                Some("it must begin with http:// or https://".to_owned())
-            }
-            Ok(url) if url.password().is_some() || !url.username().is_empty() => Some(
-                "a password may not stand in the report: write { env = \"VARIABLE\" } or { file = \"PATH\" }"
-                    .to_owned(),
-            ),
-            Ok(_) => None,
-            Err(error) => Some(format!("it is no URL: {error}")),
-        };
-        if let Some(why) = why {
-            section.mistake("url", why);
-            return None;
-        }
+        let hint = ": write { env = \"VARIABLE\" } or { file = \"PATH\" }";
+        web_address(text, hint).map_err(|why| section.mistake("url", why)).ok()?;
     }
     Some(url)
+}
+
+/// Where results are shown: an address that everybody who gets an alert is told.
+fn results_url(section: &Section<'_>) -> Option<Option<Url>> {
+    section.has("results_url").then(|| {
+        let text = section.text("results_url")?;
+        web_address(&text, "").map_err(|why| section.mistake("results_url", why)).ok()
+    })
+}
+
+/// Reads an address of http or https. What is wrong is said without the text, which may hold a token.
+fn web_address(text: &str, instead_of_a_password: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            Err("it must begin with http:// or https://".to_owned())
+        }
+        Ok(url) if url.password().is_some() || !url.username().is_empty() => {
+            Err(format!("a password may not stand in the report{instead_of_a_password}"))
+        }
+        Ok(url) => Ok(url),
+        Err(error) => Err(format!("it is no URL: {error}")),
+    }
 }
 
 fn email(section: &Section<'_>) -> Option<Target> {
@@ -115,7 +127,7 @@ fn email(section: &Section<'_>) -> Option<Target> {
     let port = section.count("port", 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok());
     let tls = tls.unwrap_or(if port == Some(SMTPS_PORT) { Tls::Wrapped } else { Tls::StartTls });
     let port = port.unwrap_or(if tls == Tls::Wrapped { SMTPS_PORT } else { SUBMISSION_PORT });
-    if tls == Tls::Off && !server.as_deref().is_none_or(is_this_machine) {
+    if !server.as_deref().is_none_or(|server| tls.may_reach(server)) {
         section.mistake("tls", "mail is sent in the clear to this machine only: write starttls or wrapped".to_owned());
     }
     let user = transposed(section.has("user").then(|| section.secret("user")));
@@ -146,10 +158,6 @@ fn mail_address(section: &Section<'_>, key: &str, text: Option<String>) -> Optio
         return None;
     }
     Some(text)
-}
-
-fn is_this_machine(server: &str) -> bool {
-    server == "localhost" || server.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A key that may be missing: `None` when it is there and wrong.

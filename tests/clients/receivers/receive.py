@@ -7,7 +7,7 @@ Writes `authority.pem` and then `ready.json` with the ports. What comes is writt
 - `starttls`: STARTTLS and a login are asked for
 - `wrapped`: encrypted from the first byte, with a login
 - `plain`: no encryption is offered, no login is asked for
-- `https`: a POST to any path
+- `https`: a POST to any path, and whether SIGNING_KEY signed it as docs/reports.md says
 
 Recipients say what becomes of them: `refused@…` is refused, `later@…` put off once, `slow@…` gets an answer never. `later-data@…` has the
 whole mail put off once.
@@ -17,6 +17,8 @@ import asyncio
 import email
 import email.policy
 import functools
+import hashlib
+import hmac
 import http.server
 import json
 import pathlib
@@ -28,6 +30,7 @@ import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 USER, PASSWORD = b"reports", b"pass-w0rd-of-mail"
+SIGNING_KEY = b"k3y-of-the-hook"
 
 
 class Mailbox:
@@ -80,6 +83,12 @@ def check(server, session, envelope, mechanism, data):
     return AuthResult(success=right, handled=False, message=message)
 
 
+def is_signed(headers, body):
+    timestamp, signature = headers.get("X-Spanhouse-Timestamp", ""), headers.get("X-Spanhouse-Signature", "")
+    expected = "sha256=" + hmac.new(SIGNING_KEY, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected, signature)
+
+
 def web(folder, context):
     count = 0
 
@@ -88,7 +97,8 @@ def web(folder, context):
             nonlocal count
             body = self.rfile.read(int(self.headers["Content-Length"]))
             count += 1
-            write(folder / f"https-{count}.json", {"path": self.path, "body": json.loads(body)})
+            signed = is_signed(self.headers, body)
+            write(folder / f"https-{count}.json", {"path": self.path, "signed": signed, "body": json.loads(body)})
             self.send_response(200)
             self.end_headers()
 

@@ -25,6 +25,9 @@ impl Receivers {
     /// The user and the password that the mail servers know.
     pub const LOGIN: (&str, &str) = ("reports", "pass-w0rd-of-mail");
 
+    /// The key that the web server expects to have signed a request.
+    pub const SIGNING_KEY: &str = "k3y-of-the-hook";
+
     pub fn start(test: &str) -> Option<Self> {
         let runtime = receivers(test)?;
         let folder = tempfile::tempdir().expect("a folder");

@@ -11,7 +11,7 @@ use super::receiver::{Answer, Receiver, ok, status};
 use super::{DUE_MS, JumpingClock, courier, deliver_with, delivery, tries};
 
 fn webhook(url: &str) -> Target {
-    Target::Webhook { url: Secret::Plain(url.to_owned()), sign_with: None }
+    Target::Webhook { url: Secret::Plain(url.to_owned()), sign_with: None, results_url: None }
 }
 
 async fn deliver(target: Target) -> (Delivered, JumpingClock) {
@@ -31,8 +31,11 @@ fn signature(key: &str, timestamp: &str, body: &[u8]) -> String {
 #[tokio::test]
 async fn a_webhook_gets_the_run_signed_and_with_the_same_key_each_time() {
     let receiver = Receiver::answering(vec![status(500), status(503), ok()]);
-    let target =
-        Target::Webhook { url: Secret::Env("HOOK".to_owned()), sign_with: Some(Secret::Env("SIGNING_KEY".to_owned())) };
+    let target = Target::Webhook {
+        url: Secret::Env("HOOK".to_owned()),
+        sign_with: Some(Secret::Env("SIGNING_KEY".to_owned())),
+        results_url: None,
+    };
     let courier = courier(&[("HOOK", &receiver.url("/hook?x=1")), ("SIGNING_KEY", "k3y")]);
     let clock = JumpingClock::new();
     let delivered = deliver_with(&courier, &delivery(target), &tries(), &clock).await;
@@ -188,7 +191,8 @@ async fn a_chat_gets_blocks() {
 #[tokio::test]
 async fn an_alertmanager_gets_what_fires_and_what_ended() {
     let receiver = Receiver::answering(vec![ok()]);
-    let (delivered, _) = deliver(Target::Alertmanager { url: Secret::Plain(receiver.url("/am/")) }).await;
+    let (delivered, _) =
+        deliver(Target::Alertmanager { url: Secret::Plain(receiver.url("/am/")), results_url: None }).await;
     assert_eq!(delivered.status, DeliveryStatus::Delivered);
     let requests = receiver.requests();
     assert_eq!(requests[0].path, "/am/api/v2/alerts");

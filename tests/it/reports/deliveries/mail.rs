@@ -204,15 +204,21 @@ async fn data_makes_no_header_and_no_part() {
 }
 
 #[tokio::test]
-async fn a_webhook_over_tls_is_one_that_is_trusted() {
+async fn a_webhook_over_tls_is_one_that_is_trusted_and_knows_the_signature() {
     let Some(receivers) = Receivers::start("a_webhook_over_tls") else { return };
     let url = format!("https://127.0.0.1:{}/hook", receivers.port("https"));
-    let target = || Target::Webhook { url: Secret::Plain(url.clone()), sign_with: None };
-    let refused = deliver(&courier(&[]), target()).await;
+    let signed = |sign_with| Target::Webhook { url: Secret::Plain(url.clone()), sign_with, results_url: None };
+    let refused = deliver(&courier(&[]), signed(None)).await;
     assert_eq!(refused.status, DeliveryStatus::Failed, "the certificate is nobody's");
     assert!(refused.error.is_some_and(|error| error.contains("ertificate")));
-    let delivered = deliver(&trusting(&receivers), target()).await;
-    assert_eq!((delivered.status, delivered.attempts), (DeliveryStatus::Delivered, 1), "{delivered:?}");
+    let keys = [Some(Receivers::SIGNING_KEY), Some("another"), None];
+    for key in keys {
+        let target = signed(key.map(|key| Secret::Plain(key.to_owned())));
+        let delivered = deliver(&trusting(&receivers), target).await;
+        assert_eq!((delivered.status, delivered.attempts), (DeliveryStatus::Delivered, 1), "{delivered:?}");
+    }
     let got = receivers.got("https");
-    assert_eq!((got.len(), &got[0]["path"], &got[0]["body"]["version"]), (1, &"/hook".into(), &"4".into()));
+    assert_eq!((got.len(), &got[0]["path"], &got[0]["body"]["version"]), (3, &"/hook".into(), &"4".into()));
+    let signed: Vec<_> = got.iter().map(|got| got["signed"].as_bool()).collect();
+    assert_eq!(signed, [Some(true), Some(false), Some(false)]);
 }
