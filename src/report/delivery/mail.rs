@@ -8,6 +8,7 @@ use lettre::{Address, Message as Letter};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::digest::Digest;
+use super::markup::escaped;
 use super::{Message, names};
 use crate::report::alert::{AlertState, Notice};
 
@@ -150,22 +151,6 @@ fn item(notice: &Notice) -> String {
 
 fn code(text: &str) -> String {
     format!("<code>{}</code>", escaped(text))
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod directory;
 mod files;
 mod http;
 mod mail;
+mod markup;
 mod names;
 mod object_store;
 mod prometheus;

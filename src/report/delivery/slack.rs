@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::digest::Digest;
+use super::markup::escaped;
 use crate::report::alert::{AlertState, Notice};
 
 /// Slack refuses a whole message for one text that is longer.
@@ -68,21 +69,6 @@ fn line(notice: &Notice) -> String {
         line.push_str(&format!("\ntraces {}", traces.join(" ")));
     }
     line
-}
-
-/// Text with the three characters that mean something to Slack.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// A code span, in which nothing else means anything. Slack knows no way to write a backtick in it.
