@@ -108,6 +108,15 @@ pub fn browser(test: &str) -> Option<(Runtime, PathBuf)> {
     Some((node_with(&BROWSER, "browser", test)?, chromium))
 }
 
+/// The first program of these names, or `None` with a word when there is none.
+pub fn program(names: &[&str], test: &str) -> Option<PathBuf> {
+    let found = names.iter().copied().find_map(on_path);
+    if found.is_none() {
+        skip(test, &format!("{} is not installed", names.join(" or ")));
+    }
+    found
+}
+
 /// Where a program of that name lies.
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+mod alertmanager;
 mod clients;
 mod object_stores;
 mod receivers;
 mod server;
 
-pub use clients::{browser, node, python};
+pub use alertmanager::Alertmanager;
+pub use clients::{browser, node, program, python};
 pub use object_stores::{Mode, ObjectStoreServer, Proxy};
 pub use receivers::Receivers;
 pub use server::Server;

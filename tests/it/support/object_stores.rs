@@ -85,11 +85,12 @@ impl Drop for ObjectStoreServer {
     }
 }
 
-fn free_address() -> SocketAddr {
+pub(super) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
-fn start(mut command: Command, address: SocketAddr) -> Child {
+/// Starts a server and waits until it listens.
+pub(super) fn start(mut command: Command, address: SocketAddr) -> Child {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     let give_up = Instant::now() + START_TIMEOUT;
@@ -101,7 +102,8 @@ fn start(mut command: Command, address: SocketAddr) -> Child {
     child
 }
 
-fn request(address: SocketAddr, text: &str) -> String {
+/// Sends a request as it stands; returns the answer as it comes, up to the end of the connection.
+pub(super) fn request(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.write_all(text.as_bytes()).expect("sent");
     let mut answer = String::new();

@@ -1,27 +1,34 @@
 //! Deliveries to receivers on this machine: what each gets, and what becomes of a delivery when the receiver fails, hangs, answers 500 and then
 //! 200, closes in the middle, redirects, or never stops to answer. Nothing of a secret is in what is told of it.
 //!
+//! - `alertmanager`: a real Alertmanager, and what it makes of an alert and its end.
 //! - `http`: webhooks, chats and Alertmanagers.
+//! - `house`: a data directory with a report that delivers.
+//! - `kills`: a process that dies between two attempts.
 //! - `mail`: a mail server that encrypts, asks for a login and has a will of its own.
 //! - `places`: directories and object stores, by the program's own command.
 //! - `secrets`: a planted secret is found nowhere.
 
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use spanhouse::report::{
-    AlertState, Artifact, Cause, Clock, Courier, Deliver, Delivered, Delivery, Environment, Message, Notice, Report,
-    RetryPolicy, Run, Status, Target,
+    AlertState, Artifact, Cause, Clock, Courier, Deliver, Delivered, Delivery, Environment, Folder, Message, Notice,
+    Report, RetryPolicy, Run, Status, Target,
 };
 
+mod alertmanager;
+mod house;
 mod http;
+mod kills;
 mod mail;
 mod places;
 mod receiver;
 mod secrets;
+
+pub use house::House;
 
 /// 2026-03-29T05:00:00Z.
 const DUE_MS: i64 = 1_774_760_400_000;
@@ -56,28 +63,13 @@ impl Clock for JumpingClock {
     }
 }
 
+/// A report whose title wants escaping.
 fn report() -> Report {
-    Report {
-        name: "health".to_owned(),
-        path: PathBuf::from("health.sql"),
-        title: "Daily <health>".to_owned(),
-        description: "How each service did.".to_owned(),
-        owners: vec!["team@example.com".to_owned()],
-        enabled: true,
-        parameters: Vec::new(),
-        schedule: None,
-        window: None,
-        timeout: Report::DEFAULT_TIMEOUT,
-        memory_bytes: None,
-        keep: Report::DEFAULT_KEEP,
-        outputs: Vec::new(),
-        charts: Vec::new(),
-        alerts: Vec::new(),
-        deliveries: Vec::new(),
-        record: None,
-        sql: String::new(),
-        version: "v1".to_owned(),
-    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "-- title = \"Daily <health>\"\n-- owners = [\"team@example.com\"]\nSELECT 1 AS one\n";
+    std::fs::write(folder.path().join("health.sql"), text).expect("written");
+    let found = Folder::open(folder.path()).find("health").expect("a report without mistakes");
+    Report::clone(&found.report)
 }
 
 fn run() -> Run {

@@ -1,14 +1,15 @@
 //! Directories, object stores and what trusts an authority by the environment, through the program's own command.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
-use serde_json::Value;
 use spanhouse::report::{DeliveryStatus, Target};
 
+use super::house::House;
 use super::{JumpingClock, courier, deliver_with, delivery, tries};
-use crate::support::{ObjectStoreServer, Receivers, Server};
+use crate::support::{ObjectStoreServer, Receivers};
+
+const ANSWER: &str = "SELECT 42 AS answer";
 
 #[tokio::test]
 async fn a_directory_has_the_files_of_a_run_whole() {
@@ -35,51 +36,6 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
-}
-
-/// A data directory with a report that is run by hand.
-struct House {
-    folder: tempfile::TempDir,
-}
-
-impl House {
-    /// With a report that delivers as `delivery` says.
-    fn with(delivery: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        Server::start_in(&folder.path().join("data"), &[]).stop();
-        let house = Self { folder };
-        house.report(delivery);
-        house
-    }
-
-    fn report(&self, delivery: &str) {
-        let reports = self.folder.path().join("reports");
-        std::fs::create_dir_all(&reports).expect("a folder");
-        let header = format!("outputs = [\"csv\"]\n[[deliveries]]\n{delivery}");
-        let header: String = header.lines().map(|line| format!("-- {line}\n")).collect();
-        std::fs::write(reports.join("answer.sql"), format!("{header}SELECT 42 AS answer\n")).expect("written");
-    }
-
-    /// Runs it; tells whether all went well, and what became of the last delivery.
-    fn run(&self, environment: &[(String, String)]) -> (bool, Value) {
-        let output = self.command(&["report", "run", "answer"], environment);
-        let runs = self
-            .command(&["sql", "SELECT deliveries FROM system.report_runs ORDER BY started_at", "--format", "csv"], &[]);
-        let text = String::from_utf8(runs.stdout).expect("UTF-8");
-        let last = text.lines().last().unwrap_or_default().trim_matches('"').replace("\"\"", "\"");
-        let deliveries: Value = serde_json::from_str(&last)
-            .unwrap_or_else(|error| panic!("{error}: {text}\n{}", String::from_utf8_lossy(&output.stderr)));
-        (output.status.success(), deliveries[0].clone())
-    }
-
-    fn command(&self, arguments: &[&str], environment: &[(String, String)]) -> std::process::Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spanhouse"));
-        command.args(arguments).arg("--data-dir").arg(self.folder.path().join("data"));
-        if arguments[0] == "report" {
-            command.arg("--reports-dir").arg(self.folder.path().join("reports"));
-        }
-        command.envs(environment.iter().map(|(name, value)| (name, value))).output().expect("spanhouse starts")
-    }
 }
 
 /// All objects below a prefix.
@@ -113,7 +69,7 @@ async fn an_object_store_has_the_files_of_a_run() {
     let servers = [ObjectStoreServer::s3("an_object_store_has"), ObjectStoreServer::azure("an_object_store_has")];
     for server in servers.into_iter().flatten() {
         let delivery = |prefix| format!("to = \"object_store\"\nurl = \"{}\"\nattempts = 1", server.table_url(prefix));
-        let house = House::with(&delivery("reports"));
+        let house = House::with("", &delivery("reports"), ANSWER);
         let (is_well, delivered) = house.run(&server.environment(server.address));
         assert!(is_well && delivered["status"] == "delivered", "{delivered}");
         let found = objects(&server, "reports").await;
@@ -125,7 +81,7 @@ async fn an_object_store_has_the_files_of_a_run() {
 
 #[test]
 fn a_store_without_its_credentials_is_told_of() {
-    let house = House::with("to = \"object_store\"\nurl = \"az://container/reports\"\nattempts = 1");
+    let house = House::with("", "to = \"object_store\"\nurl = \"az://container/reports\"\nattempts = 1", ANSWER);
     let (is_well, delivered) = house.run(&[]);
     assert!(!is_well && delivered["status"] == "failed", "{delivered}");
     let error = delivered["error"].as_str().expect("why");
@@ -141,11 +97,11 @@ fn authorities_are_trusted_that_the_environment_names() {
          password = {{ env = \"MAIL_PASSWORD\" }}\nfrom = \"reports@example.com\"\nrecipients = [\"ann@example.com\"]\nattempts = 1",
         receivers.port("wrapped")
     );
-    let house = House::with(&hook);
+    let house = House::with("", &hook, ANSWER);
     let password = ("MAIL_PASSWORD".to_owned(), Receivers::LOGIN.1.to_owned());
     let authority = ("SSL_CERT_FILE".to_owned(), receivers.authority_file().display().to_string());
     for (delivery, receiver) in [(&hook, "https"), (&mail, "wrapped")] {
-        house.report(delivery);
+        house.report("", delivery, ANSWER);
         let (is_well, delivered) = house.run(std::slice::from_ref(&password));
         assert!(!is_well && delivered["status"] == "failed", "{receiver}: {delivered}");
         assert!(receivers.got(receiver).is_empty());
