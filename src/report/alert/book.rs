@@ -155,7 +155,8 @@ impl AlertBook {
     fn judge_group<'a>(&self, moment: &Moment<'_>, rule: &'a AlertRule, group: &Group, is_there: bool) -> Judged<'a> {
         let Moment { report, frame, now_ms, .. } = *moment;
         let key = Key { report: report.name.clone(), rule: rule.name.clone(), labels: group.labels.clone() };
-        let before = self.groups.get(&key).map(state_of).unwrap_or_default();
+        let known = self.groups.get(&key);
+        let before = known.map(state_of).unwrap_or_default();
         let is_expired = !is_there && is_older(&before, report, now_ms);
         let verdict = match is_expired {
             true => Verdict::Good,
@@ -174,7 +175,6 @@ impl AlertBook {
         }
         let silence = moment.silences.iter().find(|silence| silence.holds(&key.report, &key.rule, &key.labels, now_ms));
         let is_news = is_news(rule, &mut after, before.state, silence.is_some(), now_ms);
-        let shows_what_is_wrong = matches!(after.state, AlertState::Firing | AlertState::Pending);
         let needs_no_memory = is_expired || !is_waited_for(rule, &key.labels);
         let is_over = after.is_quiet() || (is_expired && after.state == AlertState::Resolved);
         Judged {
@@ -183,7 +183,7 @@ impl AlertBook {
             key,
             value: group.value,
             summary,
-            exemplars: if shows_what_is_wrong { exemplars::of_rows(rule, frame, &group.rows) } else { Vec::new() },
+            exemplars: exemplars_of(rule, frame, group, after.state, known),
             silenced_by: silence.map(ToString::to_string),
             is_news,
             is_there,
@@ -219,7 +219,7 @@ impl AlertBook {
                 after,
                 value: None,
                 summary: "the report judges this no more".to_owned(),
-                exemplars: Vec::new(),
+                exemplars: exemplars_of_firing(Some(line)),
                 silenced_by: silence.map(ToString::to_string),
                 is_news: was_told && silence.is_none(),
                 is_there: false,
@@ -243,6 +243,28 @@ fn state_of(line: &AlertLine) -> GroupState {
 /// Whether a group was last there so long ago that nobody waits for it.
 fn is_older(state: &GroupState, report: &Report, now_ms: i64) -> bool {
     state.memory.seen_ms.is_some_and(|seen_ms| now_ms.saturating_sub(seen_ms) > keep_ms(report))
+}
+
+/// Traces that show what is wrong: those of the bad rows. Where a run has none, a firing that goes on or ends has those that it had.
+fn exemplars_of(
+    rule: &AlertRule,
+    frame: &Frame,
+    group: &Group,
+    state: AlertState,
+    known: Option<&AlertLine>,
+) -> Vec<String> {
+    let found = match state {
+        AlertState::Firing | AlertState::Pending => exemplars::of_rows(rule, frame, &group.rows),
+        AlertState::Ok | AlertState::Resolved => Vec::new(),
+    };
+    match found.is_empty() {
+        true => exemplars_of_firing(known),
+        false => found,
+    }
+}
+
+fn exemplars_of_firing(known: Option<&AlertLine>) -> Vec<String> {
+    known.filter(|line| line.state == AlertState::Firing).map(|line| line.exemplars.clone()).unwrap_or_default()
 }
 
 fn keep_ms(report: &Report) -> i64 {

@@ -1,13 +1,16 @@
 //! What whole runs say, and that a book rebuilt from its lines says the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use proptest::prelude::*;
 
 use super::testing::{frame, report, rule};
 use super::{AlertBook, AlertLine, AlertState, Notice, Silence};
 use crate::report::definition::{AlertRule, Report, Test};
+use crate::report::frame::Frame;
 use crate::report::history::Run;
 use crate::report::history::tests::run;
 
@@ -178,6 +181,85 @@ fn a_silence_keeps_an_alert_from_being_told_and_nothing_else() {
     assert!(!notices[0].is_firing() && notices[1].is_firing());
     assert_eq!(told(&books.judge_silenced(&report, rows, &silences)), "cart firing, shop firing");
     assert_eq!(told(&books.judge_silenced(&report, rows, &silences)), "cart firing!, shop firing", "it is over");
+}
+
+#[test]
+fn a_firing_is_told_again_as_often_as_its_rule_says() {
+    let repeat_every = Some(Duration::from_millis(3 * MINUTE_MS as u64));
+    let report = report(vec![AlertRule { repeat_every, ..rule("service", 5.0) }]);
+    let mut books = Books::default();
+    let told: Vec<_> = (0..8).map(|_| told(&books.judge(&report, &[("cart", Some(9.0))]))).collect();
+    let news: Vec<_> = told.iter().map(|told| told.ends_with('!')).collect();
+    assert_eq!(news, [true, false, false, true, false, false, true, false], "{told:?}");
+}
+
+#[test]
+fn a_limit_to_clear_many_runs_and_two_columns_hold_for_each_group() {
+    let both = |rows: &[(&str, &str, f64)]| {
+        let column = |names: Vec<&str>| Arc::new(StringArray::from(names)) as ArrayRef;
+        let zones = column(rows.iter().map(|(zone, ..)| *zone).collect());
+        let services = column(rows.iter().map(|(_, service, _)| *service).collect());
+        let values = Arc::new(Float64Array::from_iter_values(rows.iter().map(|(.., value)| *value))) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("zone", zones), ("service", services), ("value", values)]);
+        let batch = batch.expect("a batch");
+        Frame { schema: batch.schema(), rows: batch.num_rows() as u64, batches: vec![batch] }
+    };
+    let test = Test::Above { column: "value".to_owned(), limit: 5.0, clear: 2.0 };
+    let group_by = vec!["zone".to_owned(), "service".to_owned()];
+    let report = report(vec![AlertRule { test, group_by, bad_runs: 2, of_runs: 3, clear_runs: 2, ..rule("", 5.0) }]);
+    let mut book = AlertBook::default();
+    // One zone is bad in two of three runs, then between the limits, then good; the other has one bad run.
+    for (at, (east, west, expected)) in [
+        (9.0, 1.0, "e/cart pending"),
+        (1.0, 9.0, "e/cart pending, w/cart pending"),
+        (9.0, 1.0, "e/cart firing!, w/cart pending"),
+        (3.0, 1.0, "e/cart firing, w/cart pending"),
+        (1.0, 1.0, "e/cart firing"),
+        (3.0, 1.0, "e/cart firing"),
+        (2.0, 1.0, "e/cart firing"),
+        (0.0, 1.0, "e/cart resolved!"),
+        (0.0, 1.0, ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (now_ms, frame) = (at as i64 * MINUTE_MS, both(&[("e", "cart", east), ("w", "cart", west)]));
+        let notices = book.judge(&report, &run("health", now_ms), &frame, &[], now_ms).expect("judged");
+        assert_eq!(told(&notices), expected, "run {at}");
+        book = AlertBook::from_lines(book.current().cloned().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn every_message_of_a_firing_has_its_traces() {
+    let id = |byte: u8| format!("{byte:02x}").repeat(16);
+    let traced = |rows: &[(f64, &str)]| {
+        let services = Arc::new(StringArray::from(vec!["cart"; rows.len()])) as ArrayRef;
+        let values = Arc::new(Float64Array::from_iter_values(rows.iter().map(|(value, _)| *value))) as ArrayRef;
+        let traces = Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, trace)| *trace))) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("service", services), ("value", values), ("trace_id", traces)]);
+        let batch = batch.expect("a batch");
+        Frame { schema: batch.schema(), rows: rows.len() as u64, batches: vec![batch] }
+    };
+    let ruled = report(vec![AlertRule { clear_runs: 2, ..rule("service", 5.0) }]);
+    let (one, two) = (id(1), id(2));
+    let mut lines = Vec::new();
+    let mut judge = |report: &Report, now_ms, rows: &[(f64, &str)]| {
+        let mut book = AlertBook::from_lines(lines.clone());
+        let notices = book.judge(report, &run("health", now_ms), &traced(rows), &[], now_ms).expect("judged");
+        lines.extend(book.take_lines());
+        notices.into_iter().map(|notice| (notice.state, notice.exemplars)).collect::<Vec<_>>()
+    };
+    // The bad row's, and not the good one's.
+    let first = [(AlertState::Firing, vec![one.clone()])];
+    assert_eq!(judge(&ruled, 0, &[(1.0, &two), (9.0, &one)]), first);
+    // A run in which the group is gone, or good, says what it was about.
+    assert_eq!(judge(&ruled, 1, &[]), first);
+    assert_eq!(judge(&ruled, 2, &[(1.0, &two)]), [(AlertState::Resolved, vec![one.clone()])]);
+    // The next firing is about something else.
+    assert_eq!(judge(&ruled, 3, &[(9.0, "none")]), [(AlertState::Firing, vec![])]);
+    assert_eq!(judge(&ruled, 4, &[(9.0, &two)]), [(AlertState::Firing, vec![two.clone()])]);
+    assert_eq!(judge(&report(vec![]), 5, &[]).len(), 1);
 }
 
 #[test]
