@@ -4,6 +4,7 @@
 //! - `outputs`: what a run leaves behind, read by other programs and looked at in a browser.
 //! - `deliveries`: what receivers get, however they behave.
 //! - `ready_made`: the reports that come with the program say of real traces what their JSON says.
+//! - `ready_made_days`: and of whole days of them what another program does.
 //! - `recorded`: results that are kept as tables of the schema `reports`.
 //! - `runs`: a server that runs reports and is killed.
 //! - `sample`: the sample of real traces in a store, and the ready-made reports over it.
@@ -13,6 +14,7 @@ mod commands;
 mod deliveries;
 mod outputs;
 mod ready_made;
+mod ready_made_days;
 mod recorded;
 mod runs;
 mod sample;
