@@ -2,17 +2,16 @@
 
 use bytes::Bytes;
 
+use super::cells::{Limits, Look, cells};
 use super::moment;
 use super::page::Page;
-use crate::error::{Error, Result};
-use crate::render::{Format, RenderOptions, Writer, count, sanitize};
+use crate::error::Result;
+use crate::render::{count, sanitize};
 use crate::report::alert::Notice;
 use crate::report::definition::OutputFormat;
 
-/// Rows of the table: nobody reads more in chat.
-const MAX_ROWS: usize = 100;
-/// Characters of a cell.
-const MAX_CELL: usize = 300;
+/// More rows of a table, and longer cells, nobody reads in chat.
+const LIMITS: Limits = Limits { rows: 100, columns: 60, cell: 300, bytes: 1 << 20 };
 /// Characters of a title or a summary.
 const MAX_LINE: usize = 1_000;
 
@@ -29,7 +28,7 @@ pub(super) fn render(page: &Page<'_>) -> Result<Bytes> {
     if !page.report.owners.is_empty() {
         text.push_str(&format!("- **Owners:** {}\n", escaped(&page.report.owners.join(", "))));
     }
-    for (name, value) in &page.run.parameters {
+    for (name, value) in page.parameters() {
         text.push_str(&format!("- **{}:** {}\n", escaped(name), escaped(value)));
     }
     push_alerts(page, &mut text);
@@ -71,18 +70,29 @@ fn push_rows(page: &Page<'_>, text: &mut String) -> Result<()> {
         text.push_str("There are none.\n");
         return Ok(());
     }
-    let options =
-        RenderOptions { zone: page.zone.name().to_owned(), max_cell_chars: Some(MAX_CELL), ..RenderOptions::default() };
-    let mut writer = Writer::new(Format::Markdown, page.frame.schema.clone(), &options, Vec::new())?;
-    let mut left = MAX_ROWS;
-    for batch in &page.frame.batches {
-        let rows = batch.num_rows().min(left);
-        writer.batch(&batch.slice(0, rows))?;
-        left -= rows;
+    let cells = cells(page, LIMITS)?;
+    text.push('|');
+    cells.columns.iter().for_each(|column| text.push_str(&format!(" {} |", escaped(&column.name))));
+    text.push_str("\n|");
+    for column in &cells.columns {
+        text.push_str(if column.look == Look::Number { " ---: |" } else { " --- |" });
     }
-    let (shown, table) = writer.finish()?;
-    let table = String::from_utf8(table).map_err(|error| Error::internal(format!("a table is no text: {error}")))?;
-    text.push_str(&table);
+    for row in &cells.rows {
+        text.push_str("\n|");
+        for cell in row {
+            let lines: Vec<String> = cell.as_deref().unwrap_or("–").split('\n').map(escaped).collect();
+            text.push_str(&format!(" {} |", lines.join("<br>")));
+        }
+    }
+    text.push('\n');
+    if cells.columns.iter().any(|column| column.look == Look::Time) {
+        text.push_str(&format!("\nTimes are those of {}.\n", page.zone.name()));
+    }
+    let left_out_columns = page.frame.schema.fields().len() - cells.columns.len();
+    if left_out_columns > 0 {
+        text.push_str(&format!("\n{} more are not shown.\n", count(left_out_columns as u64, "column")));
+    }
+    let shown = cells.rows.len() as u64;
     if shown < page.frame.rows {
         let left_out = count(page.frame.rows - shown, "row");
         text.push_str(&format!("\n{left_out} more are not shown. {}\n", escaped(&page.where_all_are())));
@@ -104,14 +114,21 @@ pub(super) fn escaped(text: &str) -> String {
     let cut: String = text.chars().take(MAX_LINE).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     let mut out = String::with_capacity(cut.len() + 16);
-    for c in sanitize(&cut.replace('\n', " ")).chars() {
+    let mut before = ' ';
+    let text = sanitize(&cut.replace('\n', " ")).into_owned();
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let is_inside = before.is_alphanumeric() && characters.peek().is_some_and(|next| next.is_alphanumeric());
         match c {
+            // Within a word it is no mark.
+            '_' if is_inside => out.push('_'),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '!' => out.extend(['\\', c]),
             c => out.push(c),
         }
+        before = c;
     }
     // What looks like an address becomes a link by itself.
     out.replace("://", "&#58;//") + more
@@ -128,6 +145,7 @@ mod tests {
             ("<script>x</script>", "&lt;script&gt;x&lt;/script&gt;"),
             ("[a](http://evil)", "\\[a\\](http&#58;//evil)"),
             ("*b* _c_ `d` # |", "\\*b\\* \\_c\\_ \\`d\\` \\# \\|"),
+            ("error_rate of _a_b_", "error_rate of \\_a_b\\_"),
             ("a\u{1b}[2J\n# b\u{202e}", "a\\\\x1b\\[2J \\# b\\\\u{202e}"),
         ];
         for (text, shown) in cases {

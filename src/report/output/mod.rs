@@ -4,10 +4,12 @@
 //! Everything that comes from data or from a report's text is escaped by what writes it. The same run gives the same bytes, whenever and
 //! wherever it is rendered. Knows a run, its rows and its notices; does not know who asked and where files go.
 
+mod cells;
 mod chart;
 mod html;
 mod markdown;
 mod moment;
+mod naming;
 mod page;
 mod picture;
 mod plots;

@@ -10,6 +10,12 @@ pub(super) fn instant(at_ms: i64, zone: Tz) -> String {
     format!("{} {}", wall(at_ms, zone).format("%Y-%m-%d %H:%M:%S"), abbreviation(at_ms, zone))
 }
 
+/// A moment to the minute, or to the second where it has one: `2026-03-29 07:00`.
+pub(super) fn minute(at_ms: i64, zone: Tz) -> String {
+    let at = wall(at_ms, zone);
+    format!("{} {}", at.format("%Y-%m-%d"), clock(at))
+}
+
 /// A moment as programs read it.
 pub(super) fn machine(at_ms: i64) -> String {
     utc(at_ms).format("%Y-%m-%dT%H:%M:%SZ").to_string()

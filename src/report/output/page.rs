@@ -36,6 +36,12 @@ impl Page<'_> {
         format!("{}.{}", self.report.name, ending(output.format))
     }
 
+    /// What was asked with, without the ends of the window, which is told as one.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &(String, String)> {
+        let has_window = self.run.window_from_ms.is_some() && self.run.window_to_ms.is_some();
+        self.run.parameters.iter().filter(move |(name, _)| !has_window || !matches!(name.as_str(), "from" | "to"))
+    }
+
     /// The first file with every row.
     pub(super) fn file_of_all_rows(&self) -> Option<String> {
         let has_all = |output: &&Output| {

@@ -42,6 +42,13 @@ pub(super) fn render(page: &Page<'_>) -> Result<Bytes> {
             Figure::Failed { title, why } => pen.note(&format!("{title} cannot be drawn: {why}"), y, Ink::Error),
         };
     }
+    if pen.has_foreign {
+        y = pen.note(
+            "Boxes stand for letters that the font of pictures lacks; the page of the report has them.",
+            y + 8.0,
+            Ink::Muted,
+        );
+    }
     let svg = pen.finish(y.min(MAX_HEIGHT), "", "")?;
     png(&svg, y.min(MAX_HEIGHT))
 }

@@ -1,22 +1,19 @@
 //! From the rows of a result, and what a report says of its charts, to drawings.
 
-use std::collections::HashMap;
-
 use chrono_tz::Tz;
 use datafusion::arrow::datatypes::DataType;
 
 use super::chart::{
-    Bars, Calls, Drawing, Heatmap, Horizontal, Lines, MAX_ROWS, Point, Series, ServiceMap, Unit, Vertical, Waterfall,
-    buckets, fit, plain,
+    Bars, Calls, Drawing, Heatmap, Horizontal, Lines, MAX_ROWS, MAX_SERIES, Point, Series, ServiceMap, TraceDrawing,
+    Unit, Vertical, Waterfall, buckets, fit, gathered, plain,
 };
+use super::naming::{NO_NAME, adds_up, interned, joined, numbered, told_apart};
 use super::page::Page;
 use super::traces::ids_of;
 use crate::error::{Error, Result};
 use crate::report::definition::{Chart, ChartKind};
 use crate::report::frame::Frame;
 
-/// What a name is called that is NULL.
-const NO_NAME: &str = "(none)";
 /// Where the share of failed calls is looked for in a service map, and where their number.
 const ERROR_SHARE: &str = "error_rate";
 const ERRORS: &str = "errors";
@@ -29,26 +26,40 @@ pub(super) enum Figure {
 
 /// The charts of a page, in the order of the report. One that cannot be drawn says why and spoils no other.
 pub(super) fn figures(page: &Page<'_>) -> Vec<Figure> {
-    let figure = |chart: &Chart| match drawing(chart, page) {
-        Ok(drawing) => Figure::Drawn(drawing),
-        Err(error) => Figure::Failed { title: title(chart), why: plain(&error.message) },
+    let figures = |chart: &Chart| match drawings(chart, page) {
+        Ok(drawings) => drawings.into_iter().map(Figure::Drawn).collect(),
+        Err(error) => vec![Figure::Failed { title: title(chart), why: plain(&error.message) }],
     };
-    page.report.charts.iter().map(figure).collect()
+    page.report.charts.iter().flat_map(figures).collect()
 }
 
-fn drawing(chart: &Chart, page: &Page<'_>) -> Result<Drawing> {
+fn drawings(chart: &Chart, page: &Page<'_>) -> Result<Vec<Drawing>> {
     let source = Source { chart, frame: page.frame, zone: page.zone };
-    match chart.kind {
+    let drawing = match chart.kind {
         ChartKind::Line => source.lines(),
         ChartKind::Bar => source.bars(),
         ChartKind::Heatmap => source.heatmap(),
         ChartKind::ServiceMap => source.service_map(),
-        ChartKind::Waterfall => {
-            let ids = ids_of(page.frame, &chart.x)?;
-            let traces = ids.iter().filter_map(|id| page.traces.iter().find(|trace| trace.trace_id == *id)).cloned();
-            Ok(Drawing::new(&title(chart), Vec::new(), Waterfall { traces: traces.collect() }))
-        }
+        ChartKind::Waterfall => return waterfalls(chart, page),
+    };
+    Ok(vec![drawing?])
+}
+
+/// A drawing for each trace, so that none is longer than a sheet of paper.
+fn waterfalls(chart: &Chart, page: &Page<'_>) -> Result<Vec<Drawing>> {
+    let ids = ids_of(page.frame, &chart.x)?;
+    let traces: Vec<_> = ids.iter().filter_map(|id| page.traces.iter().find(|trace| trace.trace_id == *id)).collect();
+    let title = title(chart);
+    if traces.len() < 2 {
+        let traces = traces.into_iter().cloned().collect();
+        return Ok(vec![Drawing::new(&title, Vec::new(), Waterfall { traces })]);
     }
+    let all = traces.len();
+    let drawing = |(at, trace): (usize, &&TraceDrawing)| {
+        let title = format!("{title} ({} of {all})", at + 1);
+        Drawing::new(&title, Vec::new(), Waterfall { traces: vec![(*trace).clone()] })
+    };
+    Ok(traces.iter().enumerate().map(drawing).collect())
 }
 
 /// The title of a chart, or what it shows.
@@ -78,7 +89,8 @@ type Places = (Horizontal, Vec<Option<f64>>);
 impl Source<'_> {
     fn lines(&self) -> Result<Drawing> {
         let (horizontal, places) = self.places(&self.chart.x, true)?;
-        let fit = fit(self.series(&places)?);
+        let told = self.told_apart(&places, false)?;
+        let fit = fit(self.series(&places, told.as_deref())?);
         let notes = [without_place(&self.chart.x, &places), fit.notes].concat();
         let scene = Lines { horizontal, series: fit.series, unit: self.unit()?, measure: self.measure() };
         Ok(Drawing::new(&title(self.chart), notes, scene))
@@ -86,11 +98,79 @@ impl Source<'_> {
 
     fn bars(&self) -> Result<Drawing> {
         let (horizontal, places) = self.places(&self.chart.x, false)?;
-        let fit = fit(self.series(&places)?);
-        let notes = [without_place(&self.chart.x, &places), fit.notes].concat();
-        let stacked = self.chart.series.is_some() && self.chart.y.len() == 1;
-        let scene = Bars { horizontal, series: fit.series, stacked, unit: self.unit()?, measure: self.measure() };
+        let notes = without_place(&self.chart.x, &places);
+        let unit = self.unit()?;
+        let adds_up = self.adds_up(&unit)?;
+        let stacked = adds_up && self.chart.series.is_some() && self.chart.y.len() == 1;
+        let (horizontal, series) = match (adds_up, horizontal) {
+            (true, horizontal) => (horizontal, self.series(&places, None)?),
+            (false, Horizontal::Names(_)) => self.bars_of_rows(&places)?,
+            (false, horizontal) => {
+                let told = self.told_apart(&places, false)?;
+                (horizontal, self.series(&places, told.as_deref())?)
+            }
+        };
+        let (series, others) = if stacked { gathered(series) } else { (series, None) };
+        let fit = fit(series);
+        let notes = [notes, fit.notes].concat();
+        let scene = Bars { horizontal, series: fit.series, stacked, adds_up, others, unit, measure: self.measure() };
         Ok(Drawing::new(&title(self.chart), notes, scene))
+    }
+
+    /// Lying bars of what does not add up: one for each row, named by all that names it.
+    fn bars_of_rows(&self, places: &[Option<f64>]) -> Result<(Horizontal, Vec<Series>)> {
+        let mut names = self.own_names(&self.chart.x)?;
+        // More series than there are colours are told apart by their names, too.
+        let by_name = match &self.chart.series {
+            Some(column) => {
+                let of_series = self.own_names(column)?;
+                let is_many = interned(of_series.clone()).0.len() > MAX_SERIES;
+                is_many.then_some(of_series)
+            }
+            None => None,
+        };
+        if let Some(of_series) = &by_name {
+            names = names.iter().zip(of_series).map(|(name, more)| joined(name, more)).collect();
+        }
+        if let Some(told) = self.told_apart(places, true)? {
+            names = names.iter().zip(&told).map(|(name, more)| joined(name, more)).collect();
+        }
+        if by_name.is_some() || self.chart.series.is_none() {
+            names = numbered(names);
+        }
+        let (names, rows) = interned(names);
+        let places: Vec<Option<f64>> = rows.into_iter().map(|row| Some(row as f64)).collect();
+        let series = match by_name {
+            Some(_) => self.series_of(&places, (vec![String::new()], vec![0; places.len()]))?,
+            None => self.series(&places, None)?,
+        };
+        Ok((Horizontal::Names(names), series))
+    }
+
+    /// Whether values of rows with the same name may be added up.
+    fn adds_up(&self, unit: &Unit) -> Result<bool> {
+        let mut all = !matches!(unit, Unit::Share | Unit::Percent);
+        for column in &self.chart.y {
+            all &= adds_up(column, self.frame.value_type(column)?);
+        }
+        Ok(all)
+    }
+
+    /// What tells the rows of one place and one series apart.
+    fn told_apart(&self, places: &[Option<f64>], by_times: bool) -> Result<Option<Vec<String>>> {
+        let series = match &self.chart.series {
+            Some(column) => self.own_names(column)?,
+            None => vec![String::new(); places.len()],
+        };
+        // A row without a place is not drawn, and like no other.
+        let key = |(row, (place, series)): (usize, (&Option<f64>, &String))| match place {
+            Some(place) => format!("{place} {series}"),
+            None => format!("row {row}"),
+        };
+        let keys = places.iter().zip(&series).enumerate().map(key);
+        let taken = [&self.chart.x].into_iter().chain(&self.chart.series).chain(&self.chart.y);
+        let taken: Vec<&str> = taken.map(String::as_str).collect();
+        told_apart(self.frame, self.zone, interned(keys).1, &taken, by_times)
     }
 
     fn heatmap(&self) -> Result<Drawing> {
@@ -194,24 +274,27 @@ impl Source<'_> {
 
     /// The different texts of a column, in the order in which they come, and which of them each row has.
     fn names(&self, column: &str) -> Result<(Vec<String>, Vec<usize>)> {
-        let mut names: Vec<String> = Vec::new();
-        let mut known: HashMap<String, usize> = HashMap::new();
-        let rows = self.frame.texts(column)?.into_iter().map(|text| {
-            *known.entry(text.unwrap_or_else(|| NO_NAME.to_owned())).or_insert_with_key(|name| {
-                names.push(name.clone());
-                names.len() - 1
-            })
-        });
-        let rows = rows.collect();
-        Ok((names, rows))
+        Ok(interned(self.own_names(column)?))
     }
 
-    /// A series for each value of the series' column, for each column of values.
-    fn series(&self, places: &[Option<f64>]) -> Result<Vec<Series>> {
-        let (names, rows) = match &self.chart.series {
-            Some(column) => self.names(column)?,
-            None => (vec![String::new()], vec![0; places.len()]),
+    /// The text of a column in each row.
+    fn own_names(&self, column: &str) -> Result<Vec<String>> {
+        Ok(self.frame.texts(column)?.into_iter().map(|text| text.unwrap_or_else(|| NO_NAME.to_owned())).collect())
+    }
+
+    /// A series for each value of the series' column and of what tells rows apart, for each column of values.
+    fn series(&self, places: &[Option<f64>], told: Option<&[String]>) -> Result<Vec<Series>> {
+        let mut names = match &self.chart.series {
+            Some(column) => self.own_names(column)?,
+            None => vec![String::new(); places.len()],
         };
+        if let Some(told) = told {
+            names = names.iter().zip(told).map(|(name, more)| joined(name, more)).collect();
+        }
+        self.series_of(places, interned(names))
+    }
+
+    fn series_of(&self, places: &[Option<f64>], (names, rows): (Vec<String>, Vec<usize>)) -> Result<Vec<Series>> {
         let mut all: Vec<Series> = Vec::new();
         for column in &self.chart.y {
             let values = self.frame.numbers(column)?;
@@ -228,10 +311,10 @@ impl Source<'_> {
     }
 
     fn series_name(&self, name: &str, column: &str) -> String {
-        match (&self.chart.series, self.chart.y.len()) {
-            (None, _) => column.to_owned(),
-            (Some(_), 1) => name.to_owned(),
-            (Some(_), _) => format!("{name} {column}"),
+        match (name, self.chart.y.len()) {
+            ("", _) => column.to_owned(),
+            (name, 1) => name.to_owned(),
+            (name, _) => format!("{name} {column}"),
         }
     }
 

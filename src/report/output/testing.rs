@@ -7,7 +7,7 @@ use datafusion::arrow::array::*;
 
 use super::{DrawnSpan, Page, TraceDrawing};
 use crate::report::alert::{AlertState, Notice};
-use crate::report::definition::{Chart, ChartKind, Output, OutputFormat, Report};
+use crate::report::definition::{AlertRule, Chart, ChartKind, Output, OutputFormat, Report, Test};
 use crate::report::frame::Frame;
 use crate::report::history::{Cause, Run, Status};
 
@@ -72,7 +72,7 @@ pub fn parts() -> Parts {
         keep: Report::DEFAULT_KEEP,
         outputs: outputs.map(|format| Output { format }).to_vec(),
         charts,
-        alerts: Vec::new(),
+        alerts: vec![rule("errors", "error_rate", 0.05), rule("latency", "p95_ms", 500.0)],
         deliveries: Vec::new(),
         record: None,
         sql: String::new(),
@@ -101,13 +101,28 @@ fn run() -> Run {
     }
 }
 
+fn rule(name: &str, column: &str, limit: f64) -> AlertRule {
+    AlertRule {
+        name: name.to_owned(),
+        test: Test::Above { column: column.to_owned(), limit, clear: limit },
+        group_by: vec!["service_name".to_owned()],
+        bad_runs: 1,
+        of_runs: 1,
+        clear_runs: 1,
+        repeat_every: None,
+        severity: AlertRule::DEFAULT_SEVERITY.to_owned(),
+        exemplars: None,
+        summary: None,
+    }
+}
+
 fn notices() -> Vec<Notice> {
-    let notice = |rule: &str, state, summary: &str, silenced_by: Option<&str>| Notice {
+    let notice = |rule: &str, service: &str, state, summary: &str, silenced_by: Option<&str>| Notice {
         report: "health".to_owned(),
         rule: rule.to_owned(),
         severity: "warning".to_owned(),
         state,
-        labels: vec![("service_name".to_owned(), "checkout".to_owned())],
+        labels: vec![("service_name".to_owned(), service.to_owned())],
         value: Some(0.12),
         since_ms: FROM_MS + 3_600_000,
         fired_ms: None,
@@ -117,9 +132,10 @@ fn notices() -> Vec<Notice> {
         is_news: true,
     };
     vec![
-        notice("errors", AlertState::Firing, &format!("12 % of the calls of checkout failed {HOSTILE}"), None),
-        notice("latency", AlertState::Pending, "p95 is above 500 ms in 1 of 3 runs", None),
-        notice("volume", AlertState::Resolved, "there are calls again", Some("planned work")),
+        notice("errors", "checkout", AlertState::Firing, &format!("too many calls failed {HOSTILE}"), None),
+        notice("errors", HOSTILE, AlertState::Firing, &format!("too many calls failed {HOSTILE}"), None),
+        notice("latency", "checkout", AlertState::Pending, "p95 is above 500 ms in 1 of 3 runs", None),
+        notice("volume", "checkout", AlertState::Resolved, "there are calls again", Some("planned work")),
     ]
 }
 
@@ -161,24 +177,25 @@ fn frame() -> Frame {
     }
 }
 
+/// A span by its steps down the tree, service and name, and its start, duration and part of the critical path in milliseconds.
+pub fn drawn_span(
+    (depth, service, name): (usize, &str, &str),
+    [start_ms, duration_ms, critical_ms]: [f64; 3],
+    is_error: bool,
+) -> DrawnSpan {
+    let (service, name) = (service.to_owned(), name.to_owned());
+    DrawnSpan { depth, service, name, start_ms, duration_ms, critical_ms, is_error }
+}
+
 fn trace() -> TraceDrawing {
-    let span = |depth, service: &str, name: &str, start_ms, duration_ms, critical_ms, is_error| DrawnSpan {
-        depth,
-        service: service.to_owned(),
-        name: name.to_owned(),
-        start_ms,
-        duration_ms,
-        critical_ms,
-        is_error,
-    };
     TraceDrawing {
         trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
         span_count: 4,
         spans: vec![
-            span(0, "web", "GET /checkout", 0.0, 900.0, 70.0, true),
-            span(1, "checkout", HOSTILE, 40.0, 830.0, 30.0, true),
-            span(2, "payment", "charge", 60.0, 800.0, 800.0, false),
-            span(2, "mail", "send", 70.0, 200.0, 0.0, false),
+            drawn_span((0, "web", "GET /checkout"), [0.0, 900.0, 70.0], true),
+            drawn_span((1, "checkout", HOSTILE), [40.0, 830.0, 30.0], true),
+            drawn_span((2, "payment", "charge"), [60.0, 800.0, 800.0], false),
+            drawn_span((2, "mail", "send"), [70.0, 200.0, 0.0], false),
         ],
     }
 }

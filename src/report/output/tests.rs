@@ -121,7 +121,7 @@ fn values_that_are_missing_or_no_numbers_are_shown_as_such() {
         html.split("<td").skip(1).map(|cell| cell.split("</td>").next().unwrap_or_default()).collect();
     assert_eq!(
         cells,
-        [" class=\"n\">1.5", " class=\"n null\">–", " class=\"n\">NaN", " class=\"n\">∞", " class=\"n\">−2,000,000.2"]
+        [" class=\"n\">1.5", " class=\"n null\">–", " class=\"n\">NaN", " class=\"n\">∞", " class=\"n\">−2,000,000"]
     );
 }
 

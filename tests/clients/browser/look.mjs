@@ -2,7 +2,8 @@
 //
 //   node look.mjs CHROMIUM PAGE FONT GOLDENS OUT
 //
-// Fails when the page asks the network for anything, runs a script, is wider than its window, or has what axe-core finds wrong. Pictures of
+// Fails when the page asks the network for anything, runs a script, is wider than its window or its paper, breaks words letter by letter, or has
+// what axe-core finds wrong. Pictures of
 // its charts are compared with those in GOLDENS by the share of their pixels that differ; `UPDATE_GOLDENS=1` writes those anew. All pictures
 // are left in OUT. GOLDENS may be `none`: then nothing is compared.
 import fs from "node:fs";
@@ -59,6 +60,7 @@ async function look({ name, width, height, colorScheme, media }) {
   if (scripts > 0) say(`has ${scripts} elements that load or run something`);
   const cut = await page.evaluate(cutTexts);
   for (const text of cut) say(`has a label beyond its drawing: ${text}`);
+  for (const text of await page.evaluate(tornTexts)) say(`breaks words letter by letter: ${text}`);
   await page.screenshot({ path: path.join(out, `${name}.png`), fullPage: true });
   const charts = page.locator('section[aria-labelledby="charts"]');
   if ((await charts.count()) > 0) compare(name, await charts.screenshot(), say);
@@ -88,6 +90,18 @@ function cutTexts() {
         found.push(text.textContent.trim());
       }
     }
+  }
+  return found.slice(0, 5);
+}
+
+// Runs in the page: cells of tables with fewer than four letters a line.
+function tornTexts() {
+  const found = [];
+  for (const cell of document.querySelectorAll("th, td")) {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    const lines = Math.round(range.getBoundingClientRect().height / parseFloat(getComputedStyle(cell).lineHeight));
+    if (lines > 3 && cell.textContent.length < 4 * lines) found.push(cell.textContent);
   }
   return found.slice(0, 5);
 }

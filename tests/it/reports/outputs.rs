@@ -163,7 +163,8 @@ fn a_run_leaves_files_that_other_programs_read() {
     for said in [
         "<h1>Traffic &lt;of&gt; the shop</h1>",
         "On 29 March 2026 the clock went forward from 02:00 to 03:00.",
-        "Waterfall of 3 traces.",
+        "Waterfall of 1 trace.",
+        "Worst traces (3 of 3)",
         "on the critical path",
     ] {
         assert!(html.contains(said), "the page does not say {said}");

@@ -1,7 +1,7 @@
 //! Bars: lying ones with a name each, standing ones over time.
 
 use super::drawing::{DataTable, Scene};
-use super::label::{fitted, plain, width};
+use super::label::{fitted_ends, plain, width};
 use super::lines::{axis_notes, place};
 use super::palette::Ink;
 use super::pen::{Anchor, Pen, Style};
@@ -26,6 +26,10 @@ pub struct Bars {
     pub series: Vec<Series>,
     /// Whether the bars of one place stand on one another, and not side by side.
     pub stacked: bool,
+    /// Whether rows of one name are added up; of others the greatest is drawn.
+    pub adds_up: bool,
+    /// How many series the last one is made of, when it is made of some.
+    pub others: Option<usize>,
     pub unit: Unit,
     /// What the length of a bar shows.
     pub measure: String,
@@ -52,14 +56,15 @@ impl Bars {
         places
     }
 
-    /// The parts of the bars at a place. A series with several rows there has their sum.
+    /// The parts of the bars at a place: one of each series that has rows there.
     fn parts(&self, place: f64) -> Vec<Part> {
         let (mut above, mut below) = (0.0, 0.0);
         let mut parts = Vec::new();
         for (series, one) in self.series.iter().enumerate() {
             let first = one.points.partition_point(|point| point.x < place);
             let here = one.points[first..].iter().take_while(|point| point.x == place);
-            let Some(value) = here.filter_map(|point| point.y).reduce(|a, b| a + b) else { continue };
+            let together = |a: f64, b: f64| if self.adds_up { a + b } else { a.max(b) };
+            let Some(value) = here.filter_map(|point| point.y).reduce(together) else { continue };
             let base = match (self.stacked, value < 0.0) {
                 (false, _) => 0.0,
                 (true, true) => below,
@@ -76,6 +81,19 @@ impl Bars {
         parts
     }
 
+    /// The colour of a series.
+    fn ink(&self, series: usize) -> Ink {
+        let is_rest = self.others.is_some() && series + 1 == self.series.len();
+        if is_rest { Ink::Others } else { Ink::Series(series) }
+    }
+
+    fn bar(&self, pen: &mut Pen, series: usize, at: (f64, f64), size: (f64, f64)) {
+        match self.ink(series) {
+            Ink::Others => pen.rect(at, size, Ink::Others),
+            _ => bar(pen, series, at, size),
+        }
+    }
+
     fn scale(&self, places: &[f64], wanted: usize) -> Option<Scale> {
         let ends = places.iter().flat_map(|place| self.parts(*place)).flat_map(|part| [part.from, part.to]);
         let (least, greatest) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), end| (a.min(end), b.max(end)));
@@ -89,17 +107,17 @@ impl Bars {
         }
         let names: Vec<&str> = self.series.iter().map(|one| one.name.as_str()).collect();
         legend(pen, &names, top, |pen, at, (x, y)| {
-            bar(pen, at, (x + 6.0, y - 6.0), (20.0, 12.0));
+            self.bar(pen, at, (x + 6.0, y - 6.0), (20.0, 12.0));
         })
     }
 
     fn draw_lying(&self, pen: &mut Pen, top: f64, places: &[f64], names: &[String]) -> f64 {
-        let side_by_side = if self.stacked { 1 } else { self.series.len().max(1) };
+        let most_beside = places.iter().map(|at| self.parts(*at).len()).max().unwrap_or(1);
         let Some(scale) = self.scale(places, 4) else { return nothing(pen, top, "no values to draw") };
         let is_narrow = pen.width < 500.0;
-        let room = if is_narrow { pen.width } else { pen.width * 0.3 };
+        let room = if is_narrow { pen.width } else { pen.width * 0.42 };
         let name_of = |place: f64| names.get(place as usize).map_or("", String::as_str);
-        let widest = places.iter().map(|at| width(&fitted(name_of(*at), LABEL, room), LABEL)).fold(0.0, f64::max);
+        let widest = places.iter().map(|at| width(&fitted_ends(name_of(*at), LABEL, room), LABEL)).fold(0.0, f64::max);
         let left = if is_narrow { 0.0 } else { widest + 10.0 };
         let longest = places
             .iter()
@@ -107,11 +125,13 @@ impl Bars {
             .map(|part| width(&self.unit.show(part.value), LABEL))
             .fold(0.0, f64::max);
         let length = (pen.width - left - longest - 12.0).max(20.0);
-        let thickness = if side_by_side > 3 { 10.0 } else { BAR };
+        let thickness = if most_beside > 3 && !self.stacked { 10.0 } else { BAR };
         let zero = left + scale.share(0.0) * length;
         let mut y = top + 6.0;
         for place in places {
-            let name = fitted(name_of(*place), LABEL, room);
+            let parts = self.parts(*place);
+            let side_by_side = if self.stacked { 1 } else { parts.len().max(1) };
+            let name = fitted_ends(name_of(*place), LABEL, room);
             if is_narrow {
                 pen.text(0.0, y + LABEL, &name, Style::new(Ink::Text, LABEL));
                 y += LINE;
@@ -119,12 +139,11 @@ impl Bars {
                 let middle = y + thickness * side_by_side as f64 / 2.0 + 4.0;
                 pen.text(left - 8.0, middle, &name, Style::new(Ink::Text, LABEL).anchored(Anchor::End));
             }
-            let parts = self.parts(*place);
-            for part in &parts {
-                let row = if self.stacked { 0 } else { part.series };
+            for (row, part) in parts.iter().enumerate() {
+                let row = if self.stacked { 0 } else { row };
                 let (from, to) = (left + scale.share(part.from) * length, left + scale.share(part.to) * length);
                 let at = y + row as f64 * thickness;
-                bar(pen, part.series, (from.min(to), at), (extent(part.value, from, to), thickness - 2.0));
+                self.bar(pen, part.series, (from.min(to), at), (extent(part.value, from, to), thickness - 2.0));
                 if !self.stacked || parts.len() == 1 {
                     let end = if part.value < 0.0 { zero } else { to };
                     pen.text(
@@ -167,7 +186,7 @@ impl Bars {
                 let row = if self.stacked { 0 } else { part.series };
                 let x = plot.x(range, *place) + gap / 2.0 + row as f64 * thickness;
                 let (from, to) = (plot.y(&scale, part.from), plot.y(&scale, part.to));
-                bar(pen, part.series, (x, from.min(to)), (thickness, extent(part.value, from, to)));
+                self.bar(pen, part.series, (x, from.min(to)), (thickness, extent(part.value, from, to)));
             }
         }
         let below = plot.horizontal_axis(pen, &self.horizontal, range);
@@ -233,9 +252,19 @@ impl Scene for Bars {
                 super::unit::grouped(&all.len().to_string())
             ));
         }
+        if let Some(others) = self.others {
+            let named = self.series.len() - 1;
+            notes
+                .push(format!("The {named} with the largest values have a colour each, {others} others one together."));
+        }
+        let named = &self.series[..self.series.len() - usize::from(self.others.is_some())];
         let comes_twice = |one: &Series| one.points.windows(2).any(|pair| pair[0].x == pair[1].x);
-        if self.series.iter().any(comes_twice) {
-            notes.push("Rows with the same name are added up.".to_owned());
+        if named.iter().any(comes_twice) {
+            let how = match self.adds_up {
+                true => "Rows with the same name are added up.",
+                false => "Of rows with the same name the one with the greatest value is drawn.",
+            };
+            notes.push(how.to_owned());
         }
         notes
     }

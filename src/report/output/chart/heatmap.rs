@@ -45,6 +45,7 @@ pub fn buckets(values: &[f64]) -> (Vec<f64>, Vec<Option<usize>>) {
     ends.sort_by(f64::total_cmp);
     ends.dedup();
     if ends.len() <= MAX_ROWS {
+        let ends = without_holes(ends);
         let row = |value: &f64| ends.binary_search_by(|end| end.total_cmp(value)).ok();
         let rows = values.iter().map(row).collect();
         return (ends, rows);
@@ -61,6 +62,28 @@ pub fn buckets(values: &[f64]) -> (Vec<f64>, Vec<Option<usize>>) {
     });
     let ends = (lowest..=greatest).map(|bucket| (bucket as f64 / PER_OCTAVE).exp2()).collect();
     (ends, rows.collect())
+}
+
+/// The ends with those between them that no value has, where all are powers of one number: a duration that nothing took is a row, too.
+fn without_holes(ends: Vec<f64>) -> Vec<f64> {
+    const CLOSE: f64 = 1e-6;
+    let ratios: Vec<f64> = ends.windows(2).map(|pair| (pair[1] / pair[0]).ln()).collect();
+    let step = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    if ends.len() < 3 || !(CLOSE..=4.0).contains(&step) || ratios.iter().any(|ratio| !ratio.is_finite()) {
+        return ends;
+    }
+    let jumps: Vec<f64> = ratios.iter().map(|ratio| ratio / step).collect();
+    let is_regular = jumps.iter().all(|jump| (jump - jump.round()).abs() < CLOSE * jump.max(1.0));
+    if !is_regular || jumps.iter().map(|jump| jump.round()).sum::<f64>() >= MAX_ROWS as f64 {
+        return ends;
+    }
+    let mut all = vec![ends[0]];
+    for (pair, jump) in ends.windows(2).zip(jumps) {
+        let between = 1..jump.round() as i32;
+        all.extend(between.map(|at| pair[0] * (step * f64::from(at)).exp()));
+        all.push(pair[1]);
+    }
+    all
 }
 
 impl Heatmap {
@@ -112,21 +135,24 @@ impl Heatmap {
         (grid, column_width)
     }
 
-    fn legend(&self, pen: &mut Pen, top: f64, greatest: f64) -> f64 {
+    fn legend(&self, pen: &mut Pen, top: f64, (least, greatest): (f64, f64)) -> f64 {
         const SWATCH: f64 = 22.0;
         let y = top + LINE;
         let title = fitted(&self.weight, LABEL, pen.width * 0.3);
         pen.text(0.0, y, &title, Style::new(Ink::Muted, LABEL));
-        let least = self.weight_unit.show(step_end(0, greatest).min(greatest));
-        let mut x = width(&title, LABEL) + 10.0;
-        let first = format!("up to {least}");
+        let mut x = width(&title, LABEL) + 12.0;
+        let first = self.weight_unit.show(least);
         pen.text(x, y, &first, Style::new(Ink::Text, LABEL));
         x += width(&first, LABEL) + 8.0;
-        for step in 0..RAMP_STEPS {
+        // Where all is alike there is one colour.
+        let steps = if least < greatest { 0..RAMP_STEPS } else { RAMP_STEPS - 1..RAMP_STEPS };
+        for step in steps {
             pen.rect((x, y - 11.0), (SWATCH, 13.0), Ink::Ramp(step));
             x += SWATCH;
         }
-        pen.text(x + 8.0, y, &self.weight_unit.show(greatest), Style::new(Ink::Text, LABEL));
+        if least < greatest {
+            pen.text(x + 8.0, y, &self.weight_unit.show(greatest), Style::new(Ink::Text, LABEL));
+        }
         y + 10.0
     }
 }
@@ -147,13 +173,14 @@ impl Scene for Heatmap {
         let plot = Plot { left, top: top + LINE + 6.0, width: (pen.width - left - 14.0).max(20.0), height };
         let (range, step) = self.range(&places);
         let (grid, column_width) = self.grid(range, step, plot.width);
-        let greatest = grid.iter().flatten().copied().fold(0.0, f64::max);
+        let weights = grid.iter().flatten().copied().filter(|weight| *weight > 0.0);
+        let ends = weights.fold((f64::INFINITY, 0.0), |(a, b), weight| (f64::min(a, weight), f64::max(b, weight)));
         for (column, weights) in grid.iter().enumerate() {
             let from = plot.x(range, range.0 + column as f64 * column_width);
             let to = plot.x(range, range.0 + (column + 1) as f64 * column_width);
             for (row, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
                 let y = plot.bottom() - (row + 1) as f64 * cell_height;
-                let step = ramp_step(*weight, greatest);
+                let step = ramp_step(*weight, ends);
                 // Cells lie close, so that no ground shows between them.
                 pen.rect(
                     (from, y),
@@ -174,7 +201,7 @@ impl Scene for Heatmap {
         }
         pen.line((left, plot.bottom()), (plot.right(), plot.bottom()), Ink::Axis, 1.0);
         let below = plot.horizontal_axis(pen, &self.horizontal, range);
-        self.legend(pen, below, greatest)
+        self.legend(pen, below, ends)
     }
 
     fn description(&self) -> String {
@@ -217,16 +244,11 @@ impl Scene for Heatmap {
     }
 }
 
-/// The step of the ramp: by the logarithm, as counts differ by powers.
-fn ramp_step(weight: f64, greatest: f64) -> usize {
-    let share = (1.0 + weight).ln() / (1.0 + greatest).ln();
-    ((share * RAMP_STEPS as f64).ceil() as usize).clamp(1, RAMP_STEPS) - 1
-}
-
-/// The weight at which a step ends.
-fn step_end(step: usize, greatest: f64) -> f64 {
-    let end = ((1.0 + greatest).ln() * (step + 1) as f64 / RAMP_STEPS as f64).exp() - 1.0;
-    end.max(1.0).floor()
+/// The step of the ramp: by the logarithm between the least and the greatest weight, as counts differ by powers.
+fn ramp_step(weight: f64, (least, greatest): (f64, f64)) -> usize {
+    let span = greatest.ln() - least.ln();
+    let share = if span > 0.0 { (weight.ln() - least.ln()) / span } else { 1.0 };
+    ((share * RAMP_STEPS as f64) as usize).min(RAMP_STEPS - 1)
 }
 
 #[cfg(test)]
@@ -246,6 +268,10 @@ mod tests {
             });
             assert!(fits && row.is_some() == value.is_finite(), "{value}");
         }
+        // Of rows that are powers of one number, those without a value are there, too.
+        let (ends, rows) = buckets(&[8.0, 1.0, 2.0, 64.0]);
+        assert_eq!(ends.iter().map(|end| end.round()).collect::<Vec<_>>(), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
+        assert_eq!(rows, [3, 0, 1, 6].map(Some));
         let wide: Vec<f64> = (0..300).map(|power| 10f64.powi(power)).collect();
         let (ends, rows) = buckets(&wide);
         assert_eq!((ends.len(), rows[0], rows[299]), (MAX_ROWS, Some(0), Some(MAX_ROWS - 1)));
@@ -254,7 +280,9 @@ mod tests {
 
     #[test]
     fn the_ramp_is_used_to_its_end() {
-        assert_eq!([1.0, 10.0, 100.0, 1e6].map(|weight| ramp_step(weight, 1e6)), [0, 1, 2, 6]);
-        assert_eq!(ramp_step(1.0, 1.0), RAMP_STEPS - 1);
+        assert_eq!([1.0, 10.0, 100.0, 1e6].map(|weight| ramp_step(weight, (1.0, 1e6))), [0, 1, 2, 6]);
+        assert_eq!([4_000.0, 10_000.0, 27_400.0].map(|weight| ramp_step(weight, (4_000.0, 27_400.0))), [0, 3, 6]);
+        assert_eq!(ramp_step(1.0, (1.0, 1.0)), RAMP_STEPS - 1);
+        assert_eq!(ramp_step(f64::MAX, (5e-324, f64::MAX)), RAMP_STEPS - 1);
     }
 }

@@ -54,6 +54,35 @@ pub fn fitted(text: &str, size: f64, room: f64) -> String {
     cut(low)
 }
 
+/// The text of data with an ellipsis in its middle where it is wider than `room` pixels: names of operations often differ at their ends only.
+pub fn fitted_ends(text: &str, size: f64, room: f64) -> String {
+    let text = plain(text);
+    if width(&text, size) <= room {
+        return text;
+    }
+    let characters: Vec<char> = text.chars().collect();
+    let cut = |count: usize| {
+        let (start, end) = (count.div_ceil(2), count / 2);
+        let part = |part: &[char]| part.iter().collect::<String>();
+        format!("{}…{}", part(&characters[..start]), part(&characters[characters.len() - end..]))
+    };
+    let (mut low, mut high) = (0, characters.len() - 1);
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        match width(&cut(middle), size) <= room {
+            true => low = middle,
+            false => high = middle - 1,
+        }
+    }
+    cut(low)
+}
+
+/// Whether the font of pictures has no shape for a character: it has those of Latin, Greek and Cyrillic.
+pub fn is_foreign(c: char) -> bool {
+    let is_known = matches!(c as u32, 0..=0x52f | 0x1e00..=0x1fff | 0x2070..=0x218f);
+    !is_known && (c.is_alphanumeric() || c.width() == Some(2))
+}
+
 /// A sentence in lines that are no wider than `room` pixels.
 pub fn wrapped(text: &str, size: f64, room: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -82,13 +111,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_font_lacks_is_known() {
+        assert!("Größe, ώρα, час: 2 ≤ 3 × 1.5 µs … −∞".chars().all(|c| !is_foreign(c)));
+        for c in ['日', 'ん', '한', 'ع', 'ש', '🚀', 'ไ'] {
+            assert!(is_foreign(c), "{c}");
+        }
+    }
+
+    #[test]
     fn a_label_fits_its_room() {
         for text in ["checkout", "日本語のサービス", "W".repeat(500).as_str(), ""] {
             for room in [0.0, 10.0, 40.0, 100.0] {
-                let shown = fitted(text, 12.0, room);
-                assert!(shown == "…" || width(&shown, 12.0) <= room, "{shown} in {room}");
+                for shown in [fitted(text, 12.0, room), fitted_ends(text, 12.0, room)] {
+                    assert!(shown == "…" || width(&shown, 12.0) <= room, "{shown} in {room}");
+                }
             }
         }
+        let shown = fitted_ends("POST /api/v1/travelservice/trips/left_parallel", 12.0, 150.0);
+        assert!(shown.starts_with("POST /api") && shown.ends_with("parallel"), "{shown}");
         assert_eq!(fitted("short", 12.0, 100.0), "short");
     }
 }

@@ -11,8 +11,8 @@ use super::time_axis;
 use super::unit::Unit;
 use crate::render::count;
 
-/// A line of no more points has its mark at each; a longer one has so many marks.
-const MARKS: usize = 40;
+/// When all lines together have no more points, each has its mark; else each line has so many marks.
+const MARKS: usize = 120;
 const FEW_MARKS: usize = 8;
 
 /// Lines that share their axes.
@@ -53,8 +53,9 @@ impl Scene for Lines {
         plot.vertical_axis(pen, &scale);
         let below = plot.horizontal_axis(pen, &self.horizontal, range);
         let step = regular_step(&self.series);
+        let few = self.values().count() <= MARKS;
         for (at, one) in self.series.iter().enumerate() {
-            draw_line(pen, &plot, &scale, range, at, &runs(&one.points, step));
+            draw_line(pen, &plot, (&scale, range), at, &runs(&one.points, step), few);
         }
         if self.series.len() == 1 {
             return below;
@@ -141,9 +142,16 @@ pub fn place(axis: &Horizontal, x: f64) -> String {
     }
 }
 
-fn draw_line(pen: &mut Pen, plot: &Plot, scale: &Scale, range: (f64, f64), series: usize, runs: &[Vec<(f64, f64)>]) {
+fn draw_line(
+    pen: &mut Pen,
+    plot: &Plot,
+    (scale, range): (&Scale, (f64, f64)),
+    series: usize,
+    runs: &[Vec<(f64, f64)>],
+    few: bool,
+) {
     let count: usize = runs.iter().map(Vec::len).sum();
-    let every = if count <= MARKS { 1 } else { count.div_ceil(FEW_MARKS) };
+    let every = if few { 1 } else { count.div_ceil(FEW_MARKS).max(1) };
     let mut seen = 0;
     for run in runs {
         let pixel = |&(x, y): &(f64, f64)| (plot.x(range, x), plot.y(scale, y));

@@ -38,6 +38,8 @@ pub enum Ink {
     Critical,
     /// What is not on the critical path.
     Beside,
+    /// The rest of what has colours.
+    Others,
 }
 
 const SERIES: [(&str, &str); MAX_SERIES] = [
@@ -84,13 +86,14 @@ impl Ink {
             Self::ErrorPanel => ("#FCEBEC", "#43232A"),
             Self::Critical => ("#1F5FA9", "#7DB3F6"),
             Self::Beside => ("#C9D6E6", "#3A4759"),
+            Self::Others => ("#8A919C", "#7D8794"),
         }
     }
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
         let plain = [Self::Text, Self::Muted, Self::Axis, Self::Grid, Self::Ground, Self::Panel];
-        let marks = [Self::Error, Self::ErrorPanel, Self::Critical, Self::Beside];
+        let marks = [Self::Error, Self::ErrorPanel, Self::Critical, Self::Beside, Self::Others];
         let on_ramp = [Self::OnRamp(0), Self::OnRamp(3), Self::OnRamp(4)];
         let series = (0..MAX_SERIES).map(Self::Series);
         plain.into_iter().chain(marks).chain(on_ramp).chain(series).chain((0..RAMP_STEPS).map(Self::Ramp))

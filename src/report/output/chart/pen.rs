@@ -4,7 +4,7 @@
 
 use charts_rs::{Canvas, Circle, Fill, Line, Point, Polygon, Rect, StraightLine, Text, svg_with_accessibility};
 
-use super::label::{FONTS, fitted, wrapped};
+use super::label::{FONTS, fitted, is_foreign, wrapped};
 use super::palette::{Ink, dash};
 use crate::error::{Error, Result};
 
@@ -45,11 +45,13 @@ impl Style {
 pub struct Pen {
     canvas: Canvas,
     pub width: f64,
+    /// Whether a label has characters that the font of pictures lacks.
+    pub has_foreign: bool,
 }
 
 impl Pen {
     pub fn new(width: f64) -> Self {
-        Self { canvas: Canvas::new(width as f32, 0.0), width }
+        Self { canvas: Canvas::new(width as f32, 0.0), width, has_foreign: false }
     }
 
     /// A label whose base line lies at `y`.
@@ -59,6 +61,7 @@ impl Pen {
             Anchor::Middle => Some("middle".to_owned()),
             Anchor::End => Some("end".to_owned()),
         };
+        self.has_foreign |= text.chars().any(is_foreign);
         self.canvas.text(Text {
             text: text.to_owned(),
             font_family: Some(FONTS.to_owned()),

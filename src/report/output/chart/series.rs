@@ -56,17 +56,44 @@ pub fn fit(mut series: Vec<Series>) -> Fit {
     Fit { series, notes }
 }
 
+/// Puts together the smallest of more series than there are colours, for values that add up; gives how many the last one is made of.
+pub fn gathered(mut series: Vec<Series>) -> (Vec<Series>, Option<usize>) {
+    if series.len() <= MAX_SERIES {
+        return (series, None);
+    }
+    let kept = largest(&series, MAX_SERIES - 1);
+    let mut at = 0;
+    let others: Vec<Series> = series
+        .extract_if(.., |_| {
+            at += 1;
+            !kept.contains(&(at - 1))
+        })
+        .collect();
+    let name = format!("{} others", others.len());
+    let count = others.len();
+    series.push(Series { name, points: others.into_iter().flat_map(|one| one.points).collect() });
+    (series, Some(count))
+}
+
 /// Leaves those of the greatest sums, in the order that they came in.
 fn keep_largest(series: &mut Vec<Series>) {
-    let weight = |one: &Series| one.points.iter().filter_map(|point| point.y).map(f64::abs).sum::<f64>();
-    let mut by_weight: Vec<(usize, f64)> = series.iter().map(weight).enumerate().collect();
-    by_weight.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0)));
-    let kept: Vec<usize> = by_weight.iter().take(MAX_SERIES).map(|(at, _)| *at).collect();
+    let kept = largest(series, MAX_SERIES);
     let mut at = 0;
     series.retain(|_| {
         at += 1;
         kept.contains(&(at - 1))
     });
+}
+
+/// Where those of the greatest sums are.
+fn largest(series: &[Series], count: usize) -> Vec<usize> {
+    let sum = |one: &Series| {
+        let values = one.points.iter().filter_map(|point| point.y).filter(|y| y.is_finite());
+        values.map(f64::abs).sum::<f64>()
+    };
+    let mut by_weight: Vec<(usize, f64)> = series.iter().map(sum).enumerate().collect();
+    by_weight.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0)));
+    by_weight.iter().take(count).map(|(at, _)| *at).collect()
 }
 
 /// The distance that most neighbours of all series have, when there is one: what is farther apart has a gap between.
@@ -148,6 +175,17 @@ mod tests {
         let fit = super::fit(vec![series("a", &[1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 2.0])]);
         assert_eq!(fit.notes, ["3 values are no finite numbers and are not drawn."]);
         assert_eq!(runs(&fit.series[0].points, None), [vec![(0.0, 1.0)], vec![(4.0, 2.0)]]);
+    }
+
+    #[test]
+    fn what_is_gathered_keeps_its_sum() {
+        let many: Vec<Series> = (0..20).map(|at| series(&at.to_string(), &[f64::from(at), 1.0])).collect();
+        let (series, others) = gathered(many);
+        assert_eq!((series.len(), others), (MAX_SERIES, Some(9)));
+        assert_eq!((series[0].name.as_str(), series[11].name.as_str()), ("9", "9 others"));
+        let sum = |all: &[Series]| all.iter().flat_map(|one| &one.points).filter_map(|point| point.y).sum::<f64>();
+        assert_eq!(sum(&series), 190.0 + 20.0);
+        assert_eq!(gathered(series[..3].to_vec()), (series[..3].to_vec(), None));
     }
 
     #[test]

@@ -115,15 +115,17 @@ impl ServiceMap {
             }
             return (places, true, top + tallest);
         }
-        let per_row = (pen_width / 105.0).floor().max(1.0) as usize;
         let mut y = top;
         for layer in layers {
-            let nodes: Vec<usize> = layer.iter().copied().filter(|node| *node < self.names.len()).collect();
-            for row in nodes.chunks(per_row) {
-                let pitch = pen_width / row.len() as f64;
-                for (at, node) in row.iter().enumerate() {
-                    let half = wanted(*node).min(pitch - 8.0) / 2.0;
-                    places[*node] = Place { x: (at as f64 + 0.5) * pitch, y: y + NODE_HEIGHT / 2.0 + 4.0, half };
+            let nodes = layer.iter().copied().filter(|node| *node < self.names.len());
+            for row in in_rows(nodes.map(|node| (node, wanted(node).max(MIN_NODE))), pen_width) {
+                let widths: f64 = row.iter().map(|(_, width)| width).sum();
+                // What is free lies between the boxes and beside them.
+                let gap = (pen_width - widths) / (row.len() + 1) as f64;
+                let mut x = gap;
+                for (node, width) in row {
+                    places[node] = Place { x: x + width / 2.0, y: y + NODE_HEIGHT / 2.0 + 4.0, half: width / 2.0 };
+                    x += width + gap;
                 }
                 y += NODE_HEIGHT + 12.0;
             }
@@ -258,6 +260,29 @@ impl Scene for ServiceMap {
     fn notes(&self) -> Vec<String> {
         self.notes.clone()
     }
+}
+
+/// Boxes with their widths in rows of about as many: as few rows as hold them side by side.
+fn in_rows(boxes: impl Iterator<Item = (usize, f64)>, room: f64) -> Vec<Vec<(usize, f64)>> {
+    const GAP: f64 = 10.0;
+    let boxes: Vec<(usize, f64)> = boxes.map(|(node, width)| (node, width.min(room - GAP))).collect();
+    let packed = |most: usize| {
+        let mut rows: Vec<Vec<(usize, f64)>> = Vec::new();
+        let mut used = 0.0;
+        for &(node, width) in &boxes {
+            match rows.last_mut().filter(|row| row.len() < most && used + width + GAP <= room) {
+                Some(row) => row.push((node, width)),
+                None => {
+                    rows.push(vec![(node, width)]);
+                    used = GAP;
+                }
+            }
+            used += width + GAP;
+        }
+        rows
+    };
+    let fewest = packed(boxes.len());
+    packed(boxes.len().div_ceil(fewest.len().max(1)))
 }
 
 /// Leaves the services with the most calls and the calls between them.

@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 
 use super::drawing::Scene;
 use super::*;
+use crate::report::output::testing::drawn_span;
 
 const HOUR_MS: f64 = 3_600_000.0;
 /// Sunday 2026-03-29 00:00 in Berlin, where that day has 23 hours.
@@ -57,6 +58,8 @@ fn lying_bars() -> Drawing {
             series("failed", places([30.0, 200.0, 1.0, 0.0])),
         ],
         stacked: true,
+        adds_up: true,
+        others: None,
         unit: Unit::Other(String::new()),
         measure: "requests".to_owned(),
     };
@@ -70,6 +73,8 @@ fn standing_bars() -> Drawing {
         horizontal: Horizontal::Time { zone: Tz::UTC, is_zoned: false },
         series: vec![series("grown_bytes", bytes)],
         stacked: false,
+        adds_up: true,
+        others: None,
         unit: Unit::Bytes,
         measure: "grown_bytes".to_owned(),
     };
@@ -113,21 +118,12 @@ fn service_map() -> Drawing {
 }
 
 fn waterfall() -> Drawing {
-    let span = |depth, service: &str, name: &str, start_ms, duration_ms, critical_ms, is_error| DrawnSpan {
-        depth,
-        service: service.to_owned(),
-        name: name.to_owned(),
-        start_ms,
-        duration_ms,
-        critical_ms,
-        is_error,
-    };
     let spans = vec![
-        span(0, "web", "GET /checkout", 0.0, 1_450.0, 120.0, true),
-        span(1, "cart", "load", 20.0, 60.0, 60.0, false),
-        span(1, "checkout", "POST /checkout", 90.0, 1_300.0, 40.0, true),
-        span(2, "payment", "charge \u{1b}[31m<i>", 120.0, 1_230.0, 1_230.0, true),
-        span(2, "mail", "send", 130.0, 300.0, 0.0, false),
+        drawn_span((0, "web", "GET /checkout"), [0.0, 1_450.0, 120.0], true),
+        drawn_span((1, "cart", "load"), [20.0, 60.0, 60.0], false),
+        drawn_span((1, "checkout", "POST /checkout"), [90.0, 1_300.0, 40.0], true),
+        drawn_span((2, "payment", "charge \u{1b}[31m<i>"), [120.0, 1_230.0, 1_230.0], true),
+        drawn_span((2, "mail", "send"), [130.0, 300.0, 0.0], false),
     ];
     let trace = TraceDrawing { trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(), span_count: 214, spans };
     Drawing::new("Worst traces", Vec::new(), Waterfall { traces: vec![trace] })
@@ -223,6 +219,8 @@ fn no_values_spoil_a_drawing() {
                     horizontal: horizontal.clone(),
                     series: fit.series.clone(),
                     stacked,
+                    adds_up: stacked,
+                    others: None,
                     unit: unit.clone(),
                     measure: measure.clone(),
                 };
@@ -266,6 +264,8 @@ fn no_name_spoils_a_drawing() {
         horizontal: horizontal.clone(),
         series: all,
         stacked: false,
+        adds_up: false,
+        others: None,
         unit: unit.clone(),
         measure: plain(names[2]),
     };

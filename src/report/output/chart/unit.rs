@@ -38,7 +38,8 @@ impl Unit {
         let last = column.rsplit('_').next().unwrap_or_default();
         match last {
             "rate" if column.contains("error") => Self::Share,
-            "share" | "ratio" => Self::Share,
+            // What the ready-made reports call a change is one relative to what was before.
+            "share" | "ratio" | "change" => Self::Share,
             "percent" => Self::Percent,
             _ if column.contains('_') => Self::named(last).unwrap_or(Self::Other(String::new())),
             _ => Self::Other(String::new()),
@@ -115,7 +116,61 @@ impl Unit {
         };
         // What three digits would make nothing of is written as a power of ten.
         let decimals = if shown != 0.0 && shown.abs() < 0.005 { usize::MAX } else { decimals };
+        let decimals = decimals.max(self.decimals_to_all(shown));
         measure.with_name(&number(shown, decimals))
+    }
+
+    /// The decimals that show how little a percentage lacks of all: 99.95 % is not 100 %.
+    fn decimals_to_all(&self, percent: f64) -> usize {
+        let lacks = 100.0 - percent;
+        match self {
+            Self::Share | Self::Percent if lacks > 1e-6 && lacks < 1.0 => (1.0 - lacks.log10().floor()) as usize,
+            _ => 0,
+        }
+    }
+
+    /// A value in a column of a table, with as many decimals as [`Self::column_decimals`] found. Percentages and bytes have their sign there;
+    /// other units are in the name of the column.
+    pub fn cell(&self, value: f64, decimals: usize) -> String {
+        match self {
+            _ if !value.is_finite() => number(value, 0),
+            Self::Bytes => self.show(value),
+            Self::Share | Self::Percent => {
+                let percent = if *self == Self::Share { value * 100.0 } else { value };
+                let decimals = own_decimals(percent, decimals).max(self.decimals_to_all(percent));
+                format!("{}\u{a0}%", number(percent, decimals))
+            }
+            Self::Time(_) | Self::Other(_) => number(value, own_decimals(value, decimals)),
+        }
+    }
+
+    /// The decimals for a column of values: four digits for the greatest, one decimal for percentages, none that no value needs.
+    pub fn column_decimals(&self, values: &[f64]) -> usize {
+        let factor = if *self == Self::Share { 100.0 } else { 1.0 };
+        let greatest =
+            values.iter().map(|value| (value * factor).abs()).filter(|value| value.is_finite()).fold(0.0, f64::max);
+        let most = match self {
+            Self::Share | Self::Percent => 1,
+            _ if greatest >= 1.0 => (3 - greatest.log10().floor().min(3.0) as i32) as usize,
+            _ if greatest > 0.0 => (2 - greatest.log10().floor().max(-6.0) as i32) as usize,
+            _ => 0,
+        };
+        let needed = |value: &f64| {
+            let text = format!("{:.most$}", value * factor);
+            text.split_once('.').map_or(0, |(_, decimals)| decimals.trim_end_matches('0').len())
+        };
+        values.iter().map(needed).max().unwrap_or(0)
+    }
+}
+
+/// The decimals of a column, or more where they would leave fewer than two digits of a value.
+fn own_decimals(value: f64, decimals: usize) -> usize {
+    let size = value.abs();
+    let is_whole = value.fract() == 0.0;
+    match size {
+        _ if is_whole || size >= 10f64.powi(1 - decimals as i32) => decimals,
+        _ if size < 1e-4 => usize::MAX,
+        _ => decimals.max((1.0 - size.log10().floor()) as usize),
     }
 }
 
@@ -203,6 +258,9 @@ mod tests {
             (&ms, -20.0, "−20\u{a0}ms"),
             (&Unit::Share, 0.1234, "12.3\u{a0}%"),
             (&Unit::Percent, 12.34, "12.3\u{a0}%"),
+            (&Unit::Percent, 99.96, "99.960\u{a0}%"),
+            (&Unit::Share, 0.99953, "99.953\u{a0}%"),
+            (&Unit::Share, 1.0, "100\u{a0}%"),
             (&Unit::Bytes, 3.2 * 1024.0 * 1024.0, "3.20\u{a0}MiB"),
             (&Unit::Other(String::new()), 1_234.0, "1234"),
             (&Unit::Other(String::new()), 1_234_567.0, "1.23M"),
@@ -216,6 +274,30 @@ mod tests {
         for (unit, value, shown) in cases {
             assert_eq!(unit.show(value), shown, "{value} in {unit:?}");
         }
+    }
+
+    #[test]
+    fn columns_have_the_digits_that_tell() {
+        let plain = Unit::Other(String::new());
+        let cases: [(&Unit, &[f64], &[&str]); 8] = [
+            (
+                &plain,
+                &[80_740.12, 34.81, 2.13, 0.5, 3.0, 0.0, 1e-9],
+                &["80,740", "35", "2.1", "0.50", "3", "0", "1e-9"],
+            ),
+            (&Unit::Time(1e6), &[318.04, 34.777, 0.1234], &["318.0", "34.8", "0.12"]),
+            (&plain, &[0.0533, 0.43674, 1.05], &["0.053", "0.437", "1.050"]),
+            (&plain, &[0.5, 0.25, -1.75], &["0.50", "0.25", "−1.75"]),
+            (&plain, &[3.0, 1e15, f64::NAN], &["3", "1e15", "NaN"]),
+            (&Unit::Share, &[0.2139, 0.0, 1.0, 0.0042], &["21.4\u{a0}%", "0.0\u{a0}%", "100.0\u{a0}%", "0.42\u{a0}%"]),
+            (&Unit::Share, &[0.99953, -0.5], &["99.953\u{a0}%", "−50\u{a0}%"]),
+            (&Unit::Bytes, &[3_355_443.2, 0.0], &["3.20\u{a0}MiB", "0\u{a0}B"]),
+        ];
+        for (unit, values, shown) in cases {
+            let decimals = unit.column_decimals(values);
+            assert_eq!(values.iter().map(|value| unit.cell(*value, decimals)).collect::<Vec<_>>(), shown);
+        }
+        assert_eq!([plain.column_decimals(&[]), plain.column_decimals(&[0.0])], [0, 0]);
     }
 
     #[test]

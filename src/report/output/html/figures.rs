@@ -2,6 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use super::breaks::{breakable, breakable_name};
 use crate::error::Result;
 use crate::render::count;
 use crate::report::output::chart::{DataTable, Drawing, NARROW, WIDE};
@@ -64,11 +65,11 @@ fn small_table(table: &DataTable, caption: &str) -> Markup {
                 @if table.left_out > 0 { "; " (count(table.left_out as u64, "row")) " more are not shown" }
             }
             thead {
-                tr { @for (at, name) in table.columns.iter().enumerate() { th scope="col" class=[class(at)] { (name) } } }
+                tr { @for (at, name) in table.columns.iter().enumerate() { th scope="col" class=[class(at)] { (breakable_name(name)) } } }
             }
             tbody {
                 @for row in &table.rows {
-                    tr { @for (at, cell) in row.iter().enumerate() { td class=[class(at)] { (cell) } } }
+                    tr { @for (at, cell) in row.iter().enumerate() { td class=[class(at)] { (breakable(cell)) } } }
                 }
             }
         }

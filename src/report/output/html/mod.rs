@@ -4,6 +4,7 @@
 //! compile. A template engine at run time would be one more thing that can fail at seven in the morning, and one `|safe` away from a hole.
 //! The page says to browsers that it loads and runs nothing.
 
+mod breaks;
 mod figures;
 mod notices;
 mod table;
@@ -11,12 +12,13 @@ mod table;
 use bytes::Bytes;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::cells::paragraph;
 use super::chart::{dark_rules, plain};
 use super::moment;
 use super::page::Page;
 use super::plots;
 use crate::error::Result;
-use crate::render::{count, sanitize};
+use crate::render::count;
 use crate::report::definition::OutputFormat;
 
 const STYLE: &str = include_str!("style.css");
@@ -73,7 +75,7 @@ fn header(page: &Page<'_>, title: &str) -> Markup {
             }
             dt { "Run" }
             dd { time datetime=(moment::machine(run.started_ms)) { (moment::instant(run.started_ms, page.zone)) } }
-            @for (name, value) in &run.parameters {
+            @for (name, value) in page.parameters() {
                 dt { (plain(name)) }
                 dd { (plain(value)) }
             }
@@ -104,11 +106,6 @@ fn footer(page: &Page<'_>) -> Markup {
             ". Times are those of " (page.zone.name()) "."
         }
     }
-}
-
-/// Text of several lines, made harmless line by line.
-fn paragraph(text: &str) -> String {
-    text.split('\n').map(|line| sanitize(line.trim_end_matches('\r')).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// `12,345 rows`.
