@@ -7,6 +7,7 @@ mod freezes;
 mod images;
 mod recorder;
 mod together;
+mod unlucky;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -106,7 +107,10 @@ pub(crate) enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let span = (1..=TRACES, 0..30 * 60_i64, prop::bool::weighted(0.04));
+    let late = (1..=TRACES, 0..30 * 60_i64, prop::bool::weighted(0.04));
+    // What comes days late, to whatever has become of its trace: it says nothing of spans that may be off the disk by now.
+    let very_late = (1..=TRACES, 30 * 60..6 * 24 * 60_i64, Just(false));
+    let span = prop_oneof![12 => late, 1 => very_late];
     prop_oneof![
         6 => prop::collection::vec(span, 1..15).prop_map(Step::Append),
         4 => Just(Step::Seal),
