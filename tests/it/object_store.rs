@@ -189,6 +189,107 @@ async fn disturb(store: &ObjectStoreServer) {
     server.stop();
 }
 
+/// Every span once: their number, and that of their ids.
+const OF_ALL: &str = "SELECT count(*), count(DISTINCT span_id), sum(duration_ns)::bigint FROM spans";
+
+/// What is to be found of the spans of a `request`.
+fn of(ids: impl Iterator<Item = u64>) -> (i64, i64) {
+    ids.fold((0, 0), |(spans, duration_ns), id| (spans + 1, duration_ns + id as i64 * 1000))
+}
+
+/// The number of spans and the sum of their durations; no span may be there twice.
+async fn all_of(client: &tokio_postgres::Client) -> Result<(i64, i64), tokio_postgres::Error> {
+    let row = client.query_one(OF_ALL, &[]).await?;
+    let (spans, ids) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
+    assert_eq!(spans, ids, "spans that are there twice");
+    Ok((spans, row.get::<_, Option<i64>>(2).unwrap_or_default()))
+}
+
+/// Asks until these spans are there and no others.
+async fn until_seen(server: &Server, ids: impl Iterator<Item = u64>) {
+    let (client, expected, give_up) = (server.postgres().await, of(ids), Instant::now() + PATIENCE);
+    loop {
+        let found = all_of(&client).await.expect("an answer");
+        if found == expected {
+            return;
+        }
+        assert!(Instant::now() < give_up, "{found:?} after {PATIENCE:?} in the place of {expected:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_lost_is_missed_by_its_log_only_and_shares_the_table_on_s3_when_it_is_found() {
+    let test = "a_node_that_is_lost_is_missed_by_its_log_only_and_shares_the_table_on_s3_when_it_is_found";
+    let Some(store) = ObjectStoreServer::s3(test) else { return };
+    let proxy = Proxy::to(store.address);
+    let settings = [("SPANHOUSE_SEAL_AFTER", "200ms")];
+    let [by_proxy, direct] = [proxy.address, store.address].map(|way| environment(&store, way, "shared", &settings));
+    let [folder, elsewhere] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let lost = start(folder.path(), &by_proxy);
+    lost.post_traces(request(1..51).to_vec()).await;
+    all_sealed(&lost).await;
+    // Out of reach of the bucket it acknowledges all the same; then its machine is gone.
+    proxy.set(Mode::Away);
+    lost.post_traces(request(51..101).to_vec()).await;
+    lost.kill_9();
+
+    let log = elsewhere.path().join("log of events");
+    let pairs: Vec<(&str, &str)> = direct.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let other = Server::start_logging(elsewhere.path(), &pairs, std::fs::File::create(&log).expect("a file"));
+    until_seen(&other, 1..51).await;
+    let node = std::fs::read_to_string(folder.path().join("node")).expect("the node's id");
+    let said = std::fs::read_to_string(&log).expect("a log of events");
+    let is_said = |line: &str| {
+        line.contains(&node) && line.contains("spans that it acknowledged later are in its data directory only")
+    };
+    assert!(said.lines().any(is_said), "{said}");
+    other.post_traces(request(101..151).to_vec()).await;
+    all_sealed(&other).await;
+
+    // Its disk is found again. From now on each reads what the other writes, fresh here and stored there, and merges its files.
+    let found = start(folder.path(), &direct);
+    until_seen(&found, 1..151).await;
+    until_seen(&other, 1..151).await;
+    for first in [151, 251, 351, 451] {
+        found.post_traces(request(first..first + 50).to_vec()).await;
+        other.post_traces(request(first + 50..first + 100).to_vec()).await;
+        until_seen(&found, 1..first + 100).await;
+        until_seen(&other, 1..first + 100).await;
+    }
+    found.stop();
+    other.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_servers_on_copies_of_a_directory_the_one_that_comes_late_to_s3_ends() {
+    let test = "of_two_servers_on_copies_of_a_directory_the_one_that_comes_late_to_s3_ends";
+    let Some(store) = ObjectStoreServer::s3(test) else { return };
+    let environment = environment(&store, store.address, "copied", &[("SPANHOUSE_SEAL_AFTER", "200ms")]);
+    let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    let first = start(folders[0].path(), &environment);
+    first.post_traces(request(1..51).to_vec()).await;
+    all_sealed(&first).await;
+    for name in ["node", "table-url"] {
+        std::fs::copy(folders[0].path().join(name), folders[1].path().join(name)).expect("a copy");
+    }
+    let second = start(folders[1].path(), &environment);
+    second.post_traces(request(101..151).to_vec()).await;
+    all_sealed(&second).await;
+    first.post_traces(request(51..101).to_vec()).await;
+    assert_eq!(first.exit_code(), Some(3), "another process commits in its name");
+
+    second.post_traces(request(151..201).to_vec()).await;
+    all_sealed(&second).await;
+    let third = start(folders[2].path(), &environment);
+    until_seen(&third, (1..51).chain(101..201)).await;
+    // What the first acknowledged last is where the documentation says: in its log.
+    let left = std::fs::read_dir(folders[0].path().join("wal")).expect("a log").flatten();
+    assert!(left.map(|segment| segment.metadata().expect("a file").len()).sum::<u64>() > 1_000);
+    third.stop();
+    second.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_table_url_is_said_at_the_start() {
     let test = "what_is_wrong_with_a_table_url_is_said_at_the_start";

@@ -13,6 +13,8 @@ use tokio_postgres::NoTls;
 
 /// A debug build under load starts within a few seconds; replaying a log takes longer.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// What a server may take to end after the reason for it.
+const END_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running `spanhouse serve`; dropping it kills the process.
 pub struct Server {
@@ -33,6 +35,11 @@ impl Server {
 
     /// Starts a server on `folder` with settings by environment, and waits until it listens.
     pub fn start_in(folder: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_logging(folder, environment, Stdio::inherit())
+    }
+
+    /// The same, with its log of events in `log`.
+    pub fn start_logging(folder: &Path, environment: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
         let addresses_file = folder.join("server.json");
         let _ = std::fs::remove_file(&addresses_file);
         let mut child = Command::new(env!("CARGO_BIN_EXE_spanhouse"))
@@ -43,7 +50,7 @@ impl Server {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
             .expect("spanhouse starts");
         let addresses = wait_for(&addresses_file, &mut child);
@@ -117,6 +124,18 @@ impl Server {
         let mut child = self.child.lock().expect("not poisoned");
         child.kill().expect("a running server");
         child.wait().expect("an ended server");
+    }
+
+    /// Waits until the process has ended by itself; gives its exit code.
+    pub fn exit_code(&self) -> Option<i32> {
+        let give_up = Instant::now() + END_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.lock().expect("not poisoned").try_wait().expect("a child of ours") {
+                return status.code();
+            }
+            assert!(Instant::now() < give_up, "the server has not ended after {END_TIMEOUT:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Asks the process to stop and requires that it ends well.
