@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, DataFusionError, project_schema};
+use datafusion::common::{DataFusionError, project_schema};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -13,7 +13,6 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableScan};
 use datafusion::object_store::memory::InMemory;
 use datafusion::physical_plan::ExecutionPlan;
@@ -22,6 +21,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use super::open_file::OpenFiles;
 use super::pinned::PinnedTables;
 use super::{RecordedFile, RecordedTables};
+use crate::engine::scan::physical_predicate;
 use crate::error::{Error, Kind};
 
 /// Scans go by an object store; nothing is read of this one, which is empty.
@@ -95,9 +95,8 @@ impl TableProvider for RecordedTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let mut source = ParquetSource::new(self.schema.clone()).with_parquet_file_reader_factory(Arc::new(OpenFiles));
-        if let Some(filter) = conjunction(filters.to_vec()) {
-            let schema = DFSchema::try_from(self.schema.clone())?;
-            source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
+        if let Some(predicate) = physical_predicate(state, filters, self.schema.clone())? {
+            source = source.with_predicate(predicate);
         }
         let planned = |file: &RecordedFile| PartitionedFile::new(&*file.name, file.bytes).with_extension(file.clone());
         let files = FileGroup::new(version.files.iter().map(planned).collect());

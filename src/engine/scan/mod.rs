@@ -21,5 +21,5 @@ pub(super) use hot::{ColumnCache, Once};
 pub(super) use pieces::Piece;
 pub(super) use prune::files_that_may_match;
 pub(super) use spans_scan::{Pieces, Rows, SpansScan};
-pub(super) use table::{PinnedSnapshot, SpansTable};
+pub(super) use table::{PinnedSnapshot, SpansTable, physical_predicate};
 pub(super) use wanted::MAX_TRACES;

@@ -55,7 +55,7 @@ impl TableProvider for SpansTable {
             .config()
             .get_extension::<PinnedSnapshot>()
             .ok_or_else(|| internal_datafusion_err!("a scan of spans without a pinned snapshot"))?;
-        let predicate = physical_predicate(state, filters)?;
+        let predicate = physical_predicate(state, filters, physical_schema())?;
         let readers = Readers::of(state)?;
         let partitions = state.config().target_partitions();
         let mut inputs = Vec::new();
@@ -75,8 +75,13 @@ impl TableProvider for SpansTable {
     }
 }
 
-fn physical_predicate(state: &dyn Session, filters: &[Expr]) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+/// The conditions as one over rows of `schema`; `None` where there is none.
+pub(in crate::engine) fn physical_predicate(
+    state: &dyn Session,
+    filters: &[Expr],
+    schema: SchemaRef,
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
     let Some(filter) = conjunction(filters.to_vec()) else { return Ok(None) };
-    let schema = DFSchema::try_from(physical_schema())?;
+    let schema = DFSchema::try_from(schema)?;
     state.create_physical_expr(filter, &schema).map(Some)
 }
