@@ -81,4 +81,5 @@ pub use settings::EngineSettings;
 pub use shared::Engine;
 pub use statement::Statement;
 pub use system::{IngestCount, ReportAlert, ReportRun, ReportTeller};
+pub use times::instant_of_text;
 pub use variables::SERVER_VERSION;

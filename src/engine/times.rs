@@ -29,6 +29,12 @@ pub(super) fn time_of_text(text: &str, wanted: &DataType, zone: Tz) -> Option<Sc
     })
 }
 
+/// Reads an instant, in nanoseconds since 1970; a text without a zone is read in that of the name. `None` for a text that is no such time, and a name
+/// that is no zone.
+pub fn instant_of_text(text: &str, zone: &str) -> Option<i64> {
+    instant_ns(text, zone.parse().ok()?, Utc::now())
+}
+
 /// Reads an interval, or the same length as a duration; `None` for another type, and for a text that is no interval.
 pub(super) fn interval_of_text(text: &str, wanted: &DataType) -> Option<ScalarValue> {
     let interval = match wanted {

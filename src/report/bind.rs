@@ -1,6 +1,7 @@
-//! Values for a report's parameters: what is given, else what the header says.
+//! Values for a report's parameters: what is given, else what the header says. Times without an offset are those of the report's zone, whoever
+//! asks from wherever.
 
-use super::definition::{FROM, Report, TO};
+use super::definition::{FROM, Report, TO, ZONE};
 use crate::engine::{Bound, ParameterKind, bind as bind_text};
 use crate::error::{Error, Result};
 use crate::typed::nearest;
@@ -34,8 +35,12 @@ pub fn effective(report: &Report, values: &[(String, String)]) -> Result<Vec<(St
                 Error::bad_input(format!("report {} needs a value for its parameter \"{name}\"", report.name))
                     .with_hint(format!("give {name}=VALUE"))
             })?;
-            kind.literal(name, value)?;
-            Ok((name.to_owned(), value.to_owned()))
+            let value = match kind {
+                ParameterKind::Timestamp => report.instant_text(value).unwrap_or_else(|| value.to_owned()),
+                _ => value.to_owned(),
+            };
+            kind.literal(name, &value)?;
+            Ok((name.to_owned(), value))
         })
         .collect()
 }
@@ -47,6 +52,7 @@ pub(super) fn bound(report: &Report, values: &[(String, String)]) -> Result<Boun
         let parameter = known.iter().zip(&values).find(|((name, ..), _)| *name == placeholder.name);
         match parameter {
             Some(((name, kind, _), (_, value))) => kind.literal(name, value).map(Some),
+            None if placeholder.name == ZONE => ParameterKind::Text.literal(ZONE, report.zone().name()).map(Some),
             None if placeholder.may_be_sql => Ok(None),
             None => Err(unknown(report, placeholder.name)),
         }
@@ -114,6 +120,27 @@ mod tests {
         let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["from", "to", "service", "limit"]);
         assert!(bind(&report, &samples(&report)).is_ok());
+    }
+
+    #[test]
+    fn times_without_an_offset_are_those_of_the_reports_zone() {
+        let header = "schedule = { cron = \"0 7 * * *\", time_zone = \"Europe/Berlin\" }\n[parameters.at]\ntype = \"timestamp\"\ndefault = \"2026-01-15\"";
+        let berlin = report(header, "SELECT :at, :zone");
+        for (value, expected) in [
+            ("2026-03-28 12:00", "2026-03-28T11:00:00Z"),
+            ("2026-03-30", "2026-03-29T22:00:00Z"),
+            ("2026-10-25T12:00:00", "2026-10-25T11:00:00Z"),
+            ("2026-03-30T12:00:00Z", "2026-03-30T12:00:00Z"),
+            ("2026-03-30T12:00:00.5+02:00", "2026-03-30T10:00:00.500Z"),
+        ] {
+            let values = effective(&berlin, &given(&[("at", value)])).expect(value);
+            assert_eq!(values, given(&[("at", expected)]), "{value}");
+        }
+        let sql = bind(&berlin, &[]).expect("bound");
+        assert_eq!(sql.trim(), "SELECT TIMESTAMPTZ '2026-01-14T23:00:00Z', 'Europe/Berlin'");
+        assert!(effective(&berlin, &given(&[("at", "soon")])).is_err());
+        let own = report("[parameters.zone]\ntype = \"text\"\ndefault = \"mine\"", "SELECT :zone");
+        assert_eq!(bind(&own, &[]).expect("bound").trim(), "SELECT 'mine'");
     }
 
     #[test]

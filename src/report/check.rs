@@ -6,8 +6,8 @@ use datafusion::arrow::datatypes::{DataType, Schema};
 
 use super::bind::{bound, samples};
 use super::definition::{ChartKind, FROM, RecordMode, Report, TO};
-use super::folder::Definition;
 use super::frame::value_type;
+use super::header::Definition;
 use super::mistake::Mistake;
 use crate::engine::{Engine, bind};
 use crate::error::{Error, Kind, Result};
@@ -159,8 +159,10 @@ fn named(report: &Report) -> Vec<(String, &str, Wanted)> {
         rule.group_by.iter().for_each(|column| add("group_by", column, Wanted::Anything));
         rule.exemplars.iter().for_each(|column| add("exemplars", column, Wanted::TraceIds));
     }
-    if let Some(RecordMode::ReplaceWindow { column }) = report.record.as_ref().map(|record| &record.mode) {
-        named.push(("record.column".to_owned(), column, Wanted::Time));
+    if let Some(record) = &report.record {
+        let replaced = if let RecordMode::ReplaceWindow { column } = &record.mode { Some(column) } else { None };
+        let column = replaced.or(record.keep.as_ref().map(|keep| &keep.column));
+        column.into_iter().for_each(|column| named.push(("record.column".to_owned(), column, Wanted::Time)));
     }
     named
 }
@@ -238,6 +240,14 @@ mod tests {
             ("-- title = \"x\"\n\nSELECT :nope".to_owned(), "r.sql:3: report r has no parameter \"nope\""),
             ("SELECT $1".to_owned(), "r.sql:1: there is no $1 here"),
             ("\nDROP TABLE spans".to_owned(), "r.sql:2: "),
+            ("INSERT INTO reports.t SELECT * FROM spans".to_owned(), "r.sql:1: "),
+            ("WITH x AS (DELETE FROM spans RETURNING *) SELECT * FROM x".to_owned(), "r.sql:1: "),
+            ("COPY (SELECT 1) TO '/tmp/x.csv'".to_owned(), "r.sql:1: "),
+            ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'".to_owned(), "r.sql:1: "),
+            ("CREATE TABLE t AS SELECT 1".to_owned(), "r.sql:1: "),
+            ("SELECT 1 INTO t".to_owned(), "r.sql:1: "),
+            ("SELECT * FROM '/etc/passwd'".to_owned(), "r.sql:1: "),
+            ("SELECT * FROM read_csv('/etc/passwd')".to_owned(), "r.sql:1: "),
             ("SELECT 1 +".to_owned(), "r.sql:1: syntax error"),
             ("SELECT 'open".to_owned(), "r.sql:1: "),
         ] {

@@ -1,7 +1,8 @@
 //! Which run of a report is to begin now: a pure decision from its schedule, what ran before and the time.
 //!
 //! A due time has at most one run, whatever the clock does. Of due times that passed while the report could not run, the latest is run, or
-//! none, as its schedule says. Jitter puts a run off by a part of itself that only the report's name decides, and never beyond the next due time.
+//! none, as its schedule says. A run that died is made once more where its rows are to be recorded: without it its window would be missing from
+//! the table. Jitter puts a run off by a part of itself that only the report's name decides, and never beyond the next due time.
 
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use super::schedule::Timetable;
 /// A run that begins later than this after its time counts as missed: nothing was running, or the run before it took too long.
 const LATE_MS: i64 = 60_000;
 
+/// Runs that died longer ago are not made again: a report that records only now would repeat all that ever died.
+const LOST_FOR_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// Runs of a later time than this were due by a clock that was wrong. Without it, one look at such a clock would end a report for years.
 const MOST_AHEAD_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -23,6 +27,10 @@ pub(super) enum Decision {
     Run {
         due_ms: i64,
         cause: Cause,
+    },
+    /// The run that was due then died before its rows were recorded.
+    Repeat {
+        due_ms: i64,
     },
     /// The due time is over and its report does not make up for it.
     Skip {
@@ -40,11 +48,17 @@ pub(super) struct Candidate<'a> {
     pub name: &'a str,
     pub schedule: &'a Schedule,
     pub timetable: &'a Timetable,
+    /// Whether its rows are recorded as a table.
+    pub records: bool,
 }
 
 impl Candidate<'_> {
     /// Decides for a report that is not running now, and has its schedule since the time that [`since_ms`] told.
     pub(super) fn decide(&self, history: &History, since_ms: i64, now_ms: i64) -> Decision {
+        // What was lost comes first, so that a table grows in the order of time.
+        if let Some(due_ms) = self.lost(history, now_ms) {
+            return Decision::Repeat { due_ms };
+        }
         let latest = self.timetable.latest(since_ms, now_ms, |due_ms| self.start_ms(due_ms) <= now_ms);
         let Some(due_ms) = latest.filter(|due_ms| !history.had(self.name, *due_ms)) else {
             return self.wait(latest.unwrap_or(since_ms));
@@ -54,6 +68,14 @@ impl Candidate<'_> {
             Missed::Once => Decision::Run { due_ms, cause: Cause::Missed },
             Missed::Skip => Decision::Skip { due_ms },
         }
+    }
+
+    /// The first due time whose run died and is to be made again.
+    fn lost(&self, history: &History, now_ms: i64) -> Option<i64> {
+        if !self.records || self.schedule.missed == Missed::Skip {
+            return None;
+        }
+        history.lost(self.name, now_ms.saturating_sub(LOST_FOR_MS)).first().map(|run| run.due_ms)
     }
 
     fn wait(&self, after_ms: i64) -> Decision {
@@ -103,8 +125,8 @@ mod tests {
     use chrono_tz::Tz;
 
     use super::*;
-    use crate::report::history::Entry;
     use crate::report::history::tests::run;
+    use crate::report::history::{Entry, Run, Status};
     use crate::report::schedule::tests::{cron, every, ms};
 
     const MINUTE_MS: i64 = 60_000;
@@ -112,6 +134,7 @@ mod tests {
     /// A scheduler without its input and output: it decides, and notes what it decided.
     struct Bench {
         name: &'static str,
+        records: bool,
         schedule: Schedule,
         timetable: Timetable,
         history: History,
@@ -124,7 +147,19 @@ mod tests {
         fn new(schedule: Schedule) -> Self {
             let timetable = Timetable::new(&schedule).expect("a timetable");
             let history = History::default();
-            Self { name: "health", schedule, timetable, history, began: Vec::new(), skipped: Vec::new() }
+            Self {
+                name: "health",
+                records: false,
+                schedule,
+                timetable,
+                history,
+                began: Vec::new(),
+                skipped: Vec::new(),
+            }
+        }
+
+        fn candidate(&self) -> Candidate<'_> {
+            Candidate { name: self.name, schedule: &self.schedule, timetable: &self.timetable, records: self.records }
         }
 
         /// Decides once, and again after what was decided.
@@ -136,12 +171,18 @@ mod tests {
                     self.history.apply(Entry::Scheduled { report, schedule, at_ms: now_ms });
                     continue;
                 };
-                let candidate = Candidate { name: self.name, schedule: &self.schedule, timetable: &self.timetable };
+                let candidate = self.candidate();
                 match candidate.decide(&self.history, since_ms, now_ms) {
                     Decision::Wait { until_ms } => return until_ms,
                     Decision::Run { due_ms, cause } => {
                         self.began.push((due_ms, now_ms, cause));
                         self.history.apply(Entry::Run(Box::new(run(self.name, due_ms))));
+                    }
+                    Decision::Repeat { due_ms } => {
+                        self.began.push((due_ms, now_ms, Cause::Repeat));
+                        let id = run(self.name, due_ms).key().repeat_id();
+                        let repeat = Run { id, cause: Cause::Repeat, started_ms: now_ms, ..run(self.name, due_ms) };
+                        self.history.apply(Entry::Run(Box::new(repeat)));
                     }
                     Decision::Skip { due_ms } => {
                         self.skipped.push(due_ms);
@@ -244,6 +285,48 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_died_is_made_once_more_where_rows_are_recorded() {
+        let (due, died) = ("2026-03-27T07:00:00Z", "2026-03-27T07:05:00Z");
+        for (records, missed, expected) in
+            [(true, Missed::Once, 1), (true, Missed::Skip, 0), (false, Missed::Once, 0), (false, Missed::Skip, 0)]
+        {
+            let mut bench = Bench { records, ..Bench::new(Schedule { missed, ..cron("0 7 * * *", Tz::UTC) }) };
+            bench.watch("2026-03-27T06:59:00Z", due);
+            let lost = Run { status: Status::Died, ..run(bench.name, ms(due)) };
+            bench.history.apply(Entry::Run(Box::new(lost)));
+            bench.watch(died, "2026-03-28T06:00:00Z");
+            let repeats = || bench.began.iter().filter(|(.., cause)| *cause == Cause::Repeat).collect::<Vec<_>>();
+            let first = repeats().first().map(|(due_ms, now_ms, _)| (*due_ms, *now_ms));
+            assert_eq!((repeats().len(), first.is_none_or(|first| first == (ms(due), ms(died)))), (expected, true));
+        }
+        // The one in its place died as well, and that is that; of two that died the first one comes first, and before what is due.
+        let mut bench = Bench { records: true, ..Bench::new(cron("0 * * * *", Tz::UTC)) };
+        bench.watch("2026-03-27T06:59:00Z", "2026-03-27T08:00:00Z");
+        let hours = ["2026-03-27T07:00:00Z", "2026-03-27T08:00:00Z"].map(ms);
+        for due_ms in hours {
+            let lost = Run { status: Status::Died, ..run(bench.name, due_ms) };
+            bench.history.apply(Entry::Run(Box::new(lost)));
+        }
+        bench.began.clear();
+        let now_ms = ms("2026-03-27T09:00:00Z");
+        bench.look(now_ms);
+        let [first, second] = hours.map(|due_ms| (due_ms, now_ms, Cause::Repeat));
+        assert_eq!(bench.began, [first, second, (now_ms, now_ms, Cause::Schedule)]);
+        let id = run(bench.name, hours[0]).key().repeat_id();
+        let repeat = Run { id, cause: Cause::Repeat, status: Status::Died, ..run(bench.name, hours[0]) };
+        bench.history.apply(Entry::Run(Box::new(repeat)));
+        bench.watch("2026-03-27T09:01:00Z", "2026-03-27T09:59:00Z");
+        assert_eq!(bench.began.len(), 3);
+        // Nobody repeats what died long ago.
+        let mut bench = Bench { records: true, ..Bench::new(cron("0 0 1 * *", Tz::UTC)) };
+        bench.watch("2026-03-31T23:59:00Z", "2026-04-01T00:00:00Z");
+        let lost = Run { status: Status::Died, ..run(bench.name, ms("2026-04-01T00:00:00Z")) };
+        bench.history.apply(Entry::Run(Box::new(lost)));
+        bench.look(ms("2026-04-02T00:00:10Z"));
+        assert_eq!(bench.began.len(), 1);
+    }
+
+    #[test]
     fn a_clock_that_jumps_backward_repeats_nothing_and_ends_nothing() {
         let mut bench = Bench::new(cron("0 * * * *", Tz::UTC));
         bench.watch("2026-03-27T07:30:00Z", "2026-03-27T11:30:00Z");
@@ -269,7 +352,7 @@ mod tests {
         for name in ["a", "b", "c", "health", "slow"] {
             let schedule = Schedule { jitter: Duration::from_secs(600), ..cron("0 7 * * *", Berlin) };
             let timetable = Timetable::new(&schedule).expect("a timetable");
-            let candidate = Candidate { name, schedule: &schedule, timetable: &timetable };
+            let candidate = Candidate { name, schedule: &schedule, timetable: &timetable, records: false };
             let days = ["2026-03-28T07:00:00+01:00", "2026-03-29T07:00:00+02:00", "2026-12-24T07:00:00+01:00"];
             let puts_off = days.map(|day| candidate.start_ms(ms(day)) - ms(day));
             assert!(puts_off.iter().all(|ms| *ms == puts_off[0] && (0..600_000).contains(ms)), "{name}: {puts_off:?}");
@@ -279,8 +362,7 @@ mod tests {
         // More jitter than there is between two due times.
         let mut bench = Bench::new(Schedule { jitter: Duration::from_secs(86_400), ..every(600, Tz::UTC) });
         bench.watch("2026-03-27T00:00:00Z", "2026-03-27T02:00:00Z");
-        let candidate = Candidate { name: bench.name, schedule: &bench.schedule, timetable: &bench.timetable };
-        let put_off_ms = candidate.start_ms(0);
+        let put_off_ms = bench.candidate().start_ms(0);
         assert!((0..600_000).contains(&put_off_ms));
         assert!((11..=12).contains(&bench.began.len()), "{:?}", bench.began);
         assert!(bench.began.iter().all(|(due_ms, now_ms, cause)| {

@@ -1,12 +1,13 @@
 //! What ran and what became of it: runs as the journal tells them.
 //!
-//! Pure: entries in, runs out. Reading and writing the lines is the journal's.
+//! Entries in, runs out. Reading and writing the lines is the journal's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::journal::{Journal, Told};
 use crate::error::{Error, Result};
 
 /// Why a report ran.
@@ -17,6 +18,8 @@ pub enum Cause {
     Schedule,
     /// It had been due while nothing ran.
     Missed,
+    /// A run of a report that records had died, and its rows are wanted all the same.
+    Repeat,
     /// A person asked.
     Manual,
 }
@@ -27,6 +30,7 @@ impl Cause {
         match self {
             Self::Schedule => "schedule",
             Self::Missed => "missed",
+            Self::Repeat => "repeat",
             Self::Manual => "manual",
         }
     }
@@ -78,6 +82,11 @@ impl RunKey {
         format!("{}@{}", self.report, time_text(self.due_ms, SecondsFormat::Secs))
     }
 
+    /// The id of the run that is made in the place of one that died.
+    pub fn repeat_id(&self) -> String {
+        format!("{}-repeat", self.id())
+    }
+
     /// The id of a run that a person started at that time.
     pub fn manual_id(&self) -> String {
         format!("{}@{}-manual", self.report, time_text(self.due_ms, SecondsFormat::Millis))
@@ -110,6 +119,13 @@ pub struct Run {
     /// The folder with its files.
     pub result: Option<String>,
     pub deliveries: Vec<Delivered>,
+}
+
+impl Run {
+    /// What it runs at most once for.
+    pub(super) fn key(&self) -> RunKey {
+        RunKey { report: self.report.clone(), due_ms: self.due_ms }
+    }
 }
 
 /// What became of a delivery.
@@ -201,7 +217,24 @@ pub struct History {
     scheduled: BTreeMap<String, Scheduled>,
 }
 
+impl Told for History {
+    fn take(&mut self, line: &str) -> Result<()> {
+        self.apply(Entry::parse(line)?);
+        Ok(())
+    }
+}
+
 impl History {
+    /// What a journal of runs tells. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`], naming the line, when one is damaged.
+    pub(super) fn read(runs: &Journal) -> Result<Self> {
+        let mut history = Self::default();
+        runs.read_as(Entry::parse)?.into_iter().for_each(|entry| history.apply(entry));
+        Ok(history)
+    }
+
     /// Takes in what happened next.
     pub(super) fn apply(&mut self, entry: Entry) {
         match entry {
@@ -273,6 +306,16 @@ impl History {
     pub(super) fn scheduled_but(&self, schedule: &str, is_left_out: impl Fn(&str) -> bool) -> Vec<String> {
         let others = self.scheduled.iter().filter(|(name, seen)| seen.schedule != schedule && !is_left_out(name));
         others.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The due runs of a report that began after `after_ms`, died and were not made again; the first one first.
+    pub(super) fn lost(&self, report: &str, after_ms: i64) -> Vec<&Run> {
+        let recent = self.runs.iter().rev().take_while(|run| run.started_ms > after_ms);
+        let is_due = |run: &Run| matches!(run.cause, Cause::Schedule | Cause::Missed);
+        let lost = recent.filter(|run| run.report == report && run.status == Status::Died && is_due(run));
+        let mut lost: Vec<&Run> = lost.filter(|run| !self.places.contains_key(&run.key().repeat_id())).collect();
+        lost.sort_by_key(|run| run.due_ms);
+        lost
     }
 
     /// The runs that began and did not end.

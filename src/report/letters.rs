@@ -11,7 +11,6 @@ use super::delivery::{self, Message, RetryPolicy};
 use super::history::{Delivered, DeliveryStatus, Run};
 use super::journal::Journal;
 use super::results::Parcel;
-use super::work::alert_lines;
 use crate::error::Result;
 
 /// A few lines of Markdown about a run.
@@ -82,7 +81,7 @@ fn failed(pending: &Delivered, why: &str, now_ms: i64) -> Delivered {
 
 /// What a run had judged and was to tell when its process ended: its alerts are in their journal before the run has its end in the other.
 pub(super) fn noted(alerts: &Journal, run_id: &str) -> Result<Vec<Notice>> {
-    let lines = alert_lines(alerts, alerts.read()?)?;
+    let lines = alerts.read_as(AlertLine::parse)?;
     let of_run = lines.into_iter().filter(|line| line.run == run_id && line.is_news);
     Ok(of_run.map(notice_of).collect())
 }

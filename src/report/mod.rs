@@ -1,7 +1,13 @@
 //! Reports: a question in a file, asked on a schedule, its answer drawn, judged and delivered.
 //!
-//! A report is a `.sql` file with a header ([`definition`]). What is due and when is decided by pure functions over definitions,
-//! journals and a clock. Knows the engine's sessions and nothing of command lines and servers.
+//! A report is a `.sql` file with a header (`definition`): `header` reads it, `check` plans it, `folder` watches it. The life of a run:
+//!
+//! 1. `scheduler` asks `due`, a pure decision over definitions, history and a clock, what is to begin; or a person begins it.
+//! 2. `runner` takes the report's `turn`, notes the run in the `journal`, and has it worked out (`work`): rows, alerts, outputs.
+//! 3. What it made is kept: files in `results`, rows in the table that they are `record`ed in, the end in the journal.
+//! 4. `letters` go out by `delivery`. `teller` tells SQL and people of all that, `retention` and `redact` end it.
+//!
+//! Knows the engine's sessions and nothing of command lines and servers.
 
 mod alert;
 mod bind;
@@ -22,6 +28,7 @@ mod mistake;
 mod outlook;
 mod output;
 pub mod record;
+mod redact;
 mod results;
 mod retention;
 mod runner;
@@ -34,6 +41,7 @@ mod teller;
 mod turn;
 mod window;
 mod work;
+mod zone;
 
 pub use alert::{AlertBook, AlertLine, AlertState, Notice, SILENCES_FILE, Silence, parse_silences};
 pub use bind::{bind, effective};
@@ -41,16 +49,18 @@ pub use check::{check, doubts};
 pub use clock::{Clock, SystemClock, TurnedClock};
 pub use definition::{
     AlertRule, Chart, ChartKind, Deliver, Delivery, FROM, Missed, Output, OutputFormat, Parameter, Record, RecordMode,
-    Report, Schedule, Secret, Span, TO, Target, Test, Tls, When, Window,
+    Report, RowsKept, Schedule, Secret, Span, TO, Target, Test, Tls, When, Window,
 };
 pub use delivery::{Courier, Environment, Message, RetryPolicy, deliver, summarise};
-pub use folder::{Definition, Folder, News};
+pub use folder::{Folder, News};
 pub use frame::Frame;
+pub use header::Definition;
 pub use history::{Cause, Delivered, DeliveryStatus, History, Run, RunKey, Status};
 pub use home::ReportsHome;
 pub use mistake::Mistake;
-pub use outlook::moment_text;
 pub use output::Artifact;
+pub use redact::{RedactedReports, redact_reports};
 pub use runner::{Made, RunOrder, Runner};
 pub use scheduler::{Definitions, Scheduler};
 pub use teller::{history, show_in};
+pub use zone::moment_text;

@@ -2,22 +2,15 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat};
-use chrono_tz::Tz;
-
 use super::bind::effective;
 use super::definition::{FROM, Report, Span, TO, When, Window};
 use super::schedule::Timetable;
 use super::window;
+use super::zone::moment_text;
 use crate::error::{Error, Result};
 use crate::typed::duration_text;
 
 impl Report {
-    /// Where people read the report's times.
-    pub fn zone(&self) -> Tz {
-        self.schedule.as_ref().map_or(Tz::UTC, |schedule| schedule.zone)
-    }
-
     /// When it is due next, in milliseconds since 1970; `None` for a report that does not run by itself.
     pub fn next_due_ms(&self, after_ms: i64) -> Option<i64> {
         let schedule = self.schedule.as_ref().filter(|_| self.enabled)?;
@@ -72,22 +65,28 @@ impl Report {
         Ok(Some((from_ms, to_ms)))
     }
 
+    /// Parts the ends of the window from other values that a person gives.
+    pub fn parted(&self, given: &[(String, String)]) -> (Vec<(String, String)>, Vec<(String, String)>) {
+        let is_end = |name: &str| self.window.is_some() && [FROM, TO].contains(&name);
+        given.iter().cloned().partition(|(name, _)| is_end(name))
+    }
+
     /// All its values for a person who asks at `now_ms`: those given, the window and the defaults.
     ///
     /// # Errors
-    /// As [`super::bind`].
+    /// As [`super::bind`] and [`Self::window_at`].
     pub fn values_at(&self, now_ms: i64, given: &[(String, String)]) -> Result<Vec<(String, String)>> {
-        let window = self.window_at(now_ms, None, None)?;
+        let (ends, given) = self.parted(given);
+        let end = |name| {
+            let text = ends.iter().rev().find(|(end, _)| end == name).map(|(_, text)| text);
+            text.map(|text| self.time_ms(text)).transpose()
+        };
+        let window = self.window_at(now_ms, end(FROM)?, end(TO)?)?;
         let ends = window.into_iter().flat_map(|(from_ms, to_ms)| [(FROM, from_ms), (TO, to_ms)]);
         let mut values: Vec<(String, String)> = ends.map(|(name, ms)| (name.to_owned(), moment_text(ms))).collect();
-        values.extend_from_slice(given);
+        values.extend(given);
         effective(self, &values)
     }
-}
-
-/// A time as people and programs read it: `2026-03-29T05:00:00Z`.
-pub fn moment_text(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 #[cfg(test)]
@@ -146,7 +145,14 @@ mod tests {
         assert_eq!(plain.window_at(NOW_MS, None, None).expect("none"), None);
         assert!(plain.window_at(NOW_MS, Some(1), None).is_err());
         let values = hourly.values_at(NOW_MS, &[("to".to_owned(), "2026-03-29T11:00:00Z".to_owned())]).expect("values");
-        let expected = [("from", "2026-03-29T08:50:00Z"), ("to", "2026-03-29T11:00:00Z")];
-        assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let texts = |values: [(&str, &str); 2]| values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(values, texts([("from", "2026-03-29T10:00:00Z"), ("to", "2026-03-29T11:00:00Z")]));
+        // On the day on which Berlin's clock is set, the day has 23 hours, and times are those of its clock.
+        let header = "schedule = { cron = \"0 7 * * *\", time_zone = \"Europe/Berlin\" }\nwindow = \"1 day\"";
+        let given = [("to".to_owned(), "2026-03-30".to_owned())];
+        let values = report(header).values_at(NOW_MS, &given).expect("values");
+        assert_eq!(values, texts([("from", "2026-03-28T23:00:00Z"), ("to", "2026-03-29T22:00:00Z")]));
+        let given = [("from".to_owned(), "2026-03-30".to_owned())];
+        assert!(report(header).values_at(NOW_MS, &given).is_err(), "it begins after it ends");
     }
 }

@@ -77,12 +77,27 @@ fn write_folder(path: &Path, parcel: &Parcel) -> io::Result<()> {
     };
     write_file(&partial.join(MESSAGE_FILE), &serde_json::to_vec(&message)?)?;
     File::open(&partial)?.sync_all()?;
+    // A run whose rows could not be kept says so in the place of what it said before.
+    remove_folder(path)?;
     fs::rename(&partial, path)?;
     // The folder of the report may be new, and so may the one around it.
     for dir in parent.ancestors().take(3) {
         File::open(dir)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Removes the files of a run, if it has any. Waits for the disk.
+pub(super) fn remove(home: &ReportsHome, report: &str, run_id: &str) -> Result<()> {
+    let path = home.dir().join(folder_of(report, run_id));
+    remove_folder(&path).map_err(|error| Error::io(format!("cannot remove {}", path.display()), error))
+}
+
+fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -129,11 +144,7 @@ fn media_type(file_name: &str) -> &'static str {
 ///
 /// The history is asked for once the folders are known: a run is in it before it has a folder.
 pub(super) fn sweep(home: &ReportsHome, history: impl FnOnce() -> Result<History>) -> Result<usize> {
-    let mut found = Vec::new();
-    let reports = folders(&home.results())?;
-    for report in &reports {
-        found.extend(folders(report)?);
-    }
+    let mut found = folders_of(home)?;
     if found.is_empty() {
         return Ok(0);
     }
@@ -145,11 +156,18 @@ pub(super) fn sweep(home: &ReportsHome, history: impl FnOnce() -> Result<History
     for path in &found {
         fs::remove_dir_all(path).map_err(|error| Error::io(format!("cannot remove {}", path.display()), error))?;
     }
-    for report in reports {
+    for report in folders(&home.results())? {
         // It goes once it is empty.
         let _ = fs::remove_dir(&report);
     }
     Ok(found.len())
+}
+
+/// The folders of all runs, those that are not whole among them.
+pub(super) fn folders_of(home: &ReportsHome) -> Result<Vec<PathBuf>> {
+    let reports = folders(&home.results())?;
+    let of_each = reports.iter().map(|report| folders(report)).collect::<Result<Vec<_>>>()?;
+    Ok(of_each.concat())
 }
 
 /// Where the files of a run are before they are all there.
@@ -238,6 +256,13 @@ mod tests {
         let folder = write(&home, "health", "health@2026-03-29T05:00:00Z", &parcel).expect("written");
         assert_eq!(read(&home, &folder).expect("read"), parcel);
         assert!(!partial.exists());
+        let other = Parcel { artifacts: Vec::new(), summary: "it failed".to_owned(), ..parcel };
+        write(&home, "health", "health@2026-03-29T05:00:00Z", &other).expect("written over");
+        assert_eq!(read(&home, &folder).expect("read"), other);
+        for _ in 0..2 {
+            remove(&home, "health", "health@2026-03-29T05:00:00Z").expect("removed");
+        }
+        assert!(!home.dir().join(&folder).exists());
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! What is kept no longer: lines of journals and folders of results that are older than their report keeps them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::alert::{AlertBook, AlertLine};
+use super::alert::AlertLine;
 use super::definition::Report;
 use super::history::{Cause, Entry, History, Run, Status};
 use super::home::ReportsHome;
 use super::journal::Journal;
 use super::results;
-use super::runner::read_history;
-use super::work::alert_lines;
 use crate::error::Result;
 
 /// Runs of one report beyond this go before their time: one that runs each ten seconds makes more in some days than anybody reads.
 const MOST_RUNS: usize = 20_000;
+
+/// Things that happened to the alerts of one report beyond this go before their time.
+const MOST_ALERTS: usize = 20_000;
 
 /// How long each report keeps what it made.
 #[derive(Debug, Clone)]
@@ -38,17 +40,20 @@ impl Keep {
 
 /// Takes out of journals and results what is kept no longer.
 pub(super) fn forget(home: &ReportsHome, runs: &Journal, alerts: &Journal, keep: &Keep) -> Result<()> {
-    let kept = kept_runs(&read_history(runs)?, keep);
+    let kept = kept_runs(&History::read(runs)?, keep);
     let schedules = last_schedules(runs)?;
-    runs.retain(|line| match Entry::parse(line) {
-        // A line that came meanwhile is about a run that just began.
-        Ok(Entry::Run(run)) => kept.get(&run.id).copied().unwrap_or(true),
-        Ok(Entry::Ended { id, .. } | Entry::Delivered { id, .. }) => kept.get(&id).copied().unwrap_or(true),
-        Ok(Entry::Scheduled { report, at_ms, .. }) => schedules.get(&report).is_none_or(|last_ms| *last_ms <= at_ms),
-        Err(_) => true,
+    runs.rewrite(|line| {
+        let stays = match Entry::parse(line) {
+            // A line that came meanwhile is about a run that just began.
+            Ok(Entry::Run(run)) => kept.get(&run.id).copied().unwrap_or(true),
+            Ok(Entry::Ended { id, .. } | Entry::Delivered { id, .. }) => kept.get(&id).copied().unwrap_or(true),
+            Ok(Entry::Scheduled { report, at_ms, .. }) => schedules.get(&report).is_none_or(|last| *last <= at_ms),
+            Err(_) => true,
+        };
+        stays.then_some(Cow::Borrowed(line))
     })?;
     forget_alerts(alerts, keep)?;
-    let removed = results::sweep(home, || read_history(runs))?;
+    let removed = results::sweep(home, || History::read(runs))?;
     if removed > 0 {
         tracing::info!(removed, "results of reports that are kept no longer were removed");
     }
@@ -84,16 +89,47 @@ fn last_schedules(runs: &Journal) -> Result<BTreeMap<String, i64>> {
     Ok(seen.collect())
 }
 
-/// What is remembered of a group stays whatever its age; so does the last line of a group that is told of.
+/// The last line of a group stays whatever its age: later runs need it. Of the others those stay that tell of something, as long as their report
+/// keeps them, and no more than anybody reads.
 fn forget_alerts(alerts: &Journal, keep: &Keep) -> Result<()> {
-    let lines = alert_lines(alerts, alerts.read()?)?;
-    let identity = |line: &AlertLine| (line.report.clone(), line.rule.clone(), line.labels.clone(), line.at_ms);
-    let current: HashSet<_> = AlertBook::from_lines(lines).current().map(identity).collect();
-    alerts.retain(|line| match serde_json::from_str::<AlertLine>(line) {
-        Ok(line) => keep.is_kept(&line.report, line.at_ms) || current.contains(&identity(&line)),
-        Err(_) => true,
-    })?;
+    let kept = kept_alerts(&alerts.read_as(AlertLine::parse)?, keep);
+    let mut kept = kept.into_iter();
+    // Lines that came meanwhile are behind those that were looked at.
+    alerts.rewrite(|line| kept.next().unwrap_or(true).then_some(Cow::Borrowed(line)))?;
     Ok(())
+}
+
+/// Of each line whether it stays.
+fn kept_alerts(lines: &[AlertLine], keep: &Keep) -> Vec<bool> {
+    let mut later: HashMap<Group<'_>, Later> = HashMap::new();
+    let mut newer: HashMap<&str, usize> = HashMap::new();
+    let from_the_last = lines.iter().rev().map(|line| {
+        let later = later.entry((&line.report, &line.rule, line.labels.as_slice())).or_default();
+        let is_current = !later.any && !line.forgotten;
+        // What is said of a group now is the last thing that happened to it.
+        let is_told = line.is_event() && !later.event && !later.forgotten && !line.forgotten;
+        later.any = true;
+        later.event |= line.is_event();
+        later.forgotten |= line.forgotten;
+        let newer = newer.entry(&line.report).or_default();
+        let is_fresh = line.is_event() && *newer < MOST_ALERTS && keep.is_kept(&line.report, line.at_ms);
+        *newer += usize::from(line.is_event());
+        is_current || is_told || is_fresh
+    });
+    let mut kept: Vec<bool> = from_the_last.collect();
+    kept.reverse();
+    kept
+}
+
+/// A group of a rule of a report.
+type Group<'a> = (&'a String, &'a String, &'a [(String, String)]);
+
+/// What lines behind one say of its group.
+#[derive(Debug, Clone, Copy, Default)]
+struct Later {
+    any: bool,
+    event: bool,
+    forgotten: bool,
 }
 
 #[cfg(test)]
@@ -145,7 +181,7 @@ mod tests {
         let day = Report { name: "c".into(), keep: Duration::from_secs(86_400), ..week.clone() };
         let keep = Keep::of([week, day].iter(), 20 * DAY_MS + 3_600_000);
         forget(&home, &runs, &alerts, &keep).expect("forgotten");
-        let history = read_history(&runs).expect("whole");
+        let history = History::read(&runs).expect("whole");
         let days: Vec<i64> = history.of("a").map(|run| run.due_ms / DAY_MS).collect();
         assert_eq!(days, (14..=20).collect::<Vec<_>>());
         assert_eq!(history.of("b").count(), 21, "ninety days for a report that is not there");
@@ -192,11 +228,43 @@ mod tests {
             line("cart", "firing", "ok", DAY_MS),
             line("cart", "resolved", "firing", 2 * DAY_MS),
             line("pay", "firing", "ok", DAY_MS),
+            line("ship", "firing", "ok", 3 * DAY_MS),
+            line("ship", "firing", "firing", 4 * DAY_MS),
+            line("ship", "firing", "firing", 5 * DAY_MS),
             line("cart", "firing", "ok", 200 * DAY_MS),
+            line("cart", "firing", "firing", 200 * DAY_MS + 1),
+            line("cart", "firing", "firing", 200 * DAY_MS + 2),
         ];
         alerts.append(&lines).expect("noted");
-        forget_alerts(&alerts, &Keep::of([].iter(), 200 * DAY_MS)).expect("forgotten");
-        let kept: Vec<String> = alerts.read().expect("whole").into_iter().map(|(_, line)| line).collect();
-        assert_eq!(kept, lines[2..]);
+        let keep = Keep::of([].iter(), 200 * DAY_MS);
+        forget_alerts(&alerts, &keep).expect("forgotten");
+        let kept = || alerts.read().expect("whole").into_iter().map(|(_, line)| line).collect::<Vec<_>>();
+        // What ship does now is told by its third line, and remembered by its last.
+        let expected = [2, 3, 5, 6, 8].map(|at| lines[at].clone());
+        assert_eq!(kept(), expected);
+        forget_alerts(&alerts, &keep).expect("forgotten again");
+        assert_eq!(kept(), expected);
+    }
+
+    #[test]
+    fn a_journal_of_alerts_does_not_grow_with_the_runs() {
+        let parsed = |state: &str, was: &str, at_ms: i64| {
+            let text = format!(
+                "{{\"report\":\"a\",\"rule\":\"r\",\"severity\":\"warning\",\"labels\":[],\"state\":\"{state}\",\
+                 \"was\":\"{was}\",\"since_ms\":0,\"at_ms\":{at_ms},\"run\":\"a@x\"}}"
+            );
+            AlertLine::parse(&text).expect("a line")
+        };
+        let most = i64::try_from(MOST_ALERTS).expect("a number");
+        let keep = Keep::of([].iter(), 2 * most);
+        // Values that a rule remembers make a line for each run; of those the last one stays.
+        let quiet: Vec<AlertLine> = (0..1000).map(|at| parsed("ok", "ok", at)).collect();
+        assert_eq!(kept_alerts(&quiet, &keep).iter().filter(|kept| **kept).count(), 1);
+        // One that comes and goes in each run makes no more than anybody reads.
+        let flapping =
+            |at: i64| if at % 2 == 0 { parsed("firing", "ok", at) } else { parsed("resolved", "firing", at) };
+        let kept = kept_alerts(&(0..most + 10).map(flapping).collect::<Vec<_>>(), &keep);
+        assert_eq!(kept.iter().filter(|kept| **kept).count(), MOST_ALERTS);
+        assert!(!kept[9] && kept[10]);
     }
 }

@@ -1,7 +1,8 @@
 //! The scheduler: starts what is due, and knows what is at work.
 //!
-//! Each second it looks at the reports as their folder has them now and decides about each ([`super::due`]). At most two reports run at once;
-//! what is due besides waits its turn, and no report has two runs at once. Deliveries go on beside runs, so that a receiver that hangs holds up
+//! Each second it looks at the reports as their folder has them now and decides about each ([`super::due`]), and each five seconds for what processes
+//! left that are gone: those before it, and those of people who run reports by hand. At most two reports run at once; what is due besides
+//! waits its turn, and no report has two runs at once. Deliveries go on beside runs, so that a receiver that hangs holds up
 //! nobody. A failure of one report, or of the disk, is told and tried again; it ends neither the scheduler nor the server.
 
 use std::collections::{HashMap, HashSet};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::definition::{Report, Schedule};
 use super::due::{Candidate, Decision, schedule_text, since_ms};
-use super::history::{Cause, Entry, Run};
+use super::history::{Entry, Run, RunKey};
 use super::results::Parcel;
 use super::retention::Keep;
 use super::runner::{RunOrder, Runner};
@@ -27,10 +28,14 @@ const MOST_AT_ONCE: usize = 2;
 const MOST_DELIVERING: usize = 16;
 /// How often definitions and the clock are looked at.
 const LOOK_EVERY_MS: i64 = 1_000;
+/// How often what other processes left is looked for.
+const RECOVER_EVERY_MS: i64 = 5_000;
 /// How long a report rests whose run could not be noted.
 const REST_MS: i64 = 10_000;
 /// How often what is kept no longer is looked for.
 const FORGET_EVERY_MS: i64 = 60 * 60 * 1_000;
+/// By how much journals may grow before it is looked for earlier.
+const FORGET_EVERY_BYTES: u64 = 32 << 20;
 /// How long runs and deliveries may take to end when the server stops, before they are stopped.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long those that were stopped may take to note it.
@@ -48,12 +53,17 @@ pub struct Scheduler {
     definitions: Definitions,
     timetables: HashMap<String, (Schedule, Timetable)>,
     at_work: JoinSet<()>,
+    /// The reports that wait to run or do.
     busy: Busy,
+    /// The runs whose deliveries are made, or were and could not be noted.
+    delivering: Busy,
     slots: Arc<Semaphore>,
     deliverers: Arc<Semaphore>,
     /// Ends what is at work.
     stop: CancellationToken,
-    forgot_ms: Option<i64>,
+    recovered_ms: Option<i64>,
+    /// When what is kept no longer was looked for, and how long the journals were then.
+    forgot: Option<(i64, u64)>,
 }
 
 impl Scheduler {
@@ -65,17 +75,17 @@ impl Scheduler {
             timetables: HashMap::new(),
             at_work: JoinSet::new(),
             busy: Busy::default(),
+            delivering: Busy::default(),
             slots: Arc::new(Semaphore::new(MOST_AT_ONCE)),
             deliverers: Arc::new(Semaphore::new(MOST_DELIVERING)),
             stop: CancellationToken::new(),
-            forgot_ms: None,
+            recovered_ms: None,
+            forgot: None,
         }
     }
 
     /// Works until `shutdown`, and then gives what is at work some seconds to end.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let recovered = self.recover().await;
-        told("what an earlier process left of reports could not be seen to", recovered);
         loop {
             let wake_ms = self.look().await;
             let clock = self.runner.clock().clone();
@@ -88,16 +98,15 @@ impl Scheduler {
         self.end().await;
     }
 
-    /// Marks the runs that died with an earlier process, and makes the deliveries that it left.
+    /// Notes the end of runs that died with their process, and makes the deliveries that it left.
     pub(super) async fn recover(&mut self) -> Result<()> {
+        self.recovered_ms = Some(self.runner.now_ms());
         let reports = (self.definitions)();
         let find = |name: &str| reports.iter().find(|report| report.name == name).cloned();
-        for run in self.runner.recover(find).await? {
+        for run in self.runner.left_behind(find).await? {
+            let Some(claim) = self.delivering.claim(&run.id) else { continue };
             let (runner, report) = (self.runner.clone(), find(&run.report));
-            self.deliver(async move {
-                let id = run.id.clone();
-                told(&id, runner.deliver_again(report.as_deref(), run).await.map(|_| ()));
-            });
+            self.deliver(async move { claim.until(runner.deliver_again(report.as_deref(), run)).await });
         }
         Ok(())
     }
@@ -105,6 +114,9 @@ impl Scheduler {
     /// Decides about each report and begins what is to begin; tells when to look again.
     pub(super) async fn look(&mut self) -> i64 {
         let (reports, now_ms) = ((self.definitions)(), self.runner.now_ms());
+        if self.recovered_ms.is_none_or(|recovered_ms| (now_ms - recovered_ms).abs() >= RECOVER_EVERY_MS) {
+            told("what other processes left of reports could not be seen to", self.recover().await);
+        }
         let mut wake_ms = now_ms.saturating_add(LOOK_EVERY_MS);
         for report in reports.iter() {
             match self.look_at(report, now_ms).await {
@@ -136,7 +148,8 @@ impl Scheduler {
                 now_ms
             }
         };
-        let candidate = Candidate { name: &report.name, schedule, timetable: &timetable };
+        let records = report.record.is_some();
+        let candidate = Candidate { name: &report.name, schedule, timetable: &timetable, records };
         let decision = candidate.decide(&self.runner.history(), since_ms, now_ms);
         match decision {
             Decision::Wait { until_ms } => Ok(until_ms),
@@ -145,7 +158,13 @@ impl Scheduler {
                 self.runner.skip(report, due_ms).await.map(|()| None)
             }
             Decision::Run { due_ms, cause } => {
-                self.begin(report.clone(), due_ms, cause);
+                self.begin(report.clone(), RunOrder::due(due_ms, cause));
+                Ok(None)
+            }
+            Decision::Repeat { due_ms } => {
+                let lost = RunKey { report: report.name.clone(), due_ms }.id();
+                let order = self.runner.history().run(&lost).map(RunOrder::repeat);
+                order.into_iter().for_each(|order| self.begin(report.clone(), order));
                 Ok(None)
             }
         }
@@ -171,14 +190,15 @@ impl Scheduler {
         if gone.is_empty() { Ok(()) } else { self.runner.note(gone.into_iter().map(entry).collect()).await }
     }
 
-    fn begin(&mut self, report: Arc<Report>, due_ms: i64, cause: Cause) {
+    fn begin(&mut self, report: Arc<Report>, order: RunOrder) {
         let Some(claim) = self.busy.claim(&report.name) else { return };
+        let Some(delivering) = self.delivering.claim(&order.run_id(&report.name)) else { return };
         let (runner, slots, stop) = (self.runner.clone(), self.slots.clone(), self.stop.clone());
         let deliverers = self.deliverers.clone();
         self.at_work.spawn(async move {
             // There are no more once the server stops.
             let Ok(slot) = slots.acquire_owned().await else { return };
-            let made = made(&runner, &report, RunOrder::due(due_ms, cause), &stop).await;
+            let made = made(&runner, &report, &order, &stop).await;
             drop(slot);
             match made {
                 // It is looked at again.
@@ -188,7 +208,7 @@ impl Scheduler {
                     log_end(&run);
                     let delivered = async {
                         let _place = deliverers.acquire().await;
-                        told(&run.id, runner.deliver(&report, run.clone(), &parcel).await.map(|_| ()));
+                        delivering.until(runner.deliver(&report, run, &parcel)).await;
                     };
                     unless_stopped(&stop, delivered).await;
                 }
@@ -215,11 +235,14 @@ impl Scheduler {
     }
 
     fn forget(&mut self, reports: &[Arc<Report>], now_ms: i64) {
-        let is_due = self.forgot_ms.is_none_or(|forgot_ms| (now_ms - forgot_ms).abs() >= FORGET_EVERY_MS);
+        let bytes = self.runner.journals_bytes();
+        let is_due = self.forgot.is_none_or(|(forgot_ms, forgot_bytes)| {
+            (now_ms - forgot_ms).abs() >= FORGET_EVERY_MS || bytes >= forgot_bytes + FORGET_EVERY_BYTES
+        });
         if !is_due {
             return;
         }
-        self.forgot_ms = Some(now_ms);
+        self.forgot = Some((now_ms, bytes));
         let keep = Keep::of(reports.iter().map(Arc::as_ref), now_ms);
         let runner = self.runner.clone();
         self.at_work.spawn(async move {
@@ -252,7 +275,7 @@ impl Scheduler {
     }
 }
 
-/// The reports that wait to run or do.
+/// Names that something is done about.
 #[derive(Debug, Clone, Default)]
 struct Busy(Arc<Mutex<HashSet<String>>>);
 
@@ -265,7 +288,7 @@ impl Busy {
         self.names().contains(name)
     }
 
-    /// Makes a report busy until the claim is dropped; `None` when it is.
+    /// Makes a name busy until the claim is dropped; `None` when it is.
     fn claim(&self, name: &str) -> Option<Claim> {
         self.names().insert(name.to_owned()).then(|| Claim { busy: self.clone(), name: name.to_owned() })
     }
@@ -275,6 +298,16 @@ impl Busy {
 struct Claim {
     busy: Busy,
     name: String,
+}
+
+impl Claim {
+    /// Holds until deliveries are made. Those that cannot be noted are not made again before the next start: a receiver would have them each time.
+    async fn until(self, delivered: impl Future<Output = Result<Run>>) {
+        if let Err(error) = delivered.await {
+            tracing::error!(run = self.name, %error, "what became of deliveries could not be noted");
+            std::mem::forget(self);
+        }
+    }
 }
 
 impl Drop for Claim {
@@ -287,15 +320,15 @@ impl Drop for Claim {
 async fn made(
     runner: &Runner,
     report: &Report,
-    order: RunOrder,
+    order: &RunOrder,
     stop: &CancellationToken,
 ) -> Result<Option<(Run, Parcel)>> {
-    let _turn = match runner.turn(&report.name).await {
+    let _turn = match runner.turn(&report.name, Some(report)).await {
         Err(error) if error.sqlstate() == OBJECT_IN_USE => return Ok(None),
         turn => turn?,
     };
     tracing::info!(report = report.name, cause = order.cause.name(), "a report runs");
-    runner.make(report, &order, stop).await.map(Some)
+    runner.make(report, order, stop).await.map(Some)
 }
 
 async fn unless_stopped(stop: &CancellationToken, work: impl Future<Output = ()>) {

@@ -253,6 +253,10 @@ async fn limits_failures_and_writes_end_a_run_and_nothing_else() {
         ("rows", "memory = \"1MiB\"", million, Status::Failed, "result"),
         ("memory", "memory = \"1MiB\"", sorted, Status::Failed, "memory"),
         ("writes", "", "DELETE FROM spans", Status::Failed, ""),
+        ("inserts", "", "INSERT INTO spans SELECT * FROM spans", Status::Failed, ""),
+        ("copies", "", "COPY (SELECT 1) TO '/tmp/spanhouse-copied.csv'", Status::Failed, ""),
+        ("creates", "", "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", Status::Failed, ""),
+        ("reads", "", "SELECT * FROM '/etc/passwd'", Status::Failed, ""),
         ("sets", "", "SET timezone = 'UTC'", Status::Failed, "rows"),
         ("wrong", "", "SELECT 1\nFROM nowhere", Status::Failed, "line 2"),
         ("two", "", "SELECT 1; SELECT 2", Status::Failed, ""),
@@ -285,6 +289,32 @@ async fn a_window_is_the_same_instants_in_each_zone_and_days_are_those_of_the_zo
         assert_eq!(texts, expected, "{zone}: {made:?}", made = made.run);
     }
     assert!(bench.runs("zones").is_empty(), "a dry run is not noted");
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_week_before_is_a_week_of_the_zones_calendar() {
+    let bench = Bench::at("2026-03-29T02:00:00Z", Vec::new()).await;
+    let header = "schedule = { cron = \"0 0 * * *\", time_zone = \"Europe/Berlin\" }\nwindow = \"1 day\"";
+    let before = |end: &str| {
+        format!(
+            "extract(epoch FROM ((:{end} AT TIME ZONE :zone) - INTERVAL '7 days') AT TIME ZONE :zone)::bigint * 1000"
+        )
+    };
+    let sql = format!("SELECT {}::text AS a, {}::text AS b", before("from"), before("to"));
+    let report = report("week", header, &sql);
+    for (due, expected) in [
+        // The day of 23 hours, and the day a week later, which is compared with it.
+        ("2026-03-30T00:00:00+02:00", ["2026-03-22T00:00:00+01:00", "2026-03-23T00:00:00+01:00"]),
+        ("2026-04-06T00:00:00+02:00", ["2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00"]),
+        ("2026-10-26T00:00:00+01:00", ["2026-10-18T00:00:00+02:00", "2026-10-19T00:00:00+02:00"]),
+        ("2026-11-02T00:00:00+01:00", ["2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00"]),
+    ] {
+        let made = bench.runner.dry_run(&report, RunOrder::due(ms(due), Cause::Schedule)).await.expect("a run");
+        let frame = made.frame.unwrap_or_else(|| panic!("{:?}", made.run));
+        let texts = ["a", "b"].map(|column| frame.texts(column).expect("a column")[0].clone());
+        assert_eq!(texts, expected.map(|time| Some(ms(time).to_string())), "{due}");
+    }
     bench.close().await;
 }
 

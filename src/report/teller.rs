@@ -12,9 +12,7 @@ use super::history::{Delivered, Entry, History, Run, Status, time_text};
 use super::home::ReportsHome;
 use super::journal::Journal;
 use super::record::TablesFolder;
-use super::runner::read_history;
 use super::turn::Turn;
-use super::work::alert_lines;
 use crate::engine::{Engine, ReportAlert, ReportRun, ReportTeller};
 use crate::error::Result;
 
@@ -25,23 +23,30 @@ pub fn show_in(engine: &Engine, data_dir: &Path) {
     engine.show_reports(Arc::new(Teller { home }));
 }
 
-/// What ran, as everybody can read it. A run without an end whose process is gone has died, whether or not anybody has noted that.
+/// What ran, as everybody can read it. A run without an end whose process is gone has died, unless its rows are in their table, whether or not
+/// anybody has noted that.
 ///
 /// # Errors
 /// [`crate::error::Kind::Corrupt`], naming the line, when one is damaged.
 pub fn history(home: &ReportsHome) -> Result<History> {
-    let mut history = read_history(&Journal::new(&home.runs_journal()))?;
+    let mut history = History::read(&Journal::new(&home.runs_journal()))?;
     let is_dead = |run: &&Run| !Turn::is_taken(home, &run.report);
     let dead: Vec<Run> = history.unfinished().filter(is_dead).cloned().collect();
     if dead.is_empty() {
         return Ok(history);
     }
     // One that ended in the meantime let its turn go and is not dead.
-    let now = read_history(&Journal::new(&home.runs_journal()))?;
+    let now = History::read(&Journal::new(&home.runs_journal()))?;
     for run in dead {
         match now.run(&run.id) {
             Some(known) if known.status != Status::Running => history.apply(Entry::Run(Box::new(known.clone()))),
-            _ => history.apply(Entry::Run(Box::new(Run { status: Status::Died, ..run }))),
+            _ => {
+                let (status, rows) = match TablesFolder::of(home).recorded(&run.id)? {
+                    Some(recorded) => (Status::Succeeded, Some(recorded.rows)),
+                    None => (Status::Died, None),
+                };
+                history.apply(Entry::Run(Box::new(Run { status, rows, ..run })));
+            }
         }
     }
     Ok(history)
@@ -59,7 +64,7 @@ impl ReportTeller for Teller {
 
     fn alerts(&self) -> Result<Vec<ReportAlert>> {
         let alerts = Journal::new(&self.home.alerts_journal());
-        Ok(told_alerts(alert_lines(&alerts, alerts.read()?)?))
+        Ok(told_alerts(alerts.read_as(AlertLine::parse)?))
     }
 }
 

@@ -1,20 +1,21 @@
-//! The work of one run: the question, the judgement, the files, the table. Notes nothing about the run itself and delivers nothing.
+//! The work of one run: the question, the judgement, the files, the rows of its table. Notes nothing about the run itself and delivers nothing.
 
 use std::sync::Arc;
 
-use super::alert::{AlertBook, AlertLine, Notice, Silence};
+use super::alert::{AlertBook, Notice, Silence};
 use super::bind::bound;
 use super::definition::Report;
 use super::frame::Frame;
 use super::history::{Run, Status};
 use super::home::ReportsHome;
-use super::journal::Journal;
+use super::journal::Ledger;
 use super::output::{self, Artifact, Page, TraceDrawing};
-use super::record::{self, TablesFolder};
+use super::record::{self, Prepared, TablesFolder};
 use super::results::Parcel;
-use super::runner::{blocking, zone};
+use super::runner::blocking;
 use crate::engine::{Bound, Engine, Outcome, Session};
 use crate::error::{Error, Kind, Result};
+use crate::store::failpoint;
 
 /// What the rows of a report may take in memory when its header does not say. They are held once more while files are made of them.
 const RESULT_BYTES: usize = 64 << 20;
@@ -24,7 +25,7 @@ const RESULT_BYTES: usize = 64 << 20;
 pub(super) struct Work {
     pub engine: Arc<Engine>,
     pub home: ReportsHome,
-    pub alerts: Journal,
+    pub alerts: Ledger<AlertBook>,
     pub silences: Vec<Silence>,
     pub report: Arc<Report>,
     /// The run as it began.
@@ -44,6 +45,8 @@ pub(super) struct Worked {
     pub error: Option<String>,
     /// Without its summary.
     pub parcel: Parcel,
+    /// The rows on their way into their table.
+    pub prepared: Option<Prepared>,
     /// The rows, for a person who waits for them.
     pub frame: Option<Arc<Frame>>,
 }
@@ -51,7 +54,7 @@ pub(super) struct Worked {
 impl Worked {
     /// What came of a run that made nothing.
     pub(super) fn ended(status: Status, error: Option<String>) -> Self {
-        Self { status, rows: None, error, parcel: Parcel::default(), frame: None }
+        Self { status, rows: None, error, parcel: Parcel::default(), prepared: None, frame: None }
     }
 
     /// What came of a run that could not even begin.
@@ -76,12 +79,16 @@ impl Work {
     async fn step_by_step(self, worked: &mut Worked) -> Result<()> {
         let (frame, traces) = self.asked().await?;
         (worked.rows, worked.frame) = (Some(frame.rows), Some(frame.clone()));
+        failpoint("report_asked");
         let this = Arc::new(self);
         let (work, of_frame) = (this.clone(), frame.clone());
         worked.parcel.notices = blocking(move || work.judged(&of_frame)).await?;
+        failpoint("report_judged");
         let (work, of_frame, notices) = (this.clone(), frame.clone(), worked.parcel.notices.clone());
         worked.parcel.artifacts = blocking(move || work.rendered(&of_frame, &notices, &traces)).await?;
-        blocking(move || this.recorded(&frame)).await
+        worked.prepared = blocking(move || this.prepared(&frame)).await?;
+        failpoint("report_prepared");
+        Ok(())
     }
 
     /// The rows, and the traces that waterfalls draw, within the report's time.
@@ -103,7 +110,7 @@ impl Work {
         let session = self.engine.session();
         session.set("application_name", &format!("report {}", self.report.name))?;
         session.set("statement_timeout", &self.report.timeout.as_millis().to_string())?;
-        session.set("timezone", zone(&self.report).name())?;
+        session.set("timezone", self.report.zone().name())?;
         if let Some(bytes) = self.report.memory_bytes {
             session.limit_memory(bytes);
         }
@@ -131,12 +138,13 @@ impl Work {
         }
         let judge = |book: &mut AlertBook| book.judge(&self.report, &self.run, frame, &self.silences, self.now_ms);
         if !self.keeps_alerts {
-            return judge(&mut AlertBook::from_lines(alert_lines(&self.alerts, self.alerts.read()?)?));
+            self.alerts.catch_up()?;
+            let mut book = self.alerts.known().clone();
+            return judge(&mut book);
         }
         let mut notices = Vec::new();
-        self.alerts.append_after_reading(|lines| {
-            let mut book = AlertBook::from_lines(alert_lines(&self.alerts, lines)?);
-            notices = judge(&mut book)?;
+        self.alerts.append_made(|book| {
+            notices = judge(book)?;
             let lines = book.take_lines();
             lines.iter().map(|line| serde_json::to_string(line).map_err(|e| Error::internal(e.to_string()))).collect()
         })?;
@@ -145,26 +153,16 @@ impl Work {
 
     fn rendered(&self, frame: &Frame, notices: &[Notice], traces: &[TraceDrawing]) -> Result<Vec<Artifact>> {
         let run = Run { status: Status::Succeeded, rows: Some(frame.rows), ..self.run.clone() };
-        let page = Page { report: &self.report, run: &run, frame, notices, traces, zone: zone(&self.report) };
+        let page = Page { report: &self.report, run: &run, frame, notices, traces, zone: self.report.zone() };
         self.report.outputs.iter().map(|output| output::render(output, &page)).collect()
     }
 
-    fn recorded(&self, frame: &Frame) -> Result<()> {
-        let Some(record) = self.report.record.as_ref().filter(|_| self.keeps_rows) else { return Ok(()) };
+    fn prepared(&self, frame: &Frame) -> Result<Option<Prepared>> {
+        let Some(record) = self.report.record.as_ref().filter(|_| self.keeps_rows) else { return Ok(None) };
         let window = self.run.window_from_ms.zip(self.run.window_to_ms);
-        record::keep(&TablesFolder::of(&self.home), record, frame, window).map(|_| ())
+        let until_ms = window.map_or(self.run.due_ms, |(_, to_ms)| to_ms);
+        record::prepare(&TablesFolder::of(&self.home), record, frame, window, until_ms).map(Some)
     }
-}
-
-/// The lines of the journal of alerts.
-///
-/// # Errors
-/// [`Kind::Corrupt`], naming the line, when one is damaged.
-pub(super) fn alert_lines(alerts: &Journal, lines: Vec<(usize, String)>) -> Result<Vec<AlertLine>> {
-    let parsed = lines.into_iter().map(|(number, line)| {
-        serde_json::from_str(&line).map_err(|error: serde_json::Error| alerts.damaged(number, error))
-    });
-    parsed.collect()
 }
 
 /// The error with the line of the report's file that it is about.

@@ -54,8 +54,7 @@ mod wal;
 pub use cache::CacheFigures;
 pub use compact::Backlog;
 pub(crate) use disk::{Disk, OsDisk, write_whole};
-#[cfg(test)]
-pub(crate) use disk::{DiskFile, Entry as DiskEntry};
+pub(crate) use failpoint::pass as failpoint;
 pub use keeper::{CompactReport, Redaction};
 pub use lock::holder;
 pub use missing::{MissingFile, missing_file};

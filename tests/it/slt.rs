@@ -153,7 +153,7 @@ const RECORDED: [&str; 2] = [
 /// Shows recorded tables in the schema `reports`.
 async fn record(engine: &Arc<Engine>, folder: &Path) {
     let tables = TablesFolder::of(&ReportsHome::new(folder));
-    let record = Record { table: "hourly".to_owned(), mode: RecordMode::Append };
+    let record = Record { table: "hourly".to_owned(), mode: RecordMode::Append, keep: None };
     let session = engine.session();
     for sql in RECORDED {
         let statements = session.prepare(sql).await.expect("planned");

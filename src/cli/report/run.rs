@@ -7,8 +7,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::ScalarValue;
 use futures::stream;
 
 use super::{Place, assignment};
@@ -16,7 +14,6 @@ use crate::cli::data;
 use crate::cli::exit::{self, Exit};
 use crate::cli::output::{beside, tell};
 use crate::cli::sql::{open_engine, render_options};
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::render::{Format, RenderOptions, Visible, count, sanitize, write_all};
 use crate::report::{
@@ -120,7 +117,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let report = with_output(&report, arguments.format);
     data::must_exist(&settings.data_dir)?;
     let engine = open_engine(&settings).await?;
-    let order = order(&engine, &report, &arguments, SystemClock.now_ms())?;
+    let order = order(&report, &arguments, SystemClock.now_ms())?;
     let home = ReportsHome::new(&settings.data_dir);
     let runner = Runner::open(engine, home, Arc::new(SystemClock), &settings.reports_dir)?;
     let made = runner.run_whole(&report, order).await?;
@@ -145,13 +142,11 @@ fn with_output(report: &Arc<Report>, shape: Shape) -> Arc<Report> {
     }
 }
 
-fn order(engine: &Arc<Engine>, report: &Report, arguments: &Arguments, now_ms: i64) -> Result<RunOrder> {
-    let given = arguments.values.iter().chain(&arguments.parameters);
-    let is_end = |name: &str| report.window.is_some() && [FROM, TO].contains(&name);
-    let (ends, parameters): (Vec<_>, Vec<_>) = given.cloned().partition(|(name, _)| is_end(name));
+fn order(report: &Report, arguments: &Arguments, now_ms: i64) -> Result<RunOrder> {
+    let (ends, parameters) = report.parted(&[&arguments.values[..], &arguments.parameters].concat());
     let end = |flag: &Option<String>, name: &str| {
         let value = ends.iter().rev().find(|(end, _)| end == name).map(|(_, value)| value);
-        flag.as_ref().or(value).map(|text| time_ms(engine, report, text)).transpose()
+        flag.as_ref().or(value).map(|text| report.time_ms(text).map_err(exit::usage)).transpose()
     };
     let (from_ms, to_ms) = (end(&arguments.from, FROM)?, end(&arguments.to, TO)?);
     let window = match (from_ms, to_ms) {
@@ -159,19 +154,6 @@ fn order(engine: &Arc<Engine>, report: &Report, arguments: &Arguments, now_ms: i
         _ => report.window_at(now_ms, from_ms, to_ms)?,
     };
     Ok(RunOrder { parameters, window, dry_run: arguments.dry_run, ..RunOrder::by_hand(now_ms) })
-}
-
-/// A time as SQL reads it in the report's zone, in milliseconds.
-fn time_ms(engine: &Arc<Engine>, report: &Report, text: &str) -> Result<i64> {
-    let session = engine.session();
-    session.set("timezone", report.zone().name())?;
-    match session.time_of_text(text, &DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))) {
-        Some(ScalarValue::TimestampNanosecond(Some(ns), _)) => Ok(ns.div_euclid(1_000_000)),
-        _ => {
-            let wrong = Error::bad_input(format!("\"{text}\" is not a time"));
-            Err(exit::usage(wrong.with_hint("write 2026-03-29T05:00:00Z, '2026-03-29 05:00', 2026-03-29 or yesterday")))
-        }
-    }
 }
 
 /// Writes the result to where it was asked for.

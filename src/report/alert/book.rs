@@ -9,10 +9,11 @@ use super::silence::Silence;
 use super::state::{GroupState, is_news};
 use super::verdict::{self, Verdict};
 use super::{exemplars, wording};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::definition::{AlertRule, Report, Test};
 use crate::report::frame::Frame;
 use crate::report::history::Run;
+use crate::report::journal::Told;
 
 /// The groups of all rules of all reports that something is remembered of.
 ///
@@ -68,6 +69,13 @@ struct Moment<'a> {
 /// The parts of a report's `keep` after which "this group was there" is written down again.
 const SEEN_PARTS: i64 = 16;
 
+impl Told for AlertBook {
+    fn take(&mut self, line: &str) -> Result<()> {
+        self.keep(AlertLine::parse(line).map_err(|error| Error::corrupt(error.to_string()))?);
+        Ok(())
+    }
+}
+
 impl AlertBook {
     /// The book as its lines tell it, the oldest line first.
     pub fn from_lines(lines: impl IntoIterator<Item = AlertLine>) -> Self {
@@ -112,6 +120,11 @@ impl AlertBook {
     /// The lines for the journal since this was last asked.
     pub fn take_lines(&mut self) -> Vec<AlertLine> {
         std::mem::take(&mut self.news)
+    }
+
+    /// Whether a run was the last one to change something about a group.
+    pub(in crate::report) fn has_judged(&self, run_id: &str) -> bool {
+        self.groups.values().any(|line| line.run == run_id)
     }
 
     /// The last line of each group that something is remembered of: what a journal that is cut must keep.

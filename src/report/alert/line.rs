@@ -40,6 +40,11 @@ pub struct AlertLine {
 }
 
 impl AlertLine {
+    /// A line of the journal.
+    pub fn parse(line: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(line)
+    }
+
     /// Whether the group came into another state in this run, or was told of: what a history of alerts is about.
     pub fn is_event(&self) -> bool {
         self.state != self.was || self.is_news

@@ -22,6 +22,8 @@ use crate::engine::ParameterKind;
 pub const FROM: &str = "from";
 /// The parameter that ends the window of a run; what lies at it is not in the window.
 pub const TO: &str = "to";
+/// What stands for the name of the report's zone, where no parameter is called so.
+pub const ZONE: &str = "zone";
 
 /// A report: a statement with what is known about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +81,15 @@ pub struct Record {
     /// `[a-z0-9_]`, beginning with a letter.
     pub table: String,
     pub mode: RecordMode,
+    /// `None` keeps rows until somebody removes the table.
+    pub keep: Option<RowsKept>,
+}
+
+/// How long rows are kept: those go whose `column` lies longer before the end of a run's window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowsKept {
+    pub column: String,
+    pub length: Duration,
 }
 
 /// What happens to the rows that a recorded table has already.

@@ -1,7 +1,7 @@
 //! What becomes of what is known of a report when its files are looked at again. Pure.
 
-use super::Definition;
 use super::scan::{Seen, Stamp};
+use crate::report::header::Definition;
 use crate::report::mistake::Mistake;
 
 /// What is known of a report's files.

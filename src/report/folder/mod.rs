@@ -17,24 +17,10 @@ pub use watch::News;
 
 use self::kept::Kept;
 use super::definition::Report;
-use super::header::{Lines, Parsed};
+use super::header::Definition;
 use super::mistake::Mistake;
 use crate::error::{Error, Kind, Result};
 use crate::typed::nearest;
-
-/// A report, and where its header says what.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Definition {
-    pub report: Arc<Report>,
-    pub(super) header_path: PathBuf,
-    pub(super) lines: Lines,
-}
-
-impl Definition {
-    pub(super) fn of(parsed: Parsed) -> Self {
-        Self { report: Arc::new(parsed.report), header_path: parsed.header_path, lines: parsed.lines }
-    }
-}
 
 /// A folder of reports.
 #[derive(Debug)]

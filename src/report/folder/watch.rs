@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::kept::{self, Change, Kept};
 use super::scan::{self, Haste, Scanned};
-use super::{Definition, Folder, shown};
+use super::{Folder, shown};
 use crate::engine::Engine;
 use crate::report::check::check;
+use crate::report::header::Definition;
 use crate::report::mistake::Mistake;
 
 /// How often the folder is looked at.

@@ -12,10 +12,12 @@ mod source;
 mod times;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 pub(super) use source::{Source, is_name};
 
-use super::definition::{Record, RecordMode, Report};
+use super::definition::{Record, RecordMode, Report, RowsKept};
 use super::mistake::Mistake;
 use section::{Page, Section};
 
@@ -46,8 +48,22 @@ pub(super) type Lines = BTreeMap<String, usize>;
 pub(super) struct Parsed {
     pub report: Report,
     /// The file that has the header.
-    pub header_path: std::path::PathBuf,
+    pub header_path: PathBuf,
     pub lines: Lines,
+}
+
+/// The same, for those who share it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    pub report: Arc<Report>,
+    pub(super) header_path: PathBuf,
+    pub(super) lines: Lines,
+}
+
+impl Definition {
+    pub(super) fn of(parsed: Parsed) -> Self {
+        Self { report: Arc::new(parsed.report), header_path: parsed.header_path, lines: parsed.lines }
+    }
 }
 
 /// Reads a report.
@@ -106,7 +122,7 @@ fn report(header: &Section<'_>, source: &Source) -> Option<Report> {
 }
 
 fn record(header: &Section<'_>, has_window: bool) -> Option<Record> {
-    let record = header.section("record", &["table", "mode", "column"])?;
+    let record = header.section("record", &["table", "mode", "column", "keep"])?;
     let table = record.needed_text("table")?;
     let is_table = table.starts_with(|c: char| c.is_ascii_lowercase())
         && table.len() <= source::MAX_NAME_BYTES
@@ -117,23 +133,26 @@ fn record(header: &Section<'_>, has_window: bool) -> Option<Record> {
     }
     let mode = record.choice("mode", &[("append", false), ("replace", true)]).unwrap_or(false);
     let column = record.text("column");
-    let mode = match (mode, column) {
-        (false, None) => RecordMode::Append,
-        (false, Some(_)) => {
-            record.mistake("column", "a table that is appended to needs none: write mode = \"replace\"".to_owned());
+    let keep = times::bounded(&record, "keep", times::KEEPS);
+    let mode = match (mode, &column, keep) {
+        (false, Some(_), None) => {
+            let why = "a table that is appended to needs none: write mode = \"replace\", or keep = \"1 year\"";
+            record.mistake("column", why.to_owned());
             return None;
         }
-        (true, None) => {
-            let why = "column is missing: which column has the time by which rows are replaced?";
+        (false, None, None) | (false, Some(_), Some(_)) => RecordMode::Append,
+        (true, Some(column), _) => RecordMode::ReplaceWindow { column: column.clone() },
+        (_, None, _) => {
+            let why = "column is missing: which column has the time by which rows are replaced or removed?";
             record.mistake_here(why.to_owned());
             return None;
         }
-        (true, Some(column)) => RecordMode::ReplaceWindow { column },
     };
+    let keep = column.zip(keep).map(|(column, length)| RowsKept { column, length });
     if !has_window && mode != RecordMode::Append {
         record.mistake_here("replacing the rows of a window needs a window: write window = \"1 day\"".to_owned());
     }
-    Some(Record { table, mode })
+    Some(Record { table, mode, keep })
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ timeout = "1m"
 memory = "128MiB"
 keep = "30 days"
 enabled = false
-record = { table = "health", mode = "replace", column = "time" }
+record = { table = "health", mode = "replace", column = "time", keep = "400 days" }
 [parameters.service]
 type = "text"
 default = "%"
@@ -127,7 +127,8 @@ fn a_whole_header_is_read() {
         panic!("{:?}", mail.target)
     };
     let mode = RecordMode::ReplaceWindow { column: "time".to_owned() };
-    assert_eq!(report.record, Some(Record { table: "health".to_owned(), mode }));
+    let kept = RowsKept { column: "time".to_owned(), length: Duration::from_secs(400 * 86_400) };
+    assert_eq!(report.record, Some(Record { table: "health".to_owned(), mode, keep: Some(kept) }));
     // Lines of the statement are those of the file.
     assert_eq!(report.sql.lines().count(), WHOLE.lines().count() + 1);
 }
@@ -244,6 +245,8 @@ fn each_mistake_says_what_to_do() {
         ),
         ("record = { table = \"Bad-name\" }", "1: table: \"Bad-name\" is no name for a table"),
         ("record = { table = \"x\", mode = \"replace\" }", "1: column is missing"),
+        ("record = { table = \"x\", keep = \"52 weeks\" }", "1: column is missing"),
+        ("record = { table = \"x\", column = \"t\" }", "1: column: a table that is appended to needs none"),
         (
             "record = { table = \"x\", mode = \"replace\", column = \"t\" }",
             "1: replacing the rows of a window needs a window",

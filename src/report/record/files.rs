@@ -14,9 +14,10 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::columns::aligned;
+use super::gone::Gone;
 use super::manifest::{FileEntry, is_missing};
-use super::replace::Replaced;
 use crate::error::{Error, Kind, Result};
+use crate::store::failpoint;
 
 /// Rows in a row group: what is held in memory before it is written, and what a question about some hours reads at least.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -51,6 +52,7 @@ impl NewFile {
 
     /// Ends the file; it is durable once its folder is.
     pub fn finish(self) -> Result<FileEntry> {
+        failpoint("record_file");
         let file = self.writer.into_inner().map_err(|error| unwritable(&self.name, error))?;
         let synced = file.sync_all().and_then(|()| file.metadata());
         let bytes = synced.map_err(|error| Error::io(format!("cannot write {}", self.name), error))?.len();
@@ -91,8 +93,8 @@ pub(super) fn columns(folder: &Path, entry: &FileEntry, file: &File) -> Result<S
     Ok(std::sync::Arc::new(schema.as_ref().clone().with_metadata(Default::default())))
 }
 
-/// The rows of a file, of which only `replaced.column` is read when `only_times` says so.
-fn batches(
+/// The rows of a file; only one column of them when `only` names it.
+pub(super) fn batches(
     folder: &Path,
     entry: &FileEntry,
     only: Option<&str>,
@@ -113,24 +115,24 @@ fn batches(
     Ok(reader.map(move |batch| batch.map_err(|error| damaged(&path, &error))))
 }
 
-/// How many rows of a file are replaced.
-pub(super) fn count_replaced(folder: &Path, entry: &FileEntry, replaced: &Replaced) -> Result<u64> {
+/// How many rows of a file go.
+pub(super) fn count_gone(folder: &Path, entry: &FileEntry, gone: &Gone) -> Result<u64> {
     let mut count = 0;
-    for batch in batches(folder, entry, Some(&replaced.column))? {
-        count += replaced.covers(&batch?).iter().filter(|covered| *covered == Some(true)).count() as u64;
+    for batch in batches(folder, entry, Some(&gone.column))? {
+        count += gone.covers(&batch?).iter().filter(|covered| *covered == Some(true)).count() as u64;
     }
     Ok(count)
 }
 
-/// Copies the rows of a file that are not replaced.
-pub(super) fn copy(folder: &Path, entry: &FileEntry, replaced: Option<&Replaced>, into: &mut NewFile) -> Result<()> {
+/// Copies the rows of a file that stay.
+pub(super) fn copy(folder: &Path, entry: &FileEntry, gone: Option<&Gone>, into: &mut NewFile) -> Result<()> {
     for batch in batches(folder, entry, None)? {
         let batch = batch?;
-        let Some(replaced) = replaced else {
+        let Some(gone) = gone else {
             into.write(&batch)?;
             continue;
         };
-        let covered: BooleanArray = replaced.covers(&batch).iter().map(|covered| Some(covered == Some(true))).collect();
+        let covered: BooleanArray = gone.covers(&batch).iter().map(|covered| Some(covered == Some(true))).collect();
         let stays = not(&covered).and_then(|stays| filter_record_batch(&batch, &stays));
         into.write(&stays.map_err(|error| Error::internal(error.to_string()))?)?;
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use super::files;
-use super::manifest::{FileEntry, Manifest};
+use super::manifest::{FileEntry, Manifest, RecordedRun};
 use crate::engine::{RecordedFile, RecordedTables, RecordedVersion};
 use crate::error::{Error, Result};
 use crate::report::home::ReportsHome;
@@ -35,6 +35,29 @@ impl TablesFolder {
 
     pub(super) fn folder_of(&self, table: &str) -> PathBuf {
         self.dir.join(table)
+    }
+
+    /// What a run has put into a table, if it came so far.
+    ///
+    /// # Errors
+    /// When a manifest cannot be read: nobody knows then.
+    pub(in crate::report) fn recorded(&self, run_id: &str) -> Result<Option<RecordedRun>> {
+        for table in self.folders() {
+            let runs = Manifest::read(&self.folder_of(&table))?.map(|manifest| manifest.runs).unwrap_or_default();
+            if let Some(found) = runs.into_iter().find(|run| run.run == run_id) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The names of what may be tables, in order.
+    pub(super) fn folders(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| check_name(name).is_ok()).collect();
+        names.sort();
+        names
     }
 
     /// The manifest of a table, with those of its files open that `wanted` chooses: all of one moment.
@@ -76,13 +99,8 @@ impl TablesFolder {
 
 impl RecordedTables for TablesFolder {
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let is_table = |name: &String| {
-            check_name(name).is_ok() && Manifest::read(&self.folder_of(name)).is_ok_and(|m| m.is_some())
-        };
-        let mut names: Vec<String> = names.filter(is_table).collect();
-        names.sort();
+        let mut names = self.folders();
+        names.retain(|name| Manifest::read(&self.folder_of(name)).is_ok_and(|manifest| manifest.is_some()));
         names
     }
 

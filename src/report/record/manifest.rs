@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::store::failpoint;
 
 /// The manifest's name in the table's folder.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -17,11 +18,26 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
-    format: u32,
+    pub format: u32,
     /// Goes up by one with each run that changed something.
     pub version: u64,
     /// The newest last.
     pub files: Vec<FileEntry>,
+    /// The last run of each report whose rows are in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RecordedRun>,
+    /// Up to when rows were removed that are kept no longer, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_to_ms: Option<i64>,
+}
+
+/// A run whose rows are in a table: whatever becomes of its process, it ended well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedRun {
+    pub report: String,
+    pub run: String,
+    pub rows: u64,
 }
 
 /// A file of a table.
@@ -35,14 +51,21 @@ pub(super) struct FileEntry {
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { format: FORMAT, version: 0, files: Vec::new() }
+        Self { format: FORMAT, version: 0, files: Vec::new(), runs: Vec::new(), expired_to_ms: None }
     }
 }
 
 impl Manifest {
     /// The version after this one, with other files.
     pub fn next(&self, files: Vec<FileEntry>) -> Self {
-        Self { format: FORMAT, version: self.version + 1, files }
+        Self { version: self.version + 1, files, ..self.clone() }
+    }
+
+    /// The same with the rows of a run in it.
+    pub fn with_run(mut self, run: RecordedRun) -> Self {
+        self.runs.retain(|known| known.report != run.report);
+        self.runs.push(run);
+        self
     }
 
     /// The name of the `number`-th file that the version after this one has first.
@@ -80,7 +103,9 @@ impl Manifest {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });
+        failpoint("record_manifest");
         let swapped = written.and_then(|()| fs::rename(&partial, folder.join(MANIFEST)));
+        failpoint("record_swapped");
         let synced = swapped.and_then(|()| sync_folder(folder));
         synced.map_err(|error| Error::io(format!("cannot write {}", folder.join(MANIFEST).display()), error))
     }
@@ -113,7 +138,12 @@ mod tests {
         assert_eq!(entry.name, "0000000001-002.parquet");
         let manifest = Manifest::default().next(vec![entry]);
         manifest.write(folder.path()).expect("written");
-        assert_eq!(Manifest::read(folder.path()).expect("readable"), Some(manifest));
+        assert_eq!(Manifest::read(folder.path()).expect("readable"), Some(manifest.clone()));
+        let run = |report: &str, run: &str| RecordedRun { report: report.into(), run: run.into(), rows: 3 };
+        let later = manifest.with_run(run("a", "a@1")).with_run(run("b", "b@1")).with_run(run("a", "a@2"));
+        assert_eq!(later.runs, [run("b", "b@1"), run("a", "a@2")], "the last one of each report");
+        later.write(folder.path()).expect("written");
+        assert_eq!(Manifest::read(folder.path()).expect("readable"), Some(later));
         for text in [
             "",
             "{}",

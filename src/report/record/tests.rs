@@ -2,21 +2,24 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, Float64Array, Int64Array, NullArray, RecordBatch, StringArray, TimestampNanosecondArray,
+    ArrayRef, AsArray, Float64Array, Int64Array, ListArray, ListBuilder, NullArray, RecordBatch, StringArray,
+    StringBuilder, StructArray, TimestampNanosecondArray,
 };
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type};
+use datafusion::arrow::util::pretty::pretty_format_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
-use super::manifest::{MANIFEST, Manifest};
+use super::manifest::{MANIFEST, Manifest, RecordedRun};
 use super::merge::MOST_SMALL;
-use super::{TablesFolder, keep};
+use super::{TablesFolder, keep, prepare, redact};
 use crate::engine::RecordedTables;
 use crate::error::{Error, Kind};
-use crate::report::definition::{Record, RecordMode};
+use crate::report::definition::{Record, RecordMode, RowsKept};
 use crate::report::frame::Frame;
 use crate::report::home::ReportsHome;
 
@@ -34,13 +37,14 @@ impl Kept {
     }
 
     fn append(&self, columns: Vec<(&str, ArrayRef)>) -> Result<u64, Error> {
-        let record = Record { table: "t".to_owned(), mode: RecordMode::Append };
+        let record = Record { table: "t".to_owned(), mode: RecordMode::Append, keep: None };
         keep(&self.tables, &record, &frame(columns), None)
     }
 
     /// Replaces the rows of an hour.
     fn replace(&self, hour: i64, columns: Vec<(&str, ArrayRef)>) -> Result<u64, Error> {
-        let record = Record { table: "t".to_owned(), mode: RecordMode::ReplaceWindow { column: "time".to_owned() } };
+        let mode = RecordMode::ReplaceWindow { column: "time".to_owned() };
+        let record = Record { table: "t".to_owned(), mode, keep: None };
         keep(&self.tables, &record, &frame(columns), Some((hour * HOUR_MS, (hour + 1) * HOUR_MS)))
     }
 
@@ -130,7 +134,7 @@ fn a_result_that_does_not_fit_leaves_the_table_as_it_is() {
     assert!(error.message.contains("which is not in the window of the run"), "{error}");
     assert_eq!((kept.manifest(), kept.files()), before);
     for name in ["", "T", "a-b", "..", "a/b", "1a", &"a".repeat(101)] {
-        let record = Record { table: name.to_owned(), mode: RecordMode::Append };
+        let record = Record { table: name.to_owned(), mode: RecordMode::Append, keep: None };
         assert!(keep(&kept.tables, &record, &frame(vec![("n", ints([1]))]), None).is_err(), "{name}");
         assert!(kept.tables.open(name).expect("no table").is_none(), "{name}");
     }
@@ -199,6 +203,100 @@ fn what_a_run_left_that_died_is_removed_and_never_read() {
     fs::create_dir_all(kept.dir.path().join("reports/tables/dead")).expect("made");
     fs::write(kept.dir.path().join("reports/tables/dead/0000000001-000.parquet"), "PAR1").expect("written");
     assert_eq!(kept.tables.names(), ["t"]);
+}
+
+#[test]
+fn rows_are_nobodys_until_they_are_committed_and_then_a_runs() {
+    let kept = Kept::new();
+    kept.append(vec![("n", ints([1]))]).expect("kept");
+    let record = Record { table: "t".to_owned(), mode: RecordMode::Append, keep: None };
+    let run = |id: &str| RecordedRun { report: "r".to_owned(), run: id.to_owned(), rows: 1 };
+    let prepared = || prepare(&kept.tables, &record, &frame(vec![("n", ints([2]))]), None, 0).expect("prepared");
+    let (before, files) = (kept.manifest(), kept.files());
+    drop(prepared());
+    assert_eq!((kept.manifest(), kept.files()), (before, files), "what is not committed leaves nothing");
+    let held = prepared();
+    assert_eq!(kept.numbers("n"), [Some(1)]);
+    held.commit(Some(run("r@1"))).expect("committed");
+    assert_eq!(kept.numbers("n"), [Some(1), Some(2)]);
+    assert_eq!(kept.tables.recorded("r@1").expect("readable"), Some(run("r@1")));
+    assert_eq!(kept.tables.recorded("r@2").expect("readable"), None);
+    kept.append(vec![("n", ints([3]))]).expect("kept");
+    assert_eq!(kept.tables.recorded("r@1").expect("readable"), Some(run("r@1")), "another writer leaves it");
+}
+
+#[test]
+fn rows_go_that_are_kept_no_longer() {
+    const DAY_MINUTES: i64 = 24 * 60;
+    let day = Duration::from_secs(86_400);
+    let modes = [RecordMode::Append, RecordMode::ReplaceWindow { column: "time".to_owned() }];
+    for mode in modes {
+        let kept = Kept::new();
+        let keep = Some(RowsKept { column: "time".to_owned(), length: 3 * day });
+        let record = Record { table: "t".to_owned(), mode, keep };
+        for number in 0..10 {
+            let rows = frame(vec![("time", minutes([number * DAY_MINUTES + 60])), ("n", ints([number]))]);
+            let window = (number * 24 * HOUR_MS, (number + 1) * 24 * HOUR_MS);
+            prepare(&kept.tables, &record, &rows, Some(window), window.1)
+                .expect("prepared")
+                .commit(None)
+                .expect("kept");
+        }
+        assert_eq!(kept.numbers("n"), [7, 8, 9].map(Some), "{record:?}");
+        // A run over a window of long ago takes nothing away; its rows go with the next day.
+        let rows = || frame(vec![("time", minutes([DAY_MINUTES + 60])), ("n", ints([1]))]);
+        let window = (24 * HOUR_MS, 48 * HOUR_MS);
+        prepare(&kept.tables, &record, &rows(), Some(window), window.1).expect("prepared").commit(None).expect("kept");
+        assert_eq!(kept.numbers("n"), [1, 7, 8, 9].map(Some), "{record:?}");
+        let next = (10 * 24 * HOUR_MS, 11 * 24 * HOUR_MS);
+        let none = frame(vec![("time", minutes([])), ("n", ints([]))]);
+        prepare(&kept.tables, &record, &none, Some(next), next.1).expect("prepared").commit(None).expect("kept");
+        assert_eq!(kept.numbers("n"), [8, 9].map(Some), "{record:?}");
+    }
+}
+
+#[test]
+fn texts_go_wherever_in_a_row_they_stand() {
+    let kept = Kept::new();
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("secret"), Some("a secret b"), None, Some("other")]));
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1)]); 4]);
+    let mut names = ListBuilder::new(StringBuilder::new());
+    for name in ["secret", "x", "y", "z"] {
+        names.append_value([Some(name), None]);
+    }
+    let inner = Arc::new(Field::new("name", DataType::Utf8, true));
+    let nested: ArrayRef = Arc::new(StructArray::from(vec![(inner, texts.clone())]));
+    let rows = || vec![("n", ints([1, 2, 3, 4])), ("text", texts.clone()), ("nested", nested.clone())];
+    kept.append(rows()).expect("kept");
+    kept.append(vec![("n", ints([5, 6, 7, 8])), ("names", Arc::new(names.finish())), ("lists", Arc::new(lists))])
+        .expect("kept");
+    let edit = |text: &str| text.contains("secret").then(|| text.replace("secret", "gone"));
+    let before = kept.manifest();
+    assert_eq!(redact(&kept.tables, &edit, true).expect("counted"), 5);
+    assert_eq!(kept.manifest(), before, "a dry run changes nothing");
+    assert_eq!(redact(&kept.tables, &edit, false).expect("redacted"), 5);
+    assert_eq!(redact(&kept.tables, &edit, false).expect("redacted again"), 0);
+    assert_eq!(kept.numbers("n"), (1..=8).map(Some).collect::<Vec<_>>());
+    for name in kept.files() {
+        let bytes = fs::read(kept.folder().join(&name)).expect("readable");
+        assert!(!bytes.windows(6).any(|window| window == b"secret"), "{name}");
+    }
+    let version = kept.tables.open("t").expect("readable").expect("a table");
+    let all: Vec<RecordBatch> = version.files.iter().flat_map(|file| batches(&file.file)).collect();
+    let text = shown(&all);
+    for part in ["gone", "a gone b", "other"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+fn batches(file: &fs::File) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.try_clone().expect("open")).expect("Parquet");
+    reader.build().expect("rows").collect::<Result<_, _>>().expect("rows")
+}
+
+/// All rows as text, file by file: files need not have the same columns.
+fn shown(batches: &[RecordBatch]) -> String {
+    batches.iter().map(|batch| pretty_format_batches(std::slice::from_ref(batch)).expect("text").to_string()).collect()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::store::disk::{Disk, DiskFile, Entry, OsDisk};
 /// The real disk, on which from one call on, or at one call only, everything fails that changes something, or one call stops. Nothing is
 /// synced: no power is lost here.
 #[derive(Debug, Clone, Default)]
-pub(super) struct FailingDisk(Arc<Failing>);
+pub(crate) struct FailingDisk(Arc<Failing>);
 
 #[derive(Debug, Default)]
 struct Failing {

@@ -19,7 +19,7 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::object_store::ObjectStoreExt;
 use proptest::prelude::*;
 
-use self::failing_disk::FailingDisk;
+pub(crate) use self::failing_disk::FailingDisk;
 pub(crate) use self::together::{live, lives};
 use crate::error::Kind;
 use crate::model::TraceId;

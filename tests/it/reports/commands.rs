@@ -8,28 +8,28 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const SUCCESS: i32 = 0;
+pub(super) const SUCCESS: i32 = 0;
 const FAILURE: i32 = 1;
 const USAGE: i32 = 2;
 
 /// What a command said and how it ended.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 /// A folder with a data directory of real-looking traces, and the folder of reports `reports`.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder") }
     }
 
-    fn with_traces() -> Self {
+    pub fn with_traces() -> Self {
         let place = Self::empty();
         let made = place.spanhouse(&["generate", "--spans", "2000", "--seed", "5", "--out", "a.otlp"]);
         assert_eq!(made.code, SUCCESS, "{}", made.err);
@@ -38,11 +38,11 @@ impl Place {
         place
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn report(&self, name: &str, text: &str) {
+    pub fn report(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path().join("reports")).expect("made");
         fs::write(self.path().join("reports").join(name), text).expect("written");
     }
@@ -57,7 +57,7 @@ impl Place {
         command
     }
 
-    fn spanhouse(&self, arguments: &[&str]) -> Ran {
+    pub fn spanhouse(&self, arguments: &[&str]) -> Ran {
         self.with_input(arguments, "")
     }
 
@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+    pub fn rows(&self, arguments: &[&str]) -> Vec<Value> {
         let ran = self.spanhouse(&[arguments, &["--format", "ndjson"]].concat());
         assert_eq!(ran.code, SUCCESS, "{arguments:?}: {}", ran.err);
         ran.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -80,7 +80,7 @@ impl Place {
 }
 
 /// All the time that generated traces may lie in.
-const EVER: [&str; 4] = ["--from", "2000-01-01", "--to", "2100-01-01"];
+pub(super) const EVER: [&str; 4] = ["--from", "2000-01-01", "--to", "2100-01-01"];
 
 const REQUESTS: &str = "\
 -- title = \"Requests\"
@@ -293,6 +293,17 @@ fn the_shell_lists_and_asks_reports() {
     let asked = place.with_input(&["repl", "--format", "csv"], script);
     assert_eq!(asked.code, SUCCESS, "{}", asked.err);
     assert!(asked.out.starts_with("service_name,requests\ngateway,"), "{}", asked.out);
+    // Times without an offset are those of the report's zone, wherever they are given, and a day may have 23 hours.
+    let header = "-- schedule = { cron = \"0 7 * * *\", time_zone = \"Europe/Berlin\" }\n-- window = \"1 day\"\n";
+    let sql = "SELECT CAST(extract(epoch FROM :from) AS BIGINT) AS a, CAST(extract(epoch FROM :to) AS BIGINT) AS b";
+    place.report("zone.sql", &format!("{header}{sql}"));
+    let (given, expected) = (["from=2026-03-29", "to='2026-03-30 00:00'"], "a,b\n1774738800,1774821600\n");
+    let shell = place.with_input(&["repl", "--format", "csv"], &format!("\\report zone {}\n", given.join(" ")));
+    assert_eq!(shell.out, expected, "{}", shell.err);
+    let shell = place.with_input(&["repl", "--format", "csv"], "\\report zone to=2026-03-30\n");
+    assert_eq!(shell.out, expected, "the window ends where it is said: {}", shell.err);
+    let run = place.spanhouse(&["report", "run", "zone", "--format", "csv", "--from", "2026-03-29", "to=2026-03-30"]);
+    assert_eq!(run.out, expected, "{}", run.err);
     let wrong = place.with_input(&["repl"], "\\report requests nope=1\n\\report nothing\n");
     assert_eq!(wrong.code, FAILURE);
     assert!(

@@ -1,6 +1,7 @@
 //! Reports, one module a topic.
 //!
 //! - `commands`: the commands of reports, from an empty folder to a delivered report.
+//! - `kills`: processes that run what is due and are killed, over a month with both changes of a clock.
 //! - `outputs`: what a run leaves behind, read by other programs and looked at in a browser.
 //! - `deliveries`: what receivers get, however they behave.
 //! - `ready_made`: the reports that come with the program say of real traces what their JSON says.
@@ -12,6 +13,7 @@
 
 mod commands;
 mod deliveries;
+mod kills;
 mod outputs;
 mod ready_made;
 mod ready_made_days;

@@ -35,7 +35,7 @@ impl House {
     async fn keep(&self, table: &str, mode: RecordMode, window: Option<(i64, i64)>, sql: &str) -> Result<u64, Error> {
         let frame =
             Frame::collect(rows(&self.engine.session(), sql).await.expect("rows"), FRAME_BYTES).await.expect("rows");
-        let (tables, record) = (self.tables.clone(), Record { table: table.to_owned(), mode });
+        let (tables, record) = (self.tables.clone(), Record { table: table.to_owned(), mode, keep: None });
         tokio::task::spawn_blocking(move || keep(&tables, &record, &frame, window)).await.expect("a thread")
     }
 

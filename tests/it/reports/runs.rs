@@ -1,7 +1,7 @@
 //! A server that runs reports and is killed: what was due runs once, what died is marked, and all can be read whether or not a server runs.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -122,6 +122,41 @@ async fn a_server_killed_in_mid_run_marks_it_and_runs_nothing_twice() {
     wait_for(&server, STATUSES, "endless missed died, quick missed succeeded").await;
     server.stop();
     assert_eq!(std::fs::read_to_string(place.data_dir().join("reports/runs.ndjson")).expect("the journal"), journal);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_by_hand_beside_a_server_is_alone_and_is_marked_when_it_is_killed() {
+    let place = Place::new();
+    let delivery = format!(
+        "[[deliveries]]\nto = \"directory\"\npath = \"{}\"\nwhen = \"failed\"",
+        place.delivered_dir().display()
+    );
+    place.report("endless", &format!("timeout = \"1h\"\n{delivery}"), ENDLESS);
+    let server = place.start();
+    let by_hand = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spanhouse"));
+        command.args(["report", "run", "endless", "--data-dir"]).arg(place.data_dir());
+        command.arg("--reports-dir").arg(place.reports_dir());
+        command
+    };
+    let mut first = by_hand().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("spanhouse starts");
+    wait_for(&server, STATUSES, "endless manual running").await;
+    let second = by_hand().output().expect("spanhouse starts");
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("report endless is running already"), "{said}");
+    let journal = || std::fs::read_to_string(place.data_dir().join("reports/runs.ndjson")).expect("the journal");
+    assert!(!journal().contains("\"ended\""));
+    first.kill().expect("a running process");
+    first.wait().expect("an ended process");
+    wait_for(&server, STATUSES, "endless manual died").await;
+    // The server notes it without being started again, and tells who wants to know.
+    let told =
+        "SELECT (deliveries -> 0 ->> 'status') || ' ' || CAST(ended_at IS NOT NULL AS TEXT) FROM system.report_runs";
+    wait_for(&server, told, "delivered true").await;
+    assert!(journal().contains("its process ended before it did"));
+    assert_eq!(files_below(&place.delivered_dir()).iter().filter(|file| file.starts_with("endless/")).count(), 1);
+    server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Which rows lie in the window of a run.
+//! Which rows go: those in the window of a run, and those that are kept no longer.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use datafusion::arrow::datatypes::{
@@ -9,15 +9,14 @@ use datafusion::arrow::util::display::array_value_to_string;
 
 use crate::error::{Error, Kind, Result};
 
-/// The rows that a run replaces: those whose column lies from one moment to before another.
+/// The rows whose column lies in one of some stretches of time, each from one moment to before another, in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Replaced {
+pub(super) struct Gone {
     pub column: String,
-    pub from_ms: i64,
-    pub to_ms: i64,
+    pub stretches: Vec<(i64, i64)>,
 }
 
-impl Replaced {
+impl Gone {
     /// Refuses columns that have no such time.
     pub fn check(&self, table: &str, schema: &Schema) -> Result<()> {
         let what = match schema.field_with_name(&self.column) {
@@ -28,10 +27,11 @@ impl Replaced {
             },
         };
         let message = format!("cannot record into reports.{table}: column \"{}\" {what}", self.column);
-        Err(Error::new(Kind::BadInput, message).with_hint("rows are replaced by a column of timestamps or dates"))
+        Err(Error::new(Kind::BadInput, message)
+            .with_hint("rows are replaced and removed by a column of timestamps or dates"))
     }
 
-    /// Whether each row lies in the window; NULL where it has no time.
+    /// Whether each row goes; NULL where it has no time.
     pub fn covers(&self, rows: &RecordBatch) -> BooleanArray {
         match rows.column_by_name(&self.column) {
             Some(times) => self.covers_times(times),
@@ -43,7 +43,7 @@ impl Replaced {
         let is_in = |value: i64, a_second: i128| {
             let value = i128::from(value) * 1000;
             let bound = |ms: i64| i128::from(ms) * a_second;
-            value >= bound(self.from_ms) && value < bound(self.to_ms)
+            self.stretches.iter().any(|(from_ms, to_ms)| value >= bound(*from_ms) && value < bound(*to_ms))
         };
         macro_rules! covered {
             ($of:ty, $a_second:expr) => {
@@ -88,10 +88,8 @@ mod tests {
 
     use super::*;
 
-    const HOUR: Replaced = Replaced { column: String::new(), from_ms: -3_600_000, to_ms: 86_400_000 };
-
-    fn replaced() -> Replaced {
-        Replaced { column: "time".to_owned(), ..HOUR }
+    fn gone(column: &str) -> Gone {
+        Gone { column: column.to_owned(), stretches: vec![(-3_600_000, 86_400_000)] }
     }
 
     fn rows(times: ArrayRef) -> RecordBatch {
@@ -99,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_has_its_beginning_and_not_its_end() {
+    fn a_stretch_has_its_beginning_and_not_its_end() {
         let seconds = [Some(-3601), Some(-3600), Some(0), Some(86_399), Some(86_400), None];
         let wanted = BooleanArray::from(vec![Some(false), Some(true), Some(true), Some(true), Some(false), None]);
         let times: [ArrayRef; 2] = [
@@ -107,22 +105,25 @@ mod tests {
             Arc::new(seconds.iter().map(|s| s.map(|s| s * 1_000_000_000)).collect::<TimestampNanosecondArray>()),
         ];
         for times in times {
-            assert_eq!(replaced().covers(&rows(times)), wanted);
+            assert_eq!(gone("time").covers(&rows(times)), wanted);
         }
         let days: ArrayRef = Arc::new(Date32Array::from(vec![-1, 0, 1]));
-        assert_eq!(replaced().covers(&rows(days)), BooleanArray::from(vec![false, true, false]));
+        assert_eq!(gone("time").covers(&rows(days)), BooleanArray::from(vec![false, true, false]));
+        let two = Gone { stretches: vec![(i64::MIN, 0), (86_400_000, i64::MAX)], ..gone("time") };
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![-1, 0, 1]));
+        assert_eq!(two.covers(&rows(days)), BooleanArray::from(vec![true, false, true]));
     }
 
     #[test]
     fn a_row_outside_is_told() {
         for times in [vec![Some(0), Some(86_400)], vec![None]] {
             let rows = rows(Arc::new(TimestampSecondArray::from(times)));
-            let error = replaced().check_rows("t", &rows).expect_err("outside");
+            let error = gone("time").check_rows("t", &rows).expect_err("outside");
             let told = if rows.num_rows() == 1 { "\"time\" = NULL" } else { "\"time\" = 1970-01-02T00:00:00" };
             assert!(error.message.contains(told), "{error}");
         }
         let numbers = rows(Arc::new(Int64Array::from(vec![1])));
-        assert!(replaced().check("t", &numbers.schema()).is_err());
-        assert!(Replaced { column: "at".to_owned(), ..HOUR }.check("t", &numbers.schema()).is_err());
+        assert!(gone("time").check("t", &numbers.schema()).is_err());
+        assert!(gone("at").check("t", &numbers.schema()).is_err());
     }
 }

@@ -2,76 +2,53 @@
 //!
 //! 1. The report's turn is taken, and the run is noted in the journal, durably: from here on its due time has had its run.
 //! 2. The statement runs in a session of its own, with the report's limits of time and memory. Its rows become a frame.
-//! 3. The alerts are judged, the outputs are rendered, the table is kept.
-//! 4. The files are put into a folder, whole, and the end is noted together with the deliveries that are to be made.
-//! 5. Each delivery is made and noted.
+//! 3. The alerts are judged, the outputs are rendered, the rows are written beside those of their table.
+//! 4. The files are put into a folder, whole; then the rows become those of the table, in one step that names the run.
+//! 5. The end is noted together with the deliveries that are to be made.
+//! 6. Each delivery is made and noted.
 //!
-//! A process that dies before the fourth step leaves a run without an end, which is marked at the next start and not run again; one that dies
-//! after it leaves deliveries to make, and they are made at the next start with the same keys. A run that panics ends as one that died.
+//! A process that dies before the fifth step leaves a run without an end, which whoever looks next notes: it has died, unless its rows are in their
+//! table, and then it ended well. So rows of a run that died are in no table, and lie beside nothing when it is repeated. One that dies after it
+//! leaves deliveries to make, and they are made with the same keys. A run that panics ends as one that died.
+
+mod left;
+mod order;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use chrono::SecondsFormat;
-use chrono_tz::Tz;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::order::RunOrder;
+use super::alert::{AlertBook, Notice};
 use super::bind::effective;
 use super::clock::Clock;
 use super::definition::{FROM, Report, TO};
 use super::frame::Frame;
-use super::history::{Cause, Entry, History, Run, RunKey, Status, time_text};
+use super::history::{Cause, Entry, History, Run, Status, time_text};
 use super::home::ReportsHome;
-use super::journal::Journal;
+use super::journal::{Journal, Ledger};
 use super::letters;
+use super::output::Artifact;
+use super::record::{Prepared, RecordedRun};
 use super::results::{self, Parcel};
 use super::retention::{self, Keep};
 use super::schedule::Timetable;
 use super::silences::Silences;
-use super::turn::Turn;
 use super::window::{self, WindowMs};
 use super::work::{Work, Worked};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-
-/// What is to be run, and why.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunOrder {
-    pub cause: Cause,
-    /// When it was due; when it is started, for a run by hand.
-    pub due_ms: i64,
-    /// Values for some of the report's parameters; the window is not among them.
-    pub parameters: Vec<(String, String)>,
-    /// Another window than that of the report at `due_ms`: its beginning and its end, in milliseconds since 1970.
-    pub window: Option<(i64, i64)>,
-    /// Whether nothing is kept, noted or delivered.
-    pub dry_run: bool,
-}
-
-impl RunOrder {
-    /// A run that a person asks for now.
-    pub fn by_hand(now_ms: i64) -> Self {
-        Self { cause: Cause::Manual, due_ms: now_ms, parameters: Vec::new(), window: None, dry_run: false }
-    }
-
-    /// A run that is due.
-    pub(super) fn due(due_ms: i64, cause: Cause) -> Self {
-        Self { cause, due_ms, ..Self::by_hand(due_ms) }
-    }
-
-    /// Whether it asks what the report asks by itself: only such a run says how alerts stand.
-    fn is_as_the_report_says(&self) -> bool {
-        self.parameters.is_empty() && self.window.is_none()
-    }
-}
+use crate::store::failpoint;
 
 /// A run with what it made.
 #[derive(Debug, Clone)]
 pub struct Made {
     pub run: Run,
-    pub artifacts: Vec<super::output::Artifact>,
-    pub notices: Vec<super::alert::Notice>,
+    pub artifacts: Vec<Artifact>,
+    pub notices: Vec<Notice>,
     /// A few lines of Markdown.
     pub summary: String,
     /// The rows, if it came so far.
@@ -87,10 +64,9 @@ struct Shared {
     engine: Arc<Engine>,
     home: ReportsHome,
     clock: Arc<dyn Clock>,
-    runs: Journal,
-    alerts: Journal,
+    runs: Ledger<History>,
+    alerts: Ledger<AlertBook>,
     silences: Silences,
-    history: Mutex<History>,
 }
 
 impl Runner {
@@ -99,10 +75,10 @@ impl Runner {
     /// # Errors
     /// [`crate::error::Kind::Corrupt`], naming the line, for a damaged journal.
     pub fn open(engine: Arc<Engine>, home: ReportsHome, clock: Arc<dyn Clock>, reports_dir: &Path) -> Result<Self> {
-        let (runs, alerts) = (Journal::new(&home.runs_journal()), Journal::new(&home.alerts_journal()));
-        let history = Mutex::new(read_history(&runs)?);
+        let runs = Ledger::open(Journal::new(&home.runs_journal()))?;
+        let alerts = Ledger::open(Journal::new(&home.alerts_journal()))?;
         let silences = Silences::of(reports_dir);
-        Ok(Self(Arc::new(Shared { engine, home, clock, runs, alerts, silences, history })))
+        Ok(Self(Arc::new(Shared { engine, home, clock, runs, alerts, silences })))
     }
 
     /// Runs a report and makes its deliveries. A run that fails is a run; only one that cannot be noted is an error.
@@ -121,9 +97,9 @@ impl Runner {
         if order.dry_run {
             return self.dry_run(report, order).await;
         }
-        let turn = self.turn(&report.name).await?;
+        let turn = self.turn(&report.name, Some(report)).await?;
         let begun = self.begun(report, &order)?;
-        self.note(vec![Entry::Run(Box::new(begun.clone()))]).await?;
+        self.note_begun(&begun).await?;
         let mut worked = guarded(self.work(report, &begun, &order).done()).await;
         let frame = worked.frame.take();
         let (run, parcel) = self.ended(report, begun, worked).await?;
@@ -141,17 +117,11 @@ impl Runner {
     pub async fn dry_run(&self, report: &Report, order: RunOrder) -> Result<Made> {
         let begun = self.begun(report, &order)?;
         let work = self.work(report, &begun, &order);
-        let Worked { status, rows, error, parcel, frame } = guarded(work.done()).await;
+        let Worked { status, rows, error, parcel, frame, .. } = guarded(work.done()).await;
         let ended_ms = Some(self.now_ms());
         let run = Run { status, rows, error, ended_ms, ..begun };
         let summary = letters::summary(report, &run, &parcel.notices);
         Ok(Made { run, artifacts: parcel.artifacts, notices: parcel.notices, summary, frame })
-    }
-
-    /// Takes a report's turn, from where nobody may wait for a disk.
-    pub(super) async fn turn(&self, report: &str) -> Result<Turn> {
-        let (home, report) = (self.0.home.clone(), report.to_owned());
-        blocking(move || Turn::take(&home, &report)).await
     }
 
     /// Runs a report whose turn has been taken, to the point from which only deliveries are missing.
@@ -169,7 +139,7 @@ impl Runner {
             // Nobody waits for the error, so it goes where people look.
             Err(error) => (self.ordered(report, order), Some(error)),
         };
-        self.note(vec![Entry::Run(Box::new(begun.clone()))]).await?;
+        self.note_begun(&begun).await?;
         let worked = async {
             match refused {
                 Some(error) => Worked::failed(&error),
@@ -200,10 +170,9 @@ impl Runner {
 
     /// The run before anything is known of what it is given.
     fn ordered(&self, report: &Report, order: &RunOrder) -> Run {
-        let key = RunKey { report: report.name.clone(), due_ms: order.due_ms };
         Run {
-            id: if order.cause == Cause::Manual { key.manual_id() } else { key.id() },
-            report: key.report,
+            id: order.run_id(&report.name),
+            report: report.name.clone(),
             report_version: report.version.clone(),
             cause: order.cause,
             due_ms: order.due_ms,
@@ -229,6 +198,8 @@ impl Runner {
     }
 
     fn work(&self, report: &Report, begun: &Run, order: &RunOrder) -> Work {
+        // The run that it repeats may have judged the same rows before it died.
+        let is_judged = order.cause == Cause::Repeat && self.0.alerts.known().has_judged(&begun.key().id());
         Work {
             engine: self.0.engine.clone(),
             home: self.0.home.clone(),
@@ -237,36 +208,52 @@ impl Runner {
             report: Arc::new(report.clone()),
             run: begun.clone(),
             now_ms: self.now_ms(),
-            keeps_alerts: !order.dry_run && order.is_as_the_report_says(),
+            keeps_alerts: !order.dry_run && order.is_as_the_report_says() && !is_judged,
             keeps_rows: !order.dry_run,
         }
     }
 
-    /// Puts the files into their folder and notes the end.
-    pub(super) async fn ended(&self, report: &Report, begun: Run, worked: Worked) -> Result<(Run, Parcel)> {
-        let Worked { status, rows, error, mut parcel, frame: _ } = worked;
+    /// Puts files and rows where they belong and notes the end.
+    async fn ended(&self, report: &Report, begun: Run, worked: Worked) -> Result<(Run, Parcel)> {
+        let Worked { status, rows, error, mut parcel, prepared, frame: _ } = worked;
         let ended_ms = Some(self.now_ms());
         let mut run = Run { status, rows, error, ended_ms, ..begun };
-        run.deliveries = letters::due(report, &run, &parcel.notices, self.now_ms());
-        let has_files = !parcel.artifacts.is_empty() || !run.deliveries.is_empty();
-        if has_files {
-            let folder = results::folder_of(&run.report, &run.id);
-            run.result = Some(self.0.home.dir().join(&folder).display().to_string());
-        }
-        parcel.summary = letters::summary(report, &run, &parcel.notices);
-        if has_files && let Err(error) = self.put(&run, &parcel).await {
-            tracing::error!(run = run.id, %error, "the files of a report could not be kept");
-            (run.status, run.result) = (Status::Failed, None);
-            run.error = Some(error.to_string());
-            parcel.summary = letters::summary(report, &run, &parcel.notices);
+        if let Err(error) = self.put(report, &mut run, &mut parcel, prepared).await {
+            tracing::error!(run = run.id, %error, "what a report made could not be kept");
+            (run.status, run.error) = (Status::Failed, Some(error.to_string()));
+            parcel.artifacts.clear();
+            // Its messages say so now; where even they cannot be kept, they are lost if this process ends before they are sent.
+            if self.put(report, &mut run, &mut parcel, None).await.is_err() {
+                run.result = None;
+            }
         }
         self.note(vec![end_of(&run)]).await?;
+        failpoint("report_ended");
         Ok((run, parcel))
     }
 
-    async fn put(&self, run: &Run, parcel: &Parcel) -> Result<()> {
+    /// Puts the files into their folder, and then the rows into their table: by the rows whoever comes later knows that all was done.
+    async fn put(&self, report: &Report, run: &mut Run, parcel: &mut Parcel, rows: Option<Prepared>) -> Result<()> {
+        run.deliveries = letters::due(report, run, &parcel.notices, self.now_ms());
+        parcel.summary = letters::summary(report, run, &parcel.notices);
+        let has_files = !parcel.artifacts.is_empty() || !run.deliveries.is_empty();
+        let folder = results::folder_of(&run.report, &run.id);
+        run.result = has_files.then(|| self.0.home.dir().join(folder).display().to_string());
         let (home, run, parcel) = (self.0.home.clone(), run.clone(), parcel.clone());
-        blocking(move || results::write(&home, &run.report, &run.id, &parcel).map(|_| ())).await
+        blocking(move || {
+            match has_files {
+                true => results::write(&home, &run.report, &run.id, &parcel).map(|_| ())?,
+                false => results::remove(&home, &run.report, &run.id)?,
+            }
+            failpoint("report_put");
+            if let Some(prepared) = rows {
+                let rows = prepared.rows();
+                prepared.commit(Some(RecordedRun { report: run.report, run: run.id, rows }))?;
+                failpoint("report_recorded");
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Makes the deliveries of a run that are still to be made, and notes each as it ends. Returns the run with them.
@@ -276,79 +263,45 @@ impl Runner {
             async move { self.note(vec![entry]).await }
         })
         .await?;
+        failpoint("report_delivered");
         Ok(self.history().run(&run.id).cloned().unwrap_or(run))
     }
 
-    /// Marks the runs that a process left without an end, and gives the runs whose deliveries are to be made.
-    ///
-    /// `find` knows reports by name as they are now. A run of another process that is still alive is left to it.
-    pub(super) async fn recover(&self, find: impl Fn(&str) -> Option<Arc<Report>>) -> Result<Vec<Run>> {
-        let unfinished: Vec<Run> = self.history().unfinished().cloned().collect();
-        for run in unfinished {
-            let Ok(_turn) = self.turn(&run.report).await else { continue };
-            tracing::warn!(run = run.id, "a run of a report ended with its process");
-            let mut worked = Worked::ended(Status::Died, Some("its process ended before it did".to_owned()));
-            worked.parcel.notices = self.noted_alerts(&run.id).await?;
-            match find(&run.report) {
-                Some(report) => drop(self.ended(&report, run, worked).await?),
-                None => {
-                    let (status, ended_ms) = (worked.status, Some(self.now_ms()));
-                    self.note(vec![end_of(&Run { status, ended_ms, error: worked.error, ..run })]).await?;
-                }
-            }
-        }
-        let is_free = |run: &&Run| !Turn::is_taken(&self.0.home, &run.report);
-        Ok(self.history().undelivered().filter(is_free).cloned().collect())
-    }
-
-    /// Makes the deliveries of a run that an earlier process left.
-    pub(super) async fn deliver_again(&self, report: Option<&Report>, run: Run) -> Result<Run> {
-        let Some(report) = report else {
-            return self.give_up(run, "the report is not there any more").await;
-        };
-        let (home, folder) = (self.0.home.clone(), results::folder_of(&run.report, &run.id));
-        match blocking(move || results::read(&home, &folder)).await {
-            Ok(parcel) => self.deliver(report, run, &parcel).await,
-            Err(error) => self.give_up(run, &error.to_string()).await,
-        }
-    }
-
-    async fn give_up(&self, run: Run, why: &str) -> Result<Run> {
-        let failed = letters::given_up(&run, why, self.now_ms());
-        let entries = failed.into_iter().map(|delivered| Entry::Delivered { id: run.id.clone(), delivered });
-        self.note(entries.collect()).await?;
-        Ok(self.history().run(&run.id).cloned().unwrap_or(run))
-    }
-
-    /// The notices of a run that were to be told when its process ended.
-    async fn noted_alerts(&self, run_id: &str) -> Result<Vec<super::alert::Notice>> {
-        let (alerts, run_id) = (self.0.alerts.clone(), run_id.to_owned());
-        blocking(move || letters::noted(&alerts, &run_id)).await
+    async fn note_begun(&self, begun: &Run) -> Result<()> {
+        self.note(vec![Entry::Run(Box::new(begun.clone()))]).await?;
+        failpoint("report_noted");
+        Ok(())
     }
 
     /// Writes entries down, durably, and takes them in.
     pub(super) async fn note(&self, entries: Vec<Entry>) -> Result<()> {
         let lines = entries.iter().map(Entry::line).collect::<Result<Vec<_>>>()?;
-        self.0.runs.append_soon(lines).await?;
-        let mut history = self.history();
-        entries.into_iter().for_each(|entry| history.apply(entry));
-        Ok(())
+        let runs = self.0.runs.clone();
+        blocking(move || runs.append(lines)).await
     }
 
-    /// What ran, as far as this process knows.
+    /// What ran, as it was when the journal was last looked at.
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
-        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.runs.known()
+    }
+
+    /// Takes in what other processes noted.
+    async fn catch_up(&self) -> Result<()> {
+        let (runs, alerts) = (self.0.runs.clone(), self.0.alerts.clone());
+        blocking(move || runs.catch_up().and(alerts.catch_up())).await
+    }
+
+    /// How long the journals are.
+    pub(super) fn journals_bytes(&self) -> u64 {
+        self.0.runs.journal().len_bytes() + self.0.alerts.journal().len_bytes()
     }
 
     /// Takes out of journals and results what is kept no longer.
     pub(super) async fn forget(&self, keep: Keep) -> Result<()> {
         let this = self.clone();
         blocking(move || {
-            retention::forget(&this.0.home, &this.0.runs, &this.0.alerts, &keep)?;
-            // Whoever notes something meanwhile writes before taking it in, and taking it in twice changes nothing.
-            let mut history = this.history();
-            *history = read_history(&this.0.runs)?;
-            Ok(())
+            retention::forget(&this.0.home, this.0.runs.journal(), this.0.alerts.journal(), &keep)?;
+            this.0.runs.catch_up().and(this.0.alerts.catch_up())
         })
         .await
     }
@@ -373,18 +326,6 @@ async fn guarded(work: impl Future<Output = Worked> + Send + 'static) -> Worked 
     }
 }
 
-/// What the journal of runs tells.
-///
-/// # Errors
-/// [`crate::error::Kind::Corrupt`], naming the line, when one is damaged.
-pub(super) fn read_history(runs: &Journal) -> Result<History> {
-    let mut history = History::default();
-    for (number, line) in runs.read()? {
-        history.apply(Entry::parse(&line).map_err(|error| runs.damaged(number, error))?);
-    }
-    Ok(history)
-}
-
 fn end_of(run: &Run) -> Entry {
     Entry::Ended {
         id: run.id.clone(),
@@ -399,16 +340,11 @@ fn end_of(run: &Run) -> Entry {
 
 fn window_of(window: &super::definition::Window, report: &Report, order: &RunOrder) -> Result<WindowMs> {
     match (&report.schedule, order.cause) {
-        (Some(schedule), Cause::Schedule | Cause::Missed) => {
+        (Some(schedule), Cause::Schedule | Cause::Missed | Cause::Repeat) => {
             window::of_due(window, &Timetable::new(schedule)?, order.due_ms)
         }
-        _ => window::of_now(window, zone(report), order.due_ms),
+        _ => window::of_now(window, report.zone(), order.due_ms),
     }
-}
-
-/// Where people read the report's times.
-pub(super) fn zone(report: &Report) -> Tz {
-    report.schedule.as_ref().map_or(Tz::UTC, |schedule| schedule.zone)
 }
 
 /// The values that the order gives, and the window's.
