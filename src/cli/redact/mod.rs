@@ -3,6 +3,7 @@
 mod ids;
 mod receipt;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::sql;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::render::count;
+use crate::report::{RedactedReports, ReportsHome, redact_reports};
 use crate::store::{
     FoundSpans, RedactReport, Redaction, SnapshotSource, SpanFilter, Store, StoreReader, TraceFilter, find_spans,
 };
@@ -34,6 +36,10 @@ moment, all of it happened or nothing, and doing it again does no harm. The writ
 
 The replaced files still hold the spans. They are deleted when keep_removed (10 minutes) is over, by the next \
 server or `spanhouse compact`; --now deletes them at once, and a `spanhouse sql` that is reading them then fails.
+
+The ids of the traces go out of what reports keep, too: in recorded tables and in the journals of runs and alerts the \
+word redacted stands for them, and results whose files hold one are removed. What reports have delivered is out of reach, and \
+so is what a predicate means that no stored span has any more.
 
 A span that arrives later is a new span, also of a trace that was redacted, and also when it is sent again.";
 
@@ -68,52 +74,96 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     data::must_exist(&settings.data_dir)?;
     let receipt = arguments.receipt.as_deref().map(NewReceipt::begin).transpose()?;
     let reader = data::open_reader(&settings).await?;
-    let (by, filter) = selection(&arguments, &settings, reader.clone()).await?;
+    let Meant { by, filter, traces } = selection(&arguments, &settings, reader.clone()).await?;
     let written = match arguments.dry_run {
         true => {
             let found = find_spans(&reader.snapshot().await?, filter).await?;
             tell_found(&found)?;
-            Receipt::of_dry_run(by, &found)
+            let reports = in_reports(&settings, traces, true).await?;
+            tell_reports(&reports, "would go")?;
+            Receipt::of_dry_run(by, &found, reports)
         }
         false => {
             drop(reader);
-            let (id, report) = redact(&settings, filter, arguments.now).await?;
+            let (id, report, reports) = redact(&settings, filter, traces, arguments.now).await?;
             tell_done(&report)?;
-            Receipt::of_redaction(id, by, &report)
+            tell_reports(&reports, "went")?;
+            Receipt::of_redaction(id, by, &report, reports)
         }
     };
     receipt.map_or(Ok(()), |receipt| receipt.write(&written))?;
     Ok(Exit::Success)
 }
 
-/// Which spans the arguments mean.
-async fn selection(
-    arguments: &Arguments,
-    settings: &Settings,
-    reader: Arc<StoreReader>,
-) -> Result<(By, Arc<dyn SpanFilter>)> {
+/// What the arguments mean.
+struct Meant {
+    by: By,
+    filter: Arc<dyn SpanFilter>,
+    /// The traces that the spans are of.
+    traces: HashSet<u128>,
+}
+
+async fn selection(arguments: &Arguments, settings: &Settings, reader: Arc<StoreReader>) -> Result<Meant> {
     if let Some(predicate) = &arguments.predicate {
+        let snapshot = reader.snapshot().await?;
         let engine = Engine::new(reader, settings.engine())?;
         let filter = engine.span_filter(predicate).await.map_err(|error| sql::located(error, predicate))?;
-        return Ok((By::Predicate(predicate.clone()), filter));
+        let by = By::Predicate(predicate.clone());
+        if !ReportsHome::new(&settings.data_dir).dir().is_dir() {
+            return Ok(Meant { by, filter, traces: HashSet::new() });
+        }
+        let found = find_spans(&snapshot, filter.clone()).await?;
+        if !found.traces_are_all() {
+            let error = Error::new(Kind::TooLarge, "the spans are of more traces than reports can be searched for");
+            return Err(error.with_hint("take several predicates, such as one for each month"));
+        }
+        return Ok(Meant { by, filter, traces: found.trace_ids().collect() });
     }
     let ids = match &arguments.trace_ids_from {
         Some(file) => ids::read(file)?,
         None => ids::parse(&arguments.trace_id)?,
     };
     let filter = TraceFilter::new(ids.iter().copied());
-    Ok((By::TraceIds(ids.iter().map(ToString::to_string).collect()), Arc::new(filter)))
+    let traces = ids.iter().map(|id| u128::from_be_bytes(*id.as_bytes())).collect();
+    Ok(Meant { by: By::TraceIds(ids.iter().map(ToString::to_string).collect()), filter: Arc::new(filter), traces })
 }
 
-async fn redact(settings: &Settings, filter: Arc<dyn SpanFilter>, delete_now: bool) -> Result<(String, RedactReport)> {
+async fn redact(
+    settings: &Settings,
+    filter: Arc<dyn SpanFilter>,
+    traces: HashSet<u128>,
+    delete_now: bool,
+) -> Result<(String, RedactReport, RedactedReports)> {
     let store = Store::open(&settings.data_dir, data::for_upkeep(settings)?).await.map_err(stop_the_server)?;
     let id = uuid::Uuid::new_v4().to_string();
-    let redacted = store.redact(Redaction { filter, receipt: id.clone(), delete_now }).await;
+    let redacted = async {
+        // Before the spans go: by a predicate nobody would find them any more, should this be interrupted.
+        let reports = in_reports(settings, traces, false).await?;
+        let report = store.redact(Redaction { filter, receipt: id.clone(), delete_now }).await?;
+        Ok::<_, Error>((id, report, reports))
+    };
+    let redacted = redacted.await;
     // The log goes with this: it may hold the spans as they came.
     let closed = store.close().await;
-    let report = redacted?;
+    let redacted = redacted?;
     closed?;
-    Ok((id, report))
+    Ok(redacted)
+}
+
+/// Takes the traces out of what reports keep, or counts what would go.
+async fn in_reports(settings: &Settings, traces: HashSet<u128>, dry_run: bool) -> Result<RedactedReports> {
+    let home = ReportsHome::new(&settings.data_dir);
+    let redacted = tokio::task::spawn_blocking(move || redact_reports(&home, &traces, dry_run)).await;
+    redacted.map_err(|error| Error::internal(format!("searching reports failed: {error}")))?
+}
+
+fn tell_reports(reports: &RedactedReports, goes: &str) -> Result<()> {
+    let RedactedReports { texts, lines, results } = *reports;
+    if texts + lines + results == 0 {
+        return Ok(());
+    }
+    let (texts, lines, results) = (count(texts, "text"), count(lines, "line"), count(results, "result"));
+    say!("of reports, ids in {texts} of recorded tables and {lines} of journals {goes}, and {results} with all files")
 }
 
 fn stop_the_server(error: Error) -> Error {

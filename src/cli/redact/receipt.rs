@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 use crate::cli::exit;
 use crate::cli::output::beside;
 use crate::error::{Error, Result};
+use crate::report::RedactedReports;
 use crate::store::{FoundSpans, RedactReport};
 
 /// Which spans were meant.
@@ -38,6 +39,21 @@ pub(super) struct Receipt {
     /// Files that had left the table and were deleted, and that wait to be.
     deleted_files: u64,
     waiting_files: u64,
+    reports: Reports,
+}
+
+/// What reports had kept of the traces.
+#[derive(Debug, Serialize)]
+struct Reports {
+    recorded_texts: u64,
+    journal_lines: u64,
+    results: u64,
+}
+
+impl From<RedactedReports> for Reports {
+    fn from(of: RedactedReports) -> Self {
+        Self { recorded_texts: of.texts, journal_lines: of.lines, results: of.results }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -49,7 +65,7 @@ struct File {
 }
 
 impl Receipt {
-    pub(super) fn of_dry_run(by: By, found: &FoundSpans) -> Self {
+    pub(super) fn of_dry_run(by: By, found: &FoundSpans, reports: RedactedReports) -> Self {
         let files = found.files.iter().map(|(file, redacted_rows)| File {
             path: file.location.to_string(),
             rows: file.rows,
@@ -69,10 +85,11 @@ impl Receipt {
             table_version_after: None,
             deleted_files: 0,
             waiting_files: 0,
+            reports: reports.into(),
         }
     }
 
-    pub(super) fn of_redaction(id: String, by: By, report: &RedactReport) -> Self {
+    pub(super) fn of_redaction(id: String, by: By, report: &RedactReport, reports: RedactedReports) -> Self {
         let files = report.files.iter().map(|file| File {
             path: file.path.clone(),
             rows: file.rows,
@@ -92,6 +109,7 @@ impl Receipt {
             table_version_after: report.version_after,
             deleted_files: report.deleted_files,
             waiting_files: report.waiting_files,
+            reports: reports.into(),
         }
     }
 }

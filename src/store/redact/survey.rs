@@ -38,6 +38,11 @@ impl FoundSpans {
         self.traces.len() as u64
     }
 
+    /// The traces themselves; not all of them when [`Self::traces_are_all`] says no.
+    pub fn trace_ids(&self) -> impl Iterator<Item = u128> {
+        self.traces.iter().copied()
+    }
+
     pub fn traces_are_all(&self) -> bool {
         !self.more_traces
     }

@@ -7,6 +7,7 @@
 //! - `ready_made`: the reports that come with the program say of real traces what their JSON says.
 //! - `ready_made_days`: and of whole days of them what another program does.
 //! - `recorded`: results that are kept as tables of the schema `reports`.
+//! - `redacted`: traces that are redacted go out of what reports keep.
 //! - `runs`: a server that runs reports and is killed.
 //! - `sample`: the sample of real traces in a store, and the ready-made reports over it.
 //! - `truth`: the sample of real traces as its JSON has it.
@@ -18,6 +19,7 @@ mod outputs;
 mod ready_made;
 mod ready_made_days;
 mod recorded;
+mod redacted;
 mod runs;
 mod sample;
 mod truth;
