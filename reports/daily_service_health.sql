@@ -9,7 +9,7 @@
 -- [parameters.ago]
 -- type = "text"
 -- default = "7 days"
--- description = "how long ago the time lies that is compared with; of a longer window, so many times as long as it takes"
+-- description = "how long ago the time lies that is compared with, by the calendar of the zone; of a longer window, so many times as long as it takes"
 -- [parameters.least_requests]
 -- type = "integer"
 -- default = "1"
@@ -89,8 +89,8 @@ FROM (
             AND service_name LIKE :service
             AND (
                 timestamp >= :from AND timestamp < :to
-                OR timestamp >= :from - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM :to - :from) / extract(epoch FROM CAST(:ago AS INTERVAL)))
-                AND timestamp < :to - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM :to - :from) / extract(epoch FROM CAST(:ago AS INTERVAL)))
+                OR timestamp >= ((:from AT TIME ZONE :zone) - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM (:to AT TIME ZONE :zone) - (:from AT TIME ZONE :zone)) / extract(epoch FROM CAST(:ago AS INTERVAL)))) AT TIME ZONE :zone
+                AND timestamp < ((:to AT TIME ZONE :zone) - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM (:to AT TIME ZONE :zone) - (:from AT TIME ZONE :zone)) / extract(epoch FROM CAST(:ago AS INTERVAL)))) AT TIME ZONE :zone
             )
     ) AS asked
     GROUP BY service_name

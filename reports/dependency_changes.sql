@@ -5,7 +5,7 @@
 -- [parameters.ago]
 -- type = "text"
 -- default = "7 days"
--- description = "how long ago the time lies that is compared with; of a longer window, so many times as long as it takes"
+-- description = "how long ago the time lies that is compared with, by the calendar of the zone; of a longer window, so many times as long as it takes"
 -- [parameters.ratio]
 -- type = "double"
 -- default = "0.5"
@@ -89,11 +89,11 @@ FROM (
         FROM (
             SELECT *, timestamp >= :from AS is_now
             FROM service_calls(
-                :from - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM :to - :from) / extract(epoch FROM CAST(:ago AS INTERVAL))),
+                ((:from AT TIME ZONE :zone) - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM (:to AT TIME ZONE :zone) - (:from AT TIME ZONE :zone)) / extract(epoch FROM CAST(:ago AS INTERVAL)))) AT TIME ZONE :zone,
                 :to
             )
             WHERE timestamp >= :from
-                OR timestamp < :to - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM :to - :from) / extract(epoch FROM CAST(:ago AS INTERVAL)))
+                OR timestamp < ((:to AT TIME ZONE :zone) - CAST(:ago AS INTERVAL) * ceil(extract(epoch FROM (:to AT TIME ZONE :zone) - (:from AT TIME ZONE :zone)) / extract(epoch FROM CAST(:ago AS INTERVAL)))) AT TIME ZONE :zone
         ) AS both_times
         GROUP BY caller, callee, callee_type, connection
     ) AS edges

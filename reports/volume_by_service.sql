@@ -42,7 +42,7 @@ FROM (
     SELECT
         service_name,
         count(*) FILTER (WHERE timestamp >= :from) AS spans,
-        count(*) FILTER (WHERE timestamp < :from AND timestamp >= :from - (:to - :from)) AS spans_before,
+        count(*) FILTER (WHERE timestamp < :from AND timestamp >= ((:from AT TIME ZONE :zone) - ((:to AT TIME ZONE :zone) - (:from AT TIME ZONE :zone))) AT TIME ZONE :zone) AS spans_before,
         count(*) FILTER (WHERE timestamp >= :from AND status_code = 'ERROR') AS errors,
         count(*) AS stored_spans,
         min(timestamp) AS oldest_timestamp

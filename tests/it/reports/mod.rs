@@ -3,6 +3,7 @@
 //! - `commands`: the commands of reports, from an empty folder to a delivered report.
 //! - `kills`: processes that run what is due and are killed, over a month with both changes of a clock.
 //! - `outputs`: what a run leaves behind, read by other programs and looked at in a browser.
+//! - `calendar`: what is compared with a week ago, in the weeks in which clocks are set.
 //! - `deliveries`: what receivers get, however they behave.
 //! - `ready_made`: the reports that come with the program say of real traces what their JSON says.
 //! - `ready_made_days`: and of whole days of them what another program does.
@@ -12,6 +13,7 @@
 //! - `sample`: the sample of real traces in a store, and the ready-made reports over it.
 //! - `truth`: the sample of real traces as its JSON has it.
 
+mod calendar;
 mod commands;
 mod deliveries;
 mod kills;
