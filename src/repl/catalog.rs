@@ -15,7 +15,7 @@ pub struct Catalog {
     pub relations: Vec<Relation>,
     pub functions: Vec<String>,
     /// Functions that stand in FROM.
-    pub table_functions: Vec<String>,
+    pub table_functions: Vec<TableFunction>,
     pub questions: Vec<Question>,
     pub reports: Vec<Question>,
     /// What SET, SHOW and RESET take.
@@ -37,6 +37,36 @@ pub struct Relation {
     pub schema: String,
     pub name: String,
     pub columns: Vec<String>,
+}
+
+/// A function that stands in FROM. Several may have one name.
+#[derive(Debug, Clone)]
+pub struct TableFunction {
+    pub name: String,
+    pub parameters: Vec<String>,
+    /// Whether the first parameter is a text; it is a condition, or anything else, of another function of that name.
+    pub takes_text: bool,
+    pub columns: Vec<String>,
+}
+
+impl TableFunction {
+    /// A function by its name, its parameters with their types and how many of these a call has to give. Its columns are not known yet.
+    fn declared(name: &str, parameters: &str) -> Self {
+        let parameters: Vec<(&str, &str)> =
+            parameters.split(", ").filter_map(|parameter| parameter.split_once(' ')).collect();
+        Self {
+            name: name.to_owned(),
+            takes_text: parameters.first().is_some_and(|(_, of_type)| *of_type == "text"),
+            parameters: parameters.into_iter().map(|(name, _)| name.to_owned()).collect(),
+            columns: Vec::new(),
+        }
+    }
+
+    /// A statement that selects all columns, and is only to be planned.
+    fn statement(&self, wanted: usize) -> String {
+        let argument = if self.takes_text { "''" } else { "false" };
+        format!("SELECT * FROM {}({})", self.name, vec![argument; wanted].join(", "))
+    }
 }
 
 /// A shipped question, or a report.
@@ -83,14 +113,12 @@ pub async fn load(session: Session, reports: Vec<ReportQuestion>, catalog: Arc<A
         names.relations = relations;
     }
     if let Ok(functions) = query::texts(&session, query::FUNCTIONS, &["%"]).await {
-        let of_type = |wanted: &dyn Fn(&str) -> bool| {
-            let of = functions.iter().filter(|row| row.get(1).is_some_and(|of_type| wanted(of_type)));
-            let mut of: Vec<String> = of.filter_map(|row| row.first().cloned()).collect();
-            of.dedup();
-            of
-        };
-        names.functions = of_type(&|of_type| of_type != "table");
-        names.table_functions = of_type(&|of_type| of_type == "table");
+        let others = functions.into_iter().filter(|row| row.get(1).is_some_and(|of_type| of_type != "table"));
+        names.functions = others.filter_map(|row| row.into_iter().next()).collect();
+        names.functions.dedup();
+    }
+    if let Ok(functions) = table_functions(&session).await {
+        names.table_functions = functions;
     }
     if let Ok(settings) = query::texts(&session, "SHOW ALL", &[]).await {
         names.settings = settings.into_iter().filter_map(|row| row.into_iter().next()).collect();
@@ -102,6 +130,23 @@ pub async fn load(session: Session, reports: Vec<ReportQuestion>, catalog: Arc<A
         names.attribute_keys = keys.into_iter().filter_map(key).collect();
         catalog.store(Arc::new(names));
     }
+}
+
+/// The functions in FROM. Their columns are those of a call that is planned and not run.
+async fn table_functions(session: &Session) -> Result<Vec<TableFunction>> {
+    let mut functions = Vec::new();
+    for row in query::texts(session, query::TABLE_FUNCTIONS, &[]).await? {
+        let [name, parameters, wanted] = row.as_slice() else { continue };
+        let mut function = TableFunction::declared(name, parameters);
+        let statement = function.statement(wanted.parse().unwrap_or_default());
+        if let Ok(planned) = session.prepare(&statement).await {
+            let schema = planned.into_iter().next().and_then(|statement| statement.schema);
+            let fields = schema.iter().flat_map(|schema| schema.fields());
+            function.columns = fields.map(|field| field.name().clone()).collect();
+        }
+        functions.push(function);
+    }
+    Ok(functions)
 }
 
 async fn relations(session: &Session) -> Result<Vec<Relation>> {

@@ -1,6 +1,6 @@
 //! What the Tab key offers, from the text around the cursor and the names there are.
 
-use super::catalog::{Catalog, Relation, SEARCH_PATH};
+use super::catalog::{Catalog, Relation, SEARCH_PATH, TableFunction};
 use super::commands::{self, HELP};
 use super::keywords;
 use super::lexer::{Open, Scanner, Token, TokenKind};
@@ -60,7 +60,10 @@ fn complete_command(catalog: &Catalog, text: &str, at: usize) -> Completion {
             HELP.iter().map(name).collect()
         }
         ["\\d" | "\\d+" | "\\dt" | "\\dt+"] => relation_names(catalog),
-        ["\\df"] => catalog.functions.iter().chain(&catalog.table_functions).cloned().collect(),
+        ["\\df"] => {
+            let in_from = catalog.table_functions.iter().map(|function| &function.name);
+            catalog.functions.iter().chain(in_from).cloned().collect()
+        }
         ["\\format"] => commands::formats().map(|format| format.name().to_owned()).collect(),
         ["\\x"] => ["auto", "off", "on"].map(str::to_owned).to_vec(),
         ["\\timing"] => ["off", "on"].map(str::to_owned).to_vec(),
@@ -105,7 +108,10 @@ fn names<'a>(catalog: &Catalog, before: &'a str, tokens: &[Token], whole: &str) 
         _ => ("", tokens),
     };
     let words: Vec<&str> = code(earlier, before).collect();
-    let scope = Scope::of(catalog, whole);
+    let scope = match call_around(catalog, &words) {
+        Some(function) => Scope::within(catalog, function),
+        None => Scope::of(catalog, whole),
+    };
     let offered = match words.as_slice() {
         [before @ .., qualifier, "."] if wants_relation(before) => scope.relations_of(qualifier),
         [.., qualifier, "."] => scope.below(qualifier),
@@ -114,9 +120,9 @@ fn names<'a>(catalog: &Catalog, before: &'a str, tokens: &[Token], whole: &str) 
         [word] if ["set", "show", "reset"].iter().any(|known| word.eq_ignore_ascii_case(known)) => {
             catalog.settings.iter().cloned().chain([in_case_of("ALL", prefix)]).collect()
         }
-        words if wants_relation(words) => {
+        words if !scope.is_in_call && wants_relation(words) => {
             let schemas = catalog.relations.iter().map(|relation| format!("{}.", relation.schema));
-            let functions = catalog.table_functions.iter().map(|function| format!("{function}("));
+            let functions = catalog.table_functions.iter().map(|function| format!("{}(", function.name));
             let relations = relation_names(catalog).into_iter().chain(schemas);
             relations.chain(functions).chain(scope.ctes.iter().cloned()).collect()
         }
@@ -149,30 +155,87 @@ fn wants_relation(words: &[&str]) -> bool {
     }
 }
 
+/// The function in FROM whose arguments are being written.
+fn call_around<'a>(catalog: &'a Catalog, words: &[&str]) -> Option<&'a TableFunction> {
+    let mut depth = 0_usize;
+    for (at, word) in words.iter().enumerate().rev() {
+        match *word {
+            ")" => depth += 1,
+            "(" if depth > 0 => depth -= 1,
+            "(" => {
+                let (name, before) = words[..at].split_last()?;
+                let before = match before {
+                    [before @ .., schema, "."] if schema.eq_ignore_ascii_case(SEARCH_PATH) => before,
+                    before => before,
+                };
+                if let Some(function) = called(catalog, name, words.get(at + 1)).filter(|_| wants_relation(before)) {
+                    return Some(function);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The function of a name in FROM, by the first word of its arguments.
+fn called<'a>(catalog: &'a Catalog, name: &str, argument: Option<&&str>) -> Option<&'a TableFunction> {
+    let is_text = argument.is_some_and(|word| word.starts_with(['\'', '$']));
+    let mut of_name = catalog.table_functions.iter().filter(|it| it.name.eq_ignore_ascii_case(unquoted(name)));
+    let first = of_name.clone().next();
+    of_name.find(|function| function.takes_text == is_text).or(first)
+}
+
+/// The relation whose columns the conditions of a function name.
+fn conditions_on(function: &TableFunction) -> &'static str {
+    if function.name == "anomalies" { "traces" } else { "span_tree" }
+}
+
 /// The relations that a statement names.
 struct Scope<'a> {
     catalog: &'a Catalog,
-    /// A name or alias with the relation that it stands for.
-    named: Vec<(String, &'a Relation)>,
+    /// A name or alias with the columns of what it stands for.
+    named: Vec<(String, &'a [String])>,
     /// Names that WITH defines.
     ctes: Vec<String>,
+    /// Whether arguments of a function in FROM are being written, whose parameters are these.
+    is_in_call: bool,
+    parameters: &'a [String],
 }
 
 impl<'a> Scope<'a> {
+    fn empty(catalog: &'a Catalog) -> Self {
+        Self { catalog, named: Vec::new(), ctes: Vec::new(), is_in_call: false, parameters: &[] }
+    }
+
+    /// What may stand among the arguments of a function.
+    fn within(catalog: &'a Catalog, function: &'a TableFunction) -> Self {
+        let relation = catalog.relation(None, conditions_on(function));
+        let named = relation.map(|relation| (relation.name.clone(), relation.columns.as_slice()));
+        Self {
+            named: named.into_iter().collect(),
+            is_in_call: true,
+            parameters: &function.parameters,
+            ..Self::empty(catalog)
+        }
+    }
+
     fn of(catalog: &'a Catalog, text: &str) -> Self {
         let tokens = super::lexer::tokens(text);
         let words: Vec<&str> = code(&tokens, text).collect();
-        let mut scope = Self { catalog, named: Vec::new(), ctes: Vec::new() };
+        let mut scope = Self::empty(catalog);
         let mut in_from = false;
-        for (at, word) in words.iter().enumerate() {
+        let mut at = 0;
+        while let Some(word) = words.get(at) {
             let lower = word.to_ascii_lowercase();
+            at += 1;
             match lower.as_str() {
                 "from" | "join" => {
                     in_from = true;
-                    scope.add_relation(&words[at + 1..]);
+                    at += scope.add_relation(&words[at..]);
                 }
-                "," if in_from => scope.add_relation(&words[at + 1..]),
-                "as" if words.get(at + 1) == Some(&"(") && at > 0 => scope.ctes.push(words[at - 1].to_owned()),
+                "," if in_from => at += scope.add_relation(&words[at..]),
+                "as" if words.get(at) == Some(&"(") && at > 1 => scope.ctes.push(words[at - 2].to_owned()),
                 "as" | "." | "," | "on" | "using" | "left" | "right" | "inner" | "full" | "cross" | "outer" => {}
                 _ if keywords::is_keyword(&lower) => in_from = false,
                 _ => {}
@@ -181,28 +244,39 @@ impl<'a> Scope<'a> {
         scope
     }
 
-    /// Reads `[schema.]name [[AS] alias]` at the start of `words`.
-    fn add_relation(&mut self, words: &[&str]) {
+    /// Reads `[schema.]name [[AS] alias]`, or a call of a function before the alias, at the start of `words`. Gives how many of these to pass
+    /// over: the arguments of a call are no part of the statement's own list.
+    fn add_relation(&mut self, words: &[&str]) -> usize {
         let (schema, name, rest) = match words {
             [schema, ".", name, rest @ ..] => (Some(*schema), *name, rest),
             [name, rest @ ..] => (None, *name, rest),
-            [] => return,
+            [] => return 0,
         };
-        let Some(relation) = self.catalog.relation(schema.map(unquoted), unquoted(name)) else { return };
+        let (columns, known, rest) = match rest {
+            ["(", arguments @ ..] => {
+                let Some(function) = called(self.catalog, name, arguments.first()) else { return 0 };
+                (function.columns.as_slice(), function.name.as_str(), after_arguments(arguments))
+            }
+            _ => {
+                let Some(relation) = self.catalog.relation(schema.map(unquoted), unquoted(name)) else { return 0 };
+                (relation.columns.as_slice(), relation.name.as_str(), rest)
+            }
+        };
         let alias = match rest {
             [as_word, alias, ..] if as_word.eq_ignore_ascii_case("as") => Some(*alias),
             [alias, ..] if alias.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '"') => Some(*alias),
             _ => None,
         };
         let alias = alias.filter(|alias| !keywords::is_keyword(alias)).map(unquoted);
-        self.named.push((alias.unwrap_or(&relation.name).to_owned(), relation));
+        self.named.push((alias.unwrap_or(known).to_owned(), columns));
+        words.len() - rest.len()
     }
 
     /// What may follow `qualifier.`: columns of a relation, or relations of a schema.
     fn below(&self, qualifier: &str) -> Vec<String> {
         let qualifier = unquoted(qualifier);
-        if let Some((_, relation)) = self.named.iter().find(|(name, _)| name.eq_ignore_ascii_case(qualifier)) {
-            return relation.columns.clone();
+        if let Some((_, columns)) = self.named.iter().find(|(name, _)| name.eq_ignore_ascii_case(qualifier)) {
+            return columns.to_vec();
         }
         let names = self.relations_of(qualifier);
         if !names.is_empty() {
@@ -221,16 +295,33 @@ impl<'a> Scope<'a> {
         relations.map(|relation| relation.name.clone()).collect()
     }
 
-    /// The columns of all named relations; before FROM is written, those of the spans.
+    /// The columns of all named relations; before FROM is written, those of the spans. Among arguments, also the parameters that have not come.
     fn columns(&self) -> Vec<String> {
         let spans = self.catalog.relation(None, "spans").filter(|_| self.named.is_empty());
-        let relations = self.named.iter().map(|(_, relation)| *relation).chain(spans);
-        relations.flat_map(|relation| relation.columns.iter().cloned()).collect()
+        let spans = spans.map(|relation| relation.columns.as_slice());
+        let columns = self.named.iter().map(|(_, columns)| *columns).chain(spans).flatten().cloned();
+        columns.chain(self.parameters.iter().map(|parameter| format!("{parameter} =>"))).collect()
     }
 
     fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.named.iter().map(|(name, _)| name.clone()).chain(self.ctes.iter().cloned())
     }
+}
+
+/// What follows the parenthesis that closes a list of arguments.
+fn after_arguments<'a, 'b>(words: &'b [&'a str]) -> &'b [&'a str] {
+    let mut depth = 1_usize;
+    for (at, word) in words.iter().enumerate() {
+        match *word {
+            "(" => depth += 1,
+            ")" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return &words[at + 1..];
+        }
+    }
+    &[]
 }
 
 /// The texts of tokens that are neither space nor comment.
@@ -266,7 +357,7 @@ fn in_case_of(word: &str, prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repl::catalog::{Key, Question};
+    use crate::repl::catalog::{Key, Question, TableFunction};
 
     fn catalog() -> Catalog {
         let relation = |schema: &str, name: &str, columns: &[&str]| Relation {
@@ -274,15 +365,27 @@ mod tests {
             name: name.to_owned(),
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         };
+        let function = |name: &str, parameter: &str, takes_text: bool, columns: &[&str]| TableFunction {
+            name: name.to_owned(),
+            parameters: vec![parameter.to_owned(), "since".to_owned()],
+            takes_text,
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        };
         Catalog {
             relations: vec![
                 relation("traces", "spans", &["span_id", "span_name", "service_name", "timestamp"]),
                 relation("traces", "events", &["event_name", "span_id"]),
                 relation("traces", "traces", &["trace_id", "root_service"]),
+                relation("traces", "span_tree", &["span_id", "depth"]),
                 relation("information_schema", "tables", &["table_name"]),
             ],
             functions: vec!["quantile".to_owned(), "quantiles".to_owned(), "sum".to_owned()],
-            table_functions: vec!["trace_tree".to_owned()],
+            table_functions: vec![
+                function("anomalies", "training", false, &["score"]),
+                function("critical_path", "id", true, &["service_name", "from_ms"]),
+                function("critical_path", "predicate", false, &["service_name", "share"]),
+                function("trace_tree", "id", true, &["span"]),
+            ],
             questions: vec![Question {
                 name: "slow_queries".to_owned(),
                 parameters: vec!["since".to_owned(), "top".to_owned()],
@@ -315,12 +418,12 @@ mod tests {
             ("select 1; sho^", "show"),
             (
                 "select * from ^",
-                "events information_schema. information_schema.tables spans trace_tree( traces traces.",
+                "anomalies( critical_path( events information_schema. information_schema.tables span_tree spans trace_tree( traces traces.",
             ),
-            ("select * from sp^", "spans"),
+            ("select * from sp^", "span_tree spans"),
             ("select * from spans s join trace_^", "trace_tree("),
-            ("select * from traces.^", "events spans traces"),
-            ("select count(*) from spans s join traces.^", "events spans traces"),
+            ("select * from traces.^", "events span_tree spans traces"),
+            ("select count(*) from spans s join traces.^", "events span_tree spans traces"),
             ("select traces.r^ from traces", "root_service"),
             ("select s.serv^", "service_name"),
             ("set time^", "timezone"),
@@ -348,7 +451,22 @@ mod tests {
             ("select 'sel^", ""),
             ("select 1 -- sel^", ""),
             ("\\t^", "\\timing  \\trace "),
-            ("\\d sp^", "spans"),
+            ("select se^ from critical_path(status_code = 'ERROR' and f(1))", "select service_name set"),
+            ("select ^ from traces.critical_path(depth = 0)", "service_name share"),
+            ("select ^ from critical_path('0af7') where share > 1", "from_ms service_name"),
+            ("select fr^ from critical_path($1)", "from from_ms"),
+            ("select p.^ from critical_path(a = 'b' or c) as p, spans s", "service_name share"),
+            ("select s.ti^ from critical_path(a = 'b' or c) as p, spans s", "timestamp"),
+            ("select critical_path.^ from critical_path('a')", "from_ms service_name"),
+            ("select * from trace_tree('a') where ^", "span"),
+            ("select * from critical_path(^", "depth predicate => since => span_id"),
+            ("select * from critical_path(depth = 0, sin^", "since =>"),
+            ("select * from spans, traces.critical_path(coalesce(de^", "depth desc"),
+            ("select * from anomalies(root_^", "root_service"),
+            ("select * from critical_path(depth = 0) where sh^", "share show"),
+            ("select count(^ from critical_path(depth = 0)", "service_name share"),
+            ("\\df cr^", "critical_path"),
+            ("\\d sp^", "span_tree spans"),
             ("\\format n^", "ndjson"),
             ("\\run s^", "slow_queries"),
             ("\\run slow_queries since=1h ^", "top="),

@@ -13,6 +13,7 @@ pub const COLUMNS: &str = include_str!("queries/columns.sql");
 pub const FUNCTIONS: &str = include_str!("queries/functions.sql");
 pub const RELATIONS: &str = include_str!("queries/relations.sql");
 pub const SCHEMAS: &str = include_str!("queries/schemas.sql");
+pub const TABLE_FUNCTIONS: &str = include_str!("queries/table_functions.sql");
 pub const TRACE: &str = include_str!("queries/trace.sql");
 pub const TRACES_BY_PREFIX: &str = include_str!("queries/traces_by_prefix.sql");
 /// Has `:value` where the SQL of the value has to stand.
