@@ -147,6 +147,8 @@ const NUMERIC_AGGREGATES: &[&str] = &[
     "quantile_sketch",
     "quantiles",
     "quantileexact",
+    "heatmap",
+    "histogram",
     "median",
     "percentile_cont",
     "percentile_disc",

@@ -144,6 +144,8 @@ def main():
             duration_bounds_ms, duration_buckets FROM traces.span_metrics('{http.method}')""")
         check_metrics(metrics, spans)
         check_heatmap(ask(f"SELECT extract(epoch FROM time)::bigint, le_ms, spans FROM heatmap('{WIDTH_S} seconds', 1)"), spans)
+        check_heatmap(ask(f"""SELECT extract(epoch FROM cell['time'])::bigint, cell['le'], cell['count']
+            FROM (SELECT unnest(heatmap(timestamp, duration_ms, '{WIDTH_S} seconds', 1)) AS cell FROM spans GROUP BY service_name) AS cells"""), spans)
         print(f"{len(spans)} spans, {len(metrics)} series, {len(red)} buckets")
 
 

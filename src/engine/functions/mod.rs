@@ -17,6 +17,7 @@ mod forecast_series;
 mod format;
 mod graph;
 mod groups;
+mod heatmap;
 mod histogram;
 mod ids;
 mod intervals;
@@ -123,7 +124,8 @@ pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
     sketches::udafs()
         .into_iter()
         .chain(exact::udafs())
-        .chain([covered::udaf(), histogram::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
+        .chain([covered::udaf(), ordered::mode_udaf(), orphans::udaf(), sum::udaf(), texts::udaf()])
+        .chain([heatmap::udaf(), histogram::udaf()])
         .chain([contrasts::udaf(), forecast_series::udaf(), graph::udaf(), isolation::udaf(), texts_by_first::udaf()])
         .chain([bounded::bounded_string_agg(), bounded::counted_array_agg()])
         .collect()
