@@ -1,5 +1,6 @@
 //! Reports, one module a topic.
 //!
+//! - `clients`: what reports leave in SQL, read by psql and drivers.
 //! - `commands`: the commands of reports, from an empty folder to a delivered report.
 //! - `kills`: processes that run what is due and are killed, over a month with both changes of a clock.
 //! - `outputs`: what a run leaves behind, read by other programs and looked at in a browser.
@@ -14,6 +15,7 @@
 //! - `truth`: the sample of real traces as its JSON has it.
 
 mod calendar;
+mod clients;
 mod commands;
 mod deliveries;
 mod kills;
