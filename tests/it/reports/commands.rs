@@ -1,7 +1,8 @@
 //! The commands of reports as people and scripts run them, from an empty folder on.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -193,6 +194,61 @@ fn a_run_by_hand_is_kept_told_and_shown() {
     let unknown = place.spanhouse(&["report", "show", "nothing"]);
     assert_eq!(unknown.code, FAILURE);
     assert!(unknown.err.contains("report history"), "{}", unknown.err);
+}
+
+/// A receiver that fails, and says again what it was sent; gives its address.
+fn echoing() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut bytes = [0; 4096];
+            let read = stream.read(&mut bytes).expect("a request");
+            let said = String::from_utf8_lossy(&bytes[..read]).lines().next().unwrap_or_default().to_owned();
+            let head =
+                format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", said.len());
+            // Who has heard enough may have gone.
+            let _ = stream.write_all((head + &said).as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_secret_is_in_nothing_that_a_run_leaves_or_says() {
+    const PLANTED: &str = "pl4nted-t0ken";
+    let place = Place::with_traces();
+    let hook =
+        "deliveries = [{ to = \"webhook\", url = { env = \"HOOK\" }, sign_with = { file = \"key\" }, attempts = 1 }]";
+    place.report("hook.sql", &format!("-- {hook}\nSELECT 1 AS x"));
+    fs::write(place.path().join("key"), PLANTED).expect("written");
+    let url = format!("http://{}/services/{PLANTED}", echoing());
+    let run = |arguments: &[&str]| {
+        let output = place.command(arguments).env("HOOK", &url).env("RUST_LOG", "trace").output().expect("it starts");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        (output.status.code(), said.concat())
+    };
+    let (code, said) = run(&["report", "run", "hook"]);
+    assert_eq!(code, Some(FAILURE), "{said}");
+    assert!(said.contains("webhook failed after 1 attempt") && said.contains("400"), "{said}");
+    let mut told = said;
+    for arguments in [
+        &["report", "show", "hook"][..],
+        &["report", "history"],
+        &["report", "list"],
+        &["sql", "SELECT * FROM system.report_runs"],
+        &["sql", "SELECT * FROM system.alerts"],
+    ] {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(SUCCESS), "{arguments:?}: {said}");
+        told.push_str(&said);
+    }
+    for file in files_below(&place.path().join("spanhouse-data")) {
+        told.push_str(&String::from_utf8_lossy(&fs::read(&file).expect("a file")));
+    }
+    assert!(told.contains("hook@"), "it was looked at");
+    assert!(!told.contains(PLANTED), "{told}");
 }
 
 #[test]
