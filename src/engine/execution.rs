@@ -27,6 +27,7 @@ use super::held;
 use super::long_texts;
 use super::memory::statement_env;
 use super::plans::Lasting;
+use super::run_anew::with_sides_anew;
 use super::runtime::{QueryRuntime, Task};
 use super::spill::SpillDisk;
 use super::stop::{Stop, stoppable};
@@ -173,7 +174,7 @@ async fn open(
         set_batch_rows(state, rows)?;
         physical = state.query_planner().create_physical_plan(&plan, state).await?;
     }
-    let physical = stoppable(width.watch(physical, rows)?, stop)?;
+    let physical = stoppable(width.watch(with_sides_anew(physical)?, rows)?, stop)?;
     let physical = grouping::in_pieces(windows::watched(physical, &made)?, stop)?;
     let physical = long_texts::measured(physical, width)?;
     let config = state.config();

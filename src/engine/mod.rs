@@ -45,6 +45,7 @@ mod recorded;
 mod result_types;
 mod retention;
 mod rules;
+mod run_anew;
 mod runtime;
 mod scan;
 mod script;
