@@ -1,7 +1,8 @@
--- Where a trace's time goes: a row for each path of names in each service, however often it was called.
+-- Where a trace's time goes: a row for each path of names in each service, however often it was called. Spans deeper than paths go have the row of
+-- the last span that is named.
 CREATE FUNCTION latency_breakdown(id text) RETURN (
     SELECT
-        repeat('  ', least(depth, 40)) || span_name AS operation,
+        repeat('  ', least(depth, 40)) || path[CAST(cardinality(path) AS BIGINT)] AS operation,
         service_name,
         calls,
         CAST(total_ns AS DOUBLE) / 1000000.0 AS duration_ms,
@@ -14,9 +15,8 @@ CREATE FUNCTION latency_breakdown(id text) RETURN (
     FROM (
         SELECT
             path,
-            depth,
             service_name,
-            min(span_name) AS span_name,
+            CAST(CAST(cardinality(path) AS BIGINT) - 1 AS INT) AS depth,
             count(*) AS calls,
             sum(duration_ns) AS total_ns,
             sum(self_ns) AS own_ns,
@@ -24,7 +24,7 @@ CREATE FUNCTION latency_breakdown(id text) RETURN (
             min(nset_left) AS nset_left
         FROM internal.span_tree
         WHERE id_text(trace_id) = id
-        GROUP BY path, depth, service_name
+        GROUP BY path, service_name
     )
     ORDER BY nset_left
 );

@@ -8,8 +8,8 @@ CREATE FUNCTION trace_diff(
     until timestamptz DEFAULT NULL
 ) RETURN (
     SELECT
-        repeat('  ', least(depth, 40)) || span_name AS span,
-        service_name,
+        repeat('  ', least(depth, 40)) || path[CAST(cardinality(path) AS BIGINT)] AS span,
+        path_services[CAST(cardinality(path_services) AS BIGINT)] AS service_name,
         CASE WHEN b_spans = 0 THEN 'gone' WHEN a_spans = 0 THEN 'added' ELSE 'both' END AS change,
         a_spans / a_traces AS a_calls,
         b_spans / b_traces AS b_calls,
@@ -44,8 +44,6 @@ CREATE FUNCTION trace_diff(
                     path,
                     path_services,
                     min(depth) AS depth,
-                    min(span_name) AS span_name,
-                    min(service_name) AS service_name,
                     count(*) FILTER (WHERE in_a) AS a_spans,
                     count(*) FILTER (WHERE in_b) AS b_spans,
                     count(*) FILTER (WHERE in_a AND status_code = 'ERROR') AS a_errors,

@@ -8,6 +8,7 @@
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `engine_limits`: what no statement may do to the process.
 //! - `facts`: real traces answer what a separate program computed.
+//! - `hostile_traces`: traces as deep as they have spans, or as wide, are answered about in bounded memory.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `layering`: folders depend downwards only.
 //! - `life`: spans that come late, and spans that expire.
@@ -63,6 +64,7 @@ mod compare;
 mod crash;
 mod engine_limits;
 mod facts;
+mod hostile_traces;
 mod ingest_faults;
 mod layering;
 mod library;

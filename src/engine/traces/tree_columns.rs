@@ -142,13 +142,20 @@ impl TreeColumn {
     }
 }
 
+/// The most names of a path, more than a person reads: of a trace as deep as it has spans the paths of all would have half the square of them, and
+/// what groups by paths keeps each. What lies deeper has the path of the span above it that is the last to be named.
+pub(super) const MAX_PATH_NAMES: usize = 256;
+
 /// The tree's columns of a batch of whole traces.
 pub(super) struct Made {
     /// In the order in which they were asked for; `None` for the paths.
     pub columns: Vec<Option<ArrayRef>>,
-    /// For each row its parent's, and its depth.
+    /// For each row its parent's, where paths are wanted.
     pub above: Vec<Option<u32>>,
-    pub depths: Vec<u32>,
+    /// For each row the one that its path ends with, where paths are wanted: its own, or that of a span above it.
+    pub path_ends: Vec<u32>,
+    /// For each row how many names its path has, where paths are wanted.
+    pub path_names: Vec<u32>,
 }
 
 impl Made {
@@ -157,7 +164,8 @@ impl Made {
         let columns = Columns::of(batch)?;
         let mut made: Vec<Values> = wanted.iter().map(|column| Values::for_column(*column)).collect();
         let rows = batch.num_rows();
-        let (mut above, mut depths) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let (mut above, mut path_ends, mut path_names) = (Vec::new(), Vec::new(), Vec::new());
+        let has_paths = wanted.iter().any(|column| column.along_path().is_some());
         let ends = starts.iter().skip(1).copied().chain([rows as u32]);
         for (first, end) in starts.iter().copied().zip(ends) {
             let trace = columns.trace(first as usize, end as usize);
@@ -176,13 +184,28 @@ impl Made {
             for (column, made) in wanted.iter().zip(&mut made) {
                 of_trace.add(*column, made)?;
             }
-            above.extend((0..trace.len()).map(|row| tree.parent(row).map(|parent| first + parent as u32)));
-            depths.extend((0..trace.len()).map(|row| tree.depth(row)));
+            if has_paths {
+                let rows = 0..trace.len();
+                above.extend(rows.clone().map(|row| tree.parent(row).map(|parent| first + parent as u32)));
+                path_names.extend(rows.map(|row| (tree.depth(row) + 1).min(MAX_PATH_NAMES as u32)));
+                path_ends.extend(ends_of_paths(&tree, trace.len()).into_iter().map(|row| first + row));
+            }
         }
         let finish = |(made, column): (Values, &TreeColumn)| made.finish(*column, batch);
         let columns = made.into_iter().zip(wanted).map(finish).collect::<Result<_>>()?;
-        Ok(Self { columns, above, depths })
+        Ok(Self { columns, above, path_ends, path_names })
     }
+}
+
+/// For each row of a trace the lowest one at or above it that a path names.
+fn ends_of_paths(tree: &Tree, rows: usize) -> Vec<u32> {
+    let mut ends: Vec<u32> = (0..rows as u32).collect();
+    for row in tree.pre_order().iter().map(|row| *row as usize) {
+        if let Some(parent) = tree.parent(row).filter(|_| tree.depth(row) as usize >= MAX_PATH_NAMES) {
+            ends[row] = ends[parent];
+        }
+    }
+    ends
 }
 
 /// The columns of spans that trees are made of.

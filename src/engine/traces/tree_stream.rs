@@ -18,8 +18,7 @@ use super::tree::{Given, TraceTree};
 use super::tree_columns::{Made, TreeColumn};
 use crate::analysis::Tree;
 
-/// The most names in the paths of a batch, as far as one path is not longer: a trace as deep as it has spans has paths of half the square
-/// of them, of which this many take 4 MiB.
+/// The most names in the paths of a batch, of which this many take 4 MiB.
 const BATCH_PATH_NAMES: usize = 256 << 10;
 
 /// What a name in a path takes: a view of the text, and its row.
@@ -119,7 +118,7 @@ impl Grown {
         }
         let (mut end, mut names) = (self.next, 0);
         while end < most {
-            let more = names + paths * (self.made.depths[end] as usize + 1);
+            let more = names + paths * self.made.path_names[end] as usize;
             if more > BATCH_PATH_NAMES && end > self.next {
                 break;
             }
@@ -135,10 +134,11 @@ impl Grown {
         let mut on_paths = Vec::new();
         for row in rows.clone() {
             let from = on_paths.len();
-            on_paths.extend(std::iter::successors(Some(row as u32), |row| self.made.above[*row as usize]));
+            let end = Some(self.made.path_ends[row]);
+            on_paths.extend(std::iter::successors(end, |row| self.made.above[*row as usize]));
             on_paths[from..].reverse();
         }
-        let lengths = OffsetBuffer::from_lengths(rows.map(|row| self.made.depths[row] as usize + 1));
+        let lengths = OffsetBuffer::from_lengths(rows.map(|row| self.made.path_names[row] as usize));
         let names = take(names, &UInt32Array::from(on_paths), None)?;
         let element = Arc::new(Field::new_list_field(DataType::Utf8View, true));
         Ok(Arc::new(ListArray::try_new(element, lengths, names, None)?))
