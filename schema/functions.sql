@@ -25,4 +25,4 @@ CREATE FUNCTION to_timestamp(t text, pattern text) RETURN time_by_pattern(t, pat
 CREATE FUNCTION width_bucket(x double precision, low double precision, high double precision, buckets int)
     RETURN CASE WHEN x < low THEN 0 WHEN x >= high THEN buckets + 1 ELSE floor((x - low) * buckets / (high - low))::bigint + 1 END;
 CREATE FUNCTION log_bucket(x double precision, per_octave int DEFAULT 2)
-    RETURN CASE WHEN x > 0 THEN power(2.0, ceil(log2(x::double precision) * per_octave) / per_octave) WHEN x <= 0 THEN 0.0 END;
+    RETURN CASE WHEN x > 0 THEN power(2.0, ceil(log2(x::double precision) * within(per_octave, 1, 100, 'per_octave')) / within(per_octave, 1, 100, 'per_octave')) WHEN x <= 0 THEN 0.0 END;

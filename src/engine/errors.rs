@@ -8,6 +8,7 @@ use parquet::errors::ParquetError;
 
 use super::catalog::VIEWS;
 use super::spill::{Refusal, refusal};
+use super::table_functions;
 use super::wording::{between, in_postgres_words, known};
 use crate::error::{Error, Kind};
 use crate::store::missing_file;
@@ -236,6 +237,9 @@ fn planning(text: &str) -> Error {
         if WINDOW_FUNCTIONS.contains(&name.to_lowercase().as_str()) {
             let error = Error::bad_input(format!("window function {name} requires an OVER clause"));
             return error.with_sqlstate("42809");
+        }
+        if table_functions::all().iter().any(|function| function.name.eq_ignore_ascii_case(name)) {
+            return error.with_hint(format!("it stands in FROM: SELECT * FROM {}(…)", name.to_lowercase()));
         }
         return match between(&text, "Did you mean '", "'") {
             Some(close) if is_close(name, close) => error.with_hint(format!("did you mean \"{close}\"?")),

@@ -52,6 +52,10 @@ fn by_value(text: &str) -> Option<Error> {
         let message = format!("value {value} is out of range for type {}", in_postgres_words(type_name));
         return Some(Error::bad_input(message).with_sqlstate("22003"));
     }
+    if let Some(pair) = after(text, "Unsupported CAST from ") {
+        let message = format!("cannot cast type {}", in_postgres_words(pair));
+        return Some(Error::bad_input(message).with_sqlstate("42846"));
+    }
     let unit = between(text, "Unsupported date_trunc granularity: '", "'")
         .or_else(|| between(text, "Date part '", "' not supported"))?;
     Some(Error::bad_input(format!("unit \"{unit}\" not recognized for a time")).with_sqlstate("22023"))
@@ -72,6 +76,8 @@ fn by_clause(text: &str) -> Option<Error> {
     } else if let Some(rest) = after(text, "While expanding wildcard, column \"") {
         let column = rest.split('"').next()?;
         (format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"), "42803")
+    } else if text.contains("does not support logical expression WindowFunction") {
+        ("window functions are allowed in the select list, ORDER BY and QUALIFY only".to_string(), "42P20")
     } else if let Some(given) = after(text, "Cannot create filter with non-boolean predicate ") {
         let given = given.rsplit_once(" returning ").map_or(given, |(_, given)| given);
         (format!("argument of WHERE must be type boolean, not type {}", in_postgres_words(given)), "42804")

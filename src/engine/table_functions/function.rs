@@ -107,14 +107,23 @@ impl TableFunction {
     }
 
     /// The values as their parameters' types, in calls that tell what is wrong with them: of a condition that may be none, and of a range of time that
-    /// ends before it begins.
+    /// ends before it begins. What is NULL counts as left out, but for a condition.
     fn checked(&self, values: Vec<Expr>) -> Vec<Expr> {
-        let declared = |(((name, _), of_type), value): ((&ParameterDefault, &DataType), Expr)| match of_type {
-            DataType::Boolean if !is_condition(&value) => {
-                call(TRUTH, vec![value, Expr::Value(text(format!("{name} of {}", self.name)))])
+        let declared = |(((name, default), of_type), value): ((&ParameterDefault, &DataType), Expr)| {
+            let default = default.as_ref().filter(|default| !is_null(default));
+            match (of_type, default) {
+                (DataType::Boolean, _) if is_condition(&value) => value,
+                (DataType::Boolean, _) => {
+                    call(TRUTH, vec![value, Expr::Value(text(format!("{name} of {}", self.name)))])
+                }
+                (of_type, Some(default)) if is_null(&value) && is_texts(of_type) => default.clone(),
+                (of_type, _) if is_texts(of_type) => value,
+                (of_type, Some(default)) if is_null(&value) => typed(default.clone(), of_type),
+                (of_type, Some(default)) if may_be_null(&value) => {
+                    call("coalesce", vec![typed(value, of_type), typed(default.clone(), of_type)])
+                }
+                (of_type, _) => typed(value, of_type),
             }
-            of_type if is_texts(of_type) => value,
-            of_type => typed(value, of_type),
         };
         let parameters = self.parameters.iter().zip(&self.types).zip(values);
         let mut values: Vec<Expr> = parameters.map(declared).collect();
@@ -182,6 +191,14 @@ fn is_null(value: &Expr) -> bool {
         Expr::Value(value) => value.value == Value::Null,
         _ => false,
     }
+}
+
+/// Whether only the statement's parameters, or its run, tell whether a value is NULL.
+fn may_be_null(value: &Expr) -> bool {
+    has(value, |expr| match expr {
+        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
+        expr => matches!(expr, Expr::Function(_) | Expr::Case { .. } | Expr::Subquery(_)),
+    })
 }
 
 fn text(text: String) -> ValueWithSpan {
