@@ -49,6 +49,8 @@ const FILES: &[(&str, &str)] = &[
     ("slow_database_queries", include_str!("../../queries/slow_database_queries.sql")),
     ("slowest_traces", include_str!("../../queries/slowest_traces.sql")),
     ("top_errors", include_str!("../../queries/top_errors.sql")),
+    ("unlike_past_weeks", include_str!("../../queries/unlike_past_weeks.sql")),
+    ("what_changed_between_releases", include_str!("../../queries/what_changed_between_releases.sql")),
     ("what_distinguishes_errors", include_str!("../../queries/what_distinguishes_errors.sql")),
     ("what_distinguishes_slow_requests", include_str!("../../queries/what_distinguishes_slow_requests.sql")),
 ];
