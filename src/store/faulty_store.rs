@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use datafusion::object_store::memory::InMemory;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{
-    CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult, UploadPart,
+    CopyOptions, Error as StoreError, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult, UploadPart,
 };
 use futures::future::ready;
 use futures::stream::BoxStream;
@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Late,
     /// It has no effect and does not end before [`FaultyStore::heal`]; then it fails.
     Freeze,
+    /// What is read breaks off half-way; other calls fail.
+    Half,
 }
 
 #[derive(Debug, Clone)]
@@ -177,10 +179,10 @@ impl FaultyStore {
         path: &str,
         work: impl Future<Output = StoreResult<T>>,
     ) -> StoreResult<T> {
-        let broken = || Err(StoreError::Generic { store: "faulty", source: format!("{path} is out of reach").into() });
+        let broken = || Err(out_of_reach(path));
         match fault {
             None => work.await,
-            Some(Fault::Fail | Fault::Late) => broken(),
+            Some(Fault::Fail | Fault::Late | Fault::Half) => broken(),
             Some(Fault::FailAfter) => work.await.and_then(|_| broken()),
             Some(Fault::Freeze) => {
                 let mut healed = self.healed.subscribe();
@@ -195,6 +197,18 @@ impl FaultyStore {
         let hidden = self.hidden.lock().expect("hidden");
         hidden.as_ref().is_none_or(|hidden| !object.location.as_ref().contains(hidden.as_str()))
     }
+}
+
+fn out_of_reach(path: &str) -> StoreError {
+    StoreError::Generic { store: "faulty", source: format!("{path} is out of reach").into() }
+}
+
+/// An answer of which one half comes.
+async fn half(location: &Path, got: GetResult) -> StoreResult<GetResult> {
+    let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
+    let bytes = got.bytes().await?;
+    let parts = [Ok(bytes.slice(..bytes.len() / 2)), Err(out_of_reach(location.as_ref()))];
+    Ok(GetResult { payload: GetResultPayload::Stream(futures::stream::iter(parts).boxed()), meta, range, attributes })
 }
 
 impl fmt::Display for FaultyStore {
@@ -224,7 +238,11 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.pass(Call::Get, location.as_ref(), self.inner.get_opts(location, options)).await
+        let fault = self.fault(Call::Get, location.as_ref());
+        if fault == Some(Fault::Half) {
+            return half(location, self.inner.get_opts(location, options).await?).await;
+        }
+        self.apply(fault, location.as_ref(), self.inner.get_opts(location, options)).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {

@@ -291,6 +291,55 @@ async fn of_two_servers_on_copies_of_a_directory_the_one_that_comes_late_to_s3_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn statements_on_a_slow_cut_or_throttled_way_are_right_or_say_what_is_wrong() {
+    let test = "statements_on_a_slow_cut_or_throttled_way_are_right_or_say_what_is_wrong";
+    for store in [ObjectStoreServer::s3(test), ObjectStoreServer::azure(test)].into_iter().flatten() {
+        let proxy = Proxy::to(store.address);
+        let settings =
+            [("SPANHOUSE_SEAL_AFTER", "100ms"), ("SPANHOUSE_CACHE_SIZE", "0"), ("SPANHOUSE_COLUMN_CACHE", "0")];
+        let environment = environment(&store, proxy.address, "asked", &settings);
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = start(folder.path(), &environment);
+        for round in 0..5 {
+            server.post_traces(request(1 + round * 2_000..2_001 + round * 2_000).to_vec()).await;
+            all_sealed(&server).await;
+        }
+        let client = server.postgres().await;
+        for mode in [Mode::Slow, Mode::Cut, Mode::Throttle] {
+            let (before, give_up) = (proxy.disturbed(), Instant::now() + PATIENCE);
+            let mut right = 0;
+            proxy.set(mode);
+            let mut asking = std::pin::pin!(async {
+                while proxy.disturbed() == before || right == 0 {
+                    match all_of(&client).await {
+                        Ok(found) => {
+                            assert_eq!(found, of(1..10_001), "{mode:?}");
+                            right += 1;
+                        }
+                        Err(error) => {
+                            let error = error.as_db_error().expect("an answer of the server");
+                            assert_eq!(error.code().code(), "58030", "{mode:?}: {}", error.message());
+                            assert!(error.message().contains(&store.table_url("asked")), "{}", error.message());
+                        }
+                    }
+                    assert!(Instant::now() < give_up, "{mode:?}: no answer, or nothing was disturbed");
+                }
+            });
+            // A way that is merely slow stays so; the others become better while the statement tries again.
+            tokio::select! {
+                () = &mut asking => {}
+                () = tokio::time::sleep(Duration::from_secs(3)), if mode != Mode::Slow => {
+                    proxy.set(Mode::Pass);
+                    asking.await;
+                }
+            }
+            proxy.set(Mode::Pass);
+        }
+        server.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_table_url_is_said_at_the_start() {
     let test = "what_is_wrong_with_a_table_url_is_said_at_the_start";
     let Some(store) = ObjectStoreServer::s3(test) else { return };

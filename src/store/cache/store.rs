@@ -168,6 +168,18 @@ impl CachedStore {
             error => generic(format!("{}: {error}", self.place)),
         }
     }
+
+    /// The same for an answer that may break off.
+    fn named_in_answer(&self, got: GetResult) -> GetResult {
+        let payload = match got.payload {
+            GetResultPayload::Stream(bytes) => {
+                let store = self.clone();
+                GetResultPayload::Stream(bytes.map_err(move |error| store.named(error)).boxed())
+            }
+            file => file,
+        };
+        GetResult { payload, ..got }
+    }
 }
 
 /// Blocks that are being fetched. However that ends, and should it panic or be dropped half-way, whoever asks next fetches anew.
@@ -344,7 +356,8 @@ impl ObjectStore for CachedStore {
         {
             return read?.result(location, &range);
         }
-        self.inner.get_opts(location, options).await.map_err(|error| self.named(error))
+        let got = self.inner.get_opts(location, options).await.map_err(|error| self.named(error))?;
+        Ok(self.named_in_answer(got))
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {

@@ -174,6 +174,28 @@ async fn a_reader_that_goes_away_or_fails_holds_up_nobody() {
     assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
 }
 
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_an_error_of_the_table_s_place_and_nothing_is_kept_of_it() {
+    let fixture = Fixture::new().await;
+    let blocks = fixture.blocks(Arc::new(OsDisk), PLENTY);
+    let without = CachedStore::new("s3://bucket/table", Arc::new(fixture.bucket.clone()), None);
+    let kept = fixture.store(&blocks);
+    let ranges = [0..10_000, BLOCK_BYTES..BLOCK_BYTES + 10_000];
+    for store in [&without, &kept.without_filling(), &kept] {
+        fixture.bucket.fail(Call::Get, "", Fault::Half);
+        let both = store.get_ranges(&fixture.location, &ranges).await.expect_err("it breaks off");
+        let one = store.get_range(&fixture.location, ranges[0].clone()).await.expect_err("it breaks off");
+        for error in [both, one] {
+            // By this name statements tell it from a damaged file.
+            assert!(matches!(error, StoreError::Generic { store: "object store", .. }), "{error:?}");
+            assert!(error.to_string().contains("s3://bucket/table"), "{error}");
+        }
+        store.settled().await;
+        fixture.bucket.heal();
+        fixture.check(store, &ranges).await;
+    }
+}
+
 #[test]
 fn a_runtime_that_ends_half_way_holds_up_nobody() {
     let [first, second] = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));

@@ -27,7 +27,12 @@ struct Breaks {
 }
 
 fn lives() -> impl Strategy<Value = Vec<Move>> {
-    let fault = prop_oneof![Just(None::<Fault>), Just(Some(Fault::Fail)), Just(Some(Fault::FailAfter))];
+    let fault = prop_oneof![
+        Just(None::<Fault>),
+        Just(Some(Fault::Fail)),
+        Just(Some(Fault::FailAfter)),
+        Just(Some(Fault::Half))
+    ];
     let breaks = (1..80_usize, prop_oneof![2 => Just(1_usize), 1 => Just(usize::MAX)], fault);
     let breaks = breaks.prop_map(|(at, calls, fault)| Breaks { at, calls, fault });
     let next = (step(), prop::option::weighted(0.3, breaks)).prop_map(|(step, breaks)| Move { step, breaks });
