@@ -10,6 +10,9 @@ use super::zone::moment_text;
 use crate::error::{Error, Result};
 use crate::typed::duration_text;
 
+/// Names and texts of values.
+type Values = Vec<(String, String)>;
+
 impl Report {
     /// When it is due next, in milliseconds since 1970; `None` for a report that does not run by itself.
     pub fn next_due_ms(&self, after_ms: i64) -> Option<i64> {
@@ -66,7 +69,7 @@ impl Report {
     }
 
     /// Parts the ends of the window from other values that a person gives.
-    pub fn parted(&self, given: &[(String, String)]) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    pub fn parted(&self, given: &[(String, String)]) -> (Values, Values) {
         let is_end = |name: &str| self.window.is_some() && [FROM, TO].contains(&name);
         given.iter().cloned().partition(|(name, _)| is_end(name))
     }

@@ -13,6 +13,8 @@ use crate::render::count;
 
 /// Lying bars that are drawn; what follows is in the table.
 const MAX_NAMES: usize = 40;
+/// So many names are drawn whether or not they have values.
+const FEW_NAMES: usize = 10;
 /// Standing bars of one series that are drawn, the last of them.
 const MAX_TIMES: usize = 200;
 /// Pixels of a lying bar.
@@ -44,16 +46,29 @@ struct Part {
 }
 
 impl Bars {
-    /// The places that have bars, in order, the first or, of times, the last of them.
+    /// The places that are drawn, in order: the first or, of times, the last of them.
     fn places(&self) -> Vec<f64> {
-        let mut places: Vec<f64> = self.series.iter().flat_map(|one| one.points.iter().map(|point| point.x)).collect();
-        places.sort_by(f64::total_cmp);
-        places.dedup();
+        let mut places = self.places_with_values().0;
         match &self.horizontal {
             Horizontal::Names(_) => places.truncate(MAX_NAMES),
             _ => drop(places.drain(..places.len().saturating_sub(MAX_TIMES))),
         }
         places
+    }
+
+    /// The places that have bars, in order, and how many are left out since all that they have is 0: of few names none is.
+    fn places_with_values(&self) -> (Vec<f64>, usize) {
+        let mut places: Vec<f64> = self.series.iter().flat_map(|one| one.points.iter().map(|point| point.x)).collect();
+        places.sort_by(f64::total_cmp);
+        places.dedup();
+        let all = places.len();
+        let has_value = |place: &f64| self.parts(*place).iter().any(|part| part.value != 0.0);
+        let is_long = matches!(self.horizontal, Horizontal::Names(_)) && all > FEW_NAMES;
+        if is_long && places.iter().any(has_value) {
+            places.retain(has_value);
+        }
+        let zeros = all - places.len();
+        (places, zeros)
     }
 
     /// The parts of the bars at a place: one of each series that has rows there.
@@ -240,9 +255,11 @@ impl Scene for Bars {
         let places = self.places();
         let range = places.first().copied().zip(places.last().copied());
         let mut notes = axis_notes(&self.horizontal, range);
-        let mut all: Vec<f64> = self.series.iter().flat_map(|one| one.points.iter().map(|point| point.x)).collect();
-        all.sort_by(f64::total_cmp);
-        all.dedup();
+        let (all, zeros) = self.places_with_values();
+        if zeros > 0 {
+            let (has, is) = if zeros == 1 { ("has", "is") } else { ("have", "are") };
+            notes.push(format!("{zeros} more {has} no value but 0 and {is} not drawn."));
+        }
         let left_out = all.len() - places.len();
         if left_out > 0 {
             let which = if matches!(self.horizontal, Horizontal::Names(_)) { "first" } else { "last" };

@@ -80,10 +80,18 @@ fn without_holes(ends: Vec<f64>) -> Vec<f64> {
     let mut all = vec![ends[0]];
     for (pair, jump) in ends.windows(2).zip(jumps) {
         let between = 1..jump.round() as i32;
-        all.extend(between.map(|at| pair[0] * (step * f64::from(at)).exp()));
+        all.extend(between.map(|at| rounded(pair[0] * (step * f64::from(at)).exp())));
         all.push(pair[1]);
     }
     all
+}
+
+/// The number without what computing left in its last digits: a millisecond, and not 999.9999999 µs.
+fn rounded(value: f64) -> f64 {
+    const DIGITS: i32 = 9;
+    let scale = 10f64.powi(DIGITS - value.abs().log10().floor() as i32);
+    let rounded = (value * scale).round() / scale;
+    if rounded.is_finite() { rounded } else { value }
 }
 
 impl Heatmap {
@@ -270,7 +278,7 @@ mod tests {
         }
         // Of rows that are powers of one number, those without a value are there, too.
         let (ends, rows) = buckets(&[8.0, 1.0, 2.0, 64.0]);
-        assert_eq!(ends.iter().map(|end| end.round()).collect::<Vec<_>>(), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
+        assert_eq!(ends, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
         assert_eq!(rows, [3, 0, 1, 6].map(Some));
         let wide: Vec<f64> = (0..300).map(|power| 10f64.powi(power)).collect();
         let (ends, rows) = buckets(&wide);

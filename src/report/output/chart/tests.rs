@@ -293,6 +293,27 @@ fn no_name_spoils_a_drawing() {
 }
 
 #[test]
+fn of_many_bars_those_of_nothing_are_left_out_and_said() {
+    let bars = |count: usize| Bars {
+        horizontal: Horizontal::Names((0..count).map(|at| format!("service-{at}")).collect()),
+        series: vec![series("errors", (0..count).map(|at| (at as f64, if at % 3 == 0 { 1.0 } else { 0.0 })))],
+        stacked: false,
+        adds_up: true,
+        others: None,
+        unit: Unit::Other(String::new()),
+        measure: "errors".to_owned(),
+    };
+    let shown = |count: usize| {
+        let drawing = Drawing::new("t", Vec::new(), bars(count));
+        (drawing.table.rows.len(), drawing.notes)
+    };
+    assert_eq!(shown(10), (10, Vec::new()));
+    assert_eq!(shown(12), (4, vec!["8 more have no value but 0 and are not drawn.".to_owned()]));
+    let both = ["200 more have no value but 0 and are not drawn.", "The first 40 of 100 are drawn."].map(str::to_owned);
+    assert_eq!(shown(300), (40, both.to_vec()));
+}
+
+#[test]
 fn a_map_of_many_services_says_what_it_leaves_out() {
     let calls = (0..500).map(|at| Calls {
         caller: format!("service-{}", at % 70),

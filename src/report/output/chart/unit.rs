@@ -30,20 +30,23 @@ const THOUSANDS: [(f64, &str); 5] = [(1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G
 const SCIENTIFIC_FROM: f64 = 1e15;
 
 impl Unit {
-    /// The unit that a report names, else the one that the name of the column ends in.
+    /// The unit that a report names, else the one that the name of the column ends in, or a share that it has.
     pub fn of(named: Option<&str>, column: &str) -> Self {
         if let Some(named) = named {
             return Self::named(named).unwrap_or_else(|| Self::Other(super::label::plain(named)));
         }
-        let last = column.rsplit('_').next().unwrap_or_default();
-        match last {
-            "rate" if column.contains("error") => Self::Share,
-            // What the ready-made reports call a change is one relative to what was before.
-            "share" | "ratio" | "change" => Self::Share,
-            "percent" => Self::Percent,
-            _ if column.contains('_') => Self::named(last).unwrap_or(Self::Other(String::new())),
-            _ => Self::Other(String::new()),
+        let words: Vec<&str> = column.split('_').collect();
+        let last = words.last().copied().unwrap_or_default();
+        if let Some(unit) = Self::named(last).filter(|_| words.len() > 1) {
+            return unit;
         }
+        // What the ready-made reports call a change is one relative to what was before.
+        let is_share = words.iter().any(|word| matches!(*word, "share" | "ratio" | "change"));
+        let is_error_rate = words.windows(2).any(|pair| pair[0].starts_with("error") && pair[1] == "rate");
+        if is_share || is_error_rate {
+            return Self::Share;
+        }
+        if words.contains(&"percent") { Self::Percent } else { Self::Other(String::new()) }
     }
 
     fn named(name: &str) -> Option<Self> {
@@ -150,7 +153,8 @@ impl Unit {
         let greatest =
             values.iter().map(|value| (value * factor).abs()).filter(|value| value.is_finite()).fold(0.0, f64::max);
         let most = match self {
-            Self::Share | Self::Percent => 1,
+            Self::Share | Self::Percent if greatest >= 1.0 || greatest == 0.0 => 1,
+            Self::Share | Self::Percent => (1 - greatest.log10().floor().max(-6.0) as i32) as usize,
             _ if greatest >= 1.0 => (3 - greatest.log10().floor().min(3.0) as i32) as usize,
             _ if greatest > 0.0 => (2 - greatest.log10().floor().max(-6.0) as i32) as usize,
             _ => 0,
@@ -163,15 +167,18 @@ impl Unit {
     }
 }
 
-/// The decimals of a column, or more where they would leave fewer than two digits of a value.
+/// The decimals of a column, or more where they would leave fewer than two digits of a value that has them.
 fn own_decimals(value: f64, decimals: usize) -> usize {
     let size = value.abs();
-    let is_whole = value.fract() == 0.0;
-    match size {
-        _ if is_whole || size >= 10f64.powi(1 - decimals as i32) => decimals,
-        _ if size < 1e-4 => usize::MAX,
-        _ => decimals.max((1.0 - size.log10().floor()) as usize),
+    if value.fract() == 0.0 || size >= 10f64.powi(1 - decimals as i32) {
+        return decimals;
     }
+    if size < 1e-4 {
+        return usize::MAX;
+    }
+    let most = decimals.max((1.0 - size.log10().floor()) as usize);
+    let rounded = |decimals: usize| format!("{value:.decimals$}").parse::<f64>().unwrap_or(f64::NAN);
+    (decimals..most).find(|fewer| rounded(*fewer) == rounded(most)).unwrap_or(most)
 }
 
 impl Measure {
@@ -228,7 +235,11 @@ mod tests {
 
     #[test]
     fn a_column_tells_its_unit() {
-        let cases: [(Option<&str>, &str, Unit); 9] = [
+        let cases: [(Option<&str>, &str, Unit); 13] = [
+            (None, "error_rate_before", Unit::Share),
+            (None, "p95_change", Unit::Share),
+            (None, "share_of_ms", Unit::Time(1e6)),
+            (None, "exchange", Unit::Other(String::new())),
             (None, "p95_ms", Unit::Time(1e6)),
             (None, "stored_bytes", Unit::Bytes),
             (None, "error_rate", Unit::Share),
@@ -280,11 +291,7 @@ mod tests {
     fn columns_have_the_digits_that_tell() {
         let plain = Unit::Other(String::new());
         let cases: [(&Unit, &[f64], &[&str]); 8] = [
-            (
-                &plain,
-                &[80_740.12, 34.81, 2.13, 0.5, 3.0, 0.0, 1e-9],
-                &["80,740", "35", "2.1", "0.50", "3", "0", "1e-9"],
-            ),
+            (&plain, &[80_740.12, 34.81, 2.13, 0.5, 3.0, 0.0, 1e-9], &["80,740", "35", "2.1", "0.5", "3", "0", "1e-9"]),
             (&Unit::Time(1e6), &[318.04, 34.777, 0.1234], &["318.0", "34.8", "0.12"]),
             (&plain, &[0.0533, 0.43674, 1.05], &["0.053", "0.437", "1.050"]),
             (&plain, &[0.5, 0.25, -1.75], &["0.50", "0.25", "−1.75"]),

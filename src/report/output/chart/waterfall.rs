@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::drawing::{DataTable, Scene};
-use super::label::{fitted, plain, width};
+use super::label::{BOLD, fitted, plain, width};
 use super::palette::Ink;
 use super::pen::{Anchor, Pen, Style};
 use super::plot::{LABEL, LINE, nothing};
@@ -112,7 +112,7 @@ impl Waterfall {
         let heading = format!("{shown}{spans}, {}", MS.show(trace.end_ms()));
         let id = fitted(&trace.trace_id, LABEL, pen.width);
         pen.text(0.0, top + LINE, &id, Style::new(Ink::Text, LABEL).bold());
-        let (x, y) = if is_narrow { (0.0, top + 2.0 * LINE) } else { (width(&id, LABEL) + 24.0, top + LINE) };
+        let (x, y) = if is_narrow { (0.0, top + 2.0 * LINE) } else { (width(&id, LABEL) * BOLD + 20.0, top + LINE) };
         pen.text(x, y, &heading, Style::new(Ink::Muted, LABEL));
         let left = if is_narrow { 0.0 } else { (pen.width * 0.38).floor() };
         let right = pen.width - 62.0;
@@ -149,12 +149,11 @@ fn draw_label(pen: &mut Pen, span: &DrawnSpan, base: f64, room: f64) {
     let text = format!("{mark}{} · {}", plain(&span.service), plain(&span.name));
     let ink = if span.is_error { Ink::Error } else { Ink::Text };
     let style = Style::new(ink, LABEL);
-    pen.text(
-        indent,
-        base,
-        &fitted(&text, LABEL, (room - indent).max(40.0)),
-        if span.critical_ms > 0.0 { style.bold() } else { style },
-    );
+    let room = (room - indent).max(40.0);
+    match span.critical_ms > 0.0 {
+        true => pen.text(indent, base, &fitted(&text, LABEL, room / BOLD), style.bold()),
+        false => pen.text(indent, base, &fitted(&text, LABEL, room), style),
+    }
 }
 
 fn draw_bar(pen: &mut Pen, span: &DrawnSpan, top: f64, from: f64, to: f64) {

@@ -49,7 +49,7 @@ fn group(notices: &[&Notice], page: &Page<'_>) -> Markup {
                 span.state { (first.state.name().to_uppercase()) }
                 strong { (plain(&first.rule)) }
                 " (" (plain(&first.severity)) ")"
-                @if notices.len() > 1 { ", " (grouped(&notices.len().to_string())) " times" }
+                @if notices.len() > 1 { ", " (grouped(&notices.len().to_string())) " alerts" }
             }
             @if one_summary { p { (breakable(&paragraph(&first.summary))) } }
             @if one_since { p.aside { (since(first, page)) } }
@@ -64,7 +64,12 @@ fn item(notice: &Notice, page: &Page<'_>, with_summary: bool, with_since: bool) 
     let value = value_text(notice, page);
     html! {
         li {
-            @if !notice.labels.is_empty() { strong { (breakable(&plain(&notice.label_text()))) } " " }
+            @for (at, (name, value)) in notice.labels.iter().enumerate() {
+                @if at > 0 { ", " }
+                span.aside { (breakable(&plain(name))) "=" }
+                strong { (breakable(&plain(value))) }
+            }
+            @if !notice.labels.is_empty() { " " }
             @if let Some(value) = value { (value) }
             @if let Some(by) = &notice.silenced_by { " Silenced: " (plain(by)) "." }
             @if with_summary { p { (breakable(&paragraph(&notice.summary))) } }
