@@ -127,8 +127,9 @@ impl AlertBook {
         self.groups.values().any(|line| line.run == run_id)
     }
 
-    /// The last line of each group that something is remembered of: what a journal that is cut must keep.
-    pub fn current(&self) -> impl Iterator<Item = &AlertLine> {
+    /// The last line of each group that something is remembered of.
+    #[cfg(test)]
+    pub(super) fn current(&self) -> impl Iterator<Item = &AlertLine> {
         self.groups.values()
     }
 
