@@ -26,6 +26,7 @@ use super::grouping;
 use super::held;
 use super::long_texts;
 use super::memory::statement_env;
+use super::merges;
 use super::plans::Lasting;
 use super::run_anew::with_sides_anew;
 use super::runtime::{QueryRuntime, Task};
@@ -177,6 +178,8 @@ async fn open(
     let physical = stoppable(width.watch(with_sides_anew(physical)?, rows)?, stop)?;
     let physical = grouping::in_pieces(windows::watched(physical, &made)?, stop)?;
     let physical = long_texts::measured(physical, width)?;
+    state.config_mut().options_mut().execution.sort_spill_reservation_bytes =
+        merges::kept_bytes(physical.as_ref(), memory_bytes);
     let config = state.config();
     let disk = match config.get_extension::<SpillDisk>() {
         Some(disk) => disk.for_statement()?,

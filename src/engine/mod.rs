@@ -33,6 +33,7 @@ mod life_tests;
 mod limits;
 mod long_texts;
 mod memory;
+mod merges;
 mod names;
 mod narrow;
 mod pages;

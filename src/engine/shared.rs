@@ -49,9 +49,6 @@ use crate::store::SnapshotSource;
 /// The memory for parsed footers and page indexes: those of some hundred large files, least recently used ones go.
 const METADATA_CACHE_BYTES: usize = 256 << 20;
 
-/// As DataFusion has it: a merge of two runs of wide rows.
-const MAX_SORT_RESERVATION_BYTES: usize = 10 << 20;
-
 /// The shared part: functions, catalogue, memory pool and query runtime.
 #[derive(Debug)]
 pub struct Engine {
@@ -272,9 +269,6 @@ fn config(settings: &EngineSettings) -> SessionConfig {
     options.execution.time_zone = Some("UTC".into());
     // Statistics come from the table's log; listing files would read each footer for them.
     options.execution.collect_statistics = false;
-    // What a sort keeps for its merges; there is one in each partition.
-    options.execution.sort_spill_reservation_bytes =
-        (settings.statement_memory_bytes / 32).min(MAX_SORT_RESERVATION_BYTES);
     // Errors tell where a name stands.
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = true;

@@ -276,7 +276,8 @@ async fn of_two_servers_on_copies_of_a_directory_the_one_that_comes_late_to_s3_e
     let second = start(folders[1].path(), &environment);
     second.post_traces(request(101..151).to_vec()).await;
     all_sealed(&second).await;
-    first.post_traces(request(51..101).to_vec()).await;
+    // It may have seen what the second did before it is asked: then it is gone, and has acknowledged nothing more.
+    let is_acknowledged = first.try_post_traces(request(51..101).to_vec()).await;
     assert_eq!(first.exit_code(), Some(3), "another process commits in its name");
 
     second.post_traces(request(151..201).to_vec()).await;
@@ -285,7 +286,8 @@ async fn of_two_servers_on_copies_of_a_directory_the_one_that_comes_late_to_s3_e
     until_seen(&third, (1..51).chain(101..201)).await;
     // What the first acknowledged last is where the documentation says: in its log.
     let left = std::fs::read_dir(folders[0].path().join("wal")).expect("a log").flatten();
-    assert!(left.map(|segment| segment.metadata().expect("a file").len()).sum::<u64>() > 1_000);
+    let left = left.map(|segment| segment.metadata().expect("a file").len()).sum::<u64>();
+    assert!(left > 1_000 || !is_acknowledged, "{left} bytes");
     third.stop();
     second.stop();
 }
