@@ -34,8 +34,8 @@ CREATE FUNCTION forecast(
         FROM (
             SELECT
                 services.service_name,
-                forecast_series(intervals.time, coalesce(calls, 0) / extract(epoch FROM bucket_width(width)), width, steps, season) AS rates,
-                forecast_series(intervals.time, p95_ms, width, steps, season) AS p95s_ms
+                forecast_series(intervals.time, coalesce(calls, 0) / extract(epoch FROM bucket_width(width)), width, CAST(within(steps, 1, 10080, 'the steps of a forecast') AS BIGINT), season) AS rates,
+                forecast_series(intervals.time, p95_ms, width, CAST(within(steps, 1, 10080, 'the steps of a forecast') AS BIGINT), season) AS p95s_ms
             FROM intervals
             CROSS JOIN (SELECT DISTINCT service_name FROM requests) AS services
             LEFT JOIN requests ON requests.time = intervals.time AND requests.service_name = services.service_name
