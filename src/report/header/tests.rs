@@ -172,6 +172,7 @@ fn each_mistake_says_what_to_do() {
         ("a = 1 b", "1: this is not TOML"),
         ("Daily health of services", "1: this is not TOML"),
         ("schedule = \"0 7 * *\"", "1: schedule: cron expression \"0 7 * *\" cannot be read"),
+        ("schedule = \"every 5m\"", "1: schedule: for one that is no cron expression write { every = \"5m\" }"),
         ("schedule = { cron = \"0 0 30 2 *\" }", "1: cron: it is never due"),
         ("schedule = { every = \"5m\", cron = \"0 * * * *\" }", "1: schedule: write either cron"),
         ("schedule = { every = \"1s\" }", "1: every: it must be from 10s to 366d"),

@@ -48,6 +48,10 @@ pub(super) fn memory(header: &Section<'_>) -> Option<usize> {
 /// `schedule = "0 7 * * *"`, or a table with `cron` or `every`.
 pub(super) fn schedule(header: &Section<'_>) -> Option<Schedule> {
     if let DeValue::String(cron) = header.value("schedule")? {
+        if let Some(every) = cron.strip_prefix("every ") {
+            header.mistake("schedule", format!("for one that is no cron expression write {{ every = \"{every}\" }}"));
+            return None;
+        }
         let schedule = Schedule {
             when: When::Cron(cron.to_string()),
             zone: Tz::UTC,
