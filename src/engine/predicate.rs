@@ -43,7 +43,7 @@ impl Engine {
         let script = format!("{BEFORE}{text}{AFTER}");
         let session = self.session();
         let (state, plan) = session.planned(&script).await.map_err(|error| replaced(error, text))?;
-        let predicate = self.runtime().run(async move { physical(state, plan) }).await?;
+        let predicate = self.runtime(false).run(async move { physical(state, plan) }).await?;
         Ok(Arc::new(SpanPredicate(predicate)))
     }
 }

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
+use crate::store::Priority;
 
 /// The stack of a query thread. Address space, not memory: pages are taken when a deep statement touches them.
 const STACK_BYTES: usize = 256 << 20;
@@ -27,13 +28,14 @@ const MAX_LANES: usize = 16;
 #[derive(Debug)]
 pub(super) struct QueryRuntime {
     threads: Option<usize>,
+    priority: Priority,
     lanes: Mutex<Vec<Lane>>,
 }
 
 impl QueryRuntime {
-    /// Starts the first lane; each has `threads` threads, or one a core.
-    pub fn start(threads: Option<usize>) -> Result<Self> {
-        Ok(Self { threads, lanes: Mutex::new(vec![Lane::start(threads)?]) })
+    /// A runtime whose lanes have `threads` threads each, or one a core. A lane is started when it is needed.
+    pub fn new(threads: Option<usize>, priority: Priority) -> Self {
+        Self { threads, priority, lanes: Mutex::default() }
     }
 
     /// Runs `work` on a query thread and waits for it; dropping the returned future stops the work.
@@ -57,6 +59,11 @@ impl QueryRuntime {
         })))
     }
 
+    /// A lane for work that mostly waits, which counts as no statement.
+    pub fn handle(&self) -> Result<Handle> {
+        Ok(self.lane()?.0)
+    }
+
     /// How many statements hold a query thread or wait for one. One that was stopped counts until it has really ended.
     pub fn running(&self) -> usize {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +76,7 @@ impl QueryRuntime {
         let running: Vec<usize> = lanes.iter().map(Lane::running).collect();
         let at = choose(&running);
         if at == lanes.len() {
-            lanes.push(Lane::start(self.threads)?);
+            lanes.push(Lane::start(self.threads, self.priority)?);
         }
         Ok((lanes[at].handle.clone(), Running::new(&lanes[at].running)))
     }
@@ -95,13 +102,14 @@ struct Lane {
 }
 
 impl Lane {
-    fn start(threads: Option<usize>) -> Result<Self> {
+    fn start(threads: Option<usize>, priority: Priority) -> Result<Self> {
         let mut builder = Builder::new_multi_thread();
         if let Some(threads) = threads {
             builder.worker_threads(threads.max(1));
         }
         let runtime = builder
             .thread_name("query")
+            .on_thread_start(move || priority.take())
             .thread_stack_size(STACK_BYTES)
             .max_blocking_threads(MAX_BLOCKING_THREADS)
             .enable_all()
@@ -181,7 +189,7 @@ mod tests {
     /// A lane for each of those that never let their thread go, and one for the other.
     #[tokio::test]
     async fn work_that_never_waits_keeps_no_other_from_its_end() {
-        let runtime = QueryRuntime::start(Some(1)).expect("a runtime");
+        let runtime = QueryRuntime::new(Some(1), Priority::Usual);
         let done = Arc::new(AtomicBool::new(false));
         let spin = |done: Arc<AtomicBool>| async move {
             while !done.load(Ordering::Relaxed) {

@@ -66,7 +66,8 @@ impl Session {
             engine.plans().keep(asked, &statements);
             Ok(statements)
         };
-        let prepared = self.engine.runtime().run(work);
+        let in_background = self.data().in_background;
+        let prepared = self.engine.runtime(in_background).run(work);
         let timeout = self.data().variables.statement_timeout();
         match timeout {
             Some(timeout) => {
@@ -132,9 +133,9 @@ impl Session {
         };
         state.config_mut().set_extension(Arc::new(PinnedSnapshot(snapshot)));
         state.config_mut().set_extension(self.data().recorded());
-        let memory_bytes = self.memory_bytes();
-        let started =
-            execution::start(self.engine.runtime(), state, ToRun { plan, lasting }, memory_bytes, deadline).await;
+        let (memory_bytes, in_background) = (self.memory_bytes(), self.data().in_background);
+        let runtime = self.engine.runtime(in_background);
+        let started = execution::start(runtime, state, ToRun { plan, lasting }, memory_bytes, deadline).await;
         started.map(|(schema, stream)| execution::renamed(schema, stream, shown))
     }
 
@@ -151,6 +152,11 @@ impl Session {
     /// Lets each of the session's statements hold no more memory than this, where it might hold more; what does not fit is spilled.
     pub fn limit_memory(&self, bytes: usize) {
         self.data().memory_limit_bytes = Some(bytes);
+    }
+
+    /// Runs the session's statements in the background: see [`Engine::background`].
+    pub fn run_in_background(&self) {
+        self.data().in_background = true;
     }
 
     fn memory_bytes(&self) -> usize {

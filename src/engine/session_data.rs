@@ -21,6 +21,7 @@ pub(super) struct SessionData {
     pub(super) client: Option<SessionClient>,
     /// What a statement may hold at most, where that is less than what any may.
     pub(super) memory_limit_bytes: Option<usize>,
+    pub(super) in_background: bool,
     transaction: Option<Transaction>,
 }
 

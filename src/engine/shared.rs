@@ -13,6 +13,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
+use tokio::runtime::Handle;
 
 use super::activity::Activity;
 use super::catalog::{self, Catalog};
@@ -44,7 +45,7 @@ use super::system::{IngestCount, ReportTeller, Sources};
 use super::top_rows::TopRows;
 use super::traces::KnownRuns;
 use crate::error::{Error, Result};
-use crate::store::SnapshotSource;
+use crate::store::{Priority, SnapshotSource};
 
 /// The memory for parsed footers and page indexes: those of some hundred large files, least recently used ones go.
 const METADATA_CACHE_BYTES: usize = 256 << 20;
@@ -58,6 +59,7 @@ pub struct Engine {
     /// The same without functions by name.
     nameless: SessionState,
     runtime: QueryRuntime,
+    background: QueryRuntime,
     plans: KnownPlans,
     activity: Arc<Activity>,
     sources: Arc<Sources>,
@@ -67,14 +69,26 @@ pub struct Engine {
 impl Engine {
     /// Starts the query runtime over `source`.
     pub fn new(source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
-        let runtime = QueryRuntime::start(settings.threads)?;
+        let runtime = QueryRuntime::new(settings.threads, Priority::Usual);
+        let background = QueryRuntime::new(settings.threads, Priority::Idle);
         let activity = Arc::new(Activity::default());
         let sources = Arc::new(Sources::default());
         let recorded = Arc::new(Recorded::default());
         let state = state(&settings, &activity, &sources, &recorded)?;
         let nameless = nameless(state.clone());
         let plans = KnownPlans::default();
-        Ok(Arc::new(Self { source, settings, state, nameless, runtime, plans, activity, sources, recorded }))
+        Ok(Arc::new(Self {
+            source,
+            settings,
+            state,
+            nameless,
+            runtime,
+            background,
+            plans,
+            activity,
+            sources,
+            recorded,
+        }))
     }
 
     /// Opens a session with default settings.
@@ -84,7 +98,12 @@ impl Engine {
 
     /// How many statements are running now. One that was stopped counts until it has really ended.
     pub fn running_statements(&self) -> usize {
-        self.runtime.running()
+        self.runtime.running() + self.background.running()
+    }
+
+    /// The threads of work that nobody waits for; they take what ingest, the clients' statements and the table's upkeep leave of the processor.
+    pub fn background(&self) -> Result<Handle> {
+        self.background.handle()
     }
 
     /// The sessions of clients that are open now.
@@ -124,8 +143,9 @@ impl Engine {
         &self.nameless
     }
 
-    pub(super) fn runtime(&self) -> &QueryRuntime {
-        &self.runtime
+    /// Where statements of a session run.
+    pub(super) fn runtime(&self, in_background: bool) -> &QueryRuntime {
+        if in_background { &self.background } else { &self.runtime }
     }
 
     pub(super) fn plans(&self) -> &KnownPlans {

@@ -111,6 +111,7 @@ impl Work {
         session.set("application_name", &format!("report {}", self.report.name))?;
         session.set("statement_timeout", &self.report.timeout.as_millis().to_string())?;
         session.set("timezone", self.report.zone().name())?;
+        session.run_in_background();
         if let Some(bytes) = self.report.memory_bytes {
             session.limit_memory(bytes);
         }

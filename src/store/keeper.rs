@@ -18,7 +18,8 @@ use super::retention::{Expired, newly_past, wholly_expired};
 use super::store::Shared;
 use super::table::{Replacement, Tombstone, WrittenFile};
 use super::vacuum::Vacuum;
-use super::{DataFile, priority};
+use super::DataFile;
+use super::priority::Priority;
 use crate::error::{Error, Kind, Result};
 use crate::model::promoted::Promoted;
 
@@ -88,7 +89,7 @@ impl Keeper {
         let thread = thread::Builder::new()
             .name("spanhouse-keep".into())
             .spawn(move || {
-                priority::lower();
+                Priority::Upkeep.take();
                 work.run(&runtime, queue);
                 runtime.shutdown_background();
             })

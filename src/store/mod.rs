@@ -58,6 +58,7 @@ pub(crate) use failpoint::pass as failpoint;
 pub use keeper::{CompactReport, Redaction};
 pub use lock::holder;
 pub use missing::{MissingFile, missing_file};
+pub use priority::Priority;
 pub use reader::StoreReader;
 pub use redact::{FoundSpans, RedactReport, RedactedFile, SpanFilter, TraceFilter, find_spans};
 pub(crate) use refusing::RefusalWatch;

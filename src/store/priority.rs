@@ -1,22 +1,41 @@
-//! Letting ingest and queries go first.
+//! Letting what somebody waits for go first.
 
-/// How much of the way from the highest to the lowest priority a background thread goes down: on Linux this is nice 6, about a quarter of
-/// what a thread of normal priority gets when both want the same core.
-#[cfg(target_os = "linux")]
-const BACKGROUND_PERCENT: u8 = 35;
+/// How important the work of a thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Ingest, and statements whose client waits.
+    Usual,
+    /// The table's upkeep, which has to keep up: on Linux nice 6, about a quarter of what a thread of usual priority gets when both want the
+    /// same core.
+    Upkeep,
+    /// What runs on a schedule and nobody waits for: on Linux nice 19, a seventieth.
+    Idle,
+}
 
-/// Lowers the current thread's share of the processor, and that of the threads it starts. Elsewhere than on Linux nothing changes: the priority would be
-/// the whole process's.
-pub(crate) fn lower() {
+impl Priority {
+    /// How much of the way from the lowest to the highest priority this is, in percent.
     #[cfg(target_os = "linux")]
-    {
-        use thread_priority::{ThreadPriority, set_current_thread_priority};
+    fn percent(self) -> Option<u8> {
+        match self {
+            Self::Usual => None,
+            Self::Upkeep => Some(35),
+            Self::Idle => Some(0),
+        }
+    }
 
-        let lowered = BACKGROUND_PERCENT.try_into().and_then(|value| {
-            set_current_thread_priority(ThreadPriority::Crossplatform(value)).map_err(|error| format!("{error:?}"))
-        });
-        if let Err(error) = lowered {
-            tracing::warn!(error, "cannot lower the priority of background work");
+    /// Gives the current thread this priority, and the threads that it starts. It can be lowered only. Elsewhere than on Linux nothing changes:
+    /// the priority would be the whole process's.
+    pub fn take(self) {
+        #[cfg(target_os = "linux")]
+        if let Some(percent) = self.percent() {
+            use thread_priority::{ThreadPriority, set_current_thread_priority};
+
+            let lowered = percent.try_into().and_then(|value| {
+                set_current_thread_priority(ThreadPriority::Crossplatform(value)).map_err(|error| format!("{error:?}"))
+            });
+            if let Err(error) = lowered {
+                tracing::warn!(error, "cannot lower the priority of background work");
+            }
         }
     }
 }

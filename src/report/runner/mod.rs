@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use chrono::SecondsFormat;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -100,7 +101,7 @@ impl Runner {
         let turn = self.turn(&report.name, Some(report)).await?;
         let begun = self.begun(report, &order)?;
         self.note_begun(&begun).await?;
-        let mut worked = guarded(self.work(report, &begun, &order).done()).await;
+        let mut worked = self.guarded(self.work(report, &begun, &order)).await;
         let frame = worked.frame.take();
         let (run, parcel) = self.ended(report, begun, worked).await?;
         let run = self.deliver(report, run, &parcel).await?;
@@ -117,7 +118,7 @@ impl Runner {
     pub async fn dry_run(&self, report: &Report, order: RunOrder) -> Result<Made> {
         let begun = self.begun(report, &order)?;
         let work = self.work(report, &begun, &order);
-        let Worked { status, rows, error, parcel, frame, .. } = guarded(work.done()).await;
+        let Worked { status, rows, error, parcel, frame, .. } = self.guarded(work).await;
         let ended_ms = Some(self.now_ms());
         let run = Run { status, rows, error, ended_ms, ..begun };
         let summary = letters::summary(report, &run, &parcel.notices);
@@ -143,7 +144,7 @@ impl Runner {
         let worked = async {
             match refused {
                 Some(error) => Worked::failed(&error),
-                None => guarded(self.work(report, &begun, order).done()).await,
+                None => self.guarded(self.work(report, &begun, order)).await,
             }
         };
         let worked = tokio::select! {
@@ -210,6 +211,14 @@ impl Runner {
             now_ms: self.now_ms(),
             keeps_alerts: !order.dry_run && order.is_as_the_report_says() && !is_judged,
             keeps_rows: !order.dry_run,
+        }
+    }
+
+    /// What comes of the work, which is done in the background.
+    async fn guarded(&self, work: Work) -> Worked {
+        match self.0.engine.background() {
+            Ok(threads) => guarded(&threads, work.done()).await,
+            Err(error) => Worked::failed(&error),
         }
     }
 
@@ -316,8 +325,8 @@ impl Runner {
 }
 
 /// Does the work on a task of its own, which ends with this future, so that a panic ends nothing else.
-async fn guarded(work: impl Future<Output = Worked> + Send + 'static) -> Worked {
-    match AbortOnDropHandle::new(tokio::spawn(work)).await {
+async fn guarded(threads: &Handle, work: impl Future<Output = Worked> + Send + 'static) -> Worked {
+    match AbortOnDropHandle::new(threads.spawn(work)).await {
         Ok(worked) => worked,
         Err(error) => {
             let why = if error.is_panic() { "it made its thread panic" } else { "its task was stopped" };
@@ -365,7 +374,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_panics_has_died_and_one_that_is_given_up_ends() {
-        let worked = guarded(async { panic!("a test that panics") }).await;
+        let worked = guarded(&Handle::current(), async { panic!("a test that panics") }).await;
         assert_eq!((worked.status, worked.error.as_deref()), (Status::Died, Some("it made its thread panic")));
         let work = Arc::new(());
         let held = work.clone();
@@ -373,7 +382,7 @@ mod tests {
             let _held = held;
             std::future::pending::<Worked>().await
         };
-        let waiting = tokio::spawn(guarded(endless));
+        let waiting = tokio::spawn(async { guarded(&Handle::current(), endless).await });
         tokio::task::yield_now().await;
         waiting.abort();
         let _ = waiting.await;
