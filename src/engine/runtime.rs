@@ -186,6 +186,27 @@ mod tests {
         assert_eq!(choose(&all), 5);
     }
 
+    /// The kernel says so, of threads that compute and of those that wait for the disk.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn threads_have_the_priority_of_their_runtime() {
+        /// The thread's nice value; the name, in parentheses before it, holds no others.
+        fn nice() -> i32 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux tells of threads");
+            let (_, fields) = stat.rsplit_once(") ").expect("a name");
+            fields.split(' ').nth(16).and_then(|nice| nice.parse().ok()).expect("a number")
+        }
+        let own = nice();
+        for (priority, wanted) in [(Priority::Usual, own), (Priority::Idle, 19)] {
+            let runtime = QueryRuntime::new(Some(1), priority);
+            let seen = runtime.run(async {
+                let waiting = tokio::task::spawn_blocking(nice).await;
+                Ok((nice(), waiting.map_err(|e| Error::internal(e.to_string()))?))
+            });
+            assert_eq!(seen.await.expect("run"), (wanted, wanted), "{priority:?}");
+        }
+    }
+
     /// A lane for each of those that never let their thread go, and one for the other.
     #[tokio::test]
     async fn work_that_never_waits_keeps_no_other_from_its_end() {
