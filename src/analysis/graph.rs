@@ -1,15 +1,17 @@
 //! What a directed graph is like.
 
-/// The most steps along edges that [`Graph::betweenness`] takes: some seconds.
+use rustworkx_core::centrality::betweenness_centrality;
+use rustworkx_core::petgraph::graph::DiGraph;
+
+/// The most steps that [`Graph::betweenness`] takes: some seconds.
 const MOST_STEPS: usize = 1 << 28;
 
 /// A directed graph of fewer than 2³² nodes, which are numbers from 0. An edge is there once, and none leads from a node to itself.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    /// The edges of node n lead to `targets[starts[n]..starts[n + 1]]`.
-    starts: Vec<usize>,
-    targets: Vec<u32>,
+    edges: Vec<(u32, u32)>,
     in_degrees: Vec<u32>,
+    out_degrees: Vec<u32>,
 }
 
 impl Graph {
@@ -18,17 +20,12 @@ impl Graph {
         edges.sort_unstable();
         edges.dedup();
         edges.retain(|(from, to)| from != to);
-        let (mut starts, mut in_degrees) = (vec![0; nodes + 1], vec![0; nodes]);
+        let (mut in_degrees, mut out_degrees) = (vec![0; nodes], vec![0; nodes]);
         for (from, to) in &edges {
-            starts[*from as usize + 1] += 1;
+            out_degrees[*from as usize] += 1;
             in_degrees[*to as usize] += 1;
         }
-        let mut before = 0;
-        for start in &mut starts {
-            before += *start;
-            *start = before;
-        }
-        Self { starts, targets: edges.into_iter().map(|(_, to)| to).collect(), in_degrees }
+        Self { edges, in_degrees, out_degrees }
     }
 
     /// How many nodes have an edge to this one.
@@ -38,84 +35,32 @@ impl Graph {
 
     /// To how many nodes this one has an edge.
     pub fn out_degree(&self, node: usize) -> u32 {
-        self.from(node).len() as u32
+        self.out_degrees[node]
     }
 
     /// For each node, on how large a share of the shortest paths between any two others it lies, every edge being as long as any other: the sum of
-    /// these shares over all ordered pairs of other nodes, divided by how many such pairs there are, so from 0 to 1. `None` when it would take more
-    /// than 2²⁸ steps.
+    /// these shares over all ordered pairs of other nodes, divided by how many such pairs there are, so from 0 to 1. `None` when nodes times nodes
+    /// and edges are more than 2²⁸, or when there are more shortest paths than a double counts.
     ///
-    /// Ulrik Brandes, "A Faster Algorithm for Betweenness Centrality", Journal of Mathematical Sociology 25 (2001), in O(nodes × edges); normalised as
-    /// networkx does by default.
+    /// Ulrik Brandes, "A Faster Algorithm for Betweenness Centrality", Journal of Mathematical Sociology 25 (2001); normalised as networkx does
+    /// by default.
     pub fn betweenness(&self) -> Option<Vec<f64>> {
         let nodes = self.in_degrees.len();
-        let sources: Vec<usize> = (0..nodes).filter(|node| self.out_degree(*node) > 0).collect();
-        if sources.len().saturating_mul(self.targets.len()) > MOST_STEPS {
+        // However many there are, as in a star: who has no edge in or no edge out stands between no two.
+        if self.in_degrees.iter().zip(&self.out_degrees).all(|(ins, outs)| *ins == 0 || *outs == 0) {
+            return Some(vec![0.0; nodes]);
+        }
+        if nodes.saturating_mul(nodes + self.edges.len()) > MOST_STEPS {
             return None;
         }
-        let mut shares = vec![0.0; nodes];
-        let mut walk = Walk {
-            distances: vec![UNSEEN; nodes],
-            paths: vec![0.0; nodes],
-            passing: vec![0.0; nodes],
-            order: Vec::new(),
-        };
-        for source in sources {
-            walk.from(self, source);
-            for node in walk.order.drain(..).map(|node| node as usize) {
-                if node != source {
-                    shares[node] += walk.passing[node];
-                }
-                (walk.distances[node], walk.paths[node], walk.passing[node]) = (UNSEEN, 0.0, 0.0);
-            }
+        let mut graph = DiGraph::<(), ()>::with_capacity(nodes, self.edges.len());
+        for _ in 0..nodes {
+            graph.add_node(());
         }
-        let pairs = (nodes.saturating_sub(1) * nodes.saturating_sub(2)).max(1) as f64;
-        shares.iter_mut().for_each(|share| *share /= pairs);
-        Some(shares)
-    }
-
-    fn from(&self, node: usize) -> &[u32] {
-        &self.targets[self.starts[node]..self.starts[node + 1]]
-    }
-}
-
-const UNSEEN: u32 = u32::MAX;
-
-/// The shortest paths from one node.
-struct Walk {
-    distances: Vec<u32>,
-    /// How many lead to a node.
-    paths: Vec<f64>,
-    /// What passes through a node, of one unit that goes to each other node and is divided among its paths.
-    passing: Vec<f64>,
-    /// The nodes that are reached, the nearest first.
-    order: Vec<u32>,
-}
-
-impl Walk {
-    fn from(&mut self, graph: &Graph, source: usize) {
-        (self.distances[source], self.paths[source]) = (0, 1.0);
-        self.order.push(source as u32);
-        let mut next = 0;
-        while let Some(node) = self.order.get(next).map(|node| *node as usize) {
-            next += 1;
-            for to in graph.from(node).iter().map(|to| *to as usize) {
-                if self.distances[to] == UNSEEN {
-                    self.distances[to] = self.distances[node] + 1;
-                    self.order.push(to as u32);
-                }
-                if self.distances[to] == self.distances[node] + 1 {
-                    self.paths[to] += self.paths[node];
-                }
-            }
-        }
-        for node in self.order.iter().rev().map(|node| *node as usize) {
-            for to in graph.from(node).iter().map(|to| *to as usize) {
-                if self.distances[to] == self.distances[node] + 1 {
-                    self.passing[node] += self.paths[node] / self.paths[to] * (1.0 + self.passing[to]);
-                }
-            }
-        }
+        graph.extend_with_edges(&self.edges);
+        // On this thread: the library's pool would not heed what a statement may have.
+        let shares = betweenness_centrality(&graph, false, true, usize::MAX);
+        shares.into_iter().map(|share| share.filter(|share| share.is_finite())).collect()
     }
 }
 
@@ -131,15 +76,32 @@ mod tests {
         assert_eq!(degrees, [(0, 2), (1, 1), (2, 1), (1, 0), (1, 1), (0, 0)]);
         // 1 and 4 have half of the ways 0 → 2 and 0 → 3, and all or none of the others; 2 has all that lead to 3.
         let scale = 20.0;
-        assert_eq!(graph.betweenness(), Some(vec![0.0, 1.0 / scale, 3.0 / scale, 0.0, 1.0 / scale, 0.0]));
+        let wanted = [0.0, 1.0 / scale, 3.0 / scale, 0.0, 1.0 / scale, 0.0];
+        let shares = graph.betweenness().expect("a small graph");
+        assert!(shares.len() == 6 && shares.iter().zip(wanted).all(|(share, wanted)| (share - wanted).abs() < 1e-15));
         for few in 0..3 {
             assert_eq!(Graph::new(few, Vec::new()).betweenness(), Some(vec![0.0; few]));
         }
         // Too many steps: 20,000 nodes, each with an edge to the next and to one of them.
         let many: Vec<_> = (0..20_000).flat_map(|node| [(node, (node + 1) % 20_000), (node, 0)]).collect();
         assert_eq!(Graph::new(20_000, many).betweenness(), None);
-        // A star may be as large as it is: only its middle leads anywhere.
-        let star = Graph::new(1_000_000, (1..1_000_000).map(|node| (0, node)).collect());
-        assert_eq!(star.betweenness().map(|shares| shares[0]), Some(0.0));
+        // A star may be as large as it is: its middle is reached from nowhere. With a way to it, it is too large.
+        let star = || (1..1_000_000).map(|node| (0, node)).collect::<Vec<_>>();
+        assert_eq!(Graph::new(1_000_000, star()).betweenness(), Some(vec![0.0; 1_000_000]));
+        let reached = Graph::new(1_000_001, star().into_iter().chain([(1_000_000, 0)]).collect());
+        assert_eq!((reached.in_degree(0), reached.out_degree(0), reached.betweenness()), (1, 999_999, None));
+    }
+
+    #[test]
+    fn more_paths_than_a_double_counts_are_told() {
+        // Each diamond doubles the paths from the first node.
+        let diamonds = |count: u32| {
+            let edges = |at: u32| [(at, at + 1), (at, at + 2), (at + 1, at + 3), (at + 2, at + 3)];
+            Graph::new(3 * count as usize + 1, (0..count).flat_map(|diamond| edges(3 * diamond)).collect())
+        };
+        // Of the six ordered pairs of others one leads through a side, with half of its paths.
+        assert_eq!(diamonds(1).betweenness(), Some(vec![0.0, 0.5 / 6.0, 0.5 / 6.0, 0.0]));
+        assert!(diamonds(500).betweenness().is_some());
+        assert_eq!(diamonds(1_100).betweenness(), None);
     }
 }
