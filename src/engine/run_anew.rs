@@ -4,30 +4,25 @@
 //! have given, and one that is run twice gives less the second time, or panics. So the left side stands below an operator that makes it anew; where
 //! it cannot be, or the join's rows would be wrong after it, the statement ends for want of memory.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinType, internal_err, resources_err};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinType, resources_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, replace_children_if_necessary,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary};
+
+use super::tap::{Tap, TapExec};
 
 /// The plan with the sides that its joins may run twice made anew the second time.
 pub(super) fn with_sides_anew(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else { return Ok(Transformed::no(plan)) };
-        let input = join.left().clone();
-        let may_be_anew = is_right_after(join) && can_be_anew(&input);
-        let left = Arc::new(AnewExec { input, may_be_anew, has_run: AtomicBool::new(false) });
+        let may_be = is_right_after(join) && can_be_anew(join.left());
+        let left = TapExec::above(join.left().clone(), Anew { may_be });
         let right = join.right().clone();
         replace_children_if_necessary(plan, vec![left, right]).map(Transformed::yes)
     })
@@ -51,57 +46,25 @@ fn can_be_anew(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// The left side of a join, as it was planned each time that it is run.
 #[derive(Debug)]
-struct AnewExec {
-    input: Arc<dyn ExecutionPlan>,
-    may_be_anew: bool,
-    has_run: AtomicBool,
+struct Anew {
+    may_be: bool,
 }
 
-impl DisplayAs for AnewExec {
-    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AnewExec")
-    }
-}
-
-impl ExecutionPlan for AnewExec {
-    fn name(&self) -> &str {
+impl Tap for Anew {
+    fn name(&self) -> &'static str {
         "AnewExec"
     }
 
-    fn schema(&self) -> SchemaRef {
-        self.input.schema()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn run(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) => Ok(Arc::new(Self { input, may_be_anew: self.may_be_anew, has_run: AtomicBool::new(false) })),
-            None => internal_err!("a side of a join that is not there"),
-        }
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        match self.has_run.swap(true, Ordering::Relaxed) {
-            false => self.input.execute(partition, context),
-            true if self.may_be_anew => reset_plan_states(self.input.clone())?.execute(partition, context),
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+        is_again: bool,
+    ) -> Result<SendableRecordBatchStream> {
+        match is_again {
+            false => input.execute(partition, context),
+            true if self.may_be => reset_plan_states(input.clone())?.execute(partition, context),
             true => resources_err!("a side of a join finds no memory, and cannot be run again"),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -12,6 +13,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::StreamExt;
 use futures::stream::BoxStream;
 
 /// A partition's rows as they come out of a tap.
@@ -27,13 +29,21 @@ pub(super) trait Tap: Debug + Send + Sync {
         None
     }
 
-    /// What the input runs with.
-    fn below(&self, context: Arc<TaskContext>) -> Arc<TaskContext> {
-        context
+    /// The rows of a partition of the input, `_is_again` where the operator was run before.
+    fn run(
+        &self,
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+        _is_again: bool,
+    ) -> Result<SendableRecordBatchStream> {
+        input.execute(partition, context)
     }
 
-    /// The rows of a partition of the input as they come out.
-    fn pass(&self, rows: SendableRecordBatchStream, context: &TaskContext) -> TappedRows;
+    /// These rows as they come out.
+    fn pass(&self, rows: SendableRecordBatchStream, _context: &TaskContext) -> TappedRows {
+        rows.boxed()
+    }
 }
 
 /// The operator.
@@ -41,12 +51,13 @@ pub(super) trait Tap: Debug + Send + Sync {
 pub(super) struct TapExec {
     input: Arc<dyn ExecutionPlan>,
     tap: Arc<dyn Tap>,
+    has_run: AtomicBool,
 }
 
 impl TapExec {
     /// Puts `tap` above `input`.
     pub fn above(input: Arc<dyn ExecutionPlan>, tap: impl Tap + 'static) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self { input, tap: Arc::new(tap) })
+        Arc::new(Self { input, tap: Arc::new(tap), has_run: AtomicBool::new(false) })
     }
 
     /// What runs below.
@@ -95,13 +106,14 @@ impl ExecutionPlan for TapExec {
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self { input, tap: self.tap.clone() })),
+            Some(input) => Ok(Arc::new(Self { input, tap: self.tap.clone(), has_run: AtomicBool::new(false) })),
             None => internal_err!("rows that come from nowhere"),
         }
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.input.execute(partition, self.tap.below(context.clone()))?;
+        let is_again = self.has_run.swap(true, Ordering::Relaxed);
+        let rows = self.tap.run(&self.input, partition, context.clone(), is_again)?;
         let rows = self.tap.pass(rows, &context);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }

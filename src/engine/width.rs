@@ -283,11 +283,18 @@ impl Tap for Watched {
         WATCHED
     }
 
-    fn below(&self, context: Arc<TaskContext>) -> Arc<TaskContext> {
-        match self.rows_below {
+    fn run(
+        &self,
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+        _is_again: bool,
+    ) -> Result<SendableRecordBatchStream> {
+        let context = match self.rows_below {
             Some(rows) => with_batch_rows(&context, rows),
             None => context,
-        }
+        };
+        input.execute(partition, context)
     }
 
     fn pass(&self, rows: SendableRecordBatchStream, _context: &TaskContext) -> TappedRows {

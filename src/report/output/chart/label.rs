@@ -40,45 +40,36 @@ pub fn width(text: &str, size: f64) -> f64 {
 
 /// The text of data, cut with an ellipsis where it is wider than `room` pixels.
 pub fn fitted(text: &str, size: f64, room: f64) -> String {
-    let text = plain(text);
-    if width(&text, size) <= room {
-        return text;
-    }
-    let characters: Vec<char> = text.chars().collect();
-    let cut = |count: usize| characters[..count].iter().collect::<String>().trim_end().to_owned() + "…";
-    // The widest start that fits.
-    let (mut low, mut high) = (0, characters.len());
-    while low < high {
-        let middle = (low + high).div_ceil(2);
-        match width(&cut(middle), size) <= room {
-            true => low = middle,
-            false => high = middle - 1,
-        }
-    }
-    cut(low)
+    fitted_by(text, size, room, |characters, count| {
+        characters[..count].iter().collect::<String>().trim_end().to_owned() + "…"
+    })
 }
 
 /// The text of data with an ellipsis in its middle where it is wider than `room` pixels: names of operations often differ at their ends only.
 pub fn fitted_ends(text: &str, size: f64, room: f64) -> String {
+    fitted_by(text, size, room, |characters, count| {
+        let part = |part: &[char]| part.iter().collect::<String>();
+        let (start, end) = (count.div_ceil(2), count / 2);
+        format!("{}…{}", part(&characters[..start]), part(&characters[characters.len() - end..]))
+    })
+}
+
+/// The text of data, or what `cut` leaves of it with the most of its characters that is no wider than `room` pixels.
+fn fitted_by(text: &str, size: f64, room: f64, cut: impl Fn(&[char], usize) -> String) -> String {
     let text = plain(text);
     if width(&text, size) <= room {
         return text;
     }
     let characters: Vec<char> = text.chars().collect();
-    let cut = |count: usize| {
-        let (start, end) = (count.div_ceil(2), count / 2);
-        let part = |part: &[char]| part.iter().collect::<String>();
-        format!("{}…{}", part(&characters[..start]), part(&characters[characters.len() - end..]))
-    };
-    let (mut low, mut high) = (0, characters.len() - 1);
+    let (mut low, mut high) = (0, characters.len().saturating_sub(1));
     while low < high {
         let middle = (low + high).div_ceil(2);
-        match width(&cut(middle), size) <= room {
+        match width(&cut(&characters, middle), size) <= room {
             true => low = middle,
             false => high = middle - 1,
         }
     }
-    cut(low)
+    cut(&characters, low)
 }
 
 /// Whether the font of pictures has no shape for a character: it has those of Latin, Greek and Cyrillic.
