@@ -174,9 +174,10 @@ async fn append(store: &Store, requests: &[&str]) {
 
 struct Connection(Session);
 
-/// An error as scripts match it: SQLSTATE, text, hint.
+/// An error as scripts match it: SQLSTATE, text, hint, place in the statement.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {}{}", .0.sqlstate(), .0, .0.hint.as_ref().map(|hint| format!(" [{hint}]")).unwrap_or_default())]
+#[error("{} {}{}{}", .0.sqlstate(), .0, .0.hint.as_ref().map(|hint| format!(" [{hint}]")).unwrap_or_default(),
+    .0.position.map(|position| format!(" at {position}")).unwrap_or_default())]
 struct Shown(Error);
 
 #[async_trait::async_trait]

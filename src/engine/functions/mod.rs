@@ -15,6 +15,7 @@ mod exact;
 mod exception_text;
 mod forecast_series;
 mod format;
+mod given;
 mod graph;
 mod groups;
 mod heatmap;
@@ -45,7 +46,6 @@ mod texts;
 mod texts_by_first;
 mod to_char;
 mod traces_with;
-mod truth;
 mod within;
 mod without_ids;
 mod wrapped;
@@ -60,6 +60,7 @@ pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use checked::checked;
 pub(super) use contains::{MOST_CONDITIONS, attributes_contain, has_attributes, no_object, wanted_attributes};
 pub(super) use distinct_ids::distinct_ids;
+pub(super) use given::{GIVEN_TIME, GIVEN_TRUTH};
 pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument, shown_id};
 pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
 pub(super) use json::{json_part, json_part_at, json_text, json_text_at};
@@ -70,8 +71,7 @@ pub(super) use range_from::RANGE_FROM;
 pub(super) use readers::{bytes_length, bytes_of, read_bytes, read_interval};
 pub(super) use shown::{VALUE_JSON, cast_to_json, value_json, value_text};
 pub(super) use sketches::{is_quantile, quantiles_udaf};
-pub(super) use traces_with::conditions_on_traces;
-pub(super) use truth::TRUTH;
+pub(super) use traces_with::{conditions_on_traces, traces_with};
 pub(super) use zone_time::at_time_zone;
 
 /// The scalar functions that every session has.
@@ -89,7 +89,6 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         bucket_width::udf(),
         exception_text::udf(),
         range_from::udf(),
-        truth::udf(),
         literals::udf(),
         to_char::udf(),
         sample::udf(),
@@ -103,6 +102,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
     ];
     ours.into_iter()
         .chain(by_pattern::udfs())
+        .chain(given::udfs())
         .chain(intervals::udfs())
         .chain(readers::udfs())
         .chain(sketches::udfs())

@@ -19,6 +19,11 @@ pub(super) fn udf() -> ScalarUDF {
     ScalarUDF::from(SimpleScalarUDF::new(NAME, condition, result, Volatility::Immutable, every_row))
 }
 
+/// What is true of every row, and says that only traces are wanted of which a span meets the condition.
+pub(in crate::engine) fn traces_with(condition: Expr) -> Expr {
+    udf().call(vec![condition])
+}
+
 /// The conditions that a span of each trace must meet, all of them, where `expr` says so.
 pub(in crate::engine) fn conditions_on_traces(expr: &Expr) -> Option<Vec<&Expr>> {
     match expr {

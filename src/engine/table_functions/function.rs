@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Array, ArrayElemTypeDef, BinaryOperator, CastKind, CreateFunction, CreateFunctionBody, DataType, Expr, FunctionArg,
-    Interval, Query, SelectItem, Statement, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    Interval, Query, SelectItem, Spanned, Statement, UnaryOperator, Value, ValueWithSpan, VisitMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::has;
 use super::meanings::{Meaning, Meanings};
-use crate::engine::functions::{RANGE_FROM, TRUTH};
+use crate::engine::functions::{GIVEN_TIME, GIVEN_TRUTH, RANGE_FROM};
 use crate::engine::standard::{ParameterDefault, argument, call, check_copies, values_of};
 use crate::error::{Error, Result};
 use crate::pg::array_elements;
@@ -106,23 +106,27 @@ impl TableFunction {
         Ok(query)
     }
 
-    /// The values as their parameters' types, in calls that tell what is wrong with them: of a condition that may be none, and of a range of time that
-    /// ends before it begins. What is NULL counts as left out, but for a condition.
+    /// The values as their parameters' types, in calls that tell what is wrong with them: of a condition and a time that may be none, and of a range
+    /// of time that ends before it begins. What is NULL counts as left out, but for a condition.
     fn checked(&self, values: Vec<Expr>) -> Vec<Expr> {
         let declared = |(((name, default), of_type), value): ((&ParameterDefault, &DataType), Expr)| {
             let default = default.as_ref().filter(|default| !is_null(default));
+            let typed = |value: Expr| match of_type {
+                DataType::Timestamp(..) if !is_text(&value) && !is_null(&value) => {
+                    typed(self.given(GIVEN_TIME, name, value), of_type)
+                }
+                of_type => typed(value, of_type),
+            };
             match (of_type, default) {
                 (DataType::Boolean, _) if is_condition(&value) => value,
-                (DataType::Boolean, _) => {
-                    call(TRUTH, vec![value, Expr::Value(text(format!("{name} of {}", self.name)))])
-                }
+                (DataType::Boolean, _) => self.given(GIVEN_TRUTH, name, value),
                 (of_type, Some(default)) if is_null(&value) && is_texts(of_type) => default.clone(),
                 (of_type, _) if is_texts(of_type) => value,
-                (of_type, Some(default)) if is_null(&value) => typed(default.clone(), of_type),
-                (of_type, Some(default)) if may_be_null(&value) => {
-                    call("coalesce", vec![typed(value, of_type), typed(default.clone(), of_type)])
+                (_, Some(default)) if is_null(&value) => typed(default.clone()),
+                (_, Some(default)) if may_be_null(&value) => {
+                    call("coalesce", vec![typed(value), typed(default.clone())])
                 }
-                (of_type, _) => typed(value, of_type),
+                _ => typed(value),
             }
         };
         let parameters = self.parameters.iter().zip(&self.types).zip(values);
@@ -135,6 +139,14 @@ impl TableFunction {
             values[since] = call(RANGE_FROM, vec![values[since].clone(), values[until].clone()]);
         }
         values
+    }
+
+    /// The value in a call of a function that ends the statement where it is none of those that the parameter takes.
+    fn given(&self, check: &str, parameter: &str, value: Expr) -> Expr {
+        let place = value.span().start;
+        let number = |number: u64| Expr::Value(Value::Number(number.to_string(), false).into());
+        let name = Expr::Value(text(format!("{parameter} of {}", self.name)));
+        call(check, vec![value, name, number(place.line), number(place.column)])
     }
 
     /// The attribute keys that a constant lists, each of which names a column.
