@@ -31,8 +31,8 @@ use super::recorded::{Recorded, RecordedTables};
 use super::rules::{
     Abandon, AttributesBelowWindows, BestRows, BucketTimes, BuildOnWorkTable, CheckedIntegers, EachOnce, Forgiving,
     IdsAsBytes, IntervalOrder, Lateral, LenientText, LocalRecursion, Multisets, OneProjection, PlainScans,
-    SessionTimes, SharedSketch, SortKeys, StoredTimes, SubqueryValues, TableFunctions, TraceLocal, UnionTypes,
-    UnlessSettled, UnnestedOrder,
+    SessionTimes, SharedSketch, SortKeys, StoredTimes, SubqueryValues, TableFunctions, TraceLocal, TracesByStart,
+    UnionTypes, UnlessSettled, UnnestedOrder,
 };
 use super::runtime::QueryRuntime;
 use super::scan;
@@ -242,6 +242,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     let after = rules.iter().position(|rule| rule.name() == "join_selection");
     let at = after.map_or(0, |at| at + 1);
     rules.insert(at, Arc::new(PlainScans));
+    rules.insert(at.saturating_sub(1), Arc::new(TracesByStart));
     rules.insert(at, Arc::new(BuildOnWorkTable));
     rules.push(Arc::new(EachOnce));
     rules.push(Arc::new(FewGroups));

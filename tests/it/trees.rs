@@ -59,6 +59,18 @@ async fn only_traces_that_are_wanted_are_read() {
     let second = "timestamp >= '2023-01-29 08:43:35' AND timestamp < '2023-01-29 08:43:36'";
     let in_time = explained(&engine, &format!("ANALYZE {deepest} {second}")).await;
     assert!(in_time.contains("RightSemi") && in_time.contains("SortExec"), "{in_time}");
+    // So it is for those who ask when traces start, if they want something of trees.
+    for of_traces in [
+        format!("SELECT max(max_depth) FROM traces WHERE {second}"),
+        format!("SELECT max(max_depth) FROM traces WHERE {second} AND error_count > 0"),
+        format!("SELECT * FROM anomalies(timestamp < '2023-01-29 08:42', {second})"),
+    ] {
+        let started = explained(&engine, &format!("ANALYZE {of_traces}")).await;
+        assert!(started.contains("RightSemi"), "{started}");
+    }
+    let either =
+        explained(&engine, &format!("ANALYZE SELECT max(max_depth) FROM traces WHERE {second} OR hops > 0")).await;
+    assert!(!either.contains("RightSemi"), "{either}");
     // A trace's tree is made where a column of it is asked for, and then groups are those of the trees' rows.
     let sizes =
         explained(&engine, "ANALYZE SELECT trace_id, span_count, services, complete, parallelism FROM traces").await;

@@ -28,6 +28,7 @@ mod stored_times;
 mod subquery_values;
 mod table_functions;
 mod trace_local;
+mod traces_by_start;
 mod unions;
 mod unnested_order;
 
@@ -55,5 +56,6 @@ pub(super) use stored_times::StoredTimes;
 pub(super) use subquery_values::SubqueryValues;
 pub(super) use table_functions::TableFunctions;
 pub(super) use trace_local::TraceLocal;
+pub(super) use traces_by_start::TracesByStart;
 pub(super) use unions::UnionTypes;
 pub(super) use unnested_order::UnnestedOrder;

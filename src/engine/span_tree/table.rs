@@ -97,8 +97,7 @@ impl TableProvider for SpanTreeTable {
             filters.iter().partition(|filter| conditions_on_traces(filter).is_some());
         let filters: Vec<Expr> = filters.into_iter().cloned().collect();
         let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
-        let of_spans = physical_schema().fields().len();
-        if wanted.iter().all(|column| *column < of_spans) {
+        if !Self::makes_trees(&wanted) {
             return self.plain(state, &wanted, &filters, limit).await;
         }
         let wanted = Wanted::of(&wanted)?;
@@ -136,6 +135,12 @@ fn is_of_spans(filter: &Expr) -> bool {
 }
 
 impl SpanTreeTable {
+    /// Whether one of the columns is of trees.
+    pub(in crate::engine) fn makes_trees(columns: &[usize]) -> bool {
+        let of_spans = physical_schema().fields().len();
+        columns.iter().any(|column| *column >= of_spans)
+    }
+
     /// The spans that are seen, of the traces that `traces` let through, with the columns `read`.
     async fn spans(&self, state: &dyn Session, read: &[usize], filters: &[Expr]) -> Result<Arc<dyn ExecutionPlan>> {
         let filters: Vec<Expr> = filters.iter().chain(&self.seen).cloned().collect();
