@@ -4,7 +4,7 @@ CREATE FUNCTION trace_tree(id text) RETURN (
         repeat('  ', least(depth, 40)) || span_name AS span,
         service_name,
         span_kind,
-        CAST(start_ns - min(start_ns) OVER () AS DOUBLE) / 1000000.0 AS start_ms,
+        CAST(start_ns - trace_start_ns AS DOUBLE) / 1000000.0 AS start_ms,
         CAST(duration_ns AS DOUBLE) / 1000000.0 AS duration_ms,
         CAST(self_ns AS DOUBLE) / 1000000.0 AS self_ms,
         CAST(critical_ns AS DOUBLE) / 1000000.0 AS critical_ms,

@@ -13,9 +13,9 @@ CREATE FUNCTION waterfall(id text) RETURN (
             repeat('  ', least(depth, 40)) || span_name AS span,
             service_name,
             nset_left,
-            CAST(start_ns - min(start_ns) OVER () AS DOUBLE) / 1000000.0 AS start_ms,
+            CAST(start_ns - trace_start_ns AS DOUBLE) / 1000000.0 AS start_ms,
             CAST(duration_ns AS DOUBLE) / 1000000.0 AS duration_ms,
-            CAST(max(start_ns + duration_ns) OVER () - min(start_ns) OVER () AS DOUBLE) / 1000000.0 AS total_ms
+            CAST(trace_end_ns - trace_start_ns AS DOUBLE) / 1000000.0 AS total_ms
         FROM internal.span_tree
         WHERE id_text(trace_id) = id
     )

@@ -52,13 +52,16 @@ pub(in crate::engine) enum TreeColumn {
     /// The service and the name of the server's span that answers the span; of several the one whose `service: name` is the smallest text.
     AnswerService,
     AnswerName,
+    /// When the first span of the trace begins, and when the last one ends, whichever these are.
+    TraceStartNs,
+    TraceEndNs,
 }
 
 use TreeColumn::*;
 
 impl TreeColumn {
     /// All of them, in the order in which they follow the columns of spans.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Depth,
         NsetLeft,
         NsetRight,
@@ -81,6 +84,8 @@ impl TreeColumn {
         LacksCaller,
         AnswerService,
         AnswerName,
+        TraceStartNs,
+        TraceEndNs,
     ];
 
     /// Its name and type.
@@ -108,6 +113,8 @@ impl TreeColumn {
             LacksCaller => ("lacks_caller", DataType::Boolean, false),
             AnswerService => ("answer_service", DataType::Utf8View, true),
             AnswerName => ("answer_name", DataType::Utf8View, true),
+            TraceStartNs => ("trace_start_ns", DataType::Int64, false),
+            TraceEndNs => ("trace_end_ns", DataType::Int64, false),
         };
         Field::new(name, data_type, nullable)
     }
@@ -286,7 +293,7 @@ impl Values {
     fn for_column(column: TreeColumn) -> Self {
         match column {
             Depth | NsetLeft | NsetRight | ChildCount => Self::Small(Vec::new()),
-            SelfNs | CriticalNs | ClockSkewNs | ChildNs => Self::Large(Vec::new()),
+            SelfNs | CriticalNs | ClockSkewNs | ChildNs | TraceStartNs | TraceEndNs => Self::Large(Vec::new()),
             CriticalFromNs => Self::MaybeLarge(Vec::new()),
             IsOrphan | IsBetween | LacksCallee | LacksCaller => Self::Truth(Vec::new()),
             RootService | RootName | ParentService | ParentName | CallerService | AnswerService | AnswerName => {
@@ -340,6 +347,8 @@ impl OfTrace<'_> {
                 SelfNs => self_ns(tree, self.spans),
                 CriticalNs => critical_ns(self.path, self.spans.len()),
                 ChildNs => child_ns(tree, self.spans),
+                TraceStartNs => self.each(self.spans.start_ns.iter().copied().min()),
+                TraceEndNs => self.each(rows.map(|row| self.spans.end_ns(row)).max()),
                 _ => self.clock_skew_ns()?,
             }),
             Values::MaybeLarge(values) => {
@@ -367,6 +376,11 @@ impl OfTrace<'_> {
             Values::Paths => {}
         }
         Ok(())
+    }
+
+    /// What all spans of the trace have; a trace has one at least.
+    fn each(&self, value: Option<i64>) -> Vec<i64> {
+        vec![value.unwrap_or_default(); self.spans.len()]
     }
 
     /// The span's own top, when that is a root; else the trace's root.
