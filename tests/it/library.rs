@@ -16,11 +16,13 @@ const DATABASE_SPANS: usize = 399;
 /// Server spans of the sample with a method, a route or a target, counted in its JSON.
 const HTTP_REQUESTS: usize = 346;
 
-/// What the sample has nothing for: all of its spans have come, two minutes of few traces years ago teach nothing, and no span names a release.
+/// What the sample has nothing for: all of its spans have come, two minutes of few traces years ago teach nothing, no trace is named, and no span names
+/// a release.
 const EMPTY: &[&str] = &[
     "anomalous_traces",
     "capacity_forecast",
     "incomplete_traces",
+    "latency_breakdown",
     "unlike_past_weeks",
     "what_changed_between_releases",
 ];
@@ -43,6 +45,9 @@ async fn shipped_queries_answer_real_traces() {
         }
     }
     assert_eq!(empty, EMPTY);
+    let query = library().iter().find(|query| query.name == "latency_breakdown").expect("known");
+    let sql = query.bind(&[("trace", "dc7db5cbec8d511cb7e08fd7c7b47c00")]).expect("bound");
+    assert_eq!(rows(&session, &format!("SELECT 1 FROM ({sql}) AS q HAVING sum(calls) = 181")).await, 1);
     for (name, count, wanted) in
         [("slow_database_queries", "calls", DATABASE_SPANS), ("http_endpoints", "requests", HTTP_REQUESTS)]
     {
@@ -64,6 +69,40 @@ async fn rows(session: &Session, sql: &str) -> usize {
         count += batch.expect("rows").num_rows();
     }
     count
+}
+
+/// A session over spans of one service, which are written as OTLP's JSON; they live as long as the folder.
+async fn session_over(spans: &str) -> (TempDir, Session) {
+    let folder = TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
+    let payload =
+        json_to_protobuf(format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#).as_bytes());
+    let payload = payload.expect("OTLP JSON");
+    let batch = decode_export(&payload).expect("OTLP").batch;
+    store.append(payload.into(), batch).await.expect("appended");
+    let session = Engine::new(store.clone(), EngineSettings::default()).expect("engine").session();
+    (folder, session)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_is_a_line_whatever_names_hold() {
+    let span = |id: u32, parent: &str, name: &str, us: u64| {
+        let start = 1_767_268_800_000_000_000_u64;
+        let end = start + us * 1_000;
+        format!(
+            r#"{{"traceId":"{:032x}","spanId":"{id:016x}","parentSpanId":"{parent}","name":"{name}","startTimeUnixNano":"{start}","endTimeUnixNano":"{end}"}}"#,
+            1,
+        )
+    };
+    let spans = [span(1, "", r"GET\n/a;b", 30), span(2, "0000000000000001", r"two\r\nlines 7", 10)].join(",");
+    let (_folder, session) = session_over(&spans).await;
+    let query = library().iter().find(|query| query.name == "flame_graph").expect("known");
+    let folded = query.bind(&[]).expect("bound");
+    let wanted = "ARRAY['GET /a:b 20', 'GET /a:b;two  lines 7 10']";
+    let check = format!(
+        "SELECT 1 FROM (SELECT array_agg(folded ORDER BY folded) AS lines FROM ({folded}) AS q) AS a WHERE a.lines = {wanted}"
+    );
+    assert_eq!(rows(&session, &check).await, 1);
 }
 
 /// A call tree with errors, a span a row: its id and its parent's, its name, whether it failed.
@@ -91,8 +130,6 @@ const PROPAGATED: &[(&str, &str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_followed_up_and_down() {
-    let folder = TempDir::new().expect("folder");
-    let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
     let spans = FAILING.iter().map(|(span, parent, name, failed)| {
         let parent = if *parent == 0 { String::new() } else { format!("{parent:016x}") };
         let start = 1_767_268_800_000_000_000 + span;
@@ -102,13 +139,7 @@ async fn errors_are_followed_up_and_down() {
             if *failed { 2 } else { 0 },
         )
     });
-    let spans = spans.collect::<Vec<_>>().join(",");
-    let payload =
-        json_to_protobuf(format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#).as_bytes());
-    let payload = payload.expect("OTLP JSON");
-    let batch = decode_export(&payload).expect("OTLP").batch;
-    store.append(payload.into(), batch).await.expect("appended");
-    let session = Engine::new(store.clone(), EngineSettings::default()).expect("engine").session();
+    let (_folder, session) = session_over(&spans.collect::<Vec<_>>().join(",")).await;
     let query = library().iter().find(|query| query.name == "error_propagation").expect("known");
     for limit in [1, 3, 100] {
         let sql = query.bind(&[("limit", &limit.to_string())]).expect("bound");
