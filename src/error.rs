@@ -27,6 +27,10 @@ pub enum Kind {
     Incomplete,
     /// The server is under pressure; the same input will do after the delay.
     Overloaded { retry_after: Duration },
+    /// The caller has used up what it may send; the same input will do after the delay.
+    OverRate { retry_after: Duration },
+    /// The caller has not shown who it is, or not truly; it may try again with what shows it.
+    Unauthenticated,
     /// The caller may not do this.
     Denied,
     /// The named object does not exist.
@@ -131,7 +135,7 @@ impl Error {
 
     /// Whether the same request may succeed later.
     pub fn retryable(&self) -> bool {
-        matches!(self.kind, Kind::Incomplete | Kind::Overloaded { .. } | Kind::Io | Kind::Closed)
+        matches!(self.kind, Kind::Incomplete | Kind::Overloaded { .. } | Kind::OverRate { .. } | Kind::Io | Kind::Closed)
     }
 
     /// The five-character SQLSTATE that PostgreSQL would give.
@@ -141,6 +145,8 @@ impl Error {
             Kind::TooLarge => "54000",
             Kind::Incomplete => "08006",
             Kind::Overloaded { .. } => "53300",
+            Kind::OverRate { .. } => "53400",
+            Kind::Unauthenticated => "28000",
             Kind::Denied => "42501",
             Kind::NotFound => "42704",
             Kind::Cancelled => "57014",
@@ -156,9 +162,10 @@ impl Error {
     pub fn grpc_code(&self) -> i32 {
         match self.kind {
             Kind::BadInput => 3,
-            Kind::TooLarge | Kind::OutOfResources => 8,
+            Kind::TooLarge | Kind::OutOfResources | Kind::OverRate { .. } => 8,
             Kind::Incomplete | Kind::Overloaded { .. } | Kind::Closed | Kind::Io => 14,
             Kind::Denied => 7,
+            Kind::Unauthenticated => 16,
             Kind::NotFound => 5,
             Kind::Cancelled => 1,
             Kind::Corrupt | Kind::Internal => 13,
@@ -171,7 +178,9 @@ impl Error {
             Kind::BadInput => 400,
             Kind::TooLarge => 413,
             Kind::Incomplete | Kind::Overloaded { .. } | Kind::Closed | Kind::Io => 503,
+            Kind::Unauthenticated => 401,
             Kind::Denied => 403,
+            Kind::OverRate { .. } => 429,
             Kind::NotFound => 404,
             Kind::Cancelled | Kind::OutOfResources | Kind::Corrupt | Kind::Internal => 500,
         }

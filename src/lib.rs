@@ -2,7 +2,7 @@
 //!
 //! # The life of a span
 //!
-//! 1. A listener in [`ingest`] takes an OTLP request off the wire and undoes its compression within the size limit.
+//! 1. A listener in [`ingest`] takes an OTLP request off the wire, which [`access`] lets in, and undoes its compression within the size limit.
 //! 2. [`otlp`] reads the protobuf bytes (JSON is first transcoded to them) into one Arrow batch of [`model::schema`] and lists
 //!    the spans that it refuses.
 //! 3. [`store`] appends the bytes to the write-ahead log, waits for the group's fsync, and publishes the batch among the fresh
@@ -12,7 +12,7 @@
 //!
 //! # The life of a statement
 //!
-//! 1. [`server`] (or [`repl`], or a command in [`cli`]) hands the text to a session of [`engine`].
+//! 1. [`server`] (or [`repl`], or a command in [`cli`]), whose client [`access`] lets in, hands the text to a session of [`engine`].
 //! 2. The session parses it within limits, refuses what is not a read, and pins one snapshot: a table version and the fresh
 //!    spans that it does not hold yet.
 //! 3. Rules of ours make attributes compare as what they are compared with and ids compare as bytes; DataFusion plans the rest.
@@ -20,6 +20,7 @@
 //!
 //! Dependencies point downwards only, from `cli` to `error`; `tests/it/layering.rs` lists which folder may use which, and fails on any other use.
 
+pub mod access;
 pub mod analysis;
 pub mod cli;
 pub mod engine;

@@ -15,7 +15,17 @@ pub struct Counters {
 }
 
 /// Why requests are refused, as words for counters.
-const REQUEST_REASONS: [&str; 6] = ["bad_input", "too_large", "overloaded", "unavailable", "internal", "incomplete"];
+const REQUEST_REASONS: [&str; 9] = [
+    "bad_input",
+    "too_large",
+    "overloaded",
+    "unavailable",
+    "internal",
+    "incomplete",
+    "unauthenticated",
+    "denied",
+    "over_rate",
+];
 
 /// The counts at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +35,7 @@ pub struct CountersSnapshot {
     pub in_flight_bytes: u64,
     /// By [`RefusalReason::name`].
     pub refused_spans: [(&'static str, u64); RefusalReason::ALL.len()],
-    /// By `bad_input`, `too_large`, `overloaded`, `unavailable`, `internal`, `incomplete`.
+    /// By reason: `bad_input`, `too_large`, `overloaded` and so on.
     pub refused_requests: [(&'static str, u64); REQUEST_REASONS.len()],
 }
 
@@ -52,12 +62,15 @@ impl Counters {
 
     pub(super) fn refuse(&self, error: &Error) {
         let reason = match error.kind {
-            Kind::BadInput | Kind::Denied | Kind::NotFound => 0,
+            Kind::BadInput | Kind::NotFound => 0,
             Kind::TooLarge => 1,
             Kind::Overloaded { .. } => 2,
             Kind::Closed | Kind::Io | Kind::Cancelled => 3,
             Kind::OutOfResources | Kind::Corrupt | Kind::Internal => 4,
             Kind::Incomplete => 5,
+            Kind::Unauthenticated => 6,
+            Kind::Denied => 7,
+            Kind::OverRate { .. } => 8,
         };
         self.refused_requests[reason].fetch_add(1, Ordering::Relaxed);
     }

@@ -47,7 +47,7 @@ impl RpcStatus {
     /// The status that answers `error`; with a delay when the sender shall come again.
     pub fn of(error: &Error) -> Self {
         let details = match error.kind {
-            Kind::Overloaded { retry_after } => {
+            Kind::Overloaded { retry_after } | Kind::OverRate { retry_after } => {
                 let delay = RpcDuration {
                     seconds: i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX),
                     nanos: retry_after.subsec_nanos() as i32,

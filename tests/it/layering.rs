@@ -8,6 +8,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("typed", &[]),
     ("analysis", &[]),
+    ("access", &["error"]),
     ("model", &["error"]),
     ("pg", &["error", "model"]),
     ("otlp", &["error", "model"]),

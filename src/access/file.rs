@@ -1,0 +1,231 @@
+//! The file of users and tokens, `access.json` in the data directory: written whole or not at all, and for its owner's eyes only.
+//!
+//! ```json
+//! {
+//!   "version": 1,
+//!   "mock_key": "…",
+//!   "users": { "ada": { "verifier": "SCRAM-SHA-256$4096:…", "roles": ["reader"] } },
+//!   "tokens": { "shop": { "sha256": "…", "role": "ingest", "spans_per_second": 1000 } }
+//! }
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::role::Role;
+use super::scram::{Key, Verifier};
+use super::token::Digest;
+use crate::error::{Error, Kind, Result};
+
+const FILE: &str = "access.json";
+/// Held while a command reads, changes and writes the file.
+const LOCK: &str = "access.lock";
+const VERSION: u32 = 1;
+/// More than this is no such file: some hundred thousand users and tokens.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Users and tokens, as they lie in the data directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessFile {
+    version: u32,
+    /// What makes the salts of users that are not there, in base64. PostgreSQL has it as `mock_authentication_nonce`.
+    mock_key: String,
+    #[serde(default)]
+    pub users: BTreeMap<String, UserEntry>,
+    #[serde(default)]
+    pub tokens: BTreeMap<String, TokenEntry>,
+}
+
+/// A user.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserEntry {
+    pub verifier: Verifier,
+    pub roles: BTreeSet<Role>,
+}
+
+/// A token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenEntry {
+    pub sha256: Digest,
+    pub role: Role,
+    /// Spans that it may send a second; any number without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spans_per_second: Option<u64>,
+}
+
+impl Default for AccessFile {
+    fn default() -> Self {
+        let mock_key = BASE64.encode(rand::random::<Key>());
+        Self { version: VERSION, mock_key, users: BTreeMap::new(), tokens: BTreeMap::new() }
+    }
+}
+
+impl AccessFile {
+    /// Where it lies.
+    pub(super) fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join(FILE)
+    }
+
+    /// Reads the file; without one there are no users and no tokens.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] with file and line for what is no such file.
+    pub fn read(data_dir: &Path) -> Result<Self> {
+        let path = Self::path(data_dir);
+        let damaged = |why: String| Error::corrupt(format!("{}: {why}", path.display()));
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Ok(found) if found.len() > MAX_BYTES => {
+                return Err(damaged(format!("it is larger than {MAX_BYTES} bytes")));
+            }
+            _ => {}
+        }
+        let text = std::fs::read(&path).map_err(|error| Error::io(path.display(), error))?;
+        let read: Self = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        read.check().map_err(damaged)?;
+        Ok(read)
+    }
+
+    /// Changes the file, one command at a time; nothing is written when `change` fails.
+    pub fn edit<T>(data_dir: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let lock_path = data_dir.join(LOCK);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = lock.map_err(|error| Error::io(lock_path.display(), error))?;
+        lock.lock().map_err(|error| Error::io(lock_path.display(), error))?;
+        let mut file = Self::read(data_dir)?;
+        let done = change(&mut file)?;
+        file.write(data_dir)?;
+        Ok(done)
+    }
+
+    fn write(&self, data_dir: &Path) -> Result<()> {
+        let path = Self::path(data_dir);
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::internal(error.to_string()))?;
+        text.push(b'\n');
+        let write = || {
+            // Such a file is its owner's alone from the beginning.
+            let mut new = tempfile::NamedTempFile::new_in(data_dir)?;
+            new.write_all(&text)?;
+            new.as_file().sync_all()?;
+            new.persist(&path)?;
+            File::open(data_dir)?.sync_all()
+        };
+        write().map_err(|error| Error::io(format!("cannot write {}", path.display()), error))
+    }
+
+    /// The key of [`Self::mock_key`].
+    pub(super) fn mock_key(&self) -> Option<Key> {
+        BASE64.decode(&self.mock_key).ok()?.try_into().ok()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.version != VERSION {
+            return Err(format!("it has version {}, and this program reads version {VERSION}", self.version));
+        }
+        match self.mock_key() {
+            Some(_) => Ok(()),
+            None => Err("its mock_key must be 32 bytes in base64".to_owned()),
+        }
+    }
+}
+
+/// Whether a user can have this name: clients send it in a header with `:` behind it, and in a message that ends with a NUL.
+pub fn user_name_is_good(name: &str) -> bool {
+    /// PostgreSQL's names have at most these.
+    const MOST_BYTES: usize = 63;
+    (1..=MOST_BYTES).contains(&name.len()) && !name.contains(|c: char| c == ':' || c.is_control())
+}
+
+/// The error for what is not there.
+pub fn not_there(what: &str, name: &str) -> Error {
+    Error::new(Kind::NotFound, format!("there is no {what} \"{name}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::access::token::NewToken;
+
+    fn user(password: &str) -> UserEntry {
+        UserEntry { verifier: Verifier::of_password(password), roles: BTreeSet::from([Role::Reader]) }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_only_its_owner_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(AccessFile::read(folder.path()).expect("none").users.is_empty());
+        let token = NewToken::new("shop");
+        AccessFile::edit(folder.path(), |file| {
+            file.users.insert("ada".into(), user("secret"));
+            let entry = TokenEntry { sha256: token.digest, role: Role::Ingest, spans_per_second: Some(5) };
+            file.tokens.insert("shop".into(), entry);
+            Ok(())
+        })
+        .expect("written");
+        let read = AccessFile::read(folder.path()).expect("read");
+        assert!(read.users["ada"].verifier.fits("secret"));
+        assert!(read.tokens["shop"].sha256.is(&token.digest) && read.tokens["shop"].spans_per_second == Some(5));
+        let path = AccessFile::path(folder.path());
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(!text.contains("secret") && !text.contains(&token.text), "neither password nor token is at rest");
+        let refused = AccessFile::edit(folder.path(), |file| {
+            file.users.clear();
+            Err::<(), _>(not_there("user", "eve"))
+        });
+        assert_eq!(refused.expect_err("refused").kind, Kind::NotFound);
+        let again = AccessFile::read(folder.path()).expect("read");
+        assert_eq!(again.users.len(), 1, "a change that fails changes nothing");
+        assert_eq!(again.mock_key, read.mock_key, "those who are not there keep their salts");
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left.len(), 2, "no partial file is left: {left:?}");
+    }
+
+    #[test]
+    fn damage_is_told_with_file_and_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        AccessFile::edit(folder.path(), |file| Ok(file.users.insert("ada".into(), user("x")))).expect("written");
+        let path = AccessFile::path(folder.path());
+        let good = std::fs::read_to_string(&path).expect("text");
+        for (from, to, told) in [
+            ("\"reader\"", "\"root\"", "unknown variant `root`"),
+            ("SCRAM-SHA-256$", "md5", "a verifier must look like"),
+            ("\"roles\"", "\"rolls\"", "unknown field `rolls`"),
+            ("\"version\": 1", "\"version\": 2", "it has version 2"),
+            ("\"tokens\": {}", "\"tokens\": {", "EOF while parsing"),
+            ("\"mock_key\": \"", "\"mock_key\": \"?", "its mock_key must be"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "{from}");
+            std::fs::write(&path, bad).expect("written");
+            let error = AccessFile::read(folder.path()).expect_err(to);
+            assert_eq!(error.kind, Kind::Corrupt);
+            assert!(error.message.contains("access.json: ") && error.message.contains(told), "{error}");
+            assert!(!matches!(to, "\"root\"" | "md5") || error.message.contains(" line "), "{error}");
+            AccessFile::edit(folder.path(), |_| Ok(())).expect_err("a damaged file is not replaced");
+        }
+    }
+
+    #[test]
+    fn names_go_over_every_wire() {
+        for good in ["ada", "Ada Lovelace", "é", "a@b"] {
+            assert!(user_name_is_good(good), "{good}");
+        }
+        for bad in ["", "a:b", "a\0", "a\n", &"x".repeat(64)] {
+            assert!(!user_name_is_good(bad), "{bad:?}");
+        }
+    }
+}

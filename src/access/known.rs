@@ -1,0 +1,97 @@
+//! Users and tokens as a server has them in memory: one snapshot of the file, replaced whole.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use subtle::ConstantTimeEq;
+
+use super::allowance::Allowance;
+use super::file::AccessFile;
+use super::role::Role;
+use super::scram::{Key, Verifier, hmac};
+use super::token::{Digest, id_of};
+
+/// Users and tokens.
+#[derive(Default)]
+pub(super) struct Known {
+    users: HashMap<String, Arc<User>>,
+    tokens: HashMap<String, Arc<Token>>,
+    mock_key: Key,
+}
+
+/// A user.
+pub(super) struct User {
+    pub verifier: Verifier,
+    pub roles: BTreeSet<Role>,
+    /// A digest of the password that fitted last: who sends it with each request is not made to wait for a slow hash each time.
+    fitted: Mutex<Option<Key>>,
+}
+
+/// A token.
+pub(super) struct Token {
+    pub id: String,
+    pub digest: Digest,
+    pub role: Role,
+    pub allowance: Option<Arc<Allowance>>,
+}
+
+impl Known {
+    /// Takes over what a file says; tokens whose rate stays keep what they have sent of it.
+    pub fn new(file: &AccessFile, before: &Self) -> Self {
+        let users = file.users.iter().map(|(name, entry)| {
+            let user = User { verifier: entry.verifier.clone(), roles: entry.roles.clone(), fitted: Mutex::default() };
+            (name.clone(), Arc::new(user))
+        });
+        let tokens = file.tokens.iter().map(|(id, entry)| {
+            let allowance = entry.spans_per_second.map(|rate| {
+                let old = before.tokens.get(id).and_then(|token| token.allowance.clone());
+                old.filter(|old| old.spans_per_second() == rate)
+                    .unwrap_or_else(|| Arc::new(Allowance::new(rate, Instant::now())))
+            });
+            (id.clone(), Arc::new(Token { id: id.clone(), digest: entry.sha256, role: entry.role, allowance }))
+        });
+        Self { users: users.collect(), tokens: tokens.collect(), mock_key: file.mock_key().unwrap_or_default() }
+    }
+
+    pub fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
+    /// Whether somebody was given the right to send spans, so that all others have none.
+    pub fn names_senders(&self) -> bool {
+        !self.tokens.is_empty() || self.users.values().any(|user| user.roles.contains(&Role::Ingest))
+    }
+
+    pub fn user(&self, name: &str) -> Option<&Arc<User>> {
+        self.users.get(name)
+    }
+
+    /// The verifier for a name, whether or not there is such a user.
+    pub fn verifier(&self, name: &str) -> (Verifier, bool) {
+        match self.users.get(name) {
+            Some(user) => (user.verifier.clone(), true),
+            None => (Verifier::nobody(&self.mock_key, name), false),
+        }
+    }
+
+    /// The token that has this text.
+    pub fn token(&self, text: &str) -> Option<&Arc<Token>> {
+        let presented = Digest::of(text);
+        self.tokens.get(id_of(text)?).filter(|token| token.digest.is(&presented))
+    }
+}
+
+impl User {
+    /// Whether the password is the one that fitted last.
+    pub fn fitted_last(&self, key: &Key, password: &str) -> bool {
+        let digest = hmac(key, password.as_bytes());
+        let fitted = self.fitted.lock().unwrap_or_else(PoisonError::into_inner);
+        fitted.is_some_and(|fitted| fitted.ct_eq(&digest).into())
+    }
+
+    /// Remembers the password that fits.
+    pub fn fits(&self, key: &Key, password: &str) {
+        *self.fitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(hmac(key, password.as_bytes()));
+    }
+}

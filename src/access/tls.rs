@@ -1,0 +1,246 @@
+//! Encryption: the certificate, its key and the clients' authorities, read from files and again when these change.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::certificate::end_point;
+use super::stream::Stream;
+use super::watched::Signature;
+use crate::error::{Error, Result};
+
+/// Where certificates lie, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, and those between it and its authority.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Authorities whose client certificates let exports in.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is spoken inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Postgres,
+    Otlp,
+}
+
+/// The certificates in force.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    loaded: ArcSwap<Loaded>,
+    seen: Mutex<Vec<Signature>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    postgres: Arc<ServerConfig>,
+    otlp: Arc<ServerConfig>,
+    /// What a connection is bound to.
+    end_point: Option<Arc<[u8]>>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When one of them cannot be used; the text names it and says why.
+    pub fn open(files: TlsFiles) -> Result<Self> {
+        let seen = files.signatures();
+        let loaded = files.load()?;
+        Ok(Self { files, loaded: ArcSwap::from_pointee(loaded), seen: Mutex::new(seen) })
+    }
+
+    /// Encrypts a connection; gives it with what it is bound to.
+    pub async fn accept(&self, protocol: Protocol, stream: TcpStream) -> io::Result<(Stream, Option<Arc<[u8]>>)> {
+        let loaded = self.loaded.load_full();
+        let config = match protocol {
+            Protocol::Postgres => loaded.postgres.clone(),
+            Protocol::Otlp => loaded.otlp.clone(),
+        };
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        Ok((Stream::Tls(Box::new(stream)), loaded.end_point.clone()))
+    }
+
+    /// Whether clients may show certificates.
+    pub(super) fn takes_client_certificates(&self) -> bool {
+        self.files.client_ca.is_some()
+    }
+
+    /// Reads the files again if one of them has changed; what cannot be used is told once, and the old ones stay in force.
+    pub(super) fn look(&self) {
+        let now = self.files.signatures();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == now {
+            return;
+        }
+        *seen = now;
+        match self.files.load() {
+            Ok(loaded) => {
+                self.loaded.store(Arc::new(loaded));
+                tracing::info!(cert = %self.files.cert.display(), "took new TLS certificates");
+            }
+            Err(error) => tracing::error!("the TLS certificates in use stay, as the new ones cannot be used: {error}"),
+        }
+    }
+}
+
+impl TlsFiles {
+    fn signatures(&self) -> Vec<Signature> {
+        [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|f| Signature::of(f))
+            .collect()
+    }
+
+    fn load(&self) -> Result<Loaded> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let certificates = read_certificates("certificate", &self.cert)?;
+        let end_point = certificates.first().and_then(|own| end_point(own)).map(Arc::from);
+        let anybody = WebPkiClientVerifier::no_client_auth();
+        let known = match &self.client_ca {
+            Some(path) => client_verifier(path, &provider)?,
+            None => anybody.clone(),
+        };
+        let config = |clients, protocols: &[&[u8]]| -> Result<Arc<ServerConfig>> {
+            let key = PrivateKeyDer::from_pem_file(&self.key)
+                .map_err(|error| unusable("key", &self.key, &pem_text(&error)))?;
+            let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+            let builder =
+                builder.map_err(|error| Error::internal(error.to_string()))?.with_client_cert_verifier(clients);
+            let mut config = builder.with_single_cert(certificates.clone(), key).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => unusable(
+                    "key",
+                    &self.key,
+                    &format!("it is not the key of the certificate in {}", self.cert.display()),
+                ),
+                rustls::Error::InvalidCertificate(why) => unusable("certificate", &self.cert, &format!("{why:?}")),
+                other => unusable("key", &self.key, &other.to_string()),
+            })?;
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Ok(Arc::new(config))
+        };
+        Ok(Loaded {
+            postgres: config(anybody, &[b"postgresql"])?,
+            otlp: config(known, &[b"h2", b"http/1.1"])?,
+            end_point,
+        })
+    }
+}
+
+/// Verifies clients that show a certificate; those that show none may have a token.
+fn client_verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
+    const WHAT: &str = "client authority";
+    let mut roots = RootCertStore::empty();
+    for authority in read_certificates(WHAT, path)? {
+        roots.add(authority).map_err(|error| unusable(WHAT, path, &error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verifier: Arc<dyn ClientCertVerifier> =
+        verifier.allow_unauthenticated().build().map_err(|error| unusable(WHAT, path, &error.to_string()))?;
+    Ok(verifier)
+}
+
+fn read_certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read.map_err(|error| unusable(what, path, &pem_text(&error)))? {
+        none if none.is_empty() => Err(unusable(what, path, "it holds no certificate in PEM")),
+        certificates => Ok(certificates),
+    }
+}
+
+fn unusable(what: &str, path: &Path, why: &str) -> Error {
+    Error::bad_input(format!("the TLS {what} {} cannot be used: {why}", path.display()))
+}
+
+/// What is wrong, without what the file holds: that may be a key.
+fn pem_text(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "it holds none in PEM".to_owned(),
+        _ => "it is no PEM".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn self_signed() -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let parameters = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        (parameters.self_signed(&key).expect("signed").pem(), key.serialize_pem())
+    }
+
+    fn files(folder: &Path) -> TlsFiles {
+        TlsFiles { cert: folder.join("server.crt"), key: folder.join("server.key"), client_ca: None }
+    }
+
+    #[test]
+    fn row_40_a_bad_certificate_or_key_is_named_with_the_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = files(folder.path());
+        let ((cert, key), (_, other_key)) = (self_signed(), self_signed());
+        let half = &key[..key.len() / 2];
+        for (cert, key, file, why) in [
+            ("", key.as_str(), "server.crt", "it holds no certificate in PEM"),
+            (&key, &key, "server.crt", "it holds no certificate in PEM"),
+            (&cert, "", "server.key", "it holds none in PEM"),
+            (&cert, half, "server.key", "it is no PEM"),
+            (&cert, &cert, "server.key", "it holds none in PEM"),
+            (&cert, &other_key, "server.key", "it is not the key of the certificate in "),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &key, "server.crt", "BadEncoding"),
+        ] {
+            std::fs::write(&files.cert, cert).expect("written");
+            std::fs::write(&files.key, key).expect("written");
+            let error = Tls::open(files.clone()).expect_err(why);
+            assert!(error.message.contains(file) && error.message.contains(why), "{why}: {error}");
+        }
+        std::fs::remove_file(&files.key).expect("removed");
+        std::fs::write(&files.cert, &cert).expect("written");
+        let error = Tls::open(files.clone()).expect_err("no key");
+        assert!(error.message.contains("server.key cannot be used: No such file"), "{error}");
+        std::fs::write(&files.key, &key).expect("written");
+        let authority = TlsFiles { client_ca: Some(files.key.clone()), ..files.clone() };
+        let error = Tls::open(authority).expect_err("no authority");
+        assert!(error.message.contains("client authority") && error.message.contains("server.key"), "{error}");
+        Tls::open(files).expect("a certificate with its key");
+    }
+
+    #[test]
+    fn new_certificates_are_taken_and_bad_ones_change_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = files(folder.path());
+        let write = |(cert, key): &(String, String)| {
+            std::fs::write(&files.cert, cert).expect("written");
+            std::fs::write(&files.key, key).expect("written");
+        };
+        write(&self_signed());
+        let tls = Tls::open(files.clone()).expect("certificates");
+        let bound_to = || tls.loaded.load().end_point.clone().expect("a binding");
+        let first = bound_to();
+        tls.look();
+        assert_eq!(bound_to(), first);
+        std::fs::write(&files.key, "no key").expect("written");
+        tls.look();
+        assert_eq!(bound_to(), first, "the old one stays");
+        write(&self_signed());
+        tls.look();
+        assert_ne!(bound_to(), first);
+    }
+}
