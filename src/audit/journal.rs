@@ -1,0 +1,183 @@
+//! The files of the audit log: `audit-00000000000000000001.jsonl`, each named by its first line's number, appended to and never changed.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Utc};
+
+use super::line::{BEGINNING, Event, Line, hash};
+use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
+
+/// A file is closed when it has grown beyond this.
+pub(super) const FILE_BYTES: u64 = 16 << 20;
+/// More files than these are not kept, however young: whoever is refused without end must not fill the disk.
+pub(super) const MOST_FILES: usize = 64;
+
+const LOCK_FILE: &str = "lock";
+const PREFIX: &str = "audit-";
+const SUFFIX: &str = ".jsonl";
+
+/// The end of the chain, open for more.
+#[derive(Debug)]
+pub(super) struct Journal {
+    folder: PathBuf,
+    /// Held while more is written: two chains in one file would be none.
+    _lock: File,
+    file: File,
+    len_bytes: u64,
+    next: u64,
+    /// The hash of the last line.
+    prev: String,
+}
+
+/// How a file of the log ends.
+struct Ending {
+    /// The number and the hash of its last line.
+    last: Option<(u64, String)>,
+    /// Behind the last whole line.
+    len_bytes: u64,
+}
+
+impl Journal {
+    /// Opens the log at its end; what a crash left of an unfinished line is cut off.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] when its last line is none.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let failed = |error: io::Error| Error::io(folder.display(), error);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let lock = lock(folder)?;
+        let files = files(folder)?;
+        let mut last = None;
+        let mut open = None;
+        for path in files.iter().rev() {
+            let ending = ending(path)?;
+            open.get_or_insert((path.clone(), ending.len_bytes));
+            last = ending.last;
+            if last.is_some() {
+                break;
+            }
+        }
+        let (number, prev) = last.unwrap_or((0, BEGINNING.to_owned()));
+        let (path, len_bytes) = open.unwrap_or_else(|| (path_of(folder, number + 1), 0));
+        let mut file = open_file(&path)?;
+        let at_end = file.set_len(len_bytes).and_then(|()| file.seek(SeekFrom::Start(len_bytes)));
+        at_end.map_err(|error| Error::io(path.display(), error))?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock, file, len_bytes, next: number + 1, prev })
+    }
+
+    /// Appends a line.
+    pub fn append(&mut self, at: DateTime<Utc>, event: &Event) -> Result<()> {
+        if self.len_bytes >= FILE_BYTES {
+            self.begin_file()?;
+        }
+        let text = Line::text(self.next, at, event, &self.prev)?;
+        let hash = hash(text.as_bytes());
+        if let Err(error) = self.file.write_all(format!("{text}\n").as_bytes()) {
+            // What is there of the line would otherwise stand before the next one.
+            let _ = self.file.set_len(self.len_bytes).and_then(|()| self.file.seek(SeekFrom::Start(self.len_bytes)));
+            return Err(Error::io(self.folder.display(), error));
+        }
+        self.len_bytes += text.len() as u64 + 1;
+        self.next += 1;
+        self.prev = hash;
+        Ok(())
+    }
+
+    /// Makes all lines durable.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| Error::io(self.folder.display(), error))
+    }
+
+    /// Removes files in which nothing was written for `keep`, and those above the most; not the one that is written.
+    pub fn forget(&self, keep: Option<Duration>, now: SystemTime) -> Result<usize> {
+        let files = files(&self.folder)?;
+        let closed = &files[..files.len().saturating_sub(1)];
+        let too_many = files.len().saturating_sub(MOST_FILES);
+        let mut removed = 0;
+        for (at, path) in closed.iter().enumerate() {
+            let age = path
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .ok()
+                .and_then(|written| now.duration_since(written).ok());
+            let is_old = keep.is_some_and(|keep| age.is_some_and(|age| age > keep));
+            if !is_old && at >= too_many {
+                break;
+            }
+            fs::remove_file(path).map_err(|error| Error::io(path.display(), error))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    fn begin_file(&mut self) -> Result<()> {
+        self.sync()?;
+        let path = path_of(&self.folder, self.next);
+        self.file = open_file(&path)?;
+        self.len_bytes = 0;
+        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| Error::io(self.folder.display(), error))
+    }
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK_FILE);
+    let file = open_file(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("another process writes the audit log in {}", folder.display());
+            Err(Error::new(Kind::Denied, message).with_sqlstate(OBJECT_IN_USE))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::io(path.display(), error)),
+    }
+}
+
+/// The files of the log, oldest first.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| Error::io(folder.display(), error))?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Error::io(folder.display(), error))?.path();
+        if first_number(&path).is_some() {
+            files.push(path);
+        }
+    }
+    // The numbers have leading zeros.
+    files.sort();
+    Ok(files)
+}
+
+/// The number of the first line of a file, by its name.
+pub(super) fn first_number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+fn path_of(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("{PREFIX}{first:020}{SUFFIX}"))
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.map_err(|error| Error::io(path.display(), error))
+}
+
+fn ending(path: &Path) -> Result<Ending> {
+    let bytes = fs::read(path).map_err(|error| Error::io(path.display(), error))?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let Some(lines) = bytes[..whole].strip_suffix(b"\n") else { return Ok(Ending { last: None, len_bytes: 0 }) };
+    let last = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or(lines);
+    let line = Line::parse(last).map_err(|why| {
+        let message = format!("the last line of the audit log {} is damaged: {why}", path.display());
+        Error::corrupt(message)
+            .with_hint("`spanhouse audit verify` tells where; move the folder elsewhere to begin a new log")
+    })?;
+    Ok(Ending { last: Some((line.n, hash(last))), len_bytes: whole as u64 })
+}
