@@ -133,6 +133,11 @@ impl Activity {
         self.entry(process_id).inspect(|entry| entry.end.cancel()).is_some()
     }
 
+    /// How many sessions are open.
+    pub(super) fn sessions(&self) -> usize {
+        lock(&self.sessions).by_process_id.len()
+    }
+
     /// All sessions as they are now, by process id.
     pub(super) fn shown(&self) -> Vec<Shown> {
         let entries: Vec<_> = lock(&self.sessions).by_process_id.values().cloned().collect();

@@ -51,6 +51,8 @@ pub(super) const SYSTEM_VIEWS: &[(&str, &str)] = &[
     ("partitions", include_str!("../../schema/system/partitions.sql")),
     ("promoted_attributes", include_str!("../../schema/system/promoted_attributes.sql")),
     ("store", include_str!("../../schema/system/store.sql")),
+    ("audit", include_str!("../../schema/system/audit.sql")),
+    ("engine", include_str!("../../schema/system/engine.sql")),
     ("ingest", include_str!("../../schema/system/ingest.sql")),
     ("report_runs", include_str!("../../schema/system/report_runs.sql")),
     ("alerts", include_str!("../../schema/system/alerts.sql")),

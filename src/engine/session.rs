@@ -69,12 +69,13 @@ impl Session {
         let in_background = self.data().in_background;
         let prepared = self.engine.runtime(in_background).run(work);
         let timeout = self.data().variables.statement_timeout();
-        match timeout {
+        let prepared = match timeout {
             Some(timeout) => {
-                tokio::time::timeout(timeout, prepared).await.map_err(|_| execution::timed_out(timeout))?
+                tokio::time::timeout(timeout, prepared).await.unwrap_or_else(|_| Err(execution::timed_out(timeout)))
             }
             None => prepared.await,
-        }
+        };
+        prepared.inspect_err(|error| self.engine.tally().refused(error))
     }
 
     /// The plan of a script of one query, before rules have seen it, and the state that it was made with.
@@ -112,8 +113,14 @@ impl Session {
         let deadline = timeout.map(Deadline::after);
         let session = Self { engine: self.engine.clone(), data: self.data.clone() };
         let statement = Repeatable { session, plan: ToRun { plan, lasting }, shown: shown.clone(), deadline };
-        let (schema, stream) = again::run(statement).await?;
-        Ok(Outcome::Rows(Rows { schema, stream, tag }))
+        let begun = self.engine.tally().begin();
+        match again::run(statement).await {
+            Ok((schema, stream)) => Ok(Outcome::Rows(Rows { schema, stream: begun.over(stream), tag })),
+            Err(error) => {
+                begun.failed(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Starts a plan on a snapshot.
@@ -159,7 +166,8 @@ impl Session {
         self.data().in_background = true;
     }
 
-    fn memory_bytes(&self) -> usize {
+    /// What each of the session's statements may hold in memory.
+    pub fn memory_bytes(&self) -> usize {
         let of_all = self.engine.settings().statement_memory_bytes;
         self.data().memory_limit_bytes.map_or(of_all, |limit_bytes| limit_bytes.min(of_all))
     }

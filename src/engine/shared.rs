@@ -1,5 +1,6 @@
 //! The engine: what all sessions share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::datasource::ViewTable;
@@ -42,6 +43,7 @@ use super::session::Session;
 use super::settings::EngineSettings;
 use super::spill::{SpillDisk, SpillLimits};
 use super::system::{IngestCount, ReportTeller, Sources};
+use super::tally::Tally;
 use super::top_rows::TopRows;
 use super::traces::KnownRuns;
 use crate::error::{Error, Result};
@@ -62,6 +64,7 @@ pub struct Engine {
     background: QueryRuntime,
     plans: KnownPlans,
     activity: Arc<Activity>,
+    tally: Arc<Tally>,
     sources: Arc<Sources>,
     recorded: Arc<Recorded>,
 }
@@ -77,7 +80,7 @@ impl Engine {
         let state = state(&settings, &activity, &sources, &recorded)?;
         let nameless = nameless(state.clone());
         let plans = KnownPlans::default();
-        Ok(Arc::new(Self {
+        let engine = Arc::new(Self {
             source,
             settings,
             state,
@@ -86,9 +89,12 @@ impl Engine {
             background,
             plans,
             activity,
+            tally: Arc::default(),
             sources,
             recorded,
-        }))
+        });
+        engine.sources.loaded.ask(&engine);
+        Ok(engine)
     }
 
     /// Opens a session with default settings.
@@ -121,6 +127,16 @@ impl Engine {
         self.sources.told.ask(teller);
     }
 
+    /// Shows in `system.audit` the lines of the audit log in `folder`, from now on; only the first call has an effect.
+    pub fn show_audit(&self, folder: PathBuf) {
+        self.sources.audit.ask(folder);
+    }
+
+    /// Who tells of reports, if anybody does.
+    pub fn report_teller(&self) -> Option<Arc<dyn ReportTeller>> {
+        self.sources.told.teller()
+    }
+
     /// Shows `tables` in the schema `reports`, from now on; only the first call has an effect.
     pub fn show_recorded(&self, tables: Arc<dyn RecordedTables>) {
         self.recorded.ask(tables);
@@ -146,6 +162,11 @@ impl Engine {
     /// Where statements of a session run.
     pub(super) fn runtime(&self, in_background: bool) -> &QueryRuntime {
         if in_background { &self.background } else { &self.runtime }
+    }
+
+    /// Where statements are counted.
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     pub(super) fn plans(&self) -> &KnownPlans {
@@ -221,6 +242,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let at = after.map_or(rules.len(), |at| at + 1);
     rules.insert(at, Arc::new(StoredTimes));
     rules.insert(at, Arc::new(BucketTimes));
+    rules.insert(at.saturating_sub(1), Arc::new(TracesByStart));
     rules.push(Arc::new(OneProjection));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
@@ -242,7 +264,6 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     let after = rules.iter().position(|rule| rule.name() == "join_selection");
     let at = after.map_or(0, |at| at + 1);
     rules.insert(at, Arc::new(PlainScans));
-    rules.insert(at.saturating_sub(1), Arc::new(TracesByStart));
     rules.insert(at, Arc::new(BuildOnWorkTable));
     rules.push(Arc::new(EachOnce));
     rules.push(Arc::new(FewGroups));

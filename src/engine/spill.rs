@@ -130,7 +130,6 @@ impl SpillDisk {
     }
 
     /// What all statements have spilled and not let go of.
-    #[cfg(test)]
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }

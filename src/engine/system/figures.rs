@@ -16,11 +16,16 @@ pub(super) fn schema() -> SchemaRef {
     ]))
 }
 
-type Figure = (&'static str, Option<u64>, &'static str);
+/// Name, value, description.
+pub(super) type Figure = (&'static str, Option<u64>, &'static str);
 
 pub(super) fn rows(schema: SchemaRef, snapshot: &Snapshot) -> Result<RecordBatch> {
     let mut figures = of_snapshot(snapshot);
     figures.extend(snapshot.status.iter().flat_map(|status| of_process(status)));
+    batch(schema, &figures)
+}
+
+pub(super) fn batch(schema: SchemaRef, figures: &[Figure]) -> Result<RecordBatch> {
     let names = StringViewArray::from_iter_values(figures.iter().map(|(name, ..)| name));
     let values: Int64Array = figures.iter().map(|(_, value, _)| value.map(|value| value as i64)).collect();
     let descriptions = StringViewArray::from_iter_values(figures.iter().map(|(.., description)| description));
@@ -47,6 +52,11 @@ fn of_snapshot(snapshot: &Snapshot) -> Vec<Figure> {
             "further data files that compaction merges when no file has come into their day for ten minutes",
         ),
         ("waiting_rows", Some(backlog.waiting_rows), "spans in such files"),
+        (
+            "quarantined_files",
+            Some(snapshot.quarantined_files),
+            "requests that cannot be stored and damaged files, in the directory quarantine",
+        ),
     ]
 }
 
@@ -57,6 +67,12 @@ fn of_process(status: &StoreStatus) -> Vec<Figure> {
         ("sealed_request", Some(status.sealed_lsn), "the number of the last export in the table"),
         ("fresh_bytes", Some(status.fresh_bytes), "memory that fresh spans and exports under way take of its budget"),
         ("log_bytes", Some(status.log_bytes), "bytes of the write-ahead log"),
+        ("log_segments", Some(status.log_segments as u64), "files of the write-ahead log"),
+        (
+            "oldest_fresh_ms",
+            status.oldest_fresh_ms,
+            "how long the oldest span has waited for the table, in ms; NULL when none waits",
+        ),
         ("sealings", Some(status.sealings), "sealings since the start"),
         ("sealed_rows", Some(status.sealed_rows), "spans sealed since the start"),
         ("retries", Some(status.retries), "exports that came again and were not stored twice, since the start"),
@@ -76,6 +92,9 @@ fn of_process(status: &StoreStatus) -> Vec<Figure> {
         ),
         ("expired_rows", Some(status.expired_rows), "spans that retention rules took out of files since the start"),
         ("deleted_files", Some(status.deleted_files), "files that left the table and were deleted since the start"),
+        ("quarantined_requests", Some(status.quarantined_requests), "requests put into quarantine since the start"),
+        ("replayed_bytes", Some(status.replayed_bytes), "bytes of the log that the start read"),
+        ("replay_ms", Some(status.replay_ms), "milliseconds that this took"),
         ("trace_index_bytes", Some(status.trace_index_bytes), "memory that trace indexes take"),
         (
             "trace_index_failures",

@@ -1,5 +1,6 @@
 //! A row is a count of what the listeners of this process took or refused.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::{Int64Array, RecordBatch, StringViewArray};
@@ -9,12 +10,12 @@ use datafusion::error::Result;
 /// What came in and what became of it, since the start of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IngestCount {
-    /// `requests` or `spans`.
+    /// `requests`, `spans`, `bytes`, or `values` that rules for sensitive data changed.
     pub what: &'static str,
-    /// `accepted` or `refused`.
+    /// `accepted` or `refused`; of values `deleted`, `hashed` or `masked`.
     pub outcome: &'static str,
-    /// Why, in a word, of what was refused.
-    pub reason: Option<&'static str>,
+    /// Why, in a word, of what was refused; by which rule, of what was changed.
+    pub reason: Option<Cow<'static, str>>,
     pub count: u64,
 }
 
@@ -48,7 +49,7 @@ pub(super) fn rows(schema: &SchemaRef, counted: &Counted) -> Result<RecordBatch>
     let counts = counted.0.get().map(|counts| counts()).unwrap_or_default();
     let what = StringViewArray::from_iter_values(counts.iter().map(|of| of.what));
     let outcome = StringViewArray::from_iter_values(counts.iter().map(|of| of.outcome));
-    let reason: StringViewArray = counts.iter().map(|of| of.reason).collect();
+    let reason: StringViewArray = counts.iter().map(|of| of.reason.as_deref()).collect();
     let count = Int64Array::from_iter_values(counts.iter().map(|of| i64::try_from(of.count).unwrap_or(i64::MAX)));
     let columns: Vec<datafusion::arrow::array::ArrayRef> =
         vec![Arc::new(what), Arc::new(outcome), Arc::new(reason), Arc::new(count)];

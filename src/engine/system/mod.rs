@@ -2,6 +2,8 @@
 //!
 //! Reads no file. The views of `schema/system` give the columns their types and names.
 
+mod audit;
+mod engine;
 mod figures;
 mod files;
 mod ingest;
@@ -20,6 +22,8 @@ use super::computed::Computed;
 use super::scan::PinnedSnapshot;
 use crate::store::Snapshot;
 
+use audit::AuditFolder;
+use engine::Loaded;
 use ingest::Counted;
 pub use ingest::IngestCount;
 use reports::Told;
@@ -30,15 +34,19 @@ pub use reports::{ReportAlert, ReportRun, ReportTeller};
 pub(super) struct Sources {
     pub counted: Counted,
     pub told: Told,
+    pub loaded: Loaded,
+    pub audit: AuditFolder,
 }
 
 /// The tables, by name.
 pub(super) fn tables(sources: &Arc<Sources>) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
-    let [counted, runs, alerts] = [(); 3].map(|()| sources.clone());
+    let [counted, runs, alerts, loaded, audited] = [(); 5].map(|()| sources.clone());
     vec![
         ("files", of_snapshot(files::schema(), files::rows)),
         ("promoted", of_snapshot(promoted::schema(), promoted::rows)),
         ("figures", of_snapshot(figures::schema(), figures::rows)),
+        ("audit", Computed::table(audit::schema(), move |schema, _| audit::rows(schema, &audited.audit))),
+        ("engine", Computed::table(figures::schema(), move |schema, _| engine::rows(schema, &loaded.loaded))),
         ("ingest", Computed::table(ingest::schema(), move |schema, _| ingest::rows(schema, &counted.counted))),
         ("report_runs", Computed::table(reports::runs_schema(), move |schema, _| reports::runs(schema, &runs.told))),
         (

@@ -75,6 +75,10 @@ impl Told {
         let _ = self.0.set(teller);
     }
 
+    pub fn teller(&self) -> Option<Arc<dyn ReportTeller>> {
+        self.0.get().cloned()
+    }
+
     fn rows<T>(&self, ask: impl Fn(&dyn ReportTeller) -> OurResult<Vec<T>>) -> Result<Vec<T>> {
         let rows = self.0.get().map(|teller| ask(teller.as_ref())).transpose();
         rows.map(Option::unwrap_or_default).map_err(|error| DataFusionError::External(Box::new(error)))

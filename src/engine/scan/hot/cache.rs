@@ -105,6 +105,11 @@ impl ColumnCache {
         Self { budget_bytes, columns: Mutex::new(columns) }
     }
 
+    /// What columns and pages take now.
+    pub fn used_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     pub(super) fn budget_bytes(&self) -> usize {
         self.budget_bytes
     }
