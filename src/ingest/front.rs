@@ -1,6 +1,7 @@
 //! The front door: whatever came off the wire becomes spans in the store, or an error with its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -8,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::admission::{Admission, Reservation};
 use super::body::{Compression, decompress};
 use super::counters::{Counters, CountersSnapshot};
+use super::rules::{RuleCount, Rules};
 use super::settings::IngestSettings;
 use crate::error::{Error, Result};
 use crate::otlp::{Decoded, Refusals, decode_export, json_to_protobuf};
@@ -33,6 +35,13 @@ pub struct Ingest {
 pub struct ExportAnswer {
     pub accepted_spans: u64,
     pub refusals: Refusals,
+}
+
+impl ExportAnswer {
+    /// Spans that the export had.
+    pub(super) fn spans(&self) -> u64 {
+        self.accepted_spans + self.refusals.rejected_spans
+    }
 }
 
 /// The two encodings of OTLP.
@@ -82,6 +91,11 @@ impl Ingest {
         self.counters.snapshot(self.admission.in_flight_bytes() as u64)
     }
 
+    /// What the rules for sensitive data have done since the start.
+    pub fn rule_counts(&self) -> Vec<RuleCount> {
+        self.settings.rules.as_ref().map(|rules| rules.counts()).unwrap_or_default()
+    }
+
     pub fn settings(&self) -> &IngestSettings {
         &self.settings
     }
@@ -108,23 +122,24 @@ impl Ingest {
     }
 
     async fn try_export(&self, received: Received) -> Result<ExportAnswer> {
-        let max_bytes = self.settings.max_request_bytes;
+        let (began, max_bytes) = (Instant::now(), self.settings.max_request_bytes);
         let is_small = received.body.len() <= INLINE_BYTES && received.compression == Compression::Identity;
         let prepared = if is_small {
-            prepare(received, max_bytes)?
+            prepare(received, max_bytes, self.settings.rules.as_deref())?
         } else {
             let _slot =
                 self.decode_slots.acquire().await.map_err(|_| Error::internal("the decode slots are closed"))?;
-            let decoding = tokio::task::spawn_blocking(move || prepare(received, max_bytes));
+            let rules = self.settings.rules.clone();
+            let decoding = tokio::task::spawn_blocking(move || prepare(received, max_bytes, rules.as_deref()));
             decoding.await.map_err(|error| Error::internal(format!("decoding a request failed: {error}")))??
         };
         let Prepared { payload, decoded: Decoded { batch, refusals }, reservation } = prepared;
-        let accepted_spans = batch.num_rows() as u64;
+        let (accepted_spans, bytes) = (batch.num_rows() as u64, payload.len() as u64);
         if accepted_spans > 0 {
             self.store.append(payload, batch).await?;
         }
         drop(reservation);
-        self.counters.accept(accepted_spans, &refusals);
+        self.counters.accept(accepted_spans, bytes, began.elapsed(), &refusals);
         Ok(ExportAnswer { accepted_spans, refusals })
     }
 }
@@ -136,8 +151,8 @@ struct Prepared {
     reservation: Reservation,
 }
 
-/// Decompresses, transcodes and decodes a request.
-fn prepare(received: Received, max_bytes: usize) -> Result<Prepared> {
+/// Decompresses, transcodes and decodes a request; what rules take out of it is gone before anything else sees it.
+fn prepare(received: Received, max_bytes: usize, rules: Option<&Rules>) -> Result<Prepared> {
     let Received { body, compression, format, mut reservation } = received;
     let body = decompress(body, compression, max_bytes, &mut reservation)?;
     let payload = match format {
@@ -145,6 +160,13 @@ fn prepare(received: Received, max_bytes: usize) -> Result<Prepared> {
         Format::Json => {
             reservation.grow(body.len())?;
             Bytes::from(json_to_protobuf(&body)?)
+        }
+    };
+    let payload = match rules {
+        None => payload,
+        Some(rules) => {
+            reservation.grow(payload.len())?;
+            rules.apply(&payload)?
         }
     };
     let decoded = decode_export(&payload)?;

@@ -1,6 +1,9 @@
 //! What a user may set about the listeners.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::rules::Rules;
 
 /// What a user may set about the listeners.
 #[derive(Debug, Clone)]
@@ -13,6 +16,8 @@ pub struct IngestSettings {
     pub body_timeout: Duration,
     /// Connections of each listener. At the cap the one that was idle longest makes room.
     pub max_connections: usize,
+    /// What is taken out of requests before they are kept.
+    pub rules: Option<Arc<Rules>>,
 }
 
 impl Default for IngestSettings {
@@ -23,6 +28,7 @@ impl Default for IngestSettings {
             body_timeout: Duration::from_secs(30),
             // Two listeners and the data files fit below the usual limit of 1,024 open files.
             max_connections: 256,
+            rules: None,
         }
     }
 }

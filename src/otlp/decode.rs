@@ -53,7 +53,7 @@ impl Fault {
     }
 }
 
-fn bad_input(error: WireError, payload: &[u8]) -> Error {
+pub(super) fn bad_input(error: WireError, payload: &[u8]) -> Error {
     let what = error.what.text();
     Error::bad_input(match error.offset_in(payload) {
         Some(offset) => format!("the request is not a protobuf ExportTraceServiceRequest: {what}, near byte {offset}"),

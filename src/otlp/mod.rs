@@ -14,6 +14,7 @@ mod merge;
 mod owner;
 mod rare;
 mod refusals;
+mod rewrite;
 #[cfg(test)]
 mod roundtrip;
 mod span;
@@ -25,3 +26,4 @@ pub use decode::{Decoded, decode_export};
 pub use encode::encode_export;
 pub use json::json_to_protobuf;
 pub use refusals::{RefusalReason, Refusals};
+pub use rewrite::{Censor, Entry, Owner, TextPlace, Value, Verdict, rewrite_export};
