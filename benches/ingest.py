@@ -63,7 +63,7 @@ def arguments():
 def run(binary, feed):
     """The life of a server that `feed` sends to: what `feed` gives, with the process's CPU seconds and peak memory."""
     with tempfile.TemporaryDirectory(prefix="spanhouse-bench-") as folder:
-        listen = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0"]
+        listen = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0", "--admin-listen", "off"]
         log = open(os.path.join(folder, "server.log"), "w")
         server = subprocess.Popen([binary, "serve", "--data-dir", os.path.join(folder, "data"), *listen], stdout=log, stderr=log)
         try:

@@ -91,7 +91,7 @@ class Server:
         self.bytes = sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(os.path.join(path, "table")) for name in names)
         self.files = sum(name.endswith(".parquet") for _, _, names in os.walk(path) for name in names)
         self.log = open(path + ".log", "w+")
-        listen = ["--otlp-grpc", "off", "--otlp-http", "off", "--postgres", "127.0.0.1:0"]
+        listen = ["--otlp-grpc", "off", "--otlp-http", "off", "--postgres", "127.0.0.1:0", "--admin-listen", "off"]
         self.process = subprocess.Popen([binary, "serve", "--data-dir", path, *listen], stdout=self.log, stderr=self.log)
         host, port = addresses(self.process, path)["postgres"].rsplit(":", 1)
         self.cursor = psycopg.connect(host=host, port=port, user="spanhouse", autocommit=True).cursor()

@@ -157,7 +157,7 @@ class Proxy:
 
 class Server:
     def __init__(self, binary, data, environment, proxy):
-        listen = ["--otlp-grpc", "off", "--otlp-http", "off", "--postgres", "127.0.0.1:0"]
+        listen = ["--otlp-grpc", "off", "--otlp-http", "off", "--postgres", "127.0.0.1:0", "--admin-listen", "off"]
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(data, "server.json"))
         begun = time.monotonic()

@@ -52,7 +52,7 @@ def main():
         data = os.path.join(folder, "data")
         subprocess.run([options.binary, "import", "--data-dir", data, options.file], check=True, capture_output=True)
         subprocess.run([options.binary, "compact", "--data-dir", data], check=True, capture_output=True)
-        listen = ["--otlp-grpc", "off", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0"]
+        listen = ["--otlp-grpc", "off", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0", "--admin-listen", "off"]
         with open(os.path.join(folder, "server.log"), "w") as log:
             server = subprocess.Popen([options.binary, "serve", "--data-dir", data, *listen], stdout=log, stderr=log)
         try:

@@ -105,7 +105,7 @@ class Server:
     def __init__(self, folder: Path, binary: Path, threads: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = open(folder.with_name(folder.name + ".log"), "ab")
-        listen = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "off", "--postgres", "127.0.0.1:0"]
+        listen = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "off", "--postgres", "127.0.0.1:0", "--admin-listen", "off"]
         command: list[str | Path] = [binary, "serve", "--data-dir", folder, *listen, "--statement-timeout", STATEMENT_TIMEOUT]
         # It takes as many threads as it may use cores.
         cores = sorted(os.sched_getaffinity(0))[:threads]
