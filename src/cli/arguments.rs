@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{self, Exit};
-use super::{compact, config, demo, generate, import, redact, repl, report, serve, sql, table};
+use super::{access, compact, config, demo, generate, import, redact, repl, report, serve, sql, table};
 use crate::error::{Error, Result};
 
 const EXAMPLES: &str = "\
@@ -41,6 +41,8 @@ enum Command {
     Table(table::Arguments),
     Compact(compact::Arguments),
     Redact(redact::Arguments),
+    User(access::UserArguments),
+    Token(access::TokenArguments),
     Config(config::Arguments),
 }
 
@@ -83,6 +85,8 @@ fn run(command: Command) -> Result<Exit> {
             Command::Table(arguments) => table::run(arguments).await,
             Command::Compact(arguments) => compact::run(arguments).await,
             Command::Redact(arguments) => redact::run(arguments).await,
+            Command::User(arguments) => access::run_user(arguments),
+            Command::Token(arguments) => access::run_token(arguments),
             Command::Config(arguments) => config::run(&arguments),
         }
     });

@@ -40,6 +40,9 @@ pub(super) struct ServerFile {
     pub(super) otlp_grpc: Option<SocketAddr>,
     pub(super) otlp_http: Option<SocketAddr>,
     pub(super) postgres: Option<SocketAddr>,
+    /// Whether the listeners for spans and statements encrypt.
+    #[serde(default)]
+    pub(super) tls: bool,
 }
 
 impl ServerFile {

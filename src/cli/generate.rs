@@ -13,10 +13,11 @@ use indicatif::ProgressBar;
 use super::exit::{self, Exit};
 use super::import::Senders;
 use super::output::say;
+use super::sender::SenderFlags;
 use super::{logging, terminal};
 use crate::error::{Error, Result};
 use crate::generate::{Facts, Generator, Limit, Parameters, Request};
-use crate::ingest::{ClientSettings, ExportClient};
+use crate::ingest::ExportClient;
 use crate::render::count;
 use crate::typed::parse_duration;
 
@@ -61,6 +62,8 @@ pub(super) struct Arguments {
     /// Send to an OTLP/gRPC endpoint, or to OTLP/HTTP when it ends in /v1/traces
     #[arg(long, group = "target", value_name = "URL")]
     to: Option<String>,
+    #[command(flatten)]
+    sender: SenderFlags,
     /// Spans a second to send at most; 0 sends as fast as they are taken
     #[arg(long, value_name = "SPANS", default_value_t = 0, requires = "to")]
     rate: u64,
@@ -78,7 +81,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let bar = progress(parameters.limit);
     let started = Instant::now();
     let facts = match (&arguments.to, &arguments.out) {
-        (Some(endpoint), _) => send(Generator::new(parameters), endpoint, arguments.rate, &bar).await?,
+        (Some(endpoint), _) => {
+            send(Generator::new(parameters), endpoint, &arguments.sender, arguments.rate, &bar).await?
+        }
         (None, Some(path)) => write_file(parameters, path, &bar)?,
         (None, None) => return Err(Error::internal("a target is required")),
     };
@@ -142,8 +147,14 @@ fn progress(limit: Limit) -> ProgressBar {
 }
 
 /// Sends requests, several at a time, no faster than `rate` spans a second unless that is 0.
-async fn send(mut generator: Generator, endpoint: &str, rate: u64, bar: &ProgressBar) -> Result<Facts> {
-    let client = ExportClient::new(endpoint, &ClientSettings::default()).map_err(exit::usage)?;
+async fn send(
+    mut generator: Generator,
+    endpoint: &str,
+    sender: &SenderFlags,
+    rate: u64,
+    bar: &ProgressBar,
+) -> Result<Facts> {
+    let client = ExportClient::new(endpoint, &sender.settings()?).map_err(exit::usage)?;
     client.reach().await?;
     let mut senders = Senders::new(client);
     let started = Instant::now();

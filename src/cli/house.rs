@@ -11,6 +11,7 @@ use super::data::ServerFile;
 use super::exit::in_use;
 use super::reports_at_work::ReportsAtWork;
 use super::settings::{Listen, Settings};
+use crate::access::Gate;
 use crate::engine::{Engine, IngestCount};
 use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
 use crate::ingest::{CountersSnapshot, Ingest, serve_grpc, serve_http};
@@ -40,6 +41,7 @@ impl House {
     ///
     /// The ports come first: that one is taken is known at once, while a long log takes its time to replay.
     pub(super) async fn start(settings: Settings) -> Result<Self> {
+        let gate = Gate::open(&settings.data_dir, settings.gate())?;
         let grpc = bind(&settings.otlp_grpc, "otlp-grpc").await?;
         let http = bind(&settings.otlp_http, "otlp-http").await?;
         let postgres = bind(&settings.postgres, "postgres").await?;
@@ -49,6 +51,7 @@ impl House {
             otlp_grpc: address(&grpc),
             otlp_http: address(&http),
             postgres: address(&postgres),
+            tls: gate.tls().is_some(),
         };
         let store = Store::open(&settings.data_dir, settings.store()).await?;
         let engine = Engine::new(store.clone(), settings.engine())?;
@@ -57,16 +60,18 @@ impl House {
         let counted = ingest.clone();
         engine.count_ingest(move || ingest_counts(&counted.counters()));
         let shutdown = CancellationToken::new();
+        tokio::spawn(gate.clone().follow(shutdown.clone()));
         let mut listeners = JoinSet::new();
         if let Some(grpc) = grpc {
-            listeners.spawn(serve_grpc(grpc.listener, ingest.clone(), shutdown.clone()));
+            listeners.spawn(serve_grpc(grpc.listener, gate.clone(), ingest.clone(), shutdown.clone()));
         }
         if let Some(http) = http {
-            listeners.spawn(serve_http(http.listener, ingest, shutdown.clone()));
+            listeners.spawn(serve_http(http.listener, gate.clone(), ingest, shutdown.clone()));
         }
         if let Some(postgres) = postgres {
             let server_settings = server::ServerSettings::default();
-            listeners.spawn(server::serve(postgres.listener, engine.clone(), server_settings, shutdown.clone()));
+            let (engine, shutdown) = (engine.clone(), shutdown.clone());
+            listeners.spawn(server::serve(postgres.listener, gate.clone(), engine, server_settings, shutdown));
         }
         let reports = ReportsAtWork::start(&settings, &engine, &shutdown);
         addresses.write(&settings.data_dir)?;

@@ -2,6 +2,7 @@
 //!
 //! The only place that knows every other folder. Commands return an [`Exit`]; nothing below ends the process.
 
+mod access;
 mod arguments;
 mod compact;
 mod config;
@@ -17,6 +18,7 @@ mod redact;
 mod repl;
 mod report;
 mod reports_at_work;
+mod sender;
 mod serve;
 mod settings;
 mod sql;

@@ -55,9 +55,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 
 /// How to reach the server, a line a listener.
 pub(super) fn addresses(addresses: &ServerFile) -> String {
+    let scheme = if addresses.tls { "https" } else { "http" };
     let lines = [
-        addresses.otlp_grpc.map(|address| format!("  OTLP/gRPC   http://{address}\n")),
-        addresses.otlp_http.map(|address| format!("  OTLP/HTTP   http://{address}/v1/traces\n")),
+        addresses.otlp_grpc.map(|address| format!("  OTLP/gRPC   {scheme}://{address}\n")),
+        addresses.otlp_http.map(|address| format!("  OTLP/HTTP   {scheme}://{address}/v1/traces\n")),
         addresses.postgres.map(|address| format!("  PostgreSQL  {}\n", psql(address))),
     ];
     lines.into_iter().flatten().collect()

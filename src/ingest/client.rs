@@ -1,10 +1,11 @@
 //! A client that sends encoded exports to an OTLP listener, ours or another's.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,9 +17,12 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tower::Service;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Extensions, Status};
 
+use super::connector::Connector;
 use super::grpc::EXPORT_PATH;
 use super::raw_codec::RawCodec;
 use super::status::{RETRY_INFO_TYPE, RetryInfo, RpcStatus};
@@ -31,11 +35,26 @@ pub struct ClientSettings {
     pub max_in_flight: usize,
     /// How long one export is tried again while the answers are retryable.
     pub retry_for: Duration,
+    /// What lets it in; it is not shown.
+    pub authorization: Option<HeaderValue>,
+    /// The authority of the server's certificate; those that the system trusts without it.
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { max_in_flight: 8, retry_for: Duration::from_secs(60) }
+        Self { max_in_flight: 8, retry_for: Duration::from_secs(60), authorization: None, tls_ca: None }
+    }
+}
+
+impl ClientSettings {
+    /// Sends `token` with each export.
+    pub fn with_token(mut self, token: &str) -> Result<Self> {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| Error::bad_input("the token holds what no header can"))?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 }
 
@@ -56,14 +75,17 @@ pub struct ExportClient {
     endpoint: String,
     /// Host and port.
     authority: String,
+    uri: Uri,
+    connector: Connector,
     transport: Transport,
+    authorization: Option<HeaderValue>,
     in_flight: Semaphore,
     retry_for: Duration,
     /// When a retry was last told of.
     told: Mutex<Instant>,
 }
 
-type HttpClient = HyperClient<HttpConnector, Full<Bytes>>;
+type HttpClient = HyperClient<Connector, Full<Bytes>>;
 
 #[derive(Debug)]
 enum Transport {
@@ -95,33 +117,54 @@ struct Failure {
 impl ExportClient {
     /// Prepares a client for `endpoint`; it connects with the first export.
     ///
-    /// `http://host:4317` means OTLP/gRPC; a path that ends in `/v1/traces` means OTLP/HTTP with protobuf.
+    /// `http://host:4317` means OTLP/gRPC; a path that ends in `/v1/traces` means OTLP/HTTP with protobuf; `https` encrypts either.
     pub fn new(endpoint: &str, settings: &ClientSettings) -> Result<Self> {
         let wrong = |why: String| Error::bad_input(format!("the endpoint {endpoint:?} cannot be used: {why}"));
         let uri: Uri = endpoint.parse().map_err(|error| wrong(format!("{error}")))?;
-        if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+        let default_port = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => 0,
+        };
+        if default_port == 0 || uri.authority().is_none() {
             return Err(wrong("it must look like http://127.0.0.1:4317 or http://127.0.0.1:4318/v1/traces".into()));
         }
-        let authority = format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
-        let transport = if uri.path().ends_with("/v1/traces") {
-            let mut connector = HttpConnector::new();
-            connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-            connector.set_nodelay(true);
-            Transport::Http(Box::new(HyperClient::builder(TokioExecutor::new()).build(connector)), uri)
+        let authority = format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(default_port));
+        let is_http = uri.path().ends_with("/v1/traces");
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_nodelay(true);
+        let connector = match uri.scheme_str() {
+            Some("https") => {
+                let protocol: &[u8] = if is_http { b"http/1.1" } else { b"h2" };
+                Connector::encrypted(tcp, settings.tls_ca.as_deref(), protocol)?
+            }
+            _ => Connector::plain(tcp),
+        };
+        let transport = if is_http {
+            let client = HyperClient::builder(TokioExecutor::new()).build(connector.clone());
+            Transport::Http(Box::new(client), uri.clone())
         } else {
             let channel = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| wrong(error.to_string()))?;
-            let channel = channel.connect_timeout(CONNECT_TIMEOUT).timeout(EXPORT_TIMEOUT).tcp_nodelay(true);
-            Transport::Grpc(channel.connect_lazy())
+            let channel = channel.connect_timeout(CONNECT_TIMEOUT).timeout(EXPORT_TIMEOUT);
+            Transport::Grpc(channel.connect_with_connector_lazy(connector.clone()))
         };
         let in_flight = Semaphore::new(settings.max_in_flight.max(1));
         let (endpoint, told) = (endpoint.to_owned(), Mutex::new(Instant::now()));
-        Ok(Self { endpoint, authority, transport, in_flight, retry_for: settings.retry_for, told })
+        let authorization = settings.authorization.clone();
+        let retry_for = settings.retry_for;
+        Ok(Self { endpoint, authority, uri, connector, transport, authorization, in_flight, retry_for, told })
     }
 
     /// Opens a connection and closes it again: a wrong endpoint is told at once and not after all retries.
     pub async fn reach(&self) -> Result<()> {
         let why = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority)).await {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok(_)) if self.uri.scheme_str() != Some("https") => return Ok(()),
+            Ok(Ok(_)) => match tokio::time::timeout(CONNECT_TIMEOUT, self.connector.clone().call(self.uri.clone())).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => chain(&*error),
+                Err(_) => format!("no TLS within {} s", CONNECT_TIMEOUT.as_secs()),
+            },
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 "nothing listens there (connection refused)".to_owned()
             }
@@ -174,9 +217,10 @@ impl ExportClient {
 
     async fn attempt(&self, payload: Bytes) -> Result<Receipt, Failure> {
         match &self.transport {
-            Transport::Grpc(channel) => attempt_grpc(channel.clone(), payload).await,
+            Transport::Grpc(channel) => attempt_grpc(channel.clone(), self.authorization.as_ref(), payload).await,
             Transport::Http(client, uri) => {
-                match tokio::time::timeout(EXPORT_TIMEOUT, attempt_http(client, uri, payload)).await {
+                let attempt = attempt_http(client, uri, self.authorization.as_ref(), payload);
+                match tokio::time::timeout(EXPORT_TIMEOUT, attempt).await {
                     Ok(outcome) => outcome,
                     Err(_) => Err(unreachable_server("no answer in time")),
                 }
@@ -185,17 +229,31 @@ impl ExportClient {
     }
 }
 
-async fn attempt_grpc(channel: Channel, payload: Bytes) -> Result<Receipt, Failure> {
+async fn attempt_grpc(
+    channel: Channel,
+    authorization: Option<&HeaderValue>,
+    payload: Bytes,
+) -> Result<Receipt, Failure> {
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
     client.ready().await.map_err(|error| unreachable_server(chain(&error)))?;
     let path = PathAndQuery::from_static(EXPORT_PATH);
-    let answer = client.unary(tonic::Request::new(payload), path, RawCodec).await;
+    let headers = authorization.map(|value| (AUTHORIZATION, value.clone())).into_iter().collect();
+    let request = tonic::Request::from_parts(MetadataMap::from_headers(headers), Extensions::new(), payload);
+    let answer = client.unary(request, path, RawCodec).await;
     answer.map_err(|status| grpc_failure(&status)).and_then(|answer| receipt(&answer.into_inner()))
 }
 
-async fn attempt_http(client: &HttpClient, uri: &Uri, payload: Bytes) -> Result<Receipt, Failure> {
-    let request = Request::post(uri.clone())
-        .header(CONTENT_TYPE, "application/x-protobuf")
+async fn attempt_http(
+    client: &HttpClient,
+    uri: &Uri,
+    authorization: Option<&HeaderValue>,
+    payload: Bytes,
+) -> Result<Receipt, Failure> {
+    let mut request = Request::post(uri.clone()).header(CONTENT_TYPE, "application/x-protobuf");
+    if let Some(value) = authorization {
+        request = request.header(AUTHORIZATION, value);
+    }
+    let request = request
         .body(Full::new(payload))
         .map_err(|error| permanent(Error::internal(format!("cannot build a request: {error}"))))?;
     let answer = client.request(request).await.map_err(|error| unreachable_server(chain(&error)))?;
@@ -253,7 +311,8 @@ fn grpc_failure(status: &Status) -> Failure {
     let kind = match status.code() {
         Code::InvalidArgument => Kind::BadInput,
         Code::ResourceExhausted if retry.is_none() => Kind::TooLarge,
-        Code::Unauthenticated | Code::PermissionDenied => Kind::Denied,
+        Code::Unauthenticated => Kind::Unauthenticated,
+        Code::PermissionDenied => Kind::Denied,
         Code::Unimplemented | Code::NotFound => Kind::NotFound,
         _ if retry.is_some() => Kind::Overloaded { retry_after: delay.unwrap_or(LONGEST_PAUSE) },
         _ => Kind::Internal,
@@ -273,7 +332,8 @@ fn http_failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure
     let retry = matches!(status.as_u16(), 429 | 502 | 503 | 504).then_some(delay);
     let kind = match status.as_u16() {
         413 => Kind::TooLarge,
-        401 | 403 => Kind::Denied,
+        401 => Kind::Unauthenticated,
+        403 => Kind::Denied,
         404 | 405 => Kind::NotFound,
         _ if retry.is_some() => Kind::Overloaded { retry_after: delay.unwrap_or(LONGEST_PAUSE) },
         400..500 => Kind::BadInput,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,10 +14,12 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Gate, Peer};
 use crate::error::{Error, Result};
 
 /// How long requests in flight may go on after a shutdown began.
@@ -28,6 +31,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a client may take from connecting to the end of the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// HTTP/2 windows: what a sender may have under way before it is read. The connection's bounds what one peer can make us hold.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -57,6 +63,42 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
+    let opened = |stream, connection, handle, shutdown, _| serve_connection(stream, connection, handle, shutdown);
+    accept(listener, max_connections, handle, shutdown, opened).await
+}
+
+/// The same with encryption where `gate` has it; each request knows its [`Peer`].
+pub(super) async fn serve_guarded<H, F, B>(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    max_connections: usize,
+    handle: H,
+    shutdown: CancellationToken,
+) -> Result<()>
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let opened = move |stream, connection, handle, shutdown, address| {
+        serve_peer(gate.clone(), stream, connection, handle, shutdown, address)
+    };
+    accept(listener, max_connections, handle, shutdown, opened).await
+}
+
+/// Accepts connections until `shutdown`; each is a task of `opened`.
+async fn accept<H, O, T>(
+    listener: TcpListener,
+    max_connections: usize,
+    handle: H,
+    shutdown: CancellationToken,
+    opened: O,
+) -> Result<()>
+where
+    H: Clone,
+    O: Fn(TcpStream, Connection, H, CancellationToken, SocketAddr) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
     let registry = Arc::new(Registry::default());
     let mut tasks = JoinSet::new();
     loop {
@@ -65,8 +107,8 @@ where
             Some(_) = tasks.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -77,7 +119,9 @@ where
             tracing::warn!(max_connections, "all connections are busy; closed a new one");
             continue;
         };
-        tasks.spawn(serve_connection(stream, connection, handle.clone(), shutdown.clone()));
+        // Answers are small: without this they wait for more to come. It fails only on a dead socket.
+        let _ = stream.set_nodelay(true);
+        tasks.spawn(opened(stream, connection, handle.clone(), shutdown.clone(), address));
     }
     drop(listener);
     let finishing = async { while tasks.join_next().await.is_some() {} };
@@ -86,14 +130,43 @@ where
         .map_err(|_| Error::new(crate::error::Kind::Closed, "requests in flight did not finish in time"))
 }
 
-async fn serve_connection<H, F, B>(stream: TcpStream, connection: Connection, handle: H, shutdown: CancellationToken)
-where
+/// Encrypts a connection where that is due, and serves it.
+async fn serve_peer<H, F, B>(
+    gate: Arc<Gate>,
+    stream: TcpStream,
+    connection: Connection,
+    handle: H,
+    shutdown: CancellationToken,
+    address: SocketAddr,
+) where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    // Answers are small: without this they wait for more to come. It fails only on a dead socket.
-    let _ = stream.set_nodelay(true);
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, gate.open_stream(stream, address)) => opened,
+        () = connection.state.evicted.cancelled() => return,
+        () = shutdown.cancelled() => return,
+    };
+    let (stream, peer) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return tracing::info!(%address, "a client did not open a connection: {error}"),
+        Err(_) => return tracing::info!(%address, "a client did not open a connection in time"),
+    };
+    let handle = move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert::<Peer>(peer.clone());
+        handle(request)
+    };
+    serve_connection(stream, connection, handle, shutdown).await;
+}
+
+async fn serve_connection<S, H, F, B>(stream: S, connection: Connection, handle: H, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let state = connection.state.clone();
     let service = service_fn(move |request| {
         let busy = Busy::new(state.clone());

@@ -26,11 +26,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
+use super::authentication::admit;
 use super::body::{Compression, collect, too_large};
-use super::connections::serve;
+use super::connections::serve_guarded;
 use super::front::{ExportAnswer, Format, Ingest, Received};
 use super::http as otlp_http;
 use super::status::RpcStatus;
+use crate::access::Gate;
 use crate::error::{Error, Kind, Result};
 
 /// The method that takes traces.
@@ -50,19 +52,24 @@ const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-det
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// Serves OTLP/gRPC until `shutdown`, then finishes the requests in flight.
-pub async fn serve_grpc(listener: TcpListener, ingest: Arc<Ingest>, shutdown: CancellationToken) -> Result<()> {
-    let max_connections = ingest.settings().max_connections;
+/// Serves OTLP/gRPC to those whom `gate` lets in until `shutdown`, then finishes the requests in flight.
+pub async fn serve_grpc(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    ingest: Arc<Ingest>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let (max_connections, door) = (ingest.settings().max_connections, gate.clone());
     let handle = move |request| {
-        let ingest = ingest.clone();
-        async move { Ok::<_, Infallible>(answer_request(&ingest, request).await) }
+        let (gate, ingest) = (gate.clone(), ingest.clone());
+        async move { Ok::<_, Infallible>(answer_request(&gate, &ingest, request).await) }
     };
-    serve(listener, max_connections, handle, shutdown).await
+    serve_guarded(listener, door, max_connections, handle, shutdown).await
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
+async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     if !is_grpc(&parts.headers) {
         let error = ingest.refuse(Error::bad_input(NOT_GRPC));
@@ -70,6 +77,10 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
         return otlp_http::error_answer(&error, status, otlp_http::format_of(&parts.headers).unwrap_or(Format::Json))
             .map(BodyExt::boxed_unsync);
     }
+    let pass = match admit(gate, &parts).await {
+        Ok(pass) => pass,
+        Err(error) => return status_answer(&RpcStatus::of(&ingest.refuse(error))),
+    };
     if parts.uri.path() != EXPORT_PATH {
         return unimplemented(ingest, Error::new(Kind::NotFound, not_here(parts.uri.path())));
     }
@@ -83,7 +94,10 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
         Err(error) => Err(error),
     };
     match exported {
-        Ok(answer) => success(&answer),
+        Ok(answer) => {
+            pass.had(answer.spans());
+            success(&answer)
+        }
         Err(error) => status_answer(&RpcStatus::of(&error)),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
@@ -14,11 +14,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
+use super::authentication::{CHALLENGE, admit};
 use super::body::{Compression, collect, drain, too_large};
-use super::connections::serve;
+use super::connections::serve_guarded;
 use super::front::{Format, Ingest, Received};
 use super::grpc;
 use super::status::RpcStatus;
+use crate::access::Gate;
 use crate::error::{Error, Kind, Result};
 
 /// Where traces are posted.
@@ -30,19 +32,24 @@ const NOT_HTTP: &str = "this port takes OTLP/HTTP; OTLP/gRPC has a port of its o
 /// How long a sender may go on writing a body that is refused already.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves OTLP/HTTP until `shutdown`, then finishes the requests in flight.
-pub async fn serve_http(listener: TcpListener, ingest: Arc<Ingest>, shutdown: CancellationToken) -> Result<()> {
-    let max_connections = ingest.settings().max_connections;
+/// Serves OTLP/HTTP to those whom `gate` lets in until `shutdown`, then finishes the requests in flight.
+pub async fn serve_http(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    ingest: Arc<Ingest>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let (max_connections, door) = (ingest.settings().max_connections, gate.clone());
     let handle = move |request| {
-        let ingest = ingest.clone();
-        async move { Ok::<_, Infallible>(answer_request(&ingest, request).await) }
+        let (gate, ingest) = (gate.clone(), ingest.clone());
+        async move { Ok::<_, Infallible>(answer_request(&gate, &ingest, request).await) }
     };
-    serve(listener, max_connections, handle, shutdown).await
+    serve_guarded(listener, door, max_connections, handle, shutdown).await
 }
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
+async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let format = format_of(&parts.headers);
     let refuse = |error: Error, status: u16| {
@@ -57,6 +64,15 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
         grpc::write_status(&status, answer.headers_mut());
         return answer;
     }
+    let pass = match admit(gate, &parts).await {
+        Ok(pass) => pass,
+        Err(error) => {
+            // A sender that writes first would otherwise see a connection that breaks, and no reason.
+            drain(body, ingest.settings().max_request_bytes, DRAIN_TIMEOUT).await;
+            let status = error.http_status();
+            return refuse(error, status);
+        }
+    };
     if parts.uri.path() != TRACES_PATH {
         return refuse(Error::new(Kind::NotFound, not_here(parts.uri.path())), 404);
     }
@@ -81,7 +97,10 @@ async fn answer_request(ingest: &Ingest, request: Request<Incoming>) -> Answer {
         }
     };
     match ingest.export_received(received).await {
-        Ok(answer) => respond(StatusCode::OK, format, answer::encode(&answer, format)),
+        Ok(answer) => {
+            pass.had(answer.spans());
+            respond(StatusCode::OK, format, answer::encode(&answer, format))
+        }
         Err(error) => error_answer(&error, error.http_status(), format),
     }
 }
@@ -140,7 +159,10 @@ pub(super) fn error_answer(error: &Error, status: u16, format: Format) -> Answer
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = respond(status, format, body);
-    if let Kind::Overloaded { retry_after } = error.kind {
+    if error.kind == Kind::Unauthenticated {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+    }
+    if let Kind::Overloaded { retry_after } | Kind::OverRate { retry_after } = error.kind {
         // Whole seconds, rounded up, so that nobody comes too early.
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         insert(answer.headers_mut(), RETRY_AFTER, &seconds.max(1).to_string());

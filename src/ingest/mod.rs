@@ -5,9 +5,11 @@
 
 mod admission;
 mod answer;
+mod authentication;
 mod body;
 mod client;
 mod connections;
+mod connector;
 mod counters;
 mod front;
 mod grpc;

@@ -11,12 +11,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::authentication::authenticate;
 use super::backend::Severity;
 use super::connection::Connection;
 use super::settings::{REPORTED, ServerSettings, apply_startup, text_style};
 use super::startup::{Opening, open};
 use super::statement::Named;
 use super::wire::{Halt, Wire, shutting_down};
+use crate::access::{Gate, Peer};
 use crate::engine::{Client, Engine};
 use crate::error::{Error, Kind, Result};
 
@@ -29,23 +31,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all connections share.
 struct Shared {
+    gate: Arc<Gate>,
     engine: Arc<Engine>,
     settings: ServerSettings,
     sessions: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
-/// Serves PostgreSQL clients on `listener` until `shutdown`; returns when the last one is gone.
-///
-/// Clients of the loopback interface need no password; there are no users yet, so nobody else is let in.
+/// Serves the PostgreSQL clients whom `gate` lets in on `listener` until `shutdown`; returns when the last one is gone.
 pub async fn serve(
     listener: TcpListener,
+    gate: Arc<Gate>,
     engine: Arc<Engine>,
     settings: ServerSettings,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let sockets = Arc::new(Semaphore::new(settings.max_connections + SPARE_SOCKETS));
     let shared = Arc::new(Shared {
+        gate,
         engine,
         sessions: Arc::new(Semaphore::new(settings.max_connections)),
         settings,
@@ -65,11 +68,11 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match sockets.clone().try_acquire_owned() {
+            Ok((stream, address)) => match sockets.clone().try_acquire_owned() {
                 Ok(permit) => {
                     let shared = shared.clone();
                     clients.spawn(async move {
-                        client(stream, peer, &shared).await;
+                        client(stream, address, &shared).await;
                         drop(permit);
                     });
                 }
@@ -94,13 +97,15 @@ pub async fn serve(
     Ok(())
 }
 
-async fn client(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
+async fn client(stream: TcpStream, address: SocketAddr, shared: &Shared) {
     // Answers are written in whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(stream);
     let opened = tokio::select! {
         () = shared.shutdown.cancelled() => Err(Halt::Fatal(shutting_down())),
-        opened = tokio::time::timeout(shared.settings.startup_timeout, open(&mut wire)) => opened.unwrap_or(Err(Halt::Gone)),
+        opened = tokio::time::timeout(shared.settings.startup_timeout, begin(&mut wire, address, &shared.gate)) => {
+            opened.unwrap_or(Err(Halt::Gone))
+        }
     };
     let parameters = match opened {
         Ok(Opening::Session(parameters)) => parameters,
@@ -113,10 +118,21 @@ async fn client(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
     let Ok(_permit) = shared.sessions.clone().try_acquire_owned() else {
         return refuse(wire, &no_room()).await;
     };
-    match connection(wire, peer, &parameters, shared) {
+    match connection(wire, address, &parameters, shared) {
         Ok(connection) => connection.serve().await,
         Err(refused) => refuse(refused.0, &refused.1).await,
     }
+}
+
+/// Reads what a client came for; one that wants a session proves who it is.
+async fn begin(wire: &mut Wire, address: SocketAddr, gate: &Gate) -> Result<Opening, Halt> {
+    let opening = open(wire, gate.tls()).await?;
+    if let Opening::Session(parameters) = &opening {
+        let user = check(parameters).map_err(Halt::Fatal)?;
+        let (is_encrypted, has_certificate) = (wire.stream().is_encrypted(), wire.stream().has_client_certificate());
+        authenticate(wire, gate, &Peer { address, is_encrypted, has_certificate }, user).await?;
+    }
+    Ok(opening)
 }
 
 fn no_room() -> Error {
@@ -131,21 +147,20 @@ async fn refuse(mut wire: Wire, error: &Error) {
 /// Lets a client in and says what it needs to know before its first statement.
 fn connection(
     mut wire: Wire,
-    peer: SocketAddr,
+    address: SocketAddr,
     parameters: &[(String, String)],
     shared: &Shared,
 ) -> Result<Connection, Box<(Wire, Error)>> {
     let session = shared.engine.session();
-    let admitted =
-        admit(peer, parameters).and_then(|()| apply_startup(&session, parameters)).and_then(|()| text_style(&session));
-    let style = match admitted {
+    let applied = apply_startup(&session, parameters).and_then(|()| text_style(&session));
+    let style = match applied {
         Ok(style) => style,
         Err(error) => return Err(Box::new((wire, error))),
     };
     let user = session.setting("session_authorization").unwrap_or_default();
-    let (client, end) = (Client { user, address: Some(peer) }, shared.shutdown.child_token());
+    let (client, end) = (Client { user, address: Some(address) }, shared.shutdown.child_token());
     let registration = shared.engine.activity().register(client, end.clone());
-    session.identify(registration.process_id(), peer);
+    session.identify(registration.process_id(), address);
     wire.put(&Authentication::Ok);
     let mut connection = Connection {
         wire,
@@ -165,18 +180,16 @@ fn connection(
     Ok(connection)
 }
 
-fn admit(peer: SocketAddr, parameters: &[(String, String)]) -> Result<()> {
-    if !peer.ip().to_canonical().is_loopback() {
-        let message =
-            format!("no password is set up, so only clients of this machine are let in, and {} is not", peer.ip());
-        return Err(Error::new(Kind::Denied, message).with_sqlstate("28000"));
-    }
-    let value = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    if value("user").unwrap_or_default().is_empty() {
+/// Checks what a session's start says; gives the user.
+fn check(parameters: &[(String, String)]) -> Result<&str> {
+    // The last one of a name counts, as for settings.
+    let value = |wanted: &str| parameters.iter().rfind(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let user = value("user").unwrap_or_default();
+    if user.is_empty() {
         return Err(Error::bad_input("no PostgreSQL user name specified in startup packet").with_sqlstate("28000"));
     }
     if !matches!(value("replication").unwrap_or("off"), "off" | "false" | "no" | "0") {
         return Err(Error::bad_input("replication connections are not supported").with_sqlstate("0A000"));
     }
-    Ok(())
+    Ok(user)
 }

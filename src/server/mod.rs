@@ -2,7 +2,8 @@
 //!
 //! # The life of a statement here
 //!
-//! 1. [`listener`] accepts a client within its bounds; [`startup`] answers what comes before a session.
+//! 1. [`listener`] accepts a client within its bounds; [`startup`] answers what comes before a session, and [`authentication`] has the
+//!    client prove who it is.
 //! 2. [`connection`] takes whole messages off the [`wire`], [`frontend`] reads them with every length checked.
 //! 3. [`simple`] and [`extended`] know the two protocols; [`sql`] knows whose a statement is: transactions, cursors, prepared
 //!    statements and copies are the connection's, all else goes to the engine ([`execute`]).
@@ -11,6 +12,7 @@
 //!
 //! pgwire gives the messages that the server sends; reading is done here, because its decoders trust what clients say.
 
+mod authentication;
 mod backend;
 mod connection;
 mod copy_out;

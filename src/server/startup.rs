@@ -1,9 +1,10 @@
-//! The first messages of a connection: encryption asked for and refused, a cancel request, or a session's start.
+//! The first messages of a connection: encryption asked for, a cancel request, or a session's start.
 
 use bytes::{Buf, BufMut, BytesMut};
 use pgwire::messages::startup::NegotiateProtocolVersion;
 
 use super::wire::{Halt, Wire};
+use crate::access::Tls;
 use crate::error::Error;
 
 /// Largest first message, as in PostgreSQL.
@@ -13,6 +14,8 @@ const GSS_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
 /// Most encryption requests before the session starts: one of each kind is what clients send.
 const MAX_ENCRYPTION_REQUESTS: usize = 4;
+/// What a client that begins with TLS has to offer to speak inside, as in PostgreSQL: nobody can then lead it here by a detour.
+const APPLICATION_PROTOCOL: &[u8] = b"postgresql";
 
 /// What a client came for.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,8 +24,16 @@ pub(super) enum Opening {
     Session(Vec<(String, String)>),
 }
 
-/// Reads the first messages up to a cancel request or a session's start.
-pub(super) async fn open(wire: &mut Wire) -> Result<Opening, Halt> {
+/// Reads the first messages up to a cancel request or a session's start; encrypts when the client asks and there is `tls`.
+pub(super) async fn open(wire: &mut Wire, tls: Option<&Tls>) -> Result<Opening, Halt> {
+    if let Some(tls) = tls
+        && wire.begins_with_tls().await?
+    {
+        wire.encrypt(tls).await?;
+        if wire.stream().application_protocol() != Some(APPLICATION_PROTOCOL) {
+            return Err(Halt::Gone);
+        }
+    }
     for _ in 0..=MAX_ENCRYPTION_REQUESTS {
         let length = wire.read_exact(4).await?.get_u32() as usize;
         if !(8..=MAX_STARTUP_BYTES).contains(&length) {
@@ -31,10 +42,18 @@ pub(super) async fn open(wire: &mut Wire) -> Result<Opening, Halt> {
         }
         let mut body = wire.read_exact(length - 4).await?;
         match body.get_u32() {
-            SSL_REQUEST | GSS_REQUEST => {
-                wire.output.put_u8(b'N');
-                wire.flush().await?;
-            }
+            SSL_REQUEST | GSS_REQUEST if wire.stream().is_encrypted() => return Err(Halt::Gone),
+            code @ (SSL_REQUEST | GSS_REQUEST) => match tls.filter(|_| code == SSL_REQUEST) {
+                Some(tls) => {
+                    wire.output.put_u8(b'S');
+                    wire.flush().await?;
+                    wire.encrypt(tls).await?;
+                }
+                None => {
+                    wire.output.put_u8(b'N');
+                    wire.flush().await?;
+                }
+            },
             CANCEL_REQUEST if body.len() == 8 => {
                 return Ok(Opening::Cancel { process_id: body.get_i32(), secret: body.get_i32() });
             }

@@ -1,14 +1,17 @@
 //! One client's socket: whole messages in, buffered messages out, and an eye on whether the client is still there.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest, Ready};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Protocol, Stream, Tls, begins_with_tls};
 use crate::error::{Error, Kind};
 
 /// Largest message a client may send: a statement, or its parameters. PostgreSQL takes 1 GiB; no question about traces needs
@@ -73,7 +76,9 @@ pub(super) fn shutting_down() -> Error {
 
 /// The socket with its buffers.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
+    /// What an encrypted connection is bound to.
+    end_point: Option<Arc<[u8]>>,
     input: BytesMut,
     pub(super) output: BytesMut,
 }
@@ -81,7 +86,36 @@ pub(super) struct Wire {
 impl Wire {
     /// Wraps a fresh socket.
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new() }
+        Self { stream: Stream::Plain(stream), end_point: None, input: BytesMut::new(), output: BytesMut::new() }
+    }
+
+    /// The connection below.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// What an encrypted connection is bound to, where that can be told.
+    pub(super) fn end_point(&self) -> Option<&[u8]> {
+        self.end_point.as_deref()
+    }
+
+    /// Whether a client begins with TLS without having asked; waits for its first byte.
+    pub(super) async fn begins_with_tls(&self) -> Result<bool, Halt> {
+        match &self.stream {
+            Stream::Plain(stream) if self.input.is_empty() => Ok(begins_with_tls(stream).await?),
+            _ => Ok(false),
+        }
+    }
+
+    /// Encrypts from here on. What the client sent before, and could have been put there by others, is an error.
+    pub(super) async fn encrypt(&mut self, tls: &Tls) -> Result<(), Halt> {
+        if !self.input.is_empty() {
+            let message = "received unencrypted data after SSL request";
+            return Err(Halt::Fatal(Error::bad_input(message).with_sqlstate("08P01")));
+        }
+        let Stream::Plain(stream) = std::mem::replace(&mut self.stream, Stream::Closed) else { return Err(Halt::Gone) };
+        (self.stream, self.end_point) = tls.accept(Protocol::Postgres, stream).await?;
+        Ok(())
     }
 
     /// Returns the next `bytes` bytes; fails when the client leaves before.
@@ -96,6 +130,11 @@ impl Wire {
 
     /// Returns the next message's type and body. Cancel-safe: a half-read message stays in the buffer.
     pub(super) async fn read_message(&mut self) -> Result<(u8, Bytes), Halt> {
+        self.read_message_within(MAX_MESSAGE_BYTES).await
+    }
+
+    /// The same for a client of whom less is expected.
+    pub(super) async fn read_message_within(&mut self, max_bytes: usize) -> Result<(u8, Bytes), Halt> {
         loop {
             if self.input.len() >= 5 {
                 let length = (&self.input[1..5]).get_i32();
@@ -103,11 +142,11 @@ impl Wire {
                 let Some(length) = length else {
                     return Err(Halt::Fatal(Error::bad_input("invalid message length").with_sqlstate("08P01")));
                 };
-                if length > MAX_MESSAGE_BYTES {
+                if length > max_bytes {
                     return Err(Halt::Fatal(
                         Error::new(
                             Kind::TooLarge,
-                            format!("a message of {length} bytes is over the limit of {MAX_MESSAGE_BYTES}"),
+                            format!("a message of {length} bytes is over the limit of {max_bytes}"),
                         )
                         .with_sqlstate("08P01"),
                     ));
@@ -139,27 +178,44 @@ impl Wire {
     /// Writes everything out, with nobody to interrupt it but the client's leaving.
     pub(super) async fn flush(&mut self) -> Result<(), Halt> {
         self.stream.write_all_buf(&mut self.output).await?;
+        self.stream.flush().await?;
         self.shrink();
         Ok(())
     }
 
     /// Writes what the socket takes at once and closes it.
     pub(super) fn leave(self) {
+        let Stream::Plain(stream) = self.stream else { return };
         // Nobody is left to tell of a failure.
-        let _ = self.stream.into_std().and_then(|mut stream| std::io::Write::write_all(&mut stream, &self.output));
+        let _ = stream.into_std().and_then(|mut stream| std::io::Write::write_all(&mut stream, &self.output));
     }
 
     /// Writes everything out while a statement runs: stops when the client leaves or the statement is stopped. What is
     /// not written yet stays, so that the stream of messages is never torn.
     pub(super) async fn flush_attended(&mut self, stops: &Stops) -> Result<(), Halt> {
         while !self.output.is_empty() {
-            let (mut reader, mut writer) = self.stream.split();
-            tokio::select! {
-                biased;
-                halt = stops.stopped() => return Err(halt),
-                written = writer.write_buf(&mut self.output) => { written?; }
-                () = client_left(&mut reader, &mut self.input) => return Err(Halt::Gone),
+            match &mut self.stream {
+                Stream::Plain(stream) => {
+                    let (mut reader, mut writer) = stream.split();
+                    tokio::select! {
+                        biased;
+                        halt = stops.stopped() => return Err(halt),
+                        written = writer.write_buf(&mut self.output) => { written?; }
+                        () = client_left(&mut reader, &mut self.input) => return Err(Halt::Gone),
+                    }
+                }
+                // One task cannot read and write TLS at once; a client that has closed its side fails the write.
+                stream => tokio::select! {
+                    biased;
+                    halt = stops.stopped() => return Err(halt),
+                    written = stream.write_buf(&mut self.output) => { written?; }
+                },
             }
+        }
+        tokio::select! {
+            biased;
+            halt = stops.stopped() => return Err(halt),
+            flushed = self.stream.flush() => flushed?,
         }
         self.shrink();
         Ok(())
@@ -167,12 +223,11 @@ impl Wire {
 
     /// Runs `work` while watching the client and what may stop the statement.
     pub(super) async fn attend<T>(&mut self, stops: &Stops, work: impl Future<Output = T>) -> Result<T, Halt> {
-        let (mut reader, _writer) = self.stream.split();
         tokio::select! {
             biased;
             halt = stops.stopped() => Err(halt),
             value = work => Ok(value),
-            () = client_left(&mut reader, &mut self.input) => Err(Halt::Gone),
+            () = client_left(&mut self.stream, &mut self.input) => Err(Halt::Gone),
         }
     }
 
@@ -186,8 +241,33 @@ impl Wire {
     }
 }
 
+/// The side of a connection from which the client's bytes come.
+trait Incoming: AsyncRead + Unpin {
+    /// Whether the client has closed its side, seen behind bytes that nobody has read; waits until there is something to see.
+    async fn is_closed(&self) -> bool;
+}
+
+impl Incoming for ReadHalf<'_> {
+    async fn is_closed(&self) -> bool {
+        is_read_closed(self.ready(Interest::READABLE).await)
+    }
+}
+
+impl Incoming for Stream {
+    async fn is_closed(&self) -> bool {
+        match self.socket() {
+            Some(socket) => is_read_closed(socket.ready(Interest::READABLE).await),
+            None => true,
+        }
+    }
+}
+
+fn is_read_closed(ready: io::Result<Ready>) -> bool {
+    ready.map_or(true, Ready::is_read_closed)
+}
+
 /// Returns when the client has closed its side; reads ahead no more than a bound.
-async fn client_left(reader: &mut tokio::net::tcp::ReadHalf<'_>, input: &mut BytesMut) {
+async fn client_left(reader: &mut impl Incoming, input: &mut BytesMut) {
     loop {
         if input.len() < READ_AHEAD_BYTES {
             input.reserve(1024);
@@ -197,9 +277,8 @@ async fn client_left(reader: &mut tokio::net::tcp::ReadHalf<'_>, input: &mut Byt
             }
         }
         tokio::time::sleep(PEEK_INTERVAL).await;
-        match reader.ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => {}
-            _ => return,
+        if reader.is_closed().await {
+            return;
         }
     }
 }

@@ -16,14 +16,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["error", "analysis", "model", "pg", "store"]),
     ("render", &["error", "model", "pg"]),
     ("generate", &["error", "model"]),
-    ("ingest", &["error", "model", "otlp", "store"]),
-    ("server", &["error", "model", "pg", "engine"]),
+    ("ingest", &["error", "access", "model", "otlp", "store"]),
+    ("server", &["error", "access", "model", "pg", "engine"]),
     ("report", &["error", "typed", "pg", "engine", "render", "store"]),
     ("repl", &["error", "model", "pg", "engine", "render", "store"]),
     (
         "cli",
         &[
-            "error", "typed", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl",
+            "error", "typed", "access", "model", "otlp", "store", "engine", "render", "generate", "ingest", "server", "repl",
             "report",
         ],
     ),

@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
+use spanhouse::access::Gate;
 use spanhouse::ingest::{Ingest, IngestSettings, RawCodec, serve_grpc, serve_http};
 use spanhouse::store::{SnapshotSource, Store, StoreSettings};
 use tempfile::TempDir;
@@ -61,6 +62,11 @@ pub struct Server {
 
 impl Server {
     pub async fn start(settings: IngestSettings) -> Self {
+        Self::guarded(settings, Gate::for_this_machine()).await
+    }
+
+    /// Starts a server that lets in whom `gate` does.
+    pub async fn guarded(settings: IngestSettings, gate: Arc<Gate>) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         let store = Store::open(dir.path(), StoreSettings::default()).await.expect("a store");
         let ingest = Ingest::new(store.clone(), settings);
@@ -68,8 +74,8 @@ impl Server {
         let (grpc_listener, grpc) = listen().await;
         let (http_listener, http) = listen().await;
         let tasks = vec![
-            tokio::spawn(serve_grpc(grpc_listener, ingest.clone(), shutdown.clone())),
-            tokio::spawn(serve_http(http_listener, ingest.clone(), shutdown.clone())),
+            tokio::spawn(serve_grpc(grpc_listener, gate.clone(), ingest.clone(), shutdown.clone())),
+            tokio::spawn(serve_http(http_listener, gate, ingest.clone(), shutdown.clone())),
         ];
         Self { grpc, http, store, ingest, shutdown, dir, tasks }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
+use spanhouse::access::Gate;
 use spanhouse::engine::{Engine, EngineSettings};
 use spanhouse::ingest::{Ingest, IngestSettings};
 use spanhouse::server::{ServerSettings, serve};
@@ -48,7 +49,9 @@ impl Server {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("an address");
             let stop = shutdown.clone();
-            let serving = tokio::spawn(async move { serve(listener, engine, settings, stop).await.expect("serves") });
+            let gate = Gate::for_this_machine();
+            let serving =
+                tokio::spawn(async move { serve(listener, gate, engine, settings, stop).await.expect("serves") });
             (address, serving, store, ingest)
         });
         Self { address, runtime, shutdown, serving: Some(serving), store, ingest, folder }

@@ -25,6 +25,7 @@ use target::Target;
 
 use super::data::DataDir;
 use super::exit::Exit;
+use super::sender::SenderFlags;
 use super::{logging, terminal};
 use crate::error::{Error, Kind, Result};
 
@@ -55,6 +56,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
     to: Option<String>,
     #[command(flatten)]
+    sender: SenderFlags,
+    #[command(flatten)]
     data_dir: DataDir,
 }
 
@@ -65,8 +68,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     logging::start("warn", Default::default())?;
     check_readable(&arguments.files)?;
     let target = match &arguments.to {
-        Some(endpoint) => Target::endpoint(endpoint).await?,
-        None => Target::data_dir(&arguments.data_dir.flags().settings()?).await?,
+        Some(endpoint) => Target::endpoint(endpoint, &arguments.sender).await?,
+        None => Target::data_dir(&arguments.data_dir.flags().settings()?, &arguments.sender).await?,
     };
     let started = Instant::now();
     let total = arguments.files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();

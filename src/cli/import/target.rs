@@ -17,9 +17,10 @@ use super::spans::walk;
 use crate::cli::data::{self, ServerFile};
 use crate::cli::exit;
 use crate::cli::output::tell;
+use crate::cli::sender::SenderFlags;
 use crate::cli::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::ingest::{ClientSettings, ExportClient, Ingest};
+use crate::ingest::{ExportClient, Ingest};
 use crate::otlp::json_to_protobuf;
 use crate::store::Store;
 
@@ -46,14 +47,14 @@ struct Taken {
 }
 
 impl Target {
-    pub(super) async fn endpoint(url: &str) -> Result<Self> {
-        let client = ExportClient::new(url, &ClientSettings::default()).map_err(exit::usage)?;
+    pub(super) async fn endpoint(url: &str, sender: &SenderFlags) -> Result<Self> {
+        let client = ExportClient::new(url, &sender.settings()?).map_err(exit::usage)?;
         client.reach().await?;
         Ok(Self::Endpoint(Arc::new(client)))
     }
 
     /// Opens the data directory, or turns to the server that has it.
-    pub(super) async fn data_dir(settings: &Settings) -> Result<Self> {
+    pub(super) async fn data_dir(settings: &Settings, sender: &SenderFlags) -> Result<Self> {
         let refused = match Store::open(&settings.data_dir, data::for_import(settings)?).await {
             Ok(store) => {
                 let ingest = Ingest::new(store.clone(), settings.ingest());
@@ -63,15 +64,17 @@ impl Target {
         };
         let server = (refused.kind == Kind::Denied).then(|| ServerFile::read(&settings.data_dir)).flatten();
         match server.as_ref().map(|server| (server.otlp_grpc, server.otlp_http)) {
-            Some((Some(address), _)) => Self::announce(&format!("http://{address}"), &refused).await,
-            Some((None, Some(address))) => Self::announce(&format!("http://{address}/v1/traces"), &refused).await,
+            Some((Some(address), _)) => Self::announce(&format!("http://{address}"), &refused, sender).await,
+            Some((None, Some(address))) => {
+                Self::announce(&format!("http://{address}/v1/traces"), &refused, sender).await
+            }
             _ => Err(refused),
         }
     }
 
-    async fn announce(url: &str, refused: &Error) -> Result<Self> {
+    async fn announce(url: &str, refused: &Error, sender: &SenderFlags) -> Result<Self> {
         tell!("{refused}; sending to it at {url}");
-        Self::endpoint(url).await
+        Self::endpoint(url, sender).await
     }
 
     pub(super) fn exports(&self) -> Exports<'_> {

@@ -8,7 +8,7 @@ use super::keys::{KEYS, Settings, Wrong};
 use crate::typed::nearest;
 
 /// Variables that begin like a setting's and are not one.
-const OTHER_VARIABLES: [&str; 3] = ["SPANHOUSE_CONFIG", "SPANHOUSE_SHARED_DATA", "SPANHOUSE_FAILPOINT"];
+const OTHER_VARIABLES: [&str; 5] = ["SPANHOUSE_CONFIG", "SPANHOUSE_SHARED_DATA", "SPANHOUSE_FAILPOINT", "SPANHOUSE_PASSWORD", "SPANHOUSE_TOKEN"];
 
 /// What the user gave.
 #[derive(Debug, Clone, Default)]
@@ -188,8 +188,39 @@ mod tests {
             ..Sources::default()
         };
         let told = mistakes(&sources);
-        assert!(told[0].starts_with("--postgres: there are no passwords yet"), "{told:?}");
-        assert_eq!(told[1], "--otlp-http: otlp_http has the same address as otlp_grpc");
+        assert_eq!(told[0], "--otlp-http: otlp_http has the same address as otlp_grpc");
+        assert!(told[1].starts_with("--postgres: other machines reach it"), "{told:?}");
+    }
+
+    #[test]
+    fn what_other_machines_reach_is_encrypted_unless_that_is_not_meant() {
+        let told = |flags: &[(&'static str, &str)]| {
+            let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+            let resolved = resolve(&Sources { flags, ..Sources::default() });
+            resolved.err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let (cert, key) = (("tls_cert", "a.crt"), ("tls_key", "a.key"));
+        let open = ("otlp_grpc", "0.0.0.0:4317");
+        for right in [
+            &[open, cert, key][..],
+            &[open, ("plaintext", "anywhere")],
+            &[("plaintext", "never"), cert, key],
+            &[cert, key, ("tls_client_ca", "ca.crt")],
+        ] {
+            assert_eq!(told(right), "", "{right:?}");
+        }
+        for (wrong, why) in [
+            (&[open][..], "--otlp-grpc: other machines reach it"),
+            (&[("postgres", "[::]:5433")], "--postgres: other machines reach it"),
+            (&[cert], "--tls-cert: tls_cert needs tls_key"),
+            (&[key], "--tls-key: tls_key needs tls_cert"),
+            (&[("tls_client_ca", "ca.crt")], "--tls-client-ca: tls_client_ca needs tls_cert"),
+            (&[("plaintext", "never")], "--plaintext: with plaintext never, nobody could come in"),
+            (&[("plaintext", "yes")], "--plaintext: \"yes\" is none of never, loopback and anywhere"),
+        ] {
+            let told = told(wrong);
+            assert!(told.starts_with(why) && told.lines().count() == 1, "{wrong:?}: {told}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::machine::column_cache_bytes;
 use super::rules::parse_rules;
-use super::values::{Listen, LogFormat, parse_listen, parse_log_format, parse_timeout};
+use super::values::{Listen, LogFormat, parse_file, parse_listen, parse_log_format, parse_timeout};
+use crate::access::{GateSettings, Plaintext, TlsFiles};
 use crate::engine::EngineSettings;
 use crate::ingest::IngestSettings;
 use crate::store::{Retention, RetentionRule, StoreSettings, TableUrl};
@@ -40,6 +41,10 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) reports_dir: PathBuf,
     pub(in crate::cli) log: String,
     pub(in crate::cli) log_format: LogFormat,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    plaintext: Plaintext,
     fresh_memory_bytes: u64,
     log_size_bytes: u64,
     seal_after: Duration,
@@ -66,7 +71,7 @@ const REPORTS: &str = "Reports";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 21] = [
+pub(in crate::cli) static KEYS: [Key; 25] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -130,9 +135,45 @@ pub(in crate::cli) static KEYS: [Key; 21] = [
         flag: "postgres",
         value_name: "ADDRESS",
         default: "127.0.0.1:5433",
-        help: "Where to answer psql and other PostgreSQL clients, or off; a loopback address, as there are no passwords",
+        help: "Where to answer psql and other PostgreSQL clients, or off; those of other machines need a password (`spanhouse user`)",
         heading: LISTENERS,
         set: |settings, text| parse_listen(text).map(|listen| settings.postgres = listen),
+    },
+    Key {
+        name: "tls_cert",
+        flag: "tls-cert",
+        value_name: "FILE",
+        default: "",
+        help: "The server's certificate and those between it and its authority, in PEM; read again when it changes",
+        heading: LISTENERS,
+        set: |settings, text| parse_file(text).map(|file| settings.tls_cert = file),
+    },
+    Key {
+        name: "tls_key",
+        flag: "tls-key",
+        value_name: "FILE",
+        default: "",
+        help: "The key of the certificate, in PEM",
+        heading: LISTENERS,
+        set: |settings, text| parse_file(text).map(|file| settings.tls_key = file),
+    },
+    Key {
+        name: "tls_client_ca",
+        flag: "tls-client-ca",
+        value_name: "FILE",
+        default: "",
+        help: "Authorities in PEM; senders of OTLP that show a certificate of theirs need no token",
+        heading: LISTENERS,
+        set: |settings, text| parse_file(text).map(|file| settings.tls_client_ca = file),
+    },
+    Key {
+        name: "plaintext",
+        flag: "plaintext",
+        value_name: "FROM",
+        default: "loopback",
+        help: "From where clients may come without TLS: never, loopback (this machine), or anywhere, such as behind a proxy",
+        heading: LISTENERS,
+        set: |settings, text| text.parse().map(|plaintext| settings.plaintext = plaintext),
     },
     Key {
         name: "max_request_size",
@@ -307,6 +348,7 @@ impl Settings {
                 wrong.push(Wrong { key, with: Some(twin), why: format!("{key} has the same address as {twin}") });
             }
         }
+        wrong.extend(self.unencrypted());
         if self.max_request_bytes > self.fresh_memory_bytes {
             let (request, memory) = (size_text(self.max_request_bytes), size_text(self.fresh_memory_bytes));
             let why = format!(
@@ -317,14 +359,38 @@ impl Settings {
         wrong
     }
 
+    /// What is wrong with who may read along.
+    fn unencrypted(&self) -> Vec<Wrong> {
+        let mut wrong = Vec::new();
+        let mut pair = |key, with, why: &str| wrong.push(Wrong { key, with: Some(with), why: why.to_owned() });
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => pair("tls_cert", "tls_key", "tls_cert needs tls_key, its key"),
+            (None, Some(_)) => pair("tls_key", "tls_cert", "tls_key needs tls_cert, its certificate"),
+            (None, None) if self.tls_client_ca.is_some() => {
+                pair("tls_client_ca", "tls_cert", "tls_client_ca needs tls_cert and tls_key: certificates are shown in TLS only");
+            }
+            (None, None) if self.plaintext == Plaintext::Never => {
+                pair("plaintext", "tls_cert", "with plaintext never, nobody could come in: give tls_cert and tls_key");
+            }
+            _ => {}
+        }
+        if self.tls_cert.is_none() && self.plaintext == Plaintext::Loopback {
+            for (key, listen) in
+                [("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http), ("postgres", &self.postgres)]
+            {
+                if !listen.is_local() {
+                    let why = "other machines reach it, and all between could read along: give tls_cert and tls_key, or plaintext anywhere if \
+                               that is meant";
+                    pair(key, "plaintext", why);
+                }
+            }
+        }
+        wrong
+    }
+
     fn out_of_range(&self) -> Vec<Wrong> {
         let mut wrong = Vec::new();
         let mut alone = |key, why: String| wrong.push(Wrong { key, with: None, why });
-        if !self.postgres.is_local() {
-            let why =
-                "there are no passwords yet, so only a loopback address is served; reach it through an SSH tunnel";
-            alone("postgres", why.to_owned());
-        }
         for (name, bytes, least) in [
             ("fresh_memory", self.fresh_memory_bytes, StoreSettings::LEAST_FRESH_BUDGET_BYTES),
             ("log_size", self.log_size_bytes, StoreSettings::LEAST_LOG_BUDGET_BYTES),
@@ -346,6 +412,12 @@ impl Settings {
             alone("retention", "it is too short: give at least 1h, or off".to_owned());
         }
         wrong
+    }
+
+    pub(in crate::cli) fn gate(&self) -> GateSettings {
+        let files = self.tls_cert.clone().zip(self.tls_key.clone());
+        let tls = files.map(|(cert, key)| TlsFiles { cert, key, client_ca: self.tls_client_ca.clone() });
+        GateSettings { tls, plaintext: self.plaintext }
     }
 
     pub(in crate::cli) fn store(&self) -> StoreSettings {

@@ -1,5 +1,6 @@
 //! How a setting's text becomes its value, and what is said when it does not.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::typed::parse_duration;
@@ -42,6 +43,11 @@ pub(super) fn parse_listen(text: &str) -> Result<Listen, String> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:".contains(c));
     if is_name { Ok(Listen::At { host: host.to_owned(), port }) } else { Err(wrong()) }
+}
+
+/// The name of a file, where there is one.
+pub(super) fn parse_file(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| text.into()))
 }
 
 pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, String> {
