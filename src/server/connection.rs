@@ -3,6 +3,7 @@
 use pgwire::messages::response::TransactionStatus;
 use tokio_util::sync::CancellationToken;
 
+use super::audited::Audited;
 use super::backend::Severity;
 use super::frontend::Frontend;
 use super::statement::Named;
@@ -24,6 +25,7 @@ pub(super) struct Connection {
     pub(super) style: TextStyle,
     /// Values of the settings that the client was told, in the order of `settings::REPORTED`.
     pub(super) reported: Vec<String>,
+    pub(super) audited: Audited,
 }
 
 impl Connection {

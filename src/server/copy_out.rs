@@ -35,12 +35,15 @@ impl Connection {
                 let Some((batch, row)) = cursor.peek(&mut self.wire, stops).await? else {
                     return self.end_copy(options, rows);
                 };
+                let before = self.wire.output.len();
                 // The borrow of the cursor ends with the row, the wire's buffer is another field.
                 put_copy_data(&mut self.wire.output, |out| {
                     out.put_slice(binary_header(options, rows));
                     writer.put_row(out, batch, row)
                 })?;
                 cursor.pass();
+                let written = self.wire.output.len() - before;
+                self.wire.sent.add_row(written);
                 rows += 1;
             }
             self.wire.flush_attended(stops).await?;

@@ -82,12 +82,15 @@ impl Cursor {
             let mut row = first;
             let mut failed = None;
             while row < rows && sent < limit && wire.output.len() < FLUSH_BYTES {
+                let before = wire.output.len();
                 if let Err(error) = batch.put_row(&mut wire.output, row, formats) {
                     failed = Some(error);
                     break;
                 }
                 row += 1;
                 sent += 1;
+                let written = wire.output.len() - before;
+                wire.sent.add_row(written);
             }
             self.position_rows += (row - first) as u64;
             self.next_row = row;

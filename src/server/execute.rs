@@ -48,7 +48,7 @@ impl Connection {
                 (query.as_str(), Some(*query_offset_chars))
             }
             Command::CopyOut { source, .. } => (source.query.as_str(), source.query_offset_chars),
-            _ => return Ok(Prepared { command, ..Prepared::empty() }),
+            _ => return Ok(Prepared { text: text.into(), command, ..Prepared::empty() }),
         };
         let offset_chars = inner_offset.zip(offset_chars).map(|(inner, outer)| inner + outer);
         let prepared = self.wire.attend(stops, self.session.prepare(query)).await?;
@@ -64,6 +64,7 @@ impl Connection {
             parameters: parameters(&statement, types),
             columns: statement.schema.as_ref().map(|schema| Column::of_schema(schema).into()),
             statement: Some(statement),
+            text: text.into(),
             command,
             offset_chars,
         })
@@ -302,7 +303,15 @@ impl Connection {
 impl Prepared {
     /// A statement with nothing in it.
     pub(super) fn empty() -> Self {
-        Self { command: Command::Engine, statement: None, parameters: Vec::new(), columns: None, offset_chars: None }
+        let parameters = Vec::new();
+        Self {
+            text: "".into(),
+            command: Command::Engine,
+            statement: None,
+            parameters,
+            columns: None,
+            offset_chars: None,
+        }
     }
 
     /// Whether there is nothing in it.
@@ -313,6 +322,7 @@ impl Prepared {
     /// The same statement, its columns to be learned from the result.
     pub(super) fn without_columns(&self) -> Self {
         Self {
+            text: self.text.clone(),
             command: self.command.clone(),
             statement: self.statement.clone(),
             parameters: self.parameters.clone(),

@@ -1,12 +1,14 @@
 //! The extended protocol: parse, bind, describe, execute in parts, close.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use datafusion::arrow::datatypes::DataType;
 use pgwire::messages::data::ParameterDescription;
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::EmptyQueryResponse;
 
+use super::audited::Sent;
 use super::connection::Connection;
 use super::execute::Started;
 use super::frontend::{Bind, Frontend, Target};
@@ -48,18 +50,31 @@ impl Connection {
 
     async fn parse(&mut self, name: String, query: &str, types: &[u32], stops: &Stops) -> Result<(), Halt> {
         self.registration.runs(query);
+        let began = Instant::now();
+        let parsed = self.parsed(query, types, stops).await;
+        let prepared = match parsed {
+            Ok(prepared) => prepared,
+            Err(halt) => {
+                let refused = Err(halt);
+                self.audited.ended(query, began, Sent::default(), &refused);
+                return refused;
+            }
+        };
+        self.named.add_prepared(name, Arc::new(prepared))?;
+        self.wire.put(&ParseComplete::new());
+        Ok(())
+    }
+
+    async fn parsed(&mut self, query: &str, types: &[u32], stops: &Stops) -> Result<Prepared, Halt> {
         let pieces = split(query)?;
-        let prepared = match pieces.as_slice() {
+        Ok(match pieces.as_slice() {
             [] => Prepared::empty(),
             [piece] => self.prepare(piece.text, types, Some(piece.offset_chars), stops).await?,
             _ => {
                 let message = "cannot insert multiple commands into a prepared statement";
                 return Err(Error::bad_input(message).into());
             }
-        };
-        self.named.add_prepared(name, Arc::new(prepared))?;
-        self.wire.put(&ParseComplete::new());
-        Ok(())
+        })
     }
 
     fn bind(&mut self, bind: Bind) -> Result<(), Halt> {
@@ -142,7 +157,11 @@ impl Connection {
         if let Some(statement) = &portal.prepared.statement {
             self.registration.runs(&statement.text);
         }
-        self.execute_portal(&mut portal, limit, stops).await?;
+        let began = Instant::now();
+        self.wire.sent = Sent::default();
+        let ended = self.execute_portal(&mut portal, limit, stops).await;
+        self.audited.ended(&portal.prepared.text, began, self.wire.sent, &ended);
+        ended?;
         self.named.put_back(name, portal);
         Ok(())
     }

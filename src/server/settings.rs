@@ -1,8 +1,10 @@
 //! What a user may set about the PostgreSQL listener, and the session settings that clients are told of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
+use crate::audit::Audit;
 use crate::engine::Session;
 use crate::error::{Error, Result};
 use crate::pg::{ALL_SECOND_DIGITS, TextStyle};
@@ -14,12 +16,14 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Time a client has from connecting to its first statement being possible.
     pub startup_timeout: Duration,
+    /// Who is told what clients do.
+    pub audit: Arc<Audit>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
         // An idle session holds a socket and a few KiB; the engine bounds what running statements hold.
-        Self { max_connections: 500, startup_timeout: Duration::from_secs(30) }
+        Self { max_connections: 500, startup_timeout: Duration::from_secs(30), audit: Audit::off() }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The simple protocol: a script in, each statement's answer out, as text.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::audited::Sent;
 use super::connection::Connection;
 use super::execute::Started;
 use super::sql::{Piece, split};
@@ -32,12 +34,23 @@ impl Connection {
     }
 
     async fn script(&mut self, script: &str, stops: &Stops) -> Result<(), Halt> {
-        let pieces = split(script)?;
+        let pieces = match split(script).map_err(Halt::from) {
+            Ok(pieces) => pieces,
+            Err(halt) => {
+                let refused = Err(halt);
+                self.audited.ended(script, Instant::now(), Sent::default(), &refused);
+                return refused;
+            }
+        };
         if pieces.is_empty() {
             self.wire.put(&EmptyQueryResponse::new());
         }
         for piece in pieces {
-            self.piece(piece, stops).await?;
+            let (text, began) = (piece.text, Instant::now());
+            self.wire.sent = Sent::default();
+            let ended = self.piece(piece, stops).await;
+            self.audited.ended(text, began, self.wire.sent, &ended);
+            ended?;
         }
         Ok(())
     }

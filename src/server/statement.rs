@@ -20,6 +20,8 @@ const MAX_PORTALS: usize = 256;
 /// A statement that is ready to be bound.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    /// As the client sent it.
+    pub(super) text: Arc<str>,
     pub(super) command: Command,
     /// The engine's part: the statement itself, or the query inside a `DECLARE` or `COPY`. `None` for an empty statement.
     pub(super) statement: Option<Statement>,
