@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::audit;
 use super::data::{self, DataDir};
 use super::exit::Exit;
 use super::output::say;
@@ -38,6 +39,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     store.close().await?;
     let CompactReport { files_before, files_after, rows, bytes_before, bytes_after } = compacted?;
     let (before, after) = (count(files_before as u64, "file"), count(files_after as u64, "file"));
+    audit::note(&settings, "compact", &format!("{before} became {after}, {rows} spans"));
     say!("{before} of {bytes_before} bytes became {after} of {bytes_after} bytes, {}", count(rows, "span"))?;
     Ok(Exit::Success)
 }

@@ -43,6 +43,8 @@ pub(super) struct ServerFile {
     /// Whether the listeners for spans and statements encrypt.
     #[serde(default)]
     pub(super) tls: bool,
+    #[serde(default)]
+    pub(super) admin: Option<SocketAddr>,
 }
 
 impl ServerFile {

@@ -7,14 +7,18 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::admin_at_work::AdminAtWork;
+use super::audit;
+use super::audit_at_work::AuditAtWork;
 use super::data::ServerFile;
 use super::exit::in_use;
 use super::reports_at_work::ReportsAtWork;
 use super::settings::{Listen, Settings};
 use crate::access::Gate;
+use crate::admin::Parts;
 use crate::engine::{Engine, IngestCount};
 use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
-use crate::ingest::{CountersSnapshot, Ingest, serve_grpc, serve_http};
+use crate::ingest::{Ingest, RuleCount, serve_grpc, serve_http};
 use crate::report;
 use crate::server;
 use crate::store::Store;
@@ -28,6 +32,8 @@ pub(super) struct House {
     shutdown: CancellationToken,
     listeners: JoinSet<Result<()>>,
     reports: ReportsAtWork,
+    admin: AdminAtWork,
+    audit: AuditAtWork,
 }
 
 /// A listener that has its port and serves nobody yet.
@@ -42,9 +48,11 @@ impl House {
     /// The ports come first: that one is taken is known at once, while a long log takes its time to replay.
     pub(super) async fn start(settings: Settings) -> Result<Self> {
         let gate = Gate::open(&settings.data_dir, settings.gate())?;
+        let ingest_settings = settings.ingest()?;
         let grpc = bind(&settings.otlp_grpc, "otlp-grpc").await?;
         let http = bind(&settings.otlp_http, "otlp-http").await?;
         let postgres = bind(&settings.postgres, "postgres").await?;
+        let admin = bind(&settings.admin_listen, "admin-listen").await?;
         let address = |bound: &Option<Bound>| bound.as_ref().map(|bound| bound.address);
         let addresses = ServerFile {
             pid: std::process::id(),
@@ -52,14 +60,20 @@ impl House {
             otlp_http: address(&http),
             postgres: address(&postgres),
             tls: gate.tls().is_some(),
+            admin: address(&admin),
         };
+        let admin = AdminAtWork::start(admin.map(|bound| bound.listener));
         let store = Store::open(&settings.data_dir, settings.store()).await?;
         let engine = Engine::new(store.clone(), settings.engine())?;
         report::show_in(&engine, &settings.data_dir);
-        let ingest = Ingest::new(store.clone(), settings.ingest());
+        audit::show_in(&engine, &settings.data_dir);
+        let ingest = Ingest::new(store.clone(), ingest_settings);
         let counted = ingest.clone();
-        engine.count_ingest(move || ingest_counts(&counted.counters()));
+        engine.count_ingest(move || ingest_counts(&counted));
+        admin.opened(Parts { store: store.clone(), engine: engine.clone(), ingest: ingest.clone() });
         let shutdown = CancellationToken::new();
+        let audit = AuditAtWork::start(&settings, &store, &shutdown)?;
+        gate.tell(audit.audit());
         tokio::spawn(gate.clone().follow(shutdown.clone()));
         let mut listeners = JoinSet::new();
         if let Some(grpc) = grpc {
@@ -69,13 +83,13 @@ impl House {
             listeners.spawn(serve_http(http.listener, gate.clone(), ingest, shutdown.clone()));
         }
         if let Some(postgres) = postgres {
-            let server_settings = server::ServerSettings::default();
+            let server_settings = server::ServerSettings { audit: audit.audit(), ..Default::default() };
             let (engine, shutdown) = (engine.clone(), shutdown.clone());
             listeners.spawn(server::serve(postgres.listener, gate.clone(), engine, server_settings, shutdown));
         }
         let reports = ReportsAtWork::start(&settings, &engine, &shutdown);
         addresses.write(&settings.data_dir)?;
-        Ok(Self { settings, store, engine, addresses, shutdown, listeners, reports })
+        Ok(Self { settings, store, engine, addresses, shutdown, listeners, reports, admin, audit })
     }
 
     /// Waits until something goes wrong by itself: a listener ends, or the log fails.
@@ -92,6 +106,7 @@ impl House {
 
     /// Stops accepting, finishes the requests under way, seals, and lets go of the data directory.
     pub(super) async fn stop(mut self) -> Result<()> {
+        self.admin.stops();
         self.shutdown.cancel();
         let mut first_error = None;
         while let Some(ended) = self.listeners.join_next().await {
@@ -102,8 +117,11 @@ impl House {
             first_error = first_error.or(error);
         }
         self.reports.stop().await;
+        self.audit.stop().await;
         ServerFile::remove(&self.settings.data_dir);
-        self.store.close().await?;
+        let closed = self.store.close().await;
+        self.admin.end().await;
+        closed?;
         first_error.map_or(Ok(()), Err)
     }
 }
@@ -117,13 +135,29 @@ fn given_up(mut error: Error) -> Error {
     }
 }
 
-fn ingest_counts(counters: &CountersSnapshot) -> Vec<IngestCount> {
+fn ingest_counts(ingest: &Ingest) -> Vec<IngestCount> {
+    let counters = ingest.counters();
     let accepted = |what, count| IngestCount { what, outcome: "accepted", reason: None, count };
-    let refused =
-        |what, (reason, count): &(_, _)| IngestCount { what, outcome: "refused", reason: Some(*reason), count: *count };
-    let mut counts = vec![accepted("requests", counters.accepted_requests), accepted("spans", counters.accepted_spans)];
+    let refused = |what, (reason, count): &(&'static str, u64)| IngestCount {
+        what,
+        outcome: "refused",
+        reason: Some((*reason).into()),
+        count: *count,
+    };
+    let mut counts = vec![
+        accepted("requests", counters.accepted_requests),
+        accepted("spans", counters.accepted_spans),
+        accepted("bytes", counters.accepted_bytes),
+    ];
     counts.extend(counters.refused_requests.iter().map(|of| refused("requests", of)));
     counts.extend(counters.refused_spans.iter().map(|of| refused("spans", of)));
+    let by_rule = |RuleCount { rule, outcome, values }| IngestCount {
+        what: "values",
+        outcome,
+        reason: Some(rule.into()),
+        count: values,
+    };
+    counts.extend(ingest.rule_counts().into_iter().map(by_rule));
     counts
 }
 

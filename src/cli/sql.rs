@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
 
+use super::audit;
 use super::data::{self, DataDir};
 use super::exit::{self, Exit};
 use super::output::beside;
@@ -85,6 +86,7 @@ pub(super) async fn open_engine(settings: &Settings) -> Result<Arc<Engine>> {
     let source = data::open_reader(settings).await?;
     let engine = Engine::new(source, settings.engine())?;
     report::show_in(&engine, &settings.data_dir);
+    audit::show_in(&engine, &settings.data_dir);
     Ok(engine)
 }
 

@@ -18,11 +18,15 @@ use super::clock::Clock;
 use super::compact::PlanLimits;
 use super::disk::Disk;
 use super::fence::Fence;
+use super::health::{DiskRoom, full_disk, full_log};
 use super::keeper::{CompactReport, Keeper, Redaction};
 use super::lock::DirectoryLock;
+use super::open::Decode;
 use super::publish::Attachment;
+use super::quarantine::Quarantine;
 use super::retention::{Expiry, MatchMemory, expiry_of};
 use super::retries::{Outcome, Retries, Standing};
+use super::seal::Convert;
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::{State, Visible};
@@ -65,6 +69,10 @@ pub struct StoreStatus {
     /// What fresh spans, and requests under way, take of the memory budget.
     pub fresh_bytes: u64,
     pub log_bytes: u64,
+    /// Files of the log.
+    pub log_segments: usize,
+    /// How long the oldest fresh span has waited for the table, in milliseconds; `None` when there is none.
+    pub oldest_fresh_ms: Option<u64>,
     pub table_version: Option<u64>,
     pub table_files: usize,
     pub table_rows: u64,
@@ -95,6 +103,11 @@ pub struct StoreStatus {
     pub expired_files: u64,
     /// Spans that had expired by a rule and were taken out of files, since the store was opened.
     pub expired_rows: u64,
+    /// Requests that cannot be stored and were put into quarantine, since the store was opened.
+    pub quarantined_requests: u64,
+    /// What opening read of the log, and how long that took.
+    pub replayed_bytes: u64,
+    pub replay_ms: u64,
     /// The cache of a table that lies on an object store.
     pub cache: Option<CacheFigures>,
 }
@@ -137,6 +150,9 @@ pub(crate) struct Shared {
     pub table: tokio::sync::Mutex<DeltaLog>,
     pub fence: Arc<Fence>,
     pub plan_limits: PlanLimits,
+    pub decode: Decode,
+    pub convert: Convert,
+    pub quarantine: Quarantine,
     pub counters: Counters,
     /// What old files match of retention rules.
     pub matches: MatchMemory,
@@ -166,9 +182,23 @@ pub(crate) struct Counters {
     pub deleted_files: AtomicU64,
     pub expired_files: AtomicU64,
     pub expired_rows: AtomicU64,
+    pub quarantined_requests: AtomicU64,
+    pub quarantined_files: AtomicU64,
+    pub replayed_bytes: AtomicU64,
+    pub replay_ms: AtomicU64,
 }
 
 impl Shared {
+    /// Puts a request into quarantine, so that it does not keep others from being stored.
+    pub(crate) fn set_aside(&self, lsn: Lsn, payload: &[u8], why: &Error) -> Result<()> {
+        let kept = self.quarantine.keep_request(lsn, payload, &why.message)?;
+        tracing::error!(request = lsn.0, bytes = payload.len(), file = %kept.display(), error = %why,
+            "an acknowledged request cannot be stored and is in quarantine");
+        self.counters.quarantined_requests.fetch_add(1, Ordering::Relaxed);
+        self.counters.quarantined_files.store(self.quarantine.files()?, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// What of `state` has expired at a time.
     pub(crate) async fn expiry(&self, state: &State, at_unix_ms: i64) -> Result<Option<Arc<Expiry>>> {
         expiry_of(&self.settings.retention, at_unix_ms, state, &self.object_store, &self.matches).await
@@ -370,16 +400,44 @@ impl Store {
                 let error = refusal.to_error();
                 Error::new(error.kind, format!("the write-ahead log has failed: {error}")).with_source(error)
             }
+            _ if self.appender.load().is_some() => log_ended_badly(),
             // The log's thread ended in good health: it will never be poisoned.
             _ => std::future::pending().await,
         }
+    }
+
+    /// Why no export is taken now, if none is.
+    pub fn refusal(&self) -> Option<Error> {
+        let failed = || self.poisoned.borrow().as_ref().map(Refusal::to_error).or_else(|| self.ended_badly());
+        let closed = || self.appender.load().is_none().then(|| Error::new(Kind::Closed, "the store is closed"));
+        let full = || full_log(self.status().log_bytes, self.shared.settings.log_budget_bytes);
+        // A disk that cannot be looked at tells so when it is written to.
+        let disk = || full_disk(self.disk_room().ok()?);
+        self.shared.fence.check().err().or_else(failed).or_else(closed).or_else(full).or_else(disk)
+    }
+
+    /// The failure of a log whose thread has ended although nobody closed it.
+    fn ended_badly(&self) -> Option<Error> {
+        let has_ended = self.poisoned.has_changed().is_err();
+        (has_ended && self.appender.load().is_some()).then(log_ended_badly)
+    }
+
+    /// The disk that holds the log.
+    pub fn disk_room(&self) -> Result<DiskRoom> {
+        DiskRoom::of(&self.shared.dir)
+    }
+
+    /// What the store may take of memory for fresh spans, and of disk for the log, in bytes.
+    pub fn budgets(&self) -> (u64, u64) {
+        (self.shared.settings.fresh_budget_bytes as u64, self.shared.settings.log_budget_bytes)
     }
 
     async fn pin(&self) -> Result<Snapshot> {
         let state = self.shared.visible.load();
         let object_store = self.shared.object_store.clone();
         let expiry = self.shared.expiry(&state, self.shared.clock.unix_ms()).await?;
-        Snapshot::new(&state, expiry, object_store, Some(self.status()))
+        let quarantined_files = self.shared.counters.quarantined_files.load(Ordering::Relaxed);
+        Snapshot::new(&state, expiry, object_store, quarantined_files, Some(self.status()))
     }
 
     /// The store's numbers.
@@ -395,6 +453,8 @@ impl Store {
             fresh_batches: state.parts.len(),
             fresh_bytes: (used_units * CHARGE_UNIT_BYTES) as u64,
             log_bytes: self.shared.segments.bytes() + current_bytes,
+            log_segments: self.shared.segments.count() + usize::from(current_bytes > 0),
+            oldest_fresh_ms: state.oldest_unix_ms().map(|at| self.shared.clock.unix_ms().saturating_sub(at).max(0) as u64),
             table_version: state.table_version,
             table_files: state.files.len(),
             table_rows: state.files.iter().map(|file| file.rows).sum(),
@@ -413,9 +473,16 @@ impl Store {
             deleted_files: count(&counters.deleted_files),
             expired_files: count(&counters.expired_files),
             expired_rows: count(&counters.expired_rows),
+            quarantined_requests: count(&counters.quarantined_requests),
+            replayed_bytes: count(&counters.replayed_bytes),
+            replay_ms: count(&counters.replay_ms),
             cache: self.shared.cache.as_ref().map(|cache| cache.figures()),
         }
     }
+}
+
+fn log_ended_badly() -> Error {
+    Error::new(Kind::Closed, "the write-ahead log has failed: its thread ended badly")
 }
 
 async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

@@ -366,7 +366,8 @@ fn sql_writes_every_format() {
 /// Starts `serve` on free ports and gives its addresses.
 fn serve(folder: &Path) -> (std::process::Child, Value) {
     let ports = ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0"];
-    let arguments = [&["serve", "--data-dir", "data", "--seal-after", "1h"][..], &ports].concat();
+    let arguments =
+        [&["serve", "--data-dir", "data", "--seal-after", "1h", "--admin-listen", "127.0.0.1:0"][..], &ports].concat();
     let mut child = command(folder, &arguments).spawn().expect("spanhouse starts");
     let give_up = Instant::now() + Duration::from_secs(120);
     loop {
@@ -397,14 +398,38 @@ fn a_server_keeps_others_out_and_sealed_data_behind() {
     let (child, addresses) = serve(folder.path());
     let second = spanhouse(
         folder.path(),
-        &["serve", "--data-dir", "data", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "off", "--postgres", "off"],
+        &[
+            "serve",
+            "--data-dir",
+            "data",
+            "--otlp-grpc",
+            "127.0.0.1:0",
+            "--otlp-http",
+            "off",
+            "--postgres",
+            "off",
+            "--admin-listen",
+            "off",
+        ],
     );
     assert_eq!(second.code, IN_USE, "{}", second.err);
     assert!(second.err.contains(&format!("is in use by process {}", child.id())), "{}", second.err);
     let taken = addresses["otlp_grpc"].as_str().expect("an address");
     let port = spanhouse(
         folder.path(),
-        &["serve", "--data-dir", "other", "--otlp-grpc", taken, "--otlp-http", "off", "--postgres", "off"],
+        &[
+            "serve",
+            "--data-dir",
+            "other",
+            "--otlp-grpc",
+            taken,
+            "--otlp-http",
+            "off",
+            "--postgres",
+            "off",
+            "--admin-listen",
+            "off",
+        ],
     );
     assert_eq!(port.code, IN_USE, "{}", port.err);
     assert!(port.err.contains("(--otlp-grpc) is in use"), "{}", port.err);

@@ -350,7 +350,7 @@ async fn what_is_wrong_with_a_table_url_is_said_at_the_start() {
     let serve = |url: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_spanhouse"))
             .args(["serve", "--data-dir", dir, "--table-url", url, "--postgres", "127.0.0.1:0", "--otlp-grpc", "off"])
-            .args(["--otlp-http", "off"])
+            .args(["--otlp-http", "off", "--admin-listen", "off"])
             .envs(store.environment(store.address))
             .output()
             .expect("it starts");

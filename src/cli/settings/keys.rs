@@ -1,14 +1,18 @@
 //! The table of settings.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::log_filter::log_filter;
 use super::machine::column_cache_bytes;
 use super::rules::parse_rules;
 use super::values::{Listen, LogFormat, parse_file, parse_listen, parse_log_format, parse_timeout};
 use crate::access::{GateSettings, Plaintext, TlsFiles};
+use crate::audit::{AuditSettings, Level};
 use crate::engine::EngineSettings;
-use crate::ingest::IngestSettings;
+use crate::error::Result;
+use crate::ingest::{IngestSettings, Rules};
 use crate::store::{Retention, RetentionRule, StoreSettings, TableUrl};
 use crate::typed::{parse_duration, parse_size, size_text};
 
@@ -37,6 +41,10 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) otlp_grpc: Listen,
     pub(in crate::cli) otlp_http: Listen,
     pub(in crate::cli) postgres: Listen,
+    pub(in crate::cli) admin_listen: Listen,
+    ingest_rules: Option<PathBuf>,
+    audit: Level,
+    audit_keep: Option<Duration>,
     /// Where reports are described; read when it is there.
     pub(in crate::cli) reports_dir: PathBuf,
     pub(in crate::cli) log: String,
@@ -71,7 +79,7 @@ const REPORTS: &str = "Reports";
 const LOGGING: &str = "Logging";
 
 /// All settings, in the order in which help and `config show` list them.
-pub(in crate::cli) static KEYS: [Key; 25] = [
+pub(in crate::cli) static KEYS: [Key; 29] = [
     Key {
         name: "data_dir",
         flag: "data-dir",
@@ -140,6 +148,15 @@ pub(in crate::cli) static KEYS: [Key; 25] = [
         set: |settings, text| parse_listen(text).map(|listen| settings.postgres = listen),
     },
     Key {
+        name: "admin_listen",
+        flag: "admin-listen",
+        value_name: "ADDRESS",
+        default: "127.0.0.1:9464",
+        help: "Where to tell of health and metrics over HTTP, or off; nobody is asked for a password there, and nothing of spans is told",
+        heading: LISTENERS,
+        set: |settings, text| parse_listen(text).map(|listen| settings.admin_listen = listen),
+    },
+    Key {
         name: "tls_cert",
         flag: "tls-cert",
         value_name: "FILE",
@@ -174,6 +191,15 @@ pub(in crate::cli) static KEYS: [Key; 25] = [
         help: "From where clients may come without TLS: never, loopback (this machine), or anywhere, such as behind a proxy",
         heading: LISTENERS,
         set: |settings, text| text.parse().map(|plaintext| settings.plaintext = plaintext),
+    },
+    Key {
+        name: "ingest_rules",
+        flag: "ingest-rules",
+        value_name: "FILE",
+        default: "",
+        help: "Rules for sensitive data, in TOML: what of spans is deleted, hashed or masked before anything of them is kept",
+        heading: LISTENERS,
+        set: |settings, text| parse_file(text).map(|file| settings.ingest_rules = file),
     },
     Key {
         name: "max_request_size",
@@ -305,15 +331,32 @@ pub(in crate::cli) static KEYS: [Key; 25] = [
         },
     },
     Key {
+        name: "audit",
+        flag: "audit",
+        value_name: "LEVEL",
+        default: "acts",
+        help: "What the audit log notes: off, acts (and refusals), connections (and those), or statements (and all)",
+        heading: LOGGING,
+        set: |settings, text| text.parse().map(|level| settings.audit = level),
+    },
+    Key {
+        name: "audit_keep",
+        flag: "audit-keep",
+        value_name: "DURATION",
+        default: "90d",
+        help: "How long the audit log is kept, or off to keep it until it has 1GiB",
+        heading: LOGGING,
+        set: |settings, text| parse_timeout(text).map(|keep| settings.audit_keep = keep),
+    },
+    Key {
         name: "log",
         flag: "log",
         value_name: "FILTER",
         default: "info",
-        help: "What to log on stderr: error, warn, info, debug, trace, or by module as in warn,spanhouse::store=debug",
+        help: "What to log on stderr: off, error, warn, info, debug or trace, and other levels by component, as in info,store=debug,ingest=warn",
         heading: LOGGING,
         set: |settings, text| {
-            text.parse::<tracing_subscriber::EnvFilter>()
-                .map_err(|why| format!("\"{text}\" is not a log filter: {why}"))?;
+            log_filter(text)?;
             settings.log = text.to_owned();
             Ok(())
         },
@@ -341,7 +384,12 @@ impl Settings {
     /// What is wrong with values that can be read, alone or together.
     pub(super) fn validate(&self) -> Vec<Wrong> {
         let mut wrong = self.out_of_range();
-        let listeners = [("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http), ("postgres", &self.postgres)];
+        let listeners = [
+            ("otlp_grpc", &self.otlp_grpc),
+            ("otlp_http", &self.otlp_http),
+            ("postgres", &self.postgres),
+            ("admin_listen", &self.admin_listen),
+        ];
         for (place, (key, listen)) in listeners.into_iter().enumerate() {
             let twin = listeners[..place].iter().find(|(_, other)| *other == listen);
             if let (Some((twin, _)), Listen::At { port: 1.., .. }) = (twin, listen) {
@@ -367,7 +415,11 @@ impl Settings {
             (Some(_), None) => pair("tls_cert", "tls_key", "tls_cert needs tls_key, its key"),
             (None, Some(_)) => pair("tls_key", "tls_cert", "tls_key needs tls_cert, its certificate"),
             (None, None) if self.tls_client_ca.is_some() => {
-                pair("tls_client_ca", "tls_cert", "tls_client_ca needs tls_cert and tls_key: certificates are shown in TLS only");
+                pair(
+                    "tls_client_ca",
+                    "tls_cert",
+                    "tls_client_ca needs tls_cert and tls_key: certificates are shown in TLS only",
+                );
             }
             (None, None) if self.plaintext == Plaintext::Never => {
                 pair("plaintext", "tls_cert", "with plaintext never, nobody could come in: give tls_cert and tls_key");
@@ -414,6 +466,10 @@ impl Settings {
         wrong
     }
 
+    pub(in crate::cli) fn audit(&self) -> AuditSettings {
+        AuditSettings { level: self.audit, keep: self.audit_keep }
+    }
+
     pub(in crate::cli) fn gate(&self) -> GateSettings {
         let files = self.tls_cert.clone().zip(self.tls_key.clone());
         let tls = files.map(|(cert, key)| TlsFiles { cert, key, client_ca: self.tls_client_ca.clone() });
@@ -447,11 +503,14 @@ impl Settings {
         }
     }
 
-    pub(in crate::cli) fn ingest(&self) -> IngestSettings {
+    /// # Errors
+    /// [`crate::error::Kind::BadInput`] that tells the mistakes in the rules for sensitive data.
+    pub(in crate::cli) fn ingest(&self) -> Result<IngestSettings> {
         let max_request_bytes = usize::try_from(self.max_request_bytes).unwrap_or(usize::MAX);
         let default = IngestSettings::default();
         // Less than one whole request in flight would refuse the largest one for ever.
         let max_in_flight_bytes = default.max_in_flight_bytes.max(max_request_bytes.saturating_mul(2));
-        IngestSettings { max_request_bytes, max_in_flight_bytes, ..default }
+        let rules = self.ingest_rules.as_deref().map(Rules::read).transpose()?.map(Arc::new);
+        Ok(IngestSettings { max_request_bytes, max_in_flight_bytes, rules, ..default })
     }
 }

@@ -6,6 +6,7 @@
 mod effective;
 mod file;
 mod keys;
+mod log_filter;
 mod machine;
 mod rules;
 mod values;
@@ -13,6 +14,7 @@ mod values;
 pub(super) use effective::{Effective, Mistake, Sources, resolve};
 pub(super) use file::FileText;
 pub(super) use keys::{KEYS, Key, Settings};
+pub(super) use log_filter::log_filter;
 pub(super) use values::{Listen, LogFormat};
 
 use std::path::{Path, PathBuf};

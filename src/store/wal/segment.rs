@@ -97,6 +97,11 @@ impl SegmentList {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|segment| segment.bytes).sum()
     }
 
+    /// How many closed segments there are.
+    pub(crate) fn count(&self) -> usize {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Removes the segments whose records are all at or below `mark`, oldest first. Only one thread may call this.
     pub(crate) fn cut(&self, disk: &dyn Disk, mark: Lsn) -> Result<()> {
         // A disk may take its time to remove a file, for which neither exports nor statements wait.

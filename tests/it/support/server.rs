@@ -47,6 +47,7 @@ impl Server {
             .arg("--data-dir")
             .arg(folder)
             .args(["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0"])
+            .args(["--admin-listen", "127.0.0.1:0"])
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -68,6 +69,11 @@ impl Server {
     /// `http://…` of the OTLP/HTTP listener, without a path.
     pub fn otlp_http_url(&self) -> String {
         format!("http://{}", self.address("otlp_http"))
+    }
+
+    /// `http://…` of the admin listener, without a path.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.address("admin"))
     }
 
     /// The port of the Postgres listener.
@@ -138,11 +144,16 @@ impl Server {
         }
     }
 
+    /// Asks the process to stop.
+    pub fn ask_to_stop(&self) {
+        let pid = self.child.lock().expect("not poisoned").id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    }
+
     /// Asks the process to stop and requires that it ends well.
     pub fn stop(self) {
+        self.ask_to_stop();
         let mut child = self.child.lock().expect("not poisoned");
-        let pid = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         let status = child.wait().expect("an ended server");
         assert!(status.success(), "the server ended with {status}");
     }
@@ -171,4 +182,12 @@ fn wait_for(addresses_file: &Path, child: &mut Child) -> Value {
         assert!(Instant::now() < give_up, "the server does not listen after {START_TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The most memory that the server of a folder has had; `None` where the system does not tell.
+pub fn peak_bytes(folder: &Path) -> Option<u64> {
+    let process = std::fs::read_to_string(folder.join("lock")).ok()?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.trim())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
