@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{self, Exit};
-use super::{access, compact, config, demo, generate, import, redact, repl, report, serve, sql, table};
+use super::{
+    access, audit, check, compact, config, demo, generate, import, redact, repl, report, serve, sql, status, table,
+};
 use crate::error::{Error, Result};
 
 const EXAMPLES: &str = "\
@@ -40,9 +42,12 @@ enum Command {
     Report(report::Arguments),
     Table(table::Arguments),
     Compact(compact::Arguments),
+    Check(check::Arguments),
     Redact(redact::Arguments),
     User(access::UserArguments),
     Token(access::TokenArguments),
+    Status(status::Arguments),
+    Audit(audit::Arguments),
     Config(config::Arguments),
 }
 
@@ -84,9 +89,12 @@ fn run(command: Command) -> Result<Exit> {
             Command::Report(arguments) => report::run(arguments).await,
             Command::Table(arguments) => table::run(arguments).await,
             Command::Compact(arguments) => compact::run(arguments).await,
+            Command::Check(arguments) => check::run(arguments).await,
             Command::Redact(arguments) => redact::run(arguments).await,
             Command::User(arguments) => access::run_user(arguments),
             Command::Token(arguments) => access::run_token(arguments),
+            Command::Status(arguments) => status::run(arguments).await,
+            Command::Audit(arguments) => audit::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
         }
     });

@@ -2,8 +2,12 @@
 //!
 //! The only place that knows every other folder. Commands return an [`Exit`]; nothing below ends the process.
 
+mod admin_at_work;
 mod access;
 mod arguments;
+mod audit;
+mod audit_at_work;
+mod check;
 mod compact;
 mod config;
 mod data;
@@ -22,6 +26,7 @@ mod sender;
 mod serve;
 mod settings;
 mod sql;
+mod status;
 mod table;
 mod terminal;
 

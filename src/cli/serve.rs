@@ -60,6 +60,7 @@ pub(super) fn addresses(addresses: &ServerFile) -> String {
         addresses.otlp_grpc.map(|address| format!("  OTLP/gRPC   {scheme}://{address}\n")),
         addresses.otlp_http.map(|address| format!("  OTLP/HTTP   {scheme}://{address}/v1/traces\n")),
         addresses.postgres.map(|address| format!("  PostgreSQL  {}\n", psql(address))),
+        addresses.admin.map(|address| format!("  Metrics     http://{address}/metrics\n")),
     ];
     lines.into_iter().flatten().collect()
 }

@@ -15,14 +15,17 @@ mod front;
 mod grpc;
 mod http;
 mod raw_codec;
+mod rules;
 mod settings;
 mod status;
 
 pub use client::{ClientSettings, ExportClient, Receipt};
 pub use connections::CONNECTION_GRACE;
+pub(crate) use connections::serve as serve_connections;
 pub use counters::{Counters, CountersSnapshot};
 pub use front::{ExportAnswer, Ingest};
 pub use grpc::serve_grpc;
 pub use http::serve_http;
 pub use raw_codec::RawCodec;
+pub use rules::{RuleCount, Rules};
 pub use settings::IngestSettings;

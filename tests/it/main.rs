@@ -1,15 +1,21 @@
 //! The one integration binary: each module is a topic.
 //!
+//! - `admin`: health, readiness and metrics.
+//! - `access`: passwords, tokens, certificates and encryption let in who may, and nobody else.
 //! - `attributes`: maps of fresh spans and columns of files answer the same, and the maps are not read.
+//! - `audit`: what is noted of clients and acts, and that every change of it is found.
+//! - `check`: damage is told, moved aside, and the rest is served.
 //! - `cli`: the built program's commands, as a shell runs them.
 //! - `column_cache`: columns kept in memory answer as files do.
 //! - `compare`: what distinguishes spans and traces is what another program counts.
 //! - `compact_memory`: compaction's memory, measured.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `engine_limits`: what no statement may do to the process.
+//! - `faults_page`: each row of docs/faults.md names tests that there are.
 //! - `facts`: real traces answer what a separate program computed.
 //! - `hostile_traces`: traces as deep as they have spans, or as wide, are answered about in bounded memory.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
+//! - `ingest_rules`: rules for sensitive data leave nothing of it in any file.
 //! - `layering`: folders depend downwards only.
 //! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
@@ -26,6 +32,7 @@
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `shared_table`: servers on one table see what the others do, and fail at nothing.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
+//! - `status`: the doctor's note of a server.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
 //! - `store_damage`: a missing or damaged data file is named.
 //! - `store_foreign`: other programs read the table.
@@ -33,6 +40,7 @@
 //! - `support`: real servers and clients for the other topics.
 //! - `top_rows`: the best rows of many spans, with filters, and counts of ranges, against a plain list.
 //! - `trace_lookup`: traces by id, against a plain count of what was sent.
+//! - `versions`: data directories of other versions are read or refused.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
 //! - `pg_clients`: drivers of other languages.
 //! - `pg_functions`: every function that is listed can be called.
@@ -42,21 +50,26 @@
 //! - `pg_simple`: the simple protocol, through a client library.
 //! - `pg_types`: what clients are told of types, and what they may ask of their session.
 //!
-//! Tests of hostile inputs and faults bear the number of the fault in their name, `fault_…` or `row_…`:
+//! Tests of hostile inputs and faults bear the number of the row of docs/faults.md in their name, `row_…`:
 //!
 //! | faults | tests |
 //! |---|---|
 //! | 1–14, exports | `ingest_faults`; 14 at the log's budget in `store` |
-//! | 16, 18, 19–22, 24, 26, the log and the disk | unit tests of `store` and of `store::wal` |
+//! | 15, 39, 40, who may come in | `access`; unit tests of `access` |
+//! | 16, 18, 19–22, 24, 26–29, 31, the log, the disk and the clock | unit tests of `store` and of `store::wal` |
 //! | 17, 25, a killed process | `store_crash`, at every failpoint; `crash`, under load |
 //! | 23, 32, 35, 36, statements without end or measure | `engine_limits`; 32 and 35 over the wire in `pg_faults` |
-//! | 30, damaged data files | `store_damage` |
+//! | 20, 30, damaged files | `store_damage`, `check`, and unit tests of `store::check` |
 //! | 33, 34, 37, 38, the PostgreSQL wire | `pg_faults` |
 
 // Tests say what they skip and with which seed they run, and what fails in a test's helper fails the test.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
+mod admin;
+mod access;
 mod attributes;
+mod audit;
+mod check;
 mod cli;
 mod column_cache;
 mod compact_memory;
@@ -64,8 +77,10 @@ mod compare;
 mod crash;
 mod engine_limits;
 mod facts;
+mod faults_page;
 mod hostile_traces;
 mod ingest_faults;
+mod ingest_rules;
 mod layering;
 mod library;
 mod life;
@@ -90,6 +105,7 @@ mod reports;
 mod sdk;
 mod shared_table;
 mod slt;
+mod status;
 mod store_crash;
 mod store_damage;
 mod store_foreign;
@@ -98,3 +114,4 @@ mod support;
 mod top_rows;
 mod trace_lookup;
 mod trees;
+mod versions;

@@ -55,9 +55,10 @@ impl Target {
 
     /// Opens the data directory, or turns to the server that has it.
     pub(super) async fn data_dir(settings: &Settings, sender: &SenderFlags) -> Result<Self> {
+        let ingest_settings = settings.ingest()?;
         let refused = match Store::open(&settings.data_dir, data::for_import(settings)?).await {
             Ok(store) => {
-                let ingest = Ingest::new(store.clone(), settings.ingest());
+                let ingest = Ingest::new(store.clone(), ingest_settings);
                 return Ok(Self::DataDir { store, ingest });
             }
             Err(error) => error,
