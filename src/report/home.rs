@@ -9,8 +9,9 @@ pub struct ReportsHome {
 }
 
 impl ReportsHome {
-    /// The one of a data directory; nothing is made yet.
+    /// The one of a data directory; nothing is made yet. Its path is absolute: results are told to those who are elsewhere.
     pub fn new(data_dir: &Path) -> Self {
+        let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
         Self { dir: data_dir.join("reports") }
     }
 
@@ -39,8 +40,26 @@ impl ReportsHome {
         self.dir.join("tables")
     }
 
+    /// The file whose lock runs share, and which a redaction has for itself.
+    pub fn standstill(&self) -> PathBuf {
+        self.dir.join("standstill.lock")
+    }
+
     /// The folder with a lock file for each report that ran.
     pub fn locks(&self) -> PathBuf {
         self.dir.join("locks")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_have_a_path_for_those_who_are_elsewhere() {
+        let here = std::env::current_dir().expect("a folder");
+        for data_dir in ["./spanhouse-data", "spanhouse-data"] {
+            assert_eq!(ReportsHome::new(Path::new(data_dir)).results(), here.join("spanhouse-data/reports/results"));
+        }
     }
 }

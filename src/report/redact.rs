@@ -13,17 +13,18 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::home::ReportsHome;
 use super::journal::Journal;
+use super::output::unbroken;
 use super::record::{self, TablesFolder};
 use super::results;
-use super::turn::Turn;
-use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
+use super::turn::Standstill;
+use crate::error::{Error, Result};
 
 /// The digits of an id.
 const ID_DIGITS: usize = 32;
 /// What stands for an id.
 const REDACTED: &str = "redacted";
-/// Files of a result that hold text as it is.
-const TEXT_ENDINGS: [&str; 6] = ["html", "md", "csv", "ndjson", "json", "svg"];
+/// Files of a result that hold text as it is; pages are searched without what breaks their words.
+const TEXT_ENDINGS: [&str; 5] = ["md", "csv", "ndjson", "json", "svg"];
 
 /// What went, or would go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,21 +35,32 @@ pub struct RedactedReports {
     pub lines: u64,
     /// Results with all their files.
     pub results: u64,
+    /// Of these, those that are pictures only, which cannot be searched.
+    pub pictures: u64,
 }
 
-/// Takes the ids of traces out of what the reports of a data directory keep; `dry_run` only counts. Waits for the disk, and done again after it
-/// was interrupted it goes on.
+/// Takes the ids of traces out of what the reports of a data directory keep, and gives what keeps them from running: whoever holds it until the
+/// spans are gone knows that no report recorded the ids anew. Waits for the disk, and done again after it was interrupted it goes on.
 ///
 /// # Errors
-/// [`Kind::Overloaded`] while a report runs: what it read may still be recorded. When something cannot be read, so that nobody knows what is in it.
-pub fn redact_reports(home: &ReportsHome, traces: &HashSet<u128>, dry_run: bool) -> Result<RedactedReports> {
+/// [`crate::error::Kind::Overloaded`] while a report runs: what it read may still be recorded. When something cannot be read, so that nobody knows
+/// what is in it.
+pub fn redact_reports(home: &ReportsHome, traces: &HashSet<u128>) -> Result<(RedactedReports, Standstill)> {
+    let still = Standstill::take(home)?;
+    Ok((redacted(home, traces, false)?, still))
+}
+
+/// Counts what [`redact_reports`] would take.
+///
+/// # Errors
+/// When something cannot be read.
+pub fn redactable_reports(home: &ReportsHome, traces: &HashSet<u128>) -> Result<RedactedReports> {
+    redacted(home, traces, true)
+}
+
+fn redacted(home: &ReportsHome, traces: &HashSet<u128>, dry_run: bool) -> Result<RedactedReports> {
     if !home.dir().is_dir() || traces.is_empty() {
         return Ok(RedactedReports::default());
-    }
-    if !dry_run && let Some(report) = running(home) {
-        let kind = Kind::Overloaded { retry_after: std::time::Duration::from_secs(1) };
-        let message = format!("report {report} is running, and what it read is not recorded yet");
-        return Err(Error::new(kind, message).with_sqlstate(OBJECT_IN_USE).with_hint("redact once it has ended"));
     }
     let edit = |text: &str| without_ids(text, traces);
     let texts = record::redact(&TablesFolder::of(home), &edit, dry_run)?;
@@ -61,8 +73,10 @@ pub fn redact_reports(home: &ReportsHome, traces: &HashSet<u128>, dry_run: bool)
         }
     }
     for folder in results::folders_of(home)? {
-        if holds(&folder, traces)? {
+        let found = search(&folder, traces)?;
+        if found != Found::Nothing {
             redacted.results += 1;
+            redacted.pictures += u64::from(found == Found::PicturesOnly);
             if !dry_run {
                 let failed = |error| Error::io(format!("cannot remove {}", folder.display()), error);
                 fs::remove_dir_all(&folder).map_err(failed)?;
@@ -70,13 +84,6 @@ pub fn redact_reports(home: &ReportsHome, traces: &HashSet<u128>, dry_run: bool)
         }
     }
     Ok(redacted)
-}
-
-/// A report that runs now.
-fn running(home: &ReportsHome) -> Option<String> {
-    let locks = fs::read_dir(home.locks()).into_iter().flatten().flatten();
-    let mut names = locks.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.find(|report| Turn::is_taken(home, report))
 }
 
 /// The text with another word for each id; `None` when there is none in it.
@@ -113,8 +120,17 @@ fn id_of(digits: &[u8]) -> Option<u128> {
     u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Whether an id stands in the files of a result. A picture cannot be searched: alone, it is taken for one that shows the trace.
-fn holds(folder: &Path, traces: &HashSet<u128>) -> Result<bool> {
+/// What the files of a result tell of the ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    AnId,
+    /// A picture cannot be searched: alone, it is taken for one that shows the trace.
+    PicturesOnly,
+}
+
+/// Looks for ids in the files of a result.
+fn search(folder: &Path, traces: &HashSet<u128>) -> Result<Found> {
     let failed = |error| Error::io(format!("cannot read {}", folder.display()), error);
     let (mut has_rows, mut has_picture) = (false, false);
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -122,16 +138,18 @@ fn holds(folder: &Path, traces: &HashSet<u128>) -> Result<bool> {
         let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
         let found = match ending.as_str() {
             "parquet" => parquet_holds(&path, traces)?,
+            // A page breaks long words, ids among them.
+            "html" => ids(unbroken(&fs::read(&path).map_err(failed)?).as_bytes(), traces).next().is_some(),
             ending if TEXT_ENDINGS.contains(&ending) => ids(&fs::read(&path).map_err(failed)?, traces).next().is_some(),
             _ => false,
         };
         if found {
-            return Ok(true);
+            return Ok(Found::AnId);
         }
         has_picture |= ending == "png";
         has_rows |= !matches!(ending.as_str(), "png" | "json");
     }
-    Ok(has_picture && !has_rows)
+    Ok(if has_picture && !has_rows { Found::PicturesOnly } else { Found::Nothing })
 }
 
 fn parquet_holds(path: &Path, traces: &HashSet<u128>) -> Result<bool> {
@@ -161,14 +179,22 @@ mod tests {
     use parquet::arrow::ArrowWriter;
 
     use super::*;
-    use crate::report::output::Artifact;
+    use crate::error::OBJECT_IN_USE;
+    use crate::report::definition::{Output, OutputFormat};
+    use crate::report::frame::Frame;
+    use crate::report::output::{self, Artifact, testing};
     use crate::report::results::Parcel;
+    use crate::report::turn::Turn;
 
     const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const OTHER: &str = "0af7651916cd43dd8448eb211c80319c";
 
     fn traces() -> HashSet<u128> {
         HashSet::from([u128::from_str_radix(ID, 16).expect("an id")])
+    }
+
+    fn gone(home: &ReportsHome, traces: &HashSet<u128>) -> RedactedReports {
+        redact_reports(home, traces).expect("redacted").0
     }
 
     #[test]
@@ -197,10 +223,35 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_was_drawn_is_searched_as_it_reads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = ReportsHome::new(folder.path());
+        let whole = testing::parts();
+        // The id stands in the notices, in the rows and over the drawing of the trace: each alone is enough.
+        let no_rows = Frame { batches: Vec::new(), rows: 0, ..whole.frame.clone() };
+        let in_notices = testing::Parts { frame: no_rows.clone(), traces: Vec::new(), ..testing::parts() };
+        let in_rows = testing::Parts { notices: Vec::new(), traces: Vec::new(), ..testing::parts() };
+        let nowhere = testing::Parts { frame: no_rows, notices: Vec::new(), traces: Vec::new(), ..testing::parts() };
+        let cases = [("a@1", whole, true), ("a@2", in_notices, true), ("a@3", in_rows, true), ("a@4", nowhere, false)];
+        for format in [OutputFormat::Html, OutputFormat::Markdown] {
+            for (run, parts, _) in &cases {
+                let artifact = output::render(&Output { format }, &parts.page()).expect("drawn");
+                let parcel = Parcel { artifacts: vec![artifact], ..Parcel::default() };
+                results::write(&home, "a", run, &parcel).expect("written");
+            }
+            let traces = HashSet::from([u128::from_str_radix(OTHER, 16).expect("an id")]);
+            assert_eq!(gone(&home, &traces).results, 3, "{format}");
+            for (run, _, goes) in &cases {
+                assert_eq!(home.dir().join(results::folder_of("a", run)).exists(), !goes, "{format} {run}");
+            }
+        }
+    }
+
+    #[test]
     fn journals_and_results_lose_the_id() {
         let folder = tempfile::tempdir().expect("a folder");
         let home = ReportsHome::new(folder.path());
-        assert_eq!(redact_reports(&home, &traces(), false).expect("nothing there"), RedactedReports::default());
+        assert_eq!(gone(&home, &traces()), RedactedReports::default());
         let journals = [home.runs_journal(), home.alerts_journal()].map(|path| Journal::new(&path));
         for journal in &journals {
             journal.append(&[format!("{{\"x\":[\"{ID}\",\"{OTHER}\"]}}"), "{}".to_owned()]).expect("noted");
@@ -222,13 +273,13 @@ mod tests {
             let parcel = Parcel { artifacts: artifacts.clone(), ..Parcel::default() };
             results::write(&home, "a", run, &parcel).expect("written");
         }
-        let expected = RedactedReports { texts: 0, lines: 2, results: 4 };
-        assert_eq!(redact_reports(&home, &traces(), true).expect("counted"), expected);
+        let expected = RedactedReports { texts: 0, lines: 2, results: 4, pictures: 1 };
+        assert_eq!(redactable_reports(&home, &traces()).expect("counted"), expected);
         let turn = Turn::take(&home, "a").expect("free");
-        assert_eq!(redact_reports(&home, &traces(), false).expect_err("a run").sqlstate(), OBJECT_IN_USE);
+        assert_eq!(redact_reports(&home, &traces()).expect_err("a run").sqlstate(), OBJECT_IN_USE);
         drop(turn);
-        assert_eq!(redact_reports(&home, &traces(), false).expect("redacted"), expected);
-        assert_eq!(redact_reports(&home, &traces(), false).expect("again"), RedactedReports::default());
+        assert_eq!(gone(&home, &traces()), expected);
+        assert_eq!(gone(&home, &traces()), RedactedReports::default());
         for journal in &journals {
             let lines: Vec<String> = journal.read().expect("whole").into_iter().map(|(_, line)| line).collect();
             assert_eq!(lines, [format!("{{\"x\":[\"redacted\",\"{OTHER}\"]}}"), "{}".to_owned()]);

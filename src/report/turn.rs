@@ -1,6 +1,7 @@
 //! No two runs of one report at once, in whatever process: a lock that a run holds, and that its death lets go.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::Path;
 use std::time::Duration;
 
 use super::home::ReportsHome;
@@ -14,6 +15,34 @@ const TRY_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Turn {
     _file: File,
+    /// Shared with the runs of all reports.
+    _no_standstill: File,
+}
+
+/// Nothing runs in whatever process until it is dropped, and nothing ran when it was taken.
+#[derive(Debug)]
+pub struct Standstill {
+    _file: File,
+}
+
+impl Standstill {
+    /// Stops reports from running.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] with SQLSTATE 55006 while one does.
+    pub fn take(home: &ReportsHome) -> Result<Self> {
+        let path = home.standstill();
+        fs::create_dir_all(home.dir()).map_err(|error| cannot_lock(&path, error))?;
+        let file = opened(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                let message = "a report is running, and what it read is not recorded yet";
+                Err(in_use(message.to_owned()).with_hint("go on once it has ended"))
+            }
+            Err(TryLockError::Error(error)) => Err(cannot_lock(&path, error)),
+        }
+    }
 }
 
 impl Turn {
@@ -24,19 +53,18 @@ impl Turn {
     pub(super) fn take(home: &ReportsHome, report: &str) -> Result<Self> {
         let dir = home.locks();
         let path = dir.join(report);
-        let failed = |error| Error::io(format!("cannot lock {}", path.display()), error);
-        fs::create_dir_all(&dir).map_err(failed)?;
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        fs::create_dir_all(&dir).map_err(|error| cannot_lock(&path, error))?;
+        let no_standstill = no_standstill(home, report)?;
+        let file = opened(&path)?;
         for attempt in 1.. {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(TRY_PAUSE),
                 Err(TryLockError::WouldBlock) => return Err(busy(report)),
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::Error(error)) => return Err(cannot_lock(&path, error)),
             }
         }
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _no_standstill: no_standstill })
     }
 
     /// Whether a run of the report lives now.
@@ -46,9 +74,32 @@ impl Turn {
     }
 }
 
+fn no_standstill(home: &ReportsHome, report: &str) -> Result<File> {
+    let path = home.standstill();
+    let file = opened(&path)?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(in_use(format!("report {report} cannot run while traces are redacted"))
+            .with_hint("run it again after that")),
+        Err(TryLockError::Error(error)) => Err(cannot_lock(&path, error)),
+    }
+}
+
+fn opened(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| cannot_lock(path, error))
+}
+
+fn cannot_lock(path: &Path, error: std::io::Error) -> Error {
+    Error::io(format!("cannot lock {}", path.display()), error)
+}
+
+fn in_use(message: String) -> Error {
+    Error::new(Kind::Overloaded { retry_after: Duration::from_secs(1) }, message).with_sqlstate(OBJECT_IN_USE)
+}
+
 fn busy(report: &str) -> Error {
-    let kind = Kind::Overloaded { retry_after: Duration::from_secs(1) };
-    Error::new(kind, format!("report {report} is running already")).with_sqlstate(OBJECT_IN_USE).with_hint(
+    in_use(format!("report {report} is running already")).with_hint(
         "no two runs of one report are at work at once; wait for it to end, `spanhouse report history` tells when",
     )
 }
@@ -69,5 +120,19 @@ mod tests {
         drop(turn);
         assert!(!Turn::is_taken(&home, "a"));
         Turn::take(&home, "a").expect("free again");
+    }
+
+    #[test]
+    fn nothing_runs_while_all_stand_still() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = ReportsHome::new(folder.path());
+        let still = Standstill::take(&home).expect("nothing ever ran");
+        let refused = Turn::take(&home, "a").expect_err("not now");
+        assert_eq!((refused.sqlstate(), Turn::is_taken(&home, "a")), (OBJECT_IN_USE, false));
+        drop(still);
+        let turns = ["a", "b"].map(|report| Turn::take(&home, report).expect("reports do not stop each other"));
+        assert_eq!(Standstill::take(&home).expect_err("two run").sqlstate(), OBJECT_IN_USE);
+        drop(turns);
+        Standstill::take(&home).expect("nothing runs any more");
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use clap::{ArgGroup, Args};
 
 use self::receipt::{By, NewReceipt, Receipt};
+use super::audit;
 use super::data::{self, DataDir};
 use super::exit::Exit;
 use super::output::say;
@@ -18,7 +19,7 @@ use super::sql;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::render::count;
-use crate::report::{RedactedReports, ReportsHome, redact_reports};
+use crate::report::{RedactedReports, ReportsHome, redact_reports, redactable_reports};
 use crate::store::{
     FoundSpans, RedactReport, Redaction, SnapshotSource, SpanFilter, Store, StoreReader, TraceFilter, find_spans,
 };
@@ -38,7 +39,7 @@ The replaced files still hold the spans. They are deleted when keep_removed (10 
 server or `spanhouse compact`; --now deletes them at once, and a `spanhouse sql` that is reading them then fails.
 
 The ids of the traces go out of what reports keep, too: in recorded tables and in the journals of runs and alerts the \
-word redacted stands for them, and results whose files hold one are removed. What reports have delivered is out of reach, and \
+word redacted stands for them, and results whose files hold one are removed, and so are all that are only a picture, which cannot be searched. What reports have delivered is out of reach, and \
 so is what a predicate means that no stored span has any more.
 
 A span that arrives later is a new span, also of a trace that was redacted, and also when it is sent again.";
@@ -79,13 +80,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         true => {
             let found = find_spans(&reader.snapshot().await?, filter).await?;
             tell_found(&found)?;
-            let reports = in_reports(&settings, traces, true).await?;
+            let reports = in_reports(&settings, move |home| redactable_reports(home, &traces)).await?;
             tell_reports(&reports, "would go")?;
             Receipt::of_dry_run(by, &found, reports)
         }
         false => {
             drop(reader);
             let (id, report, reports) = redact(&settings, filter, traces, arguments.now).await?;
+            audit::note(&settings, "redact", &format!("receipt {id}: {} spans of {} traces", report.spans, report.traces));
             tell_done(&report)?;
             tell_reports(&reports, "went")?;
             Receipt::of_redaction(id, by, &report, reports)
@@ -137,8 +139,8 @@ async fn redact(
     let store = Store::open(&settings.data_dir, data::for_upkeep(settings)?).await.map_err(stop_the_server)?;
     let id = uuid::Uuid::new_v4().to_string();
     let redacted = async {
-        // Before the spans go: by a predicate nobody would find them any more, should this be interrupted.
-        let reports = in_reports(settings, traces, false).await?;
+        // Before the spans go: by a predicate nobody would find them any more, should this be interrupted. No report reads them meanwhile.
+        let (reports, _still) = in_reports(settings, move |home| redact_reports(home, &traces)).await?;
         let report = store.redact(Redaction { filter, receipt: id.clone(), delete_now }).await?;
         Ok::<_, Error>((id, report, reports))
     };
@@ -150,20 +152,34 @@ async fn redact(
     Ok(redacted)
 }
 
-/// Takes the traces out of what reports keep, or counts what would go.
-async fn in_reports(settings: &Settings, traces: HashSet<u128>, dry_run: bool) -> Result<RedactedReports> {
+/// Searches what reports keep.
+async fn in_reports<T: Send + 'static>(
+    settings: &Settings,
+    search: impl FnOnce(&ReportsHome) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let home = ReportsHome::new(&settings.data_dir);
-    let redacted = tokio::task::spawn_blocking(move || redact_reports(&home, &traces, dry_run)).await;
+    let redacted = tokio::task::spawn_blocking(move || search(&home)).await;
     redacted.map_err(|error| Error::internal(format!("searching reports failed: {error}")))?
 }
 
 fn tell_reports(reports: &RedactedReports, goes: &str) -> Result<()> {
-    let RedactedReports { texts, lines, results } = *reports;
+    let RedactedReports { texts, lines, results, pictures } = *reports;
     if texts + lines + results == 0 {
         return Ok(());
     }
     let (texts, lines, results) = (count(texts, "text"), count(lines, "line"), count(results, "result"));
-    say!("of reports, ids in {texts} of recorded tables and {lines} of journals {goes}, and {results} with all files")
+    say!("of reports, ids in {texts} of recorded tables and {lines} of journals {goes}, and {results} with all files")?;
+    match pictures {
+        0 => Ok(()),
+        pictures => say!(
+            "of the results, {pictures} only a picture, which cannot be searched for ids",
+            pictures = are(pictures)
+        ),
+    }
+}
+
+fn are(number: u64) -> String {
+    if number == 1 { "1 is".to_owned() } else { format!("{number} are") }
 }
 
 fn stop_the_server(error: Error) -> Error {

@@ -48,11 +48,18 @@ struct Reports {
     recorded_texts: u64,
     journal_lines: u64,
     results: u64,
+    /// Of these, those that are pictures only, which cannot be searched.
+    picture_only_results: u64,
 }
 
 impl From<RedactedReports> for Reports {
     fn from(of: RedactedReports) -> Self {
-        Self { recorded_texts: of.texts, journal_lines: of.lines, results: of.results }
+        Self {
+            recorded_texts: of.texts,
+            journal_lines: of.lines,
+            results: of.results,
+            picture_only_results: of.pictures,
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a message tells a person, before it has a form: a few lines about a run and its alerts.
 
-use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::report::alert::{AlertState, Notice};
 use crate::report::definition::Report;
 use crate::report::history::{Run, Status};
+use crate::report::output::window_text;
 
 /// Alerts that a message tells of one by one; more are counted. A person reads the first few and opens the result for the rest.
 const MOST_ALERTS: usize = 10;
@@ -22,6 +22,8 @@ pub(super) struct Digest<'a> {
     pub window: Option<String>,
     /// What fires and what ceased to, the worst first.
     pub alerts: Vec<&'a Notice>,
+    /// How many fire and how many ceased to, those that are not told one by one among them.
+    counts: [(usize, &'static str); 2],
     /// Counts of what is not told one by one.
     pub more: Vec<String>,
     /// The folder with the files.
@@ -32,8 +34,10 @@ pub(super) struct Digest<'a> {
 impl<'a> Digest<'a> {
     pub(super) fn of(report: &'a Report, run: &'a Run, notices: &'a [Notice]) -> Self {
         let mut alerts: Vec<&Notice> = told(notices).collect();
-        // What is new comes before what goes on, and what fires before what ended.
-        alerts.sort_by_key(|notice| (notice.state != AlertState::Firing, !notice.is_news));
+        // What fires comes before what ended, and what is new before what goes on.
+        alerts.sort_by_key(|notice| (notice.state != AlertState::Firing, rank(&notice.severity), !notice.is_news));
+        let of_state = |state: AlertState| (alerts.iter().filter(|notice| notice.state == state).count(), state.name());
+        let counts = [AlertState::Firing, AlertState::Resolved].map(of_state);
         let hidden = alerts.split_off(alerts.len().min(MOST_ALERTS)).len();
         let count = |is_it: &dyn Fn(&Notice) -> bool| notices.iter().filter(|notice| is_it(notice)).count();
         let silenced = count(&|notice| notice.silenced_by.is_some() && notice.state == AlertState::Firing);
@@ -46,6 +50,7 @@ impl<'a> Digest<'a> {
             error: run.error.as_deref(),
             window: window(report, run),
             alerts,
+            counts,
             more: more.collect(),
             result: run.result.as_deref(),
             run: &run.id,
@@ -54,10 +59,8 @@ impl<'a> Digest<'a> {
 
     /// Title and outcome with the number of alerts, for a subject or a notification.
     pub(super) fn headline(&self) -> String {
-        let count = |state| self.alerts.iter().filter(|notice| notice.state == state).count();
-        let (firing, resolved) = (count(AlertState::Firing), count(AlertState::Resolved));
-        let counts = [(firing, "firing"), (resolved, "resolved")];
-        let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let counts =
+            self.counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
         let mut parts = vec![self.outcome.clone()];
         parts.extend(counts);
         format!("{}: {}", self.title, parts.join(", "))
@@ -86,15 +89,21 @@ fn outcome(run: &Run) -> String {
 }
 
 fn window(report: &Report, run: &Run) -> Option<String> {
-    let zone = report.schedule.as_ref().map_or(Tz::UTC, |schedule| schedule.zone);
-    let (from, to) = (run.window_from_ms?, run.window_to_ms?);
-    Some(format!("{} to {} ({zone})", shown_time(zone, from)?, shown_time(zone, to)?))
+    Some(window_text(run.window_from_ms?, run.window_to_ms?, report.zone()))
 }
 
-/// A time on the clocks of a zone, to the minute unless it has seconds.
-fn shown_time(zone: Tz, ms: i64) -> Option<String> {
-    let form = if ms % 60_000 == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
-    Some(zone.timestamp_millis_opt(ms).single()?.format(form).to_string())
+/// The place of a severity, the worst first. It is a word that people choose; one that says nothing here is as bad as a warning.
+fn rank(severity: &str) -> usize {
+    const A_WARNINGS: usize = 2;
+    const WORDS: [&[&str]; 5] = [
+        &["page", "critical", "emergency", "fatal"],
+        &["error", "high", "major"],
+        &["warning", "warn"],
+        &["ticket", "minor", "low"],
+        &["info", "information", "notice", "debug"],
+    ];
+    let severity = severity.to_lowercase();
+    WORDS.iter().position(|words| words.contains(&severity.as_str())).unwrap_or(A_WARNINGS)
 }
 
 /// A time as programs read it.
@@ -132,19 +141,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_told_one_by_one_is_counted_and_severities_rank() {
+        let of = |severity: &str, state| Notice { severity: severity.to_owned(), ..notice(severity, state) };
+        let mut notices: Vec<_> = (0..12).map(|_| of("ticket", AlertState::Firing)).collect();
+        notices.push(of("page", AlertState::Resolved));
+        for severity in ["whatever", "Critical", "info"] {
+            notices.push(Notice { is_news: false, ..of(severity, AlertState::Firing) });
+        }
+        let (report, run) = (report(), run());
+        let digest = Digest::of(&report, &run, &notices);
+        assert_eq!(digest.headline(), "Daily <health>: 3 rows, 15 firing, 1 resolved");
+        let told: Vec<_> = digest.alerts.iter().map(|notice| notice.severity.as_str()).collect();
+        assert_eq!(told[..3], ["Critical", "whatever", "ticket"]);
+        assert_eq!(digest.more, ["6 more"]);
+    }
+
+    #[test]
     fn a_window_is_told_in_the_reports_zone() {
         let schedule = Schedule {
             when: When::Cron("0 7 * * *".to_owned()),
-            zone: Tz::Europe__Berlin,
+            zone: chrono_tz::Europe::Berlin,
             missed: Missed::Once,
             jitter: std::time::Duration::ZERO,
         };
         let report = Report { schedule: Some(schedule), ..report() };
         // The day of 2026 on which Berlin's clocks go forward.
         let run = Run { window_from_ms: Some(1_774_738_800_000), window_to_ms: Some(1_774_821_600_000), ..run() };
+        assert_eq!(Digest::of(&report, &run, &[]).window.as_deref(), Some("Sunday 29 March 2026, CET to CEST"));
+        // The hour that comes twice.
+        let twice =
+            Run { window_from_ms: Some(1_792_886_400_000), window_to_ms: Some(1_792_890_000_000), ..run.clone() };
         assert_eq!(
-            Digest::of(&report, &run, &[]).window.as_deref(),
-            Some("2026-03-29 00:00 to 2026-03-30 00:00 (Europe/Berlin)")
+            Digest::of(&report, &twice, &[]).window.as_deref(),
+            Some("Sunday 25 October 2026, 02:00 CEST to 02:00 CET")
         );
         assert_eq!(Digest::of(&report, &Run { window_from_ms: None, ..run }, &[]).window, None);
     }

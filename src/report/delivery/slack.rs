@@ -116,7 +116,7 @@ mod tests {
     fn a_message_says_what_fires_and_where_the_result_is() {
         let body = message(&[notice("cart", AlertState::Firing)], &run());
         assert_eq!(body["blocks"][0]["text"]["text"], "Daily <health>", "plain text is not escaped");
-        assert_eq!(body["blocks"][1]["text"]["text"], "*3 rows*, 2026-03-28 05:00 to 2026-03-29 05:00 (UTC)");
+        assert_eq!(body["blocks"][1]["text"]["text"], "*3 rows*, 2026-03-28 05:00 to 2026-03-29 05:00 UTC");
         let line = ":red_circle: *FIRING* `errors` `service_name=cart`\n`error_rate is 0.25, above 0.05`\n\
                     traces `0af7651916cd43dd8448eb211c80319c`";
         assert_eq!(body["blocks"][2]["text"]["text"], line);

@@ -4,15 +4,16 @@ use super::digest::Digest;
 use crate::report::alert::Notice;
 use crate::report::definition::Report;
 use crate::report::history::Run;
+use crate::report::output::markdown_text as escaped;
 
 /// A few lines of Markdown about a run: what it is, its outcome and window, its alerts with traces, and where the result lies.
 ///
-/// What data holds is in code spans, so that it is read as it is.
+/// What data holds is in code spans, and what an alert says of it is escaped, so that it is read as it is.
 pub fn summarise(report: &Report, run: &Run, notices: &[Notice]) -> String {
     let digest = Digest::of(report, run, notices);
     let mut lines = vec![format!("**{}**: {}", escaped(digest.title), digest.outcome)];
     if let Some(window) = &digest.window {
-        lines[0].push_str(&format!(", {window}"));
+        lines[0].push_str(&format!(", {}", escaped(window)));
     }
     lines.push(String::new());
     if let Some(error) = digest.error {
@@ -46,19 +47,6 @@ fn alert_line(notice: &Notice) -> String {
     line
 }
 
-/// Text in which no character means anything to Markdown.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if c.is_control() => escaped.push(' '),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '~' | '|' | '&' | '#' | '!' => escaped.extend(['\\', c]),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 /// A code span with the text as it is: fenced by more backticks than it has in a row.
 fn code(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -81,10 +69,10 @@ mod tests {
         assert_eq!(
             summarise(&report(), &run(), &notices),
             "\
-**Daily \\<health\\>**: 3 rows, 2026-03-28 05:00 to 2026-03-29 05:00 (UTC)
+**Daily &lt;health&gt;**: 3 rows, 2026-03-28 05:00 to 2026-03-29 05:00 UTC
 
-- FIRING **errors** `` service_name=a`b ``: error\\_rate is 0.25, above 0.05; traces `0af7651916cd43dd8448eb211c80319c`
-- RESOLVED **errors** `service_name=cart`: error\\_rate is 0.25, above 0.05; traces `0af7651916cd43dd8448eb211c80319c`
+- FIRING **errors** `` service_name=a`b ``: error_rate is 0.25, above 0.05; traces `0af7651916cd43dd8448eb211c80319c`
+- RESOLVED **errors** `service_name=cart`: error_rate is 0.25, above 0.05; traces `0af7651916cd43dd8448eb211c80319c`
 
 Result: `/data/reports/results/health/1`
 Run: `health@2026-03-29T05:00:00Z`
@@ -95,21 +83,24 @@ Run: `health@2026-03-29T05:00:00Z`
     #[test]
     fn a_run_without_alerts_is_shorter_still() {
         let run = Run { result: None, window_to_ms: None, ..run() };
-        let expected = "**Daily \\<health\\>**: 3 rows\n\nRun: `health@2026-03-29T05:00:00Z`\n";
+        let expected = "**Daily &lt;health&gt;**: 3 rows\n\nRun: `health@2026-03-29T05:00:00Z`\n";
         assert_eq!(summarise(&report(), &run, &[]), expected);
     }
 
     #[test]
     fn data_is_text() {
-        for (text, as_code, as_text) in [
-            ("a", "`a`", "a"),
-            ("``", "``` `` ```", "\\`\\`"),
-            ("", "`  `", ""),
-            ("a\nb", "`a b`", "a b"),
-            ("[x](javascript:y)", "`[x](javascript:y)`", "\\[x\\](javascript:y)"),
-            ("<b>&amp;</b>", "`<b>&amp;</b>`", "\\<b\\>\\&amp;\\</b\\>"),
+        for (text, as_code) in [
+            ("a", "`a`"),
+            ("``", "``` `` ```"),
+            ("", "`  `"),
+            ("a\nb", "`a b`"),
+            ("[x](javascript:y)", "`[x](javascript:y)`"),
+            ("<b>&amp;</b>", "`<b>&amp;</b>`"),
         ] {
-            assert_eq!((code(text).as_str(), escaped(text).as_str()), (as_code, as_text), "{text:?}");
+            assert_eq!(code(text), as_code, "{text:?}");
         }
+        let hostile = Notice { summary: "https://x www.y @all <b>".to_owned(), ..notice("cart", AlertState::Firing) };
+        let summary = summarise(&report(), &run(), &[hostile]);
+        assert!(summary.contains(": https&#58;//x www&#46;y @\u{2060}all &lt;b&gt;; traces"), "{summary}");
     }
 }

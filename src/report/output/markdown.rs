@@ -14,6 +14,8 @@ use crate::report::definition::OutputFormat;
 const LIMITS: Limits = Limits { rows: 100, columns: 60, cell: 300, bytes: 1 << 20 };
 /// Characters of a title or a summary.
 const MAX_LINE: usize = 1_000;
+/// It has no width, and what it stands in is no word that anybody is called by.
+const WORD_JOINER: char = '\u{2060}';
 
 /// Writes the page: title, window, alerts, table, and where the rest is.
 pub(super) fn render(page: &Page<'_>) -> Result<Bytes> {
@@ -109,8 +111,8 @@ fn push_files(page: &Page<'_>, text: &mut String) {
     text.push_str(&format!("\nRun {}\n", escaped(&page.run.id)));
 }
 
-/// Text of a report or of data that is text in Markdown: no tag, no link, no emphasis, on one line.
-pub(super) fn escaped(text: &str) -> String {
+/// Text of a report or of data that is text in Markdown: no tag, no link, no emphasis, nobody's name that calls them, on one line.
+pub fn escaped(text: &str) -> String {
     let cut: String = text.chars().take(MAX_LINE).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     let mut out = String::with_capacity(cut.len() + 16);
@@ -125,13 +127,29 @@ pub(super) fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
+            // Whoever shows Markdown calls people by what follows; the sign that cannot be seen stands between.
+            '@' if !before.is_alphanumeric() => out.extend(['@', WORD_JOINER]),
             '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '!' => out.extend(['\\', c]),
             c => out.push(c),
         }
         before = c;
     }
     // What looks like an address becomes a link by itself.
-    out.replace("://", "&#58;//") + more
+    without_www(&out.replace("://", "&#58;//")) + more
+}
+
+/// The text with another dot behind each `www`, however it is written.
+fn without_www(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut end = 0;
+    for (at, _) in text.match_indices('.') {
+        if text[..at].len() >= 3 && text.as_bytes()[at - 3..at].eq_ignore_ascii_case(b"www") {
+            out.push_str(&text[end..at]);
+            out.push_str("&#46;");
+            end = at + 1;
+        }
+    }
+    out + &text[end..]
 }
 
 #[cfg(test)]
@@ -144,6 +162,8 @@ mod tests {
             ("plain text, 1.5 ms", "plain text, 1.5 ms"),
             ("<script>x</script>", "&lt;script&gt;x&lt;/script&gt;"),
             ("[a](http://evil)", "\\[a\\](http&#58;//evil)"),
+            ("at www.evil.example, WWW.x", "at www&#46;evil.example, WWW&#46;x"),
+            ("@channel (@here) a@b.example", "@\u{2060}channel (@\u{2060}here) a@b.example"),
             ("*b* _c_ `d` # |", "\\*b\\* \\_c\\_ \\`d\\` \\# \\|"),
             ("error_rate of _a_b_", "error_rate of \\_a_b\\_"),
             ("a\u{1b}[2J\n# b\u{202e}", "a\\\\x1b\\[2J \\# b\\\\u{202e}"),

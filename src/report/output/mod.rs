@@ -15,7 +15,7 @@ mod picture;
 mod plots;
 mod rows;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -23,6 +23,9 @@ mod traces;
 #[cfg(test)]
 use chart::DrawnSpan;
 pub use chart::TraceDrawing;
+pub use html::unbroken;
+pub use markdown::escaped as markdown_text;
+pub use moment::window as window_text;
 pub use page::{Artifact, Page};
 pub use traces::{wanted_traces, worst_traces};
 

@@ -22,15 +22,23 @@ pub(super) fn machine(at_ms: i64) -> String {
 }
 
 /// A stretch of time: a day or some by their dates, else from one moment to the other.
-pub(super) fn window(from_ms: i64, to_ms: i64, zone: Tz) -> String {
+pub fn window(from_ms: i64, to_ms: i64, zone: Tz) -> String {
     let (from, to) = (wall(from_ms, zone), wall(to_ms, zone));
     let (before, after) = (abbreviation(from_ms, zone), abbreviation(to_ms, zone));
-    let names = if before == after { before } else { format!("{before} to {after}") };
+    let has_one_name = before == after;
+    let names = if has_one_name { before.clone() } else { format!("{before} to {after}") };
     let is_days = from.time() == NaiveTime::MIN && to.time() == NaiveTime::MIN && from < to;
     let last = to.date().checked_sub_days(Days::new(1)).filter(|_| is_days);
     match last {
         Some(last) if last == from.date() => format!("{}, {names}", last.format("%A %-d %B %Y")),
         Some(last) => format!("{} to {}, {names}", from.format("%a %-d %B %Y"), last.format("%a %-d %B %Y")),
+        None if from.date() == to.date() && !has_one_name => {
+            format!("{}, {} {before} to {} {after}", from.format("%A %-d %B %Y"), clock(from), clock(to))
+        }
+        None if !has_one_name => {
+            let (from_day, to_day) = (from.format("%Y-%m-%d"), to.format("%Y-%m-%d"));
+            format!("{from_day} {} {before} to {to_day} {} {after}", clock(from), clock(to))
+        }
         None if from.date() == to.date() => {
             format!("{}, {} to {} {names}", from.format("%A %-d %B %Y"), clock(from), clock(to))
         }
@@ -68,6 +76,9 @@ mod tests {
             ("2026-11-15T23:00:00Z", "2026-11-22T23:00:00Z", "Mon 16 November 2026 to Sun 22 November 2026, CET"),
             ("2026-11-21T06:00:00Z", "2026-11-21T07:30:00Z", "Saturday 21 November 2026, 07:00 to 08:30 CET"),
             ("2026-11-20T06:00:00Z", "2026-11-21T06:00:30Z", "2026-11-20 07:00 to 2026-11-21 07:00:30 CET"),
+            // The hour that comes twice, and a stretch that ends on another time than it begins.
+            ("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "Sunday 25 October 2026, 02:00 CEST to 02:00 CET"),
+            ("2026-10-24T06:00:00Z", "2026-10-25T06:00:00Z", "2026-10-24 08:00 CEST to 2026-10-25 07:00 CET"),
         ];
         for (from, to, shown) in cases {
             assert_eq!(window(ms(from), ms(to), berlin), shown);

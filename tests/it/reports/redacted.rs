@@ -8,7 +8,7 @@ use super::commands::{EVER, Place, SUCCESS};
 
 const SLOWEST: &str = "\
 -- window = \"1 day\"
--- outputs = [\"csv\"]
+-- outputs = [\"html\"]
 -- record = { table = \"slowest\" }
 -- [[alerts]]
 -- name = \"slow\"

@@ -2,6 +2,8 @@
 //!
 //! Browsers break a word either nowhere, and the page is as wide as its longest one, or anywhere, and a narrow column has a letter a line.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
 
 /// Words of data up to this length stay whole, and names of columns up to that one.
@@ -12,6 +14,15 @@ const PIECE: usize = 24;
 const ID_PIECE: usize = 16;
 /// The least that stands between two breaks.
 const LEAST: usize = 4;
+
+/// What stands in a page where a word may be broken. In data it is text, and written otherwise.
+const BREAK: &str = "<wbr>";
+
+/// A page without the places where words may be broken, so that each word stands in it as it is.
+pub fn unbroken(page: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(page);
+    if text.contains(BREAK) { Cow::Owned(text.replace(BREAK, "")) } else { text }
+}
 
 /// The text with the places where it may be broken.
 pub(super) fn breakable(text: &str) -> Markup {

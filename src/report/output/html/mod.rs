@@ -9,6 +9,8 @@ mod figures;
 mod notices;
 mod table;
 
+pub use breaks::unbroken;
+
 use bytes::Bytes;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -65,7 +65,7 @@ async fn a_webhook_gets_the_run_signed_and_with_the_same_key_each_time() {
     assert_eq!(body["alerts"][0]["annotations"]["trace_ids"], "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(body["alerts"][1]["status"], "resolved");
     assert_eq!((&body["run"]["rows"], &body["files"][0]["name"]), (&json!(2), &json!("health.html")));
-    assert!(body["summary"].as_str().is_some_and(|summary| summary.starts_with("**Daily \\<health\\>**: 2 rows")));
+    assert!(body["summary"].as_str().is_some_and(|summary| summary.starts_with("**Daily &lt;health&gt;**: 2 rows")));
 }
 
 #[tokio::test]

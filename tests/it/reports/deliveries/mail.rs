@@ -67,7 +67,7 @@ async fn mail_goes_encrypted_with_text_a_page_and_the_files() {
         let kinds: Vec<_> = parts.iter().map(|part| (part["type"].as_str(), part["file"].as_str())).collect();
         let expected = [("text/plain", None), ("text/html", None), ("text/html", Some("health.html"))];
         assert_eq!(kinds, expected.map(|(kind, file)| (Some(kind), file)));
-        assert!(parts[0]["text"].as_str().is_some_and(|text| text.starts_with("**Daily \\<health\\>**: 2 rows")));
+        assert!(parts[0]["text"].as_str().is_some_and(|text| text.starts_with("**Daily &lt;health&gt;**: 2 rows")));
         let page = parts[1]["text"].as_str().expect("a page");
         assert!(page.contains("<h1 style=\"font-size:1.3em;margin:0\">Daily &lt;health&gt;</h1>"), "{page}");
         assert!(page.contains("<code>0af7651916cd43dd8448eb211c80319c</code>"), "{page}");

@@ -23,7 +23,7 @@ async fn a_directory_has_the_files_of_a_run_whole() {
     assert_eq!(names(&folder), ["health.html", "summary.txt"]);
     assert_eq!(names(&root.path().join("out/health")), ["2026-03-29T050000Z"], "nothing half is left");
     let summary = std::fs::read_to_string(folder.join("summary.txt")).expect("a summary");
-    assert!(summary.starts_with("**Daily \\<health\\>**: 2 rows"), "{summary}");
+    assert!(summary.starts_with("**Daily &lt;health&gt;**: 2 rows"), "{summary}");
     let file = root.path().join("file");
     std::fs::write(&file, "").expect("a file");
     let delivered =
