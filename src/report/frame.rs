@@ -3,7 +3,7 @@
 //! A report's result is small by its nature, and everything after the question reads it more than once. A limit of bytes holds where it
 //! is not. Knows Arrow and nothing of what the columns mean.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
+use datafusion::arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, new_empty_array};
 use datafusion::arrow::compute::{CastOptions, cast_with_options, concat};
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimeUnit};
 use futures::StreamExt;
@@ -162,11 +162,30 @@ pub(super) fn value_type(kind: &DataType) -> &DataType {
     }
 }
 
+/// So long a text is in its view.
+const INLINE_BYTES: usize = 12;
+
 /// What the rows of a batch take, and not the buffers that they share with others.
 fn bytes_of(batch: &RecordBatch) -> usize {
-    let of =
-        |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
-    batch.columns().iter().map(of).sum()
+    let of = |column: &ArrayRef| {
+        let data = column.to_data();
+        let fixed = data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+        fixed.saturating_add(viewed_bytes(&data))
+    };
+    batch.columns().iter().map(of).fold(0, usize::saturating_add)
+}
+
+/// What views show, each text as often as it is shown: their memory size is that of the views alone.
+fn viewed_bytes(data: &ArrayData) -> usize {
+    // A view begins with the length of its text, and has a short one in itself.
+    let beside = |view: &u128| Some(*view as u32 as usize).filter(|length| *length > INLINE_BYTES).unwrap_or_default();
+    let own: usize = match data.data_type() {
+        DataType::Utf8View | DataType::BinaryView => {
+            data.buffer::<u128>(0).iter().take(data.len()).map(beside).fold(0, usize::saturating_add)
+        }
+        _ => 0,
+    };
+    data.child_data().iter().map(viewed_bytes).fold(own, usize::saturating_add)
 }
 
 fn too_large(limit_bytes: usize) -> Error {
@@ -183,7 +202,7 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::*;
-    use datafusion::arrow::datatypes::Int32Type;
+    use datafusion::arrow::datatypes::{Field, Int32Type};
 
     use super::*;
 
@@ -210,6 +229,30 @@ mod tests {
         let error = collected(vec![batch.clone(), batch], 15_000).await.expect_err("too large");
         assert_eq!(error.kind, Kind::TooLarge);
         assert_eq!(error.message, "the result of the report is larger than 15000 bytes");
+    }
+
+    #[tokio::test]
+    async fn texts_count_with_their_length_wherever_they_stand() {
+        let text = "x".repeat(1_000);
+        let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(vec![&text; 100]));
+        let bytes: ArrayRef = Arc::new(BinaryViewArray::from_iter_values(vec![&text; 100]));
+        let mut lists = ListBuilder::new(StringViewBuilder::new());
+        for _ in 0..50 {
+            lists.append_value([Some(&text), Some(&text)]);
+        }
+        let lists: ArrayRef = Arc::new(lists.finish());
+        let inner = StructArray::from(vec![(Arc::new(Field::new("t", DataType::Utf8View, true)), views.clone())]);
+        let plain: ArrayRef = Arc::new(StringArray::from_iter_values(vec![&text; 100]));
+        for column in [views, bytes, lists, Arc::new(inner), plain] {
+            let kind = column.data_type().clone();
+            let batch = RecordBatch::try_from_iter([("c", column)]).expect("a batch");
+            let error = collected(vec![batch.clone()], 99_000).await.expect_err("100 texts of 1000 bytes");
+            assert_eq!(error.kind, Kind::TooLarge, "{kind}");
+            collected(vec![batch.clone()], 103_000).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        }
+        let many: ArrayRef = Arc::new(StringViewArray::from_iter_values(vec![&text; 100]));
+        let few = RecordBatch::try_from_iter([("c", many)]).expect("a batch").slice(90, 2);
+        collected(vec![few], 2_100).await.expect("two of the texts");
     }
 
     #[test]
