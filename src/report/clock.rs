@@ -1,7 +1,7 @@
 //! The seam for time: what reports know of it, they ask here, so that tests can turn it.
 
 use std::fmt::Debug;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -15,7 +15,8 @@ pub trait Clock: Send + Sync + Debug {
     /// Milliseconds since 1970 in UTC; may jump either way.
     fn now_ms(&self) -> i64;
 
-    /// Returns once it is `until_ms` or later.
+    /// Returns once it is `until_ms` or later, and where the clock is set back meanwhile, after as long as it would have taken without that: whoever
+    /// waits by a clock that was years ahead does not wait for years.
     async fn sleep_until(&self, until_ms: i64);
 }
 
@@ -30,10 +31,16 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, until_ms: i64) {
+        let started = Instant::now();
+        let mut longest = None;
         loop {
             let left_ms = until_ms.saturating_sub(self.now_ms());
             let Ok(left_ms @ 1..) = u64::try_from(left_ms) else { return };
-            tokio::time::sleep(Duration::from_millis(left_ms).min(LOOK_EVERY)).await;
+            let left = Duration::from_millis(left_ms);
+            // This one is never set. It may stand while a machine sleeps, so that it is not the only one that is asked.
+            let longest = *longest.get_or_insert(left);
+            let Some(rest) = longest.checked_sub(started.elapsed()).filter(|rest| !rest.is_zero()) else { return };
+            tokio::time::sleep(left.min(rest).min(LOOK_EVERY)).await;
         }
     }
 }
@@ -66,8 +73,16 @@ impl Clock for TurnedClock {
     }
 
     async fn sleep_until(&self, until_ms: i64) {
-        // The sender is here, so the wait ends in no other way.
-        let _ = self.0.subscribe().wait_for(|now_ms| *now_ms >= until_ms).await;
+        let mut turns = self.0.subscribe();
+        let mut before_ms = *turns.borrow_and_update();
+        let mut left_ms = until_ms.saturating_sub(before_ms);
+        // The sender is here, so that a wait ends in no other way.
+        while left_ms > 0 && turns.changed().await.is_ok() {
+            let now_ms = *turns.borrow_and_update();
+            // Of a turn backward nobody knows how long it took.
+            left_ms = until_ms.saturating_sub(now_ms).min(left_ms - now_ms.saturating_sub(before_ms).max(0));
+            before_ms = now_ms;
+        }
     }
 }
 
@@ -93,6 +108,26 @@ mod tests {
         clock.turn_to(500);
         assert_eq!(clock.now_ms(), 500, "it goes backward too");
         third.abort();
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_by_a_clock_that_is_set_back_waits_no_longer_than_before() {
+        let clock = Arc::new(TurnedClock::at(1_000_000));
+        let until = |until_ms| {
+            let clock = clock.clone();
+            tokio::spawn(async move { clock.sleep_until(until_ms).await })
+        };
+        let [second, minute] = [until(1_001_000), until(1_060_000)];
+        tokio::task::yield_now().await;
+        for now_ms in [7, 507, 1_007] {
+            assert!(!second.is_finished(), "at {now_ms}");
+            clock.turn_to(now_ms);
+            tokio::task::yield_now().await;
+        }
+        second.await.expect("woken after a second");
+        assert!(!minute.is_finished());
+        clock.turn_to(60_007);
+        minute.await.expect("woken after a minute");
     }
 
     #[tokio::test]
