@@ -32,9 +32,25 @@ impl ReportsAtWork {
         let runner = Runner::open(engine.clone(), home, Arc::new(SystemClock), &settings.reports_dir)?;
         let folder = Arc::new(Folder::open(&settings.reports_dir));
         let definitions = folder.clone();
-        let scheduler = Scheduler::new(runner, Arc::new(move || definitions.reports()));
-        let watching = folder.watch(engine.clone(), shutdown.clone());
-        Ok(Self(vec![tokio::spawn(watching), tokio::spawn(scheduler.run(shutdown.clone()))]))
+        let scheduler = Scheduler::new(runner, Arc::new(move || definitions.defined()));
+        let (engine, shutdown) = (engine.clone(), shutdown.clone());
+        let planned = CancellationToken::new();
+        // What is wrong is told and not run: nothing is due before all is planned.
+        let watching = {
+            let (planned, shutdown) = (planned.clone().drop_guard(), shutdown.clone());
+            tokio::spawn(async move {
+                folder.plan_and_tell(&engine).await;
+                drop(planned);
+                folder.watch(engine, shutdown).await;
+            })
+        };
+        let scheduling = tokio::spawn(async move {
+            tokio::select! {
+                () = planned.cancelled() => scheduler.run(shutdown).await,
+                () = shutdown.cancelled() => {}
+            }
+        });
+        Ok(Self(vec![watching, scheduling]))
     }
 
     /// Waits until everything has ended, after the shutdown was told.

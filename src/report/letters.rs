@@ -6,8 +6,8 @@ use futures::future::try_join_all;
 
 use super::alert::{AlertLine, Notice};
 use super::clock::Clock;
-use super::definition::Report;
-use super::delivery::{self, Message, RetryPolicy};
+use super::definition::{Delivery, Report};
+use super::delivery::{self, Message, Progress, RetryPolicy, Step};
 use super::history::{Delivered, DeliveryStatus, Run};
 use super::journal::Journal;
 use super::results::Parcel;
@@ -45,37 +45,82 @@ pub(super) async fn deliver<N: Future<Output = Result<()>>>(
     clock: &dyn Clock,
     note: impl Fn(Delivered) -> N,
 ) -> Result<()> {
-    let pending = run.deliveries.iter().filter(|delivered| delivered.status == DeliveryStatus::Pending);
-    let note = &note;
-    let deliveries = pending.map(|pending| async move {
-        let Some(delivery) = report.deliveries.iter().find(|delivery| delivery.name == pending.name) else {
-            return note(failed(pending, "the report has no delivery of this name any more", clock.now_ms())).await;
+    let (note, letter) = (&note, Letter { report, run, parcel });
+    let deliveries = pending(run).map(|pending| async move {
+        let delivered = match delivery_of(report, pending) {
+            Some(delivery) => {
+                delivery::deliver(delivery, &letter.message(pending), &RetryPolicy::default(), clock).await
+            }
+            None => without_target(pending, clock.now_ms()),
         };
-        let message = Message {
-            key: pending.key.clone(),
-            report,
-            run,
-            artifacts: &parcel.artifacts,
-            notices: &parcel.notices,
-            summary: parcel.summary.clone(),
-        };
-        let delivered = delivery::deliver(delivery, &message, &RetryPolicy::default(), clock).await;
-        if delivered.status == DeliveryStatus::Failed {
-            let error = delivered.error.as_deref().unwrap_or_default();
-            tracing::warn!(run = run.id, delivery = delivery.name, error, "a report was not delivered");
-        }
+        tell_failure(run, &delivered);
         note(delivered).await
     });
     try_join_all(deliveries).await.map(|_| ())
 }
 
-/// What becomes of the deliveries of a run that nobody can make any more.
-pub(super) fn given_up(run: &Run, why: &str, now_ms: i64) -> Vec<Delivered> {
-    let pending = run.deliveries.iter().filter(|delivered| delivered.status == DeliveryStatus::Pending);
-    pending.map(|pending| failed(pending, why, now_ms)).collect()
+/// What is sent with a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Letter<'a> {
+    pub report: &'a Report,
+    pub run: &'a Run,
+    pub parcel: &'a Parcel,
 }
 
-fn failed(pending: &Delivered, why: &str, now_ms: i64) -> Delivered {
+impl<'a> Letter<'a> {
+    fn message(&self, pending: &Delivered) -> Message<'a> {
+        Message {
+            key: pending.key.clone(),
+            report: self.report,
+            run: self.run,
+            artifacts: &self.parcel.artifacts,
+            notices: &self.parcel.notices,
+            summary: self.parcel.summary.clone(),
+        }
+    }
+}
+
+/// Makes one attempt at a delivery that is still to be made.
+pub(super) async fn attempt(
+    delivery: &Delivery,
+    pending: &Delivered,
+    letter: &Letter<'_>,
+    clock: &dyn Clock,
+    progress: &mut Progress,
+) -> Step {
+    delivery::attempt(delivery, &letter.message(pending), &RetryPolicy::default(), clock, progress).await
+}
+
+/// The deliveries of a run that are still to be made.
+pub(super) fn pending(run: &Run) -> impl Iterator<Item = &Delivered> {
+    run.deliveries.iter().filter(|delivered| delivered.status == DeliveryStatus::Pending)
+}
+
+/// Where a delivery goes as the report is now, if it still has it.
+pub(super) fn delivery_of<'a>(report: &'a Report, pending: &Delivered) -> Option<&'a Delivery> {
+    report.deliveries.iter().find(|delivery| delivery.name == pending.name)
+}
+
+/// What becomes of a delivery that the report has no more.
+pub(super) fn without_target(pending: &Delivered, now_ms: i64) -> Delivered {
+    failed(pending, "the report has no delivery of this name any more", now_ms)
+}
+
+/// Says in the log what was not delivered.
+pub(super) fn tell_failure(run: &Run, delivered: &Delivered) {
+    if delivered.status == DeliveryStatus::Failed {
+        let error = delivered.error.as_deref().unwrap_or_default();
+        tracing::warn!(run = run.id, delivery = delivered.name, error, "a report was not delivered");
+    }
+}
+
+/// What becomes of the deliveries of a run that nobody can make any more.
+pub(super) fn given_up(run: &Run, why: &str, now_ms: i64) -> Vec<Delivered> {
+    pending(run).map(|pending| failed(pending, why, now_ms)).collect()
+}
+
+/// A delivery that cannot be made.
+pub(super) fn failed(pending: &Delivered, why: &str, now_ms: i64) -> Delivered {
     Delivered { status: DeliveryStatus::Failed, error: Some(why.to_owned()), at_ms: now_ms, ..pending.clone() }
 }
 
@@ -83,24 +128,7 @@ fn failed(pending: &Delivered, why: &str, now_ms: i64) -> Delivered {
 pub(super) fn noted(alerts: &Journal, run_id: &str) -> Result<Vec<Notice>> {
     let lines = alerts.read_as(AlertLine::parse)?;
     let of_run = lines.into_iter().filter(|line| line.run == run_id && line.is_news);
-    Ok(of_run.map(notice_of).collect())
-}
-
-fn notice_of(line: AlertLine) -> Notice {
-    Notice {
-        report: line.report,
-        rule: line.rule,
-        severity: line.severity,
-        state: line.state,
-        labels: line.labels,
-        value: line.value,
-        since_ms: line.since_ms,
-        fired_ms: line.memory.fired_ms,
-        summary: line.summary,
-        exemplars: line.exemplars,
-        silenced_by: line.silenced_by,
-        is_news: line.is_news,
-    }
+    Ok(of_run.map(Notice::from).collect())
 }
 
 #[cfg(test)]

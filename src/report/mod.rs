@@ -5,7 +5,7 @@
 //! 1. `scheduler` asks `due`, a pure decision over definitions, history and a clock, what is to begin; or a person begins it.
 //! 2. `runner` takes the report's `turn`, notes the run in the `journal`, and has it worked out (`work`): rows, alerts, outputs.
 //! 3. What it made is kept: files in `results`, rows in the table that they are `record`ed in, the end in the journal.
-//! 4. `letters` go out by `delivery`. `teller` tells SQL and people of all that, `retention` and `redact` end it.
+//! 4. `letters` go out by `delivery`, those of the scheduler through the `post`. `teller` tells SQL and people of all that, `retention` and `redact` end it.
 //!
 //! Knows the engine's sessions and nothing of command lines and servers.
 
@@ -27,6 +27,9 @@ pub mod library;
 mod mistake;
 mod outlook;
 mod output;
+mod post;
+#[cfg(test)]
+mod post_tests;
 pub mod record;
 mod redact;
 mod results;
@@ -52,15 +55,16 @@ pub use definition::{
     Report, RowsKept, Schedule, Secret, Span, TO, Target, Test, Tls, When, Window,
 };
 pub use delivery::{Courier, Environment, Message, RetryPolicy, deliver, summarise};
-pub use folder::{Folder, News};
+pub use folder::{Defined, Folder, News, Standing};
 pub use frame::Frame;
 pub use header::Definition;
 pub use history::{Cause, Delivered, DeliveryStatus, History, Run, RunKey, Status};
 pub use home::ReportsHome;
 pub use mistake::Mistake;
 pub use output::Artifact;
-pub use redact::{RedactedReports, redact_reports};
+pub use redact::{RedactedReports, redact_reports, redactable_reports};
 pub use runner::{Made, RunOrder, Runner};
 pub use scheduler::{Definitions, Scheduler};
 pub use teller::{history, show_in};
+pub use turn::Standstill;
 pub use zone::moment_text;

@@ -2,8 +2,9 @@
 //!
 //! Each second it looks at the reports as their folder has them now and decides about each ([`super::due`]), and each five seconds for what processes
 //! left that are gone: those before it, and those of people who run reports by hand. At most two reports run at once; what is due besides
-//! waits its turn, and no report has two runs at once. Deliveries go on beside runs, so that a receiver that hangs holds up
-//! nobody. A failure of one report, or of the disk, is told and tried again; it ends neither the scheduler nor the server.
+//! waits its turn, and no report has two runs at once. Deliveries go on beside runs ([`super::post`]). A failure of one report, or of the disk, is told and
+//! tried again; it ends neither the scheduler nor the server. Only after a failed sync of a journal, of which nobody knows what it left, nothing runs
+//! before the next start.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::definition::{Report, Schedule};
 use super::due::{Candidate, Decision, schedule_text, since_ms};
+use super::folder::{Defined, Standing};
 use super::history::{Entry, Run, RunKey};
+use super::post::Post;
 use super::results::Parcel;
 use super::retention::Keep;
 use super::runner::{RunOrder, Runner};
@@ -24,8 +27,6 @@ use crate::error::{OBJECT_IN_USE, Result};
 
 /// So many reports run at once: they share the machine with the statements of people.
 const MOST_AT_ONCE: usize = 2;
-/// So many runs are delivered at once; the others wait.
-const MOST_DELIVERING: usize = 16;
 /// How often definitions and the clock are looked at.
 const LOOK_EVERY_MS: i64 = 1_000;
 /// How often what other processes left is looked for.
@@ -45,7 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const OFF: &str = "off";
 
 /// The reports as their folder has them now.
-pub type Definitions = Arc<dyn Fn() -> Arc<Vec<Arc<Report>>> + Send + Sync>;
+pub type Definitions = Arc<dyn Fn() -> Arc<Defined> + Send + Sync>;
 
 /// Starts reports when they are due.
 pub struct Scheduler {
@@ -58,7 +59,7 @@ pub struct Scheduler {
     /// The runs whose deliveries are made, or were and could not be noted.
     delivering: Busy,
     slots: Arc<Semaphore>,
-    deliverers: Arc<Semaphore>,
+    post: Post,
     /// Ends what is at work.
     stop: CancellationToken,
     recovered_ms: Option<i64>,
@@ -70,6 +71,7 @@ impl Scheduler {
     /// A scheduler that has not looked at anything yet.
     pub fn new(runner: Runner, definitions: Definitions) -> Self {
         Self {
+            post: Post::new(runner.clone()),
             runner,
             definitions,
             timetables: HashMap::new(),
@@ -77,7 +79,6 @@ impl Scheduler {
             busy: Busy::default(),
             delivering: Busy::default(),
             slots: Arc::new(Semaphore::new(MOST_AT_ONCE)),
-            deliverers: Arc::new(Semaphore::new(MOST_DELIVERING)),
             stop: CancellationToken::new(),
             recovered_ms: None,
             forgot: None,
@@ -98,35 +99,48 @@ impl Scheduler {
         self.end().await;
     }
 
-    /// Notes the end of runs that died with their process, and makes the deliveries that it left.
+    /// Notes the end of runs that died with their process, and makes the deliveries that it left. Those of reports of which nobody can say whether
+    /// they are still there wait.
     pub(super) async fn recover(&mut self) -> Result<()> {
         self.recovered_ms = Some(self.runner.now_ms());
-        let reports = (self.definitions)();
-        let find = |name: &str| reports.iter().find(|report| report.name == name).cloned();
-        for run in self.runner.left_behind(find).await? {
+        let defined = (self.definitions)();
+        for run in self.runner.left_behind(|name| defined.standing(name)).await? {
+            let standing = defined.standing(&run.report);
+            if standing == Standing::Unknown {
+                continue;
+            }
             let Some(claim) = self.delivering.claim(&run.id) else { continue };
-            let (runner, report) = (self.runner.clone(), find(&run.report));
-            self.deliver(async move { claim.until(runner.deliver_again(report.as_deref(), run)).await });
+            let (runner, stop) = (self.runner.clone(), self.stop.clone());
+            match standing {
+                Standing::There(report) => {
+                    let delivered = self.post.deliver(report, &run, None);
+                    self.at_work.spawn(async move { unless_stopped(&stop, claim.until(delivered)).await });
+                }
+                Standing::Gone | Standing::Unknown => {
+                    let given_up = async move { runner.give_up(&run.id, "the report is not there any more").await };
+                    self.at_work.spawn(async move { unless_stopped(&stop, claim.until(given_up)).await });
+                }
+            }
         }
         Ok(())
     }
 
     /// Decides about each report and begins what is to begin; tells when to look again.
     pub(super) async fn look(&mut self) -> i64 {
-        let (reports, now_ms) = ((self.definitions)(), self.runner.now_ms());
+        let (defined, now_ms) = ((self.definitions)(), self.runner.now_ms());
         if self.recovered_ms.is_none_or(|recovered_ms| (now_ms - recovered_ms).abs() >= RECOVER_EVERY_MS) {
             told("what other processes left of reports could not be seen to", self.recover().await);
         }
         let mut wake_ms = now_ms.saturating_add(LOOK_EVERY_MS);
-        for report in reports.iter() {
+        for report in defined.reports.iter() {
             match self.look_at(report, now_ms).await {
                 Ok(Some(until_ms)) => wake_ms = wake_ms.min(until_ms),
                 Ok(None) => {}
                 Err(error) => tracing::error!(report = report.name, %error, "a report cannot be scheduled"),
             }
         }
-        told("schedules could not be noted", self.note_gone(&reports, now_ms).await);
-        self.forget(&reports, now_ms);
+        told("schedules could not be noted", self.note_gone(&defined, now_ms).await);
+        self.forget(&defined.reports, now_ms);
         // What is due at this very moment has begun.
         wake_ms.max(now_ms.saturating_add(1))
     }
@@ -182,10 +196,11 @@ impl Scheduler {
     }
 
     /// Notes which reports are not scheduled any more: what would have been due meanwhile is not missed when they are again.
-    async fn note_gone(&mut self, reports: &[Arc<Report>], now_ms: i64) -> Result<()> {
+    async fn note_gone(&mut self, defined: &Defined, now_ms: i64) -> Result<()> {
         let is_on = |report: &&Arc<Report>| report.enabled && report.schedule.is_some();
-        let on: HashSet<&str> = reports.iter().filter(is_on).map(|report| report.name.as_str()).collect();
-        let gone = self.runner.history().scheduled_but(OFF, |name| on.contains(name));
+        let on: HashSet<&str> = defined.reports.iter().filter(is_on).map(|report| report.name.as_str()).collect();
+        let is_kept = |name: &str| on.contains(name) || defined.standing(name) == Standing::Unknown;
+        let gone = self.runner.history().scheduled_but(OFF, is_kept);
         let entry = |report: String| Entry::Scheduled { report, schedule: OFF.to_owned(), at_ms: now_ms };
         if gone.is_empty() { Ok(()) } else { self.runner.note(gone.into_iter().map(entry).collect()).await }
     }
@@ -194,7 +209,7 @@ impl Scheduler {
         let Some(claim) = self.busy.claim(&report.name) else { return };
         let Some(delivering) = self.delivering.claim(&order.run_id(&report.name)) else { return };
         let (runner, slots, stop) = (self.runner.clone(), self.slots.clone(), self.stop.clone());
-        let deliverers = self.deliverers.clone();
+        let post = self.post.clone();
         self.at_work.spawn(async move {
             // There are no more once the server stops.
             let Ok(slot) = slots.acquire_owned().await else { return };
@@ -204,13 +219,11 @@ impl Scheduler {
                 // It is looked at again.
                 Ok(None) => {}
                 Ok(Some((run, parcel))) => {
+                    // Behind those of the runs before, and before those of the next, which may begin now.
+                    let delivered = post.deliver(report, &run, run.result.is_none().then_some(parcel));
                     drop(claim);
                     log_end(&run);
-                    let delivered = async {
-                        let _place = deliverers.acquire().await;
-                        delivering.until(runner.deliver(&report, run, &parcel)).await;
-                    };
-                    unless_stopped(&stop, delivered).await;
+                    unless_stopped(&stop, delivering.until(delivered)).await;
                 }
                 Err(error) => {
                     tracing::error!(report = report.name, %error, "a run of a report could not be noted");
@@ -219,18 +232,6 @@ impl Scheduler {
                     drop(claim);
                 }
             }
-        });
-    }
-
-    /// Makes deliveries beside everything else.
-    fn deliver(&mut self, delivered: impl Future<Output = ()> + Send + 'static) {
-        let (stop, deliverers) = (self.stop.clone(), self.deliverers.clone());
-        self.at_work.spawn(async move {
-            let delivered = async {
-                let _place = deliverers.acquire().await;
-                delivered.await;
-            };
-            unless_stopped(&stop, delivered).await;
         });
     }
 
@@ -302,7 +303,7 @@ struct Claim {
 
 impl Claim {
     /// Holds until deliveries are made. Those that cannot be noted are not made again before the next start: a receiver would have them each time.
-    async fn until(self, delivered: impl Future<Output = Result<Run>>) {
+    async fn until(self, delivered: impl Future<Output = Result<()>>) {
         if let Err(error) = delivered.await {
             tracing::error!(run = self.name, %error, "what became of deliveries could not be noted");
             std::mem::forget(self);

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::{Clock, TurnedClock};
 use super::definition::Report;
+use super::folder::Defined;
 use super::header::{Source, parse};
 use super::history::{Cause, DeliveryStatus, Entry, Run, Status};
 use super::home::ReportsHome;
@@ -24,7 +25,7 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 /// A report by its header, without the comment marks, and its statement.
-fn report(name: &str, header: &str, sql: &str) -> Report {
+pub(super) fn report(name: &str, header: &str, sql: &str) -> Report {
     let header: String = header.lines().map(|line| format!("-- {line}\n")).collect();
     let path = PathBuf::from(format!("{name}.sql"));
     let source = Source { name: name.to_owned(), sql_path: path, sql: format!("{header}{sql}"), toml: None };
@@ -38,36 +39,35 @@ fn scheduled(name: &str, cron: &str, zone: &str) -> Report {
 }
 
 /// A server with nothing but reports.
-struct Bench {
-    folder: TempDir,
+pub(super) struct Bench {
+    pub(super) folder: TempDir,
     store: Arc<Store>,
-    engine: Arc<Engine>,
-    clock: Arc<TurnedClock>,
-    reports: Arc<Mutex<Arc<Vec<Arc<Report>>>>>,
-    runner: Runner,
-    scheduler: Scheduler,
+    pub(super) engine: Arc<Engine>,
+    pub(super) clock: Arc<TurnedClock>,
+    pub(super) reports: Arc<Mutex<Arc<Defined>>>,
+    pub(super) runner: Runner,
+    pub(super) scheduler: Scheduler,
 }
 
 impl Bench {
-    async fn at(now: &str, reports: Vec<Report>) -> Self {
+    pub(super) async fn at(now: &str, reports: Vec<Report>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path(), StoreSettings::default()).await.expect("a store");
         let engine = Engine::new(store.clone(), EngineSettings::default()).expect("an engine");
         let clock = Arc::new(TurnedClock::at(ms(now)));
-        let reports = reports.into_iter().map(Arc::new).collect();
-        let reports = Arc::new(Mutex::new(Arc::new(reports)));
+        let reports = Arc::new(Mutex::new(defined(reports)));
         let home = ReportsHome::new(folder.path());
         let runner = Runner::open(engine.clone(), home, clock.clone(), folder.path()).expect("a runner");
         let scheduler = scheduler(&runner, &reports);
         Self { folder, store, engine, clock, reports, runner, scheduler }
     }
 
-    fn home(&self) -> ReportsHome {
+    pub(super) fn home(&self) -> ReportsHome {
         ReportsHome::new(self.folder.path())
     }
 
     /// As if the process had died and another had started.
-    async fn restart(&mut self) {
+    pub(super) async fn restart(&mut self) {
         self.runner =
             Runner::open(self.engine.clone(), self.home(), self.clock.clone(), self.folder.path()).expect("a runner");
         self.scheduler = scheduler(&self.runner, &self.reports);
@@ -75,12 +75,12 @@ impl Bench {
         self.scheduler.settle().await;
     }
 
-    fn now_has(&self, reports: Vec<Report>) {
-        *self.reports.lock().expect("reports") = Arc::new(reports.into_iter().map(Arc::new).collect());
+    pub(super) fn now_has(&self, reports: Vec<Report>) {
+        *self.reports.lock().expect("reports") = defined(reports);
     }
 
     /// Looks once, now, and waits for what that begins.
-    async fn look(&mut self) {
+    pub(super) async fn look(&mut self) {
         self.scheduler.look().await;
         self.scheduler.settle().await;
     }
@@ -93,7 +93,7 @@ impl Bench {
         }
     }
 
-    fn runs(&self, name: &str) -> Vec<Run> {
+    pub(super) fn runs(&self, name: &str) -> Vec<Run> {
         teller::history(&self.home()).expect("a whole journal").of(name).cloned().collect()
     }
 
@@ -101,13 +101,19 @@ impl Bench {
         self.runs(name).iter().map(|run| (run.cause, run.status)).collect()
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         drop((self.scheduler, self.runner));
         self.store.close().await.expect("closed");
     }
 }
 
-fn scheduler(runner: &Runner, reports: &Arc<Mutex<Arc<Vec<Arc<Report>>>>>) -> Scheduler {
+/// A folder with these reports.
+fn defined(reports: Vec<Report>) -> Arc<Defined> {
+    let reports: Vec<Arc<Report>> = reports.into_iter().map(Arc::new).collect();
+    Arc::new(Defined::from(reports))
+}
+
+fn scheduler(runner: &Runner, reports: &Arc<Mutex<Arc<Defined>>>) -> Scheduler {
     let reports = reports.clone();
     Scheduler::new(runner.clone(), Arc::new(move || reports.lock().expect("reports").clone()))
 }
@@ -318,6 +324,101 @@ async fn a_week_before_is_a_week_of_the_zones_calendar() {
     bench.close().await;
 }
 
+/// Keeps everybody from writing a recorded table until it is dropped.
+fn table_taken(bench: &Bench, table: &str) -> std::fs::File {
+    let folder = bench.home().tables().join(table);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let lock = std::fs::File::create(folder.join("lock")).expect("a file");
+    lock.lock().expect("free");
+    lock
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_ended_after_it_judged_tells_its_alerts() {
+    let header = "record = { table = \"kept\" }\n[[alerts]]\nname = \"high\"\ncolumn = \"x\"\nabove = 0\n\
+                  [[deliveries]]\nto = \"directory\"\nname = \"out\"\npath = \"nowhere\"\nwhen = \"firing\"";
+    let sql = "SELECT 1 AS x";
+    let bench = Bench::at("2026-03-01T07:00:00Z", Vec::new()).await;
+    let journal = bench.home().alerts_journal();
+    let is_judged = |name: &str| std::fs::read_to_string(&journal).unwrap_or_default().contains(&format!("\"{name}\""));
+    let taken = table_taken(&bench, "kept");
+    let order = RunOrder::due(bench.clock.now_ms(), Cause::Schedule);
+    // It waits for its table when the server stops.
+    let stopped = report("stopped", header, sql);
+    let stop = CancellationToken::new();
+    let stopping = async {
+        while !is_judged("stopped") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let (made, ()) = tokio::join!(bench.runner.make(&stopped, &order, &stop), stopping);
+    let (run, parcel) = made.expect("noted");
+    let told: Vec<_> = parcel.notices.iter().map(|notice| (notice.rule.as_str(), notice.is_news)).collect();
+    assert_eq!((run.status, told), (Status::Died, vec![("high", true)]));
+    assert_eq!(run.deliveries.len(), 1, "{run:?}");
+    // It waits for its table until its time is over.
+    let late = report("late", &format!("timeout = \"2s\"\n{header}"), sql);
+    let (run, parcel) = bench.runner.make(&late, &order, &CancellationToken::new()).await.expect("noted");
+    assert_eq!(run.status, Status::TimedOut, "{run:?}");
+    assert_eq!(!parcel.notices.is_empty(), is_judged("late"), "what is in the book is told");
+    drop(taken);
+    // What fires still is no news, and is told again to those who take an end for granted.
+    let again = RunOrder::due(bench.clock.now_ms() + 1_000, Cause::Schedule);
+    let failing = report("stopped", header, "SELECT 1 / 0 AS x");
+    for (report, status) in [(&stopped, Status::Succeeded), (&failing, Status::Failed)] {
+        let order = RunOrder { due_ms: again.due_ms + i64::from(status == Status::Failed), ..again.clone() };
+        let (run, parcel) = bench.runner.make(report, &order, &CancellationToken::new()).await.expect("noted");
+        let told: Vec<_> = parcel.notices.iter().map(|notice| (notice.rule.as_str(), notice.is_news)).collect();
+        assert_eq!((run.status, told), (status, vec![("high", false)]), "{run:?}");
+        assert!(run.deliveries.is_empty(), "{run:?}");
+    }
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_recorded_of_what_the_report_asks_and_of_any_window() {
+    let header = "window = \"1 day\"\nrecord = { table = \"kept\", mode = \"replace\", column = \"at\" }\n\
+                  [parameters.x]\ntype = \"integer\"\ndefault = 1";
+    let kept = report("kept", header, "SELECT :from AS at, :x AS x");
+    let bench = Bench::at("2026-03-01T07:00:00Z", Vec::new()).await;
+    let tables = super::record::TablesFolder::of(&bench.home());
+    let by_hand = RunOrder::by_hand(bench.clock.now_ms());
+    let window = Some((ms("2026-02-01T00:00:00Z"), ms("2026-02-02T00:00:00Z")));
+    for (at, parameters, is_kept) in [(0, vec![], true), (1, vec![("x".to_owned(), "2".to_owned())], false)] {
+        let order = RunOrder { due_ms: by_hand.due_ms + at, window, parameters, ..by_hand.clone() };
+        let run = bench.runner.run(&kept, order).await.expect("a run");
+        assert_eq!((run.status, run.rows), (Status::Succeeded, Some(1)), "{run:?}");
+        assert_eq!(tables.recorded(&run.id, None).expect("readable").is_some(), is_kept, "{run:?}");
+    }
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_table_is_the_concern_of_its_report_alone() {
+    let header = "schedule = { cron = \"0 7 * * *\" }";
+    let records = report("records", &format!("{header}\nrecord = {{ table = \"broken\" }}"), "SELECT 1 AS x");
+    let others = report("others", header, "SELECT 1 AS x");
+    let mut bench = Bench::at("2026-03-01T07:00:30Z", vec![records, others]).await;
+    let folder = bench.home().tables().join("broken");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("manifest.json"), "{").expect("written");
+    for name in ["records", "others"] {
+        let begun = Run { deliveries: Vec::new(), ..super::history::tests::run(name, ms("2026-03-01T07:00:00Z")) };
+        bench.runner.note(vec![Entry::Run(Box::new(begun))]).await.expect("noted");
+    }
+    bench.restart().await;
+    let journal = std::fs::read_to_string(bench.home().runs_journal()).expect("the journal");
+    let ended: Vec<bool> =
+        ["records", "others"].map(|name| journal.contains(&format!("\"ended\",\"id\":\"{name}@"))).to_vec();
+    assert_eq!(ended, [false, true], "{journal}");
+    bench.look().await;
+    bench.clock.turn_to(ms("2026-03-02T07:00:00Z"));
+    bench.look().await;
+    assert_eq!(bench.statuses("others"), [(Cause::Schedule, Status::Died), (Cause::Schedule, Status::Succeeded)]);
+    bench.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_reports_run_at_once_and_no_report_twice() {
     let names = ["a", "b", "c"];
@@ -382,6 +483,31 @@ async fn results_go_with_their_runs_when_they_are_kept_no_longer() {
     assert_eq!(folders, 3);
     assert_eq!(bench.runner.history().of("daily").count(), 3, "also in memory");
     bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_goes_on_when_its_clock_is_set_back() {
+    let bench = Bench::at("2030-03-01T06:59:00Z", vec![scheduled("a", "0 7 * * *", "UTC")]).await;
+    let shutdown = CancellationToken::new();
+    let Bench { scheduler, clock, store, folder, .. } = bench;
+    let working = tokio::spawn(scheduler.run(shutdown.clone()));
+    let home = ReportsHome::new(folder.path());
+    let due =
+        || -> Vec<i64> { teller::history(&home).expect("a journal").runs().iter().map(|run| run.due_ms).collect() };
+    while due().is_empty() {
+        clock.turn_by(Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The machine had begun with a clock that was years ahead, and was told the time.
+    clock.turn_to(ms("2026-03-01T06:59:00Z"));
+    while !due().iter().any(|due_ms| *due_ms < ms("2027-01-01T00:00:00Z")) {
+        assert!(clock.now_ms() < ms("2026-03-08T00:00:00Z"), "nothing runs for a week: {:?}", due());
+        clock.turn_by(Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    shutdown.cancel();
+    working.await.expect("it ends");
+    store.close().await.expect("closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ pub fn history(home: &ReportsHome) -> Result<History> {
         match now.run(&run.id) {
             Some(known) if known.status != Status::Running => history.apply(Entry::Run(Box::new(known.clone()))),
             _ => {
-                let (status, rows) = match TablesFolder::of(home).recorded(&run.id)? {
+                let (status, rows) = match TablesFolder::of(home).recorded(&run.id, None)? {
                     Some(recorded) => (Status::Succeeded, Some(recorded.rows)),
                     None => (Status::Died, None),
                 };

@@ -1,8 +1,9 @@
 //! The work of one run: the question, the judgement, the files, the rows of its table. Notes nothing about the run itself and delivers nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::alert::{AlertBook, Notice, Silence};
+use super::alert::{AlertBook, AlertLine, Notice, Silence};
 use super::bind::bound;
 use super::definition::Report;
 use super::frame::Frame;
@@ -20,12 +21,32 @@ use crate::store::failpoint;
 /// What the rows of a report may take in memory when its header does not say. They are held once more while files are made of them.
 const RESULT_BYTES: usize = 64 << 20;
 
+/// The right of a run to judge its alerts. It ends with the run: of what is judged later nobody would be told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct JudgesLeave {
+    is_over: Arc<Mutex<bool>>,
+}
+
+impl JudgesLeave {
+    /// Does something unless the run is over.
+    fn unless_over<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_over { Err(Error::new(Kind::Cancelled, "the run is over")) } else { work() }
+    }
+
+    /// Ends it, and waits for who is at it.
+    pub(super) fn end(&self) {
+        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}
+
 /// Everything that a run needs.
 #[derive(Debug)]
 pub(super) struct Work {
     pub engine: Arc<Engine>,
     pub home: ReportsHome,
     pub alerts: Ledger<AlertBook>,
+    pub judges: JudgesLeave,
     pub silences: Vec<Silence>,
     pub report: Arc<Report>,
     /// The run as it began.
@@ -33,7 +54,7 @@ pub(super) struct Work {
     pub now_ms: i64,
     /// Whether the states of alerts follow this run.
     pub keeps_alerts: bool,
-    /// Whether its rows are recorded.
+    /// Whether its rows are recorded: those of a window that a person gives are, those of other values for parameters are not.
     pub keeps_rows: bool,
 }
 
@@ -64,10 +85,12 @@ impl Worked {
 }
 
 impl Work {
-    /// Does it. A failure after the alerts were judged leaves what they say.
+    /// Does it within the report's time. A failure after the alerts were judged leaves what they say.
     pub(super) async fn done(self) -> Worked {
         let mut worked = Worked::ended(Status::Succeeded, None);
-        match self.step_by_step(&mut worked).await {
+        let timeout = self.report.timeout;
+        let done = tokio::time::timeout(timeout, self.step_by_step(&mut worked)).await;
+        match done.unwrap_or_else(|_| Err(too_long(timeout))) {
             Ok(()) => worked,
             Err(error) => {
                 worked.parcel.artifacts.clear();
@@ -91,19 +114,12 @@ impl Work {
         Ok(())
     }
 
-    /// The rows, and the traces that waterfalls draw, within the report's time.
+    /// The rows, and the traces that waterfalls draw.
     async fn asked(&self) -> Result<(Arc<Frame>, Vec<TraceDrawing>)> {
-        let timeout = self.report.timeout;
-        let asked = async {
-            let session = self.session()?;
-            let frame = self.answer(&session).await?;
-            let traces = output::worst_traces(&session, &output::wanted_traces(&self.report, &frame)).await?;
-            Ok((Arc::new(frame), traces))
-        };
-        tokio::time::timeout(timeout, asked).await.unwrap_or_else(|_| {
-            let message = format!("it took longer than its timeout of {} ms", timeout.as_millis());
-            Err(Error::new(Kind::Cancelled, message).with_hint("ask for less, or give the report a longer timeout"))
-        })
+        let session = self.session()?;
+        let frame = self.answer(&session).await?;
+        let traces = output::worst_traces(&session, &output::wanted_traces(&self.report, &frame)).await?;
+        Ok((Arc::new(frame), traces))
     }
 
     fn session(&self) -> Result<Session> {
@@ -127,7 +143,11 @@ impl Work {
             return Err(Error::bad_input(message));
         };
         match session.execute(statement, &[]).await.map_err(located)? {
-            Outcome::Rows(rows) => Frame::collect(rows, self.report.memory_bytes.unwrap_or(RESULT_BYTES)).await,
+            Outcome::Rows(rows) => {
+                // Whatever the header says, what no statement may hold no result may.
+                let limit_bytes = self.report.memory_bytes.unwrap_or(RESULT_BYTES).min(session.memory_bytes());
+                Frame::collect(rows, limit_bytes).await
+            }
             Outcome::Command(tag) => Err(Error::bad_input(format!("a report asks for rows, and {tag} gives none"))),
         }
     }
@@ -144,10 +164,12 @@ impl Work {
             return judge(&mut book);
         }
         let mut notices = Vec::new();
-        self.alerts.append_made(|book| {
-            notices = judge(book)?;
-            let lines = book.take_lines();
-            lines.iter().map(|line| serde_json::to_string(line).map_err(|e| Error::internal(e.to_string()))).collect()
+        let text = |line: &AlertLine| serde_json::to_string(line).map_err(|error| Error::internal(error.to_string()));
+        self.judges.unless_over(|| {
+            self.alerts.append_made(|book| {
+                notices = judge(book)?;
+                book.take_lines().iter().map(text).collect()
+            })
         })?;
         Ok(notices)
     }
@@ -164,6 +186,11 @@ impl Work {
         let until_ms = window.map_or(self.run.due_ms, |(_, to_ms)| to_ms);
         record::prepare(&TablesFolder::of(&self.home), record, frame, window, until_ms).map(Some)
     }
+}
+
+fn too_long(timeout: Duration) -> Error {
+    let message = format!("it took longer than its timeout of {} ms", timeout.as_millis());
+    Error::new(Kind::Cancelled, message).with_hint("ask for less, or give the report a longer timeout")
 }
 
 /// The error with the line of the report's file that it is about.

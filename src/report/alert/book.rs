@@ -117,6 +117,18 @@ impl AlertBook {
         Ok(notices)
     }
 
+    /// What a report's alerts have firing, as the last run that judged them found it: no news, and for whoever takes for ended what is not told again.
+    pub fn firing(&self, report: &str, silences: &[Silence], now_ms: i64) -> Vec<Notice> {
+        let first = Key { report: report.to_owned(), rule: String::new(), labels: Vec::new() };
+        let of_report = self.groups.range(first..).take_while(|(key, _)| key.report == report);
+        let firing = of_report.filter(|(_, line)| line.state == AlertState::Firing);
+        let notice = |(key, line): (&Key, &AlertLine)| {
+            let silence = silences.iter().find(|silence| silence.holds(&key.report, &key.rule, &key.labels, now_ms));
+            Notice { silenced_by: silence.map(ToString::to_string), is_news: false, ..Notice::from(line.clone()) }
+        };
+        firing.map(notice).collect()
+    }
+
     /// The lines for the journal since this was last asked.
     pub fn take_lines(&mut self) -> Vec<AlertLine> {
         std::mem::take(&mut self.news)
@@ -235,7 +247,7 @@ impl AlertBook {
                 summary: "the report judges this no more".to_owned(),
                 exemplars: exemplars_of_firing(Some(line)),
                 silenced_by: silence.map(ToString::to_string),
-                is_news: was_told && silence.is_none(),
+                is_news: was_told,
                 is_there: false,
                 forget: true,
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::notice::AlertState;
+use super::notice::{AlertState, Notice};
 
 /// A line of `alerts.ndjson`: a group under a rule after a run that changed something about it.
 ///
@@ -48,6 +48,26 @@ impl AlertLine {
     /// Whether the group came into another state in this run, or was told of: what a history of alerts is about.
     pub fn is_event(&self) -> bool {
         self.state != self.was || self.is_news
+    }
+}
+
+impl From<AlertLine> for Notice {
+    /// What the line says, to be told.
+    fn from(line: AlertLine) -> Self {
+        Self {
+            report: line.report,
+            rule: line.rule,
+            severity: line.severity,
+            state: line.state,
+            labels: line.labels,
+            value: line.value,
+            since_ms: line.since_ms,
+            fired_ms: line.memory.fired_ms,
+            summary: line.summary,
+            exemplars: line.exemplars,
+            silenced_by: line.silenced_by,
+            is_news: line.is_news,
+        }
     }
 }
 

@@ -106,6 +106,20 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Who takes it, as far as that is known without reading secrets: two with the same share what one of them can do. It may hold an address, and is
+    /// not told.
+    pub fn receiver(&self) -> String {
+        let place = match self {
+            Self::Directory(path) => path.display().to_string(),
+            Self::ObjectStore(url) => url.to_string(),
+            Self::Webhook { url, .. } | Self::Slack { url } | Self::Alertmanager { url, .. } => url.place(),
+            Self::Email { server, port, .. } => format!("{server}:{port}"),
+        };
+        format!("{} {place}", self.name())
+    }
+}
+
 /// How a connection to a mail server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
@@ -135,6 +149,18 @@ pub enum Secret {
     Env(String),
     /// The file; white space at its end does not count.
     File(PathBuf),
+}
+
+impl Secret {
+    /// Where an address leads, or is to be had.
+    fn place(&self) -> String {
+        match self {
+            Self::Plain(text) => {
+                Url::parse(text).map_or_else(|_| text.clone(), |url| url.origin().ascii_serialization())
+            }
+            other => format!("{other:?}"),
+        }
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -40,6 +40,32 @@ pub fn is_wanted(delivery: &Delivery, run: &Run, notices: &[Notice]) -> bool {
     }
 }
 
+/// A delivery on its way: what its attempts have left.
+#[derive(Debug, Default)]
+pub struct Progress {
+    attempts: u32,
+    recipients: Recipients,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Ended(Delivered),
+    /// It is to be made again after this.
+    Pause(Duration),
+}
+
+/// Makes an attempt with the process's own environment; see [`Courier::attempt`].
+pub async fn attempt(
+    delivery: &Delivery,
+    message: &Message<'_>,
+    tries: &RetryPolicy,
+    clock: &dyn Clock,
+    progress: &mut Progress,
+) -> Step {
+    Courier::default().attempt(delivery, message, tries, clock, progress).await
+}
+
 /// Delivers with the process's own environment; see [`Courier::deliver`].
 pub async fn deliver(delivery: &Delivery, message: &Message<'_>, tries: &RetryPolicy, clock: &dyn Clock) -> Delivered {
     Courier::default().deliver(delivery, message, tries, clock).await
@@ -72,29 +98,48 @@ impl Courier {
         tries: &RetryPolicy,
         clock: &dyn Clock,
     ) -> Delivered {
-        let mut recipients = Recipients::default();
-        let mut attempts = 0;
-        let (status, error) = loop {
-            attempts += 1;
-            let attempt = self.attempt(delivery, message, tries, clock.now_ms(), &mut recipients);
-            let outcome = tokio::time::timeout(tries.attempt_timeout, attempt).await;
-            let failure = match outcome {
-                Ok(Ok(())) => break (DeliveryStatus::Delivered, None),
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::later(format!("it took longer than {} s", tries.attempt_timeout.as_secs_f32())),
-            };
-            let pause = tries.pause(&failure, &message.key, attempts).filter(|_| attempts < delivery.attempts);
-            let Some(pause) = pause else { break (DeliveryStatus::Failed, Some(failure.why)) };
-            let seconds = pause.as_secs_f32();
-            tracing::warn!("the delivery {} is tried again in {seconds:.0} s: {}", message.key, failure.why);
-            let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-            clock.sleep_until(clock.now_ms().saturating_add(pause_ms)).await;
-        };
-        let (name, key) = (delivery.name.clone(), message.key.clone());
-        Delivered { name, key, status, attempts, error, at_ms: clock.now_ms() }
+        let mut progress = Progress::default();
+        loop {
+            match self.attempt(delivery, message, tries, clock, &mut progress).await {
+                Step::Ended(delivered) => return delivered,
+                Step::Pause(pause) => {
+                    let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+                    clock.sleep_until(clock.now_ms().saturating_add(pause_ms)).await;
+                }
+            }
+        }
     }
 
-    async fn attempt(
+    /// Makes the next attempt at a delivery.
+    pub async fn attempt(
+        &self,
+        delivery: &Delivery,
+        message: &Message<'_>,
+        tries: &RetryPolicy,
+        clock: &dyn Clock,
+        progress: &mut Progress,
+    ) -> Step {
+        progress.attempts += 1;
+        let attempts = progress.attempts;
+        let sent = self.send(delivery, message, tries, clock.now_ms(), &mut progress.recipients);
+        let outcome = tokio::time::timeout(tries.attempt_timeout, sent).await;
+        let ended = |status, error| {
+            let (name, key) = (delivery.name.clone(), message.key.clone());
+            Step::Ended(Delivered { name, key, status, attempts, error, at_ms: clock.now_ms() })
+        };
+        let failure = match outcome {
+            Ok(Ok(())) => return ended(DeliveryStatus::Delivered, None),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::later(format!("it took longer than {} s", tries.attempt_timeout.as_secs_f32())),
+        };
+        let pause = tries.pause(&failure, &message.key, attempts).filter(|_| attempts < delivery.attempts);
+        let Some(pause) = pause else { return ended(DeliveryStatus::Failed, Some(failure.why)) };
+        let seconds = pause.as_secs_f32();
+        tracing::warn!("the delivery {} is tried again in {seconds:.0} s: {}", message.key, failure.why);
+        Step::Pause(pause)
+    }
+
+    async fn send(
         &self,
         delivery: &Delivery,
         message: &Message<'_>,
@@ -132,7 +177,7 @@ impl Courier {
             }
             Target::Alertmanager { url, results_url } => {
                 let mut url = address(&mut secrets, "the Alertmanager's URL", url)?;
-                let until_ms = told_again_by(message, now_ms);
+                let until_ms = told_again_by(message);
                 let results = results_url.as_ref();
                 let Some(alerts) = prometheus::api_alerts(message.run, message.notices, until_ms, results) else {
                     return Ok(());
@@ -166,6 +211,9 @@ impl Courier {
             secret.as_ref().map(|secret| secrets.read(what, secret)).transpose().map_err(Failure::never)
         };
         let credentials = read("the mail server's user", user)?.zip(read("the mail server's password", password)?);
+        if let Some((user, password)) = &credentials {
+            secrets.hide_login(user, password);
+        }
         let mail = mail::compose(message, from, to, now_ms).map_err(Failure::never)?;
         let server = Server {
             host: server,
@@ -190,18 +238,20 @@ fn extend(url: &mut Url) -> Result<(), Failure> {
     Ok(())
 }
 
-/// When an alert is over that no further run tells: after the second due time from now, so that one late run ends nothing.
-fn told_again_by(message: &Message<'_>, now_ms: i64) -> i64 {
+/// When an alert is over that no further run tells: after the second due time from when the run ended, so that one late run ends nothing. It is the
+/// same for each attempt: a late one says no more than the first.
+fn told_again_by(message: &Message<'_>) -> i64 {
+    let ended_ms = message.run.ended_ms.unwrap_or(message.run.started_ms);
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let schedule = message.report.schedule.as_ref().filter(|_| message.report.enabled);
     let second = schedule.and_then(|schedule| {
         let timetable = Timetable::new(schedule).ok()?;
-        let second_ms = timetable.next_after(timetable.next_after(now_ms)?)?;
+        let second_ms = timetable.next_after(timetable.next_after(ended_ms)?)?;
         Some(second_ms.saturating_add(ms(schedule.jitter)))
     });
     match second {
         Some(second_ms) => second_ms.saturating_add(ms(LATE)),
-        None => now_ms.saturating_add(ms(UNSCHEDULED)),
+        None => ended_ms.saturating_add(ms(UNSCHEDULED)),
     }
 }
 
@@ -242,12 +292,12 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_holds_until_the_second_run_from_now() {
-        let run = run();
+    fn an_alert_holds_until_the_second_run_from_the_end_of_its_own() {
+        let run = Run { ended_ms: Some(90_000), ..run() };
         let with = |report: &Report| {
             let message =
                 Message { key: String::new(), report, run: &run, artifacts: &[], notices: &[], summary: String::new() };
-            told_again_by(&message, 90_000)
+            told_again_by(&message)
         };
         assert_eq!(with(&report()), 90_000 + 86_400_000);
         let schedule = Schedule {

@@ -27,7 +27,7 @@ pub(in crate::report) mod testing;
 mod webhook;
 
 pub use attempt::RetryPolicy;
-pub use courier::{Courier, deliver, is_wanted};
+pub use courier::{Courier, Progress, Step, attempt, deliver, is_wanted};
 pub use secrets::Environment;
 pub use summary::summarise;
 

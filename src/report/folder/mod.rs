@@ -3,6 +3,7 @@
 //! A file is read when it changes ([`scan`]), and what becomes of what was known is decided by [`kept`]. An edit that is wrong leaves
 //! the version before it, and is told by file and line.
 
+mod defined;
 mod kept;
 mod scan;
 mod watch;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+pub use defined::{Defined, Standing};
 pub use watch::News;
 
 use self::kept::Kept;
@@ -35,7 +37,7 @@ pub struct Folder {
 /// What others see of the folder.
 #[derive(Debug, Default)]
 struct Shown {
-    reports: Arc<Vec<Arc<Report>>>,
+    defined: Arc<Defined>,
     definitions: Vec<Definition>,
     mistakes: Vec<Mistake>,
 }
@@ -46,6 +48,8 @@ struct State {
     kept: BTreeMap<String, Kept>,
     /// Mistakes of files that are no report's.
     stray: Vec<Mistake>,
+    /// Whether the last look saw the folder whole.
+    is_listed: bool,
     /// How often the folder was read.
     reads: u64,
 }
@@ -62,7 +66,7 @@ impl Folder {
         let known = BTreeMap::new();
         let scanned = scan::scan(dir, &known, scan::Haste::Now);
         let mut state = folder.state();
-        state.stray = scanned.stray;
+        (state.stray, state.is_listed) = (scanned.stray, scanned.is_listed);
         for (name, seen) in scanned.reports {
             state.kept.extend(kept::next(None, seen).kept.map(|kept| (name, kept)));
         }
@@ -78,7 +82,12 @@ impl Folder {
 
     /// The last good version of each report, in order of name.
     pub fn reports(&self) -> Arc<Vec<Arc<Report>>> {
-        self.shown.load().reports.clone()
+        self.shown.load().defined.reports.clone()
+    }
+
+    /// The same, and of which names nobody can say whether there is a report.
+    pub fn defined(&self) -> Arc<Defined> {
+        self.shown.load().defined.clone()
     }
 
     /// The same, with the places of their keys.
@@ -105,7 +114,7 @@ impl Folder {
             let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             return Err(Error::bad_input(format!("report {name} cannot be read:\n  {}", lines.join("\n  "))));
         }
-        let names: Vec<&str> = shown.reports.iter().map(|report| report.name.as_str()).collect();
+        let names: Vec<&str> = shown.defined.reports.iter().map(|report| report.name.as_str()).collect();
         let place = self.dir.display();
         let error = Error::new(Kind::NotFound, format!("there is no report \"{name}\" in {place}"));
         Err(match nearest(name, names.iter().copied()) {
@@ -126,7 +135,9 @@ fn shown(state: &State) -> Shown {
     let mut mistakes: Vec<Mistake> = state.stray.iter().chain(of_reports).cloned().collect();
     mistakes.sort();
     let reports = Arc::new(definitions.iter().map(|definition| definition.report.clone()).collect());
-    Shown { reports, definitions, mistakes }
+    let wrong = state.kept.iter().filter(|(_, kept)| kept.good.is_none()).map(|(name, _)| name.clone()).collect();
+    let defined = Arc::new(Defined { reports, is_listed: state.is_listed, wrong });
+    Shown { defined, definitions, mistakes }
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub(super) struct Scanned {
     pub reports: BTreeMap<String, Seen>,
     /// Mistakes of files that are no report's.
     pub stray: Vec<Mistake>,
+    /// Whether all that is in the folder was seen.
+    pub is_listed: bool,
 }
 
 /// The files of a report.
@@ -66,12 +68,16 @@ struct Files {
 pub(super) fn scan(dir: &Path, known: &BTreeMap<String, Kept>, haste: Haste) -> Scanned {
     let mut scanned = Scanned::default();
     let listed = match list(dir, &mut scanned.stray) {
-        Ok(listed) => listed,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Ok((listed, is_whole)) => {
+            scanned.is_listed = is_whole;
+            listed
+        }
         Err(error) => {
-            // What was known goes on: the reports were not taken away.
-            let why = format!("the reports folder cannot be read: {error}; what was read before goes on");
-            scanned.stray.push(Mistake::of_file(dir, why));
+            // What was known goes on: the reports were not taken away. A folder that never was there need not be.
+            if error.kind() != io::ErrorKind::NotFound || !known.is_empty() {
+                let why = format!("the reports folder cannot be read: {error}; what was read before goes on");
+                scanned.stray.push(Mistake::of_file(dir, why));
+            }
             scanned.reports = known.keys().map(|name| (name.clone(), Seen::Same)).collect();
             return scanned;
         }
@@ -93,13 +99,13 @@ pub(super) fn scan(dir: &Path, known: &BTreeMap<String, Kept>, haste: Haste) -> 
     scanned
 }
 
-/// The reports by name; what cannot be one is a mistake.
-fn list(dir: &Path, stray: &mut Vec<Mistake>) -> io::Result<BTreeMap<String, Files>> {
+/// The reports by name, and whether these are all; what cannot be one is a mistake.
+fn list(dir: &Path, stray: &mut Vec<Mistake>) -> io::Result<(BTreeMap<String, Files>, bool)> {
     let mut reports: BTreeMap<String, Files> = BTreeMap::new();
     for (number, entry) in std::fs::read_dir(dir)?.enumerate() {
         if number >= MAX_ENTRIES {
             stray.push(Mistake::of_file(dir, format!("only the first {MAX_ENTRIES} files are looked at")));
-            break;
+            return Ok((reports, false));
         }
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -122,7 +128,7 @@ fn list(dir: &Path, stray: &mut Vec<Mistake>) -> io::Result<BTreeMap<String, Fil
             _ => files.toml = Some(path),
         }
     }
-    Ok(reports)
+    Ok((reports, true))
 }
 
 /// Compares a report's files with what they were, and reads them if they changed.

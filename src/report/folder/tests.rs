@@ -154,3 +154,24 @@ async fn a_statement_that_cannot_be_planned_is_a_mistake_too() {
     assert_eq!(folder.refresh(Some(&engine)).await, [], "it is told once");
     store.close().await.expect("closed");
 }
+
+#[tokio::test]
+async fn a_report_is_gone_when_its_folder_is_there_without_it() {
+    let (dir, folder) = folder(&[("good.sql", "SELECT 1"), ("wrong.sql", "-- titel = \"x\"\nSELECT 1")]);
+    let standing = |folder: &Folder| ["good", "wrong", "other"].map(|name| folder.defined().standing(name));
+    let good = folder.find("good").expect("known").report;
+    assert_eq!(standing(&folder), [Standing::There(good.clone()), Standing::Unknown, Standing::Gone]);
+    let elsewhere = dir.path().with_extension("away");
+    fs::rename(dir.path(), &elsewhere).expect("moved");
+    for _ in 0..3 {
+        folder.refresh(None).await;
+        assert_eq!(standing(&folder), [Standing::There(good.clone()), Standing::Unknown, Standing::Unknown]);
+    }
+    assert!(told(&folder).iter().any(|told| told.contains("what was read before goes on")), "{:?}", told(&folder));
+    assert_eq!(standing(&Folder::open(dir.path())), [Standing::Unknown, Standing::Unknown, Standing::Unknown]);
+    fs::rename(&elsewhere, dir.path()).expect("moved back");
+    fs::remove_file(dir.path().join("good.sql")).expect("removed");
+    folder.refresh(None).await;
+    folder.refresh(None).await;
+    assert_eq!(standing(&folder), [Standing::Gone, Standing::Unknown, Standing::Gone]);
+}

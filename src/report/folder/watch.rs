@@ -65,22 +65,21 @@ impl ToPlan {
 }
 
 impl Folder {
-    /// Looks at the folder until told to stop, and says in the log what is new. Statements are planned before a version is taken.
+    /// Looks at the folder again and again until told to stop, and says in the log what is new. Statements are planned before a version is taken.
     pub async fn watch(self: Arc<Self>, engine: Arc<Engine>, stop: CancellationToken) {
-        let mut haste = Haste::Now;
         loop {
-            for news in self.look(Some(&engine), haste).await {
-                match news {
-                    News::Taken(_) | News::Gone(_) => tracing::info!("{news}"),
-                    News::Wrong { .. } | News::Stray(_) => tracing::error!("{news}"),
-                }
-            }
-            haste = Haste::OnceStill;
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = stop.cancelled() => return,
             }
+            tell(self.refresh(Some(&engine)).await);
         }
+    }
+
+    /// Plans what was read when the folder was opened, and says in the log what is right and what is wrong. What is wrong is not among the reports
+    /// after it.
+    pub async fn plan_and_tell(self: &Arc<Self>, engine: &Arc<Engine>) {
+        tell(self.plan(engine).await);
     }
 
     /// Looks at the folder once; a file that changed is read when it is the same at the next look.
@@ -131,7 +130,7 @@ impl Folder {
         news.extend(
             scanned.stray.iter().filter(|mistake| is_first || !state.stray.contains(mistake)).cloned().map(News::Stray),
         );
-        state.stray = scanned.stray;
+        (state.stray, state.is_listed) = (scanned.stray, scanned.is_listed);
         for (name, seen) in scanned.reports {
             let known = state.kept.remove(&name);
             let before = known.as_ref().and_then(|kept| kept.good.clone());
@@ -168,6 +167,16 @@ impl Folder {
         };
         state.kept.extend(next.kept.map(|kept| (name, kept)));
         news
+    }
+}
+
+/// Says in the log what is new.
+fn tell(news: Vec<News>) {
+    for news in news {
+        match news {
+            News::Taken(_) | News::Gone(_) => tracing::info!("{news}"),
+            News::Wrong { .. } | News::Stray(_) => tracing::error!("{news}"),
+        }
     }
 }
 

@@ -37,13 +37,20 @@ impl TablesFolder {
         self.dir.join(table)
     }
 
-    /// What a run has put into a table, if it came so far.
+    /// What a run has put into a table, if it came so far. `own` is the table that its report records into now.
     ///
     /// # Errors
-    /// When a manifest cannot be read: nobody knows then.
-    pub(in crate::report) fn recorded(&self, run_id: &str) -> Result<Option<RecordedRun>> {
+    /// When the manifest of `own` cannot be read: nobody knows then. One of another table is told in the log and is no concern of this run.
+    pub(in crate::report) fn recorded(&self, run_id: &str, own: Option<&str>) -> Result<Option<RecordedRun>> {
         for table in self.folders() {
-            let runs = Manifest::read(&self.folder_of(&table))?.map(|manifest| manifest.runs).unwrap_or_default();
+            let manifest = match Manifest::read(&self.folder_of(&table)) {
+                Err(error) if own != Some(table.as_str()) => {
+                    tracing::error!(table, %error, "a recorded table cannot be read");
+                    continue;
+                }
+                manifest => manifest?,
+            };
+            let runs = manifest.map(|manifest| manifest.runs).unwrap_or_default();
             if let Some(found) = runs.into_iter().find(|run| run.run == run_id) {
                 return Ok(Some(found));
             }

@@ -219,10 +219,10 @@ fn rows_are_nobodys_until_they_are_committed_and_then_a_runs() {
     assert_eq!(kept.numbers("n"), [Some(1)]);
     held.commit(Some(run("r@1"))).expect("committed");
     assert_eq!(kept.numbers("n"), [Some(1), Some(2)]);
-    assert_eq!(kept.tables.recorded("r@1").expect("readable"), Some(run("r@1")));
-    assert_eq!(kept.tables.recorded("r@2").expect("readable"), None);
+    assert_eq!(kept.tables.recorded("r@1", None).expect("readable"), Some(run("r@1")));
+    assert_eq!(kept.tables.recorded("r@2", None).expect("readable"), None);
     kept.append(vec![("n", ints([3]))]).expect("kept");
-    assert_eq!(kept.tables.recorded("r@1").expect("readable"), Some(run("r@1")), "another writer leaves it");
+    assert_eq!(kept.tables.recorded("r@1", None).expect("readable"), Some(run("r@1")), "another writer leaves it");
 }
 
 #[test]

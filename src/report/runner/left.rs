@@ -1,17 +1,18 @@
 //! What a process left that is gone: runs without an end, and deliveries that nobody makes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::{Runner, blocking, end_of};
-use crate::error::Result;
+use crate::error::{OBJECT_IN_USE, Result};
 use crate::report::definition::Report;
-use crate::report::history::{Entry, Run, Status};
+use crate::report::folder::Standing;
+use crate::report::history::{Delivered, Entry, Run, Status};
 use crate::report::letters;
 use crate::report::record::TablesFolder;
-use crate::report::results;
+use crate::report::results::{self, Parcel};
 use crate::report::turn::Turn;
 use crate::report::work::Worked;
+use crate::store::failpoint;
 
 impl Runner {
     /// Takes a report's turn, and notes the end of its runs that have none: no process is at work on them. `report` is what it is now, if it
@@ -30,15 +31,25 @@ impl Runner {
         Ok(turn)
     }
 
-    /// Notes the end of all runs whose process is gone, and gives the runs with deliveries that no other process makes. `find` knows reports by
-    /// name as they are now.
-    pub(in crate::report) async fn left_behind(&self, find: impl Fn(&str) -> Option<Arc<Report>>) -> Result<Vec<Run>> {
+    /// Notes the end of all runs whose process is gone, and gives the runs with deliveries that no other process makes. `standing` knows reports by
+    /// name as they are now; runs of one that nobody knows about wait.
+    pub(in crate::report) async fn left_behind(&self, standing: impl Fn(&str) -> Standing) -> Result<Vec<Run>> {
         self.catch_up().await?;
         let unfinished: BTreeSet<String> = self.history().unfinished().map(|run| run.report.clone()).collect();
         for name in unfinished {
-            if !Turn::is_taken(&self.0.home, &name) {
-                // Who takes it in between sees to it.
-                drop(self.turn(&name, find(&name).as_deref()).await);
+            let report = match standing(&name) {
+                Standing::There(report) => Some(report),
+                Standing::Gone => None,
+                Standing::Unknown => continue,
+            };
+            if Turn::is_taken(&self.0.home, &name) {
+                continue;
+            }
+            match self.turn(&name, report.as_deref()).await {
+                Ok(turn) => drop(turn),
+                // Who took it in between sees to it.
+                Err(error) if error.sqlstate() == OBJECT_IN_USE => {}
+                Err(error) => tracing::error!(report = name, %error, "the end of a run could not be noted"),
             }
         }
         let is_free = |run: &&Run| !Turn::is_taken(&self.0.home, &run.report);
@@ -48,8 +59,9 @@ impl Runner {
     /// Notes the end of a run whose process is gone. Whose rows are in their table had done everything before that, and ended well.
     async fn bury(&self, run: Run, report: Option<&Report>) -> Result<()> {
         let (home, dead) = (self.0.home.clone(), run.clone());
+        let table = report.and_then(|report| report.record.as_ref()).map(|record| record.table.clone());
         let (recorded, parcel) = blocking(move || {
-            let recorded = TablesFolder::of(&home).recorded(&dead.id)?;
+            let recorded = TablesFolder::of(&home).recorded(&dead.id, table.as_deref())?;
             Ok((recorded, results::read(&home, &results::folder_of(&dead.report, &dead.id)).unwrap_or_default()))
         })
         .await?;
@@ -69,33 +81,46 @@ impl Runner {
             Some(report) => self.ended(report, run, worked).await.map(|_| ()),
             None => {
                 let Worked { status, rows, error, .. } = worked;
+                let untold = "the report is not there any more, and nothing of the run is delivered";
+                let error = Some(error.map_or(untold.to_owned(), |error| format!("{error}; {untold}")));
                 self.note(vec![end_of(&Run { status, rows, error, ended_ms: Some(self.now_ms()), ..run })]).await
             }
         }
     }
 
     /// The notices of a run that were to be told when its process ended.
-    async fn noted_alerts(&self, run_id: &str) -> Result<Vec<crate::report::Notice>> {
+    pub(super) async fn noted_alerts(&self, run_id: &str) -> Result<Vec<crate::report::Notice>> {
         let (alerts, run_id) = (self.0.alerts.clone(), run_id.to_owned());
         blocking(move || letters::noted(alerts.journal(), &run_id)).await
     }
 
-    /// Makes the deliveries of a run that an earlier process left.
-    pub(in crate::report) async fn deliver_again(&self, report: Option<&Report>, run: Run) -> Result<Run> {
-        let Some(report) = report else {
-            return self.give_up(run, "the report is not there any more").await;
-        };
-        let (home, folder) = (self.0.home.clone(), results::folder_of(&run.report, &run.id));
-        match blocking(move || results::read(&home, &folder)).await {
-            Ok(parcel) => self.deliver(report, run, &parcel).await,
-            Err(error) => self.give_up(run, &error.to_string()).await,
-        }
+    /// A run and one of its deliveries, if that is still to be made, whatever other processes have done.
+    pub(in crate::report) async fn still_pending(&self, run_id: &str, name: &str) -> Result<Option<(Run, Delivered)>> {
+        self.catch_up().await?;
+        let history = self.history();
+        let Some(run) = history.run(run_id) else { return Ok(None) };
+        let pending = letters::pending(run).find(|pending| pending.name == name);
+        Ok(pending.map(|pending| (run.clone(), pending.clone())))
     }
 
-    async fn give_up(&self, run: Run, why: &str) -> Result<Run> {
+    /// What a run left in its folder for its deliveries. Waits for the disk.
+    pub(in crate::report) async fn parcel(&self, run: &Run) -> Result<Parcel> {
+        let (home, folder) = (self.0.home.clone(), results::folder_of(&run.report, &run.id));
+        blocking(move || results::read(&home, &folder)).await
+    }
+
+    pub(in crate::report) async fn note_delivered(&self, run_id: &str, delivered: Delivered) -> Result<()> {
+        self.note(vec![Entry::Delivered { id: run_id.to_owned(), delivered }]).await?;
+        failpoint("report_delivered");
+        Ok(())
+    }
+
+    /// Notes that what is still to be delivered of a run nobody can deliver.
+    pub(in crate::report) async fn give_up(&self, run_id: &str, why: &str) -> Result<()> {
+        self.catch_up().await?;
+        let Some(run) = self.history().run(run_id).cloned() else { return Ok(()) };
         let failed = letters::given_up(&run, why, self.now_ms());
         let entries = failed.into_iter().map(|delivered| Entry::Delivered { id: run.id.clone(), delivered });
-        self.note(entries.collect()).await?;
-        Ok(self.history().run(&run.id).cloned().unwrap_or(run))
+        self.note(entries.collect()).await
     }
 }

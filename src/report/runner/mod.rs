@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use chrono::SecondsFormat;
+use futures::TryFutureExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -39,7 +40,7 @@ use super::retention::{self, Keep};
 use super::schedule::Timetable;
 use super::silences::Silences;
 use super::window::{self, WindowMs};
-use super::work::{Work, Worked};
+use super::work::{JudgesLeave, Work, Worked};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::store::failpoint;
@@ -101,7 +102,7 @@ impl Runner {
         let turn = self.turn(&report.name, Some(report)).await?;
         let begun = self.begun(report, &order)?;
         self.note_begun(&begun).await?;
-        let mut worked = self.guarded(self.work(report, &begun, &order)).await;
+        let mut worked = self.worked(self.work(report, &begun, &order), &CancellationToken::new()).await;
         let frame = worked.frame.take();
         let (run, parcel) = self.ended(report, begun, worked).await?;
         let run = self.deliver(report, run, &parcel).await?;
@@ -141,15 +142,9 @@ impl Runner {
             Err(error) => (self.ordered(report, order), Some(error)),
         };
         self.note_begun(&begun).await?;
-        let worked = async {
-            match refused {
-                Some(error) => Worked::failed(&error),
-                None => self.guarded(self.work(report, &begun, order)).await,
-            }
-        };
-        let worked = tokio::select! {
-            worked = worked => worked,
-            () = stop.cancelled() => Worked::ended(Status::Died, Some("the server was stopped while it ran".to_owned())),
+        let worked = match refused {
+            Some(error) => Worked::failed(&error),
+            None => self.worked(self.work(report, &begun, order), stop).await,
         };
         self.ended(report, begun, worked).await
     }
@@ -205,13 +200,35 @@ impl Runner {
             engine: self.0.engine.clone(),
             home: self.0.home.clone(),
             alerts: self.0.alerts.clone(),
+            judges: JudgesLeave::default(),
             silences: self.0.silences.now(),
             report: Arc::new(report.clone()),
             run: begun.clone(),
             now_ms: self.now_ms(),
             keeps_alerts: !order.dry_run && order.is_as_the_report_says() && !is_judged,
-            keeps_rows: !order.dry_run,
+            // Rows of other values would take the place of those that the table is about.
+            keeps_rows: !order.dry_run && order.parameters.is_empty(),
         }
+    }
+
+    /// What comes of the work, or of what there was of it when `stop` ended it. Alerts that it had judged by then are told: no later run does.
+    async fn worked(&self, work: Work, stop: &CancellationToken) -> Worked {
+        let (judges, run_id) = (work.judges.clone(), work.run.id.clone());
+        let mut worked = tokio::select! {
+            worked = self.guarded(work) => worked,
+            () = stop.cancelled() => Worked::ended(Status::Died, Some("the server was stopped while it ran".to_owned())),
+        };
+        if worked.status.is_failure() && worked.parcel.notices.is_empty() {
+            let ended = blocking(move || {
+                judges.end();
+                Ok(())
+            });
+            match ended.and_then(|()| self.noted_alerts(&run_id)).await {
+                Ok(notices) => worked.parcel.notices = notices,
+                Err(error) => tracing::error!(run = run_id, %error, "what a run had judged cannot be told"),
+            }
+        }
+        worked
     }
 
     /// What comes of the work, which is done in the background.
@@ -227,10 +244,14 @@ impl Runner {
         let Worked { status, rows, error, mut parcel, prepared, frame: _ } = worked;
         let ended_ms = Some(self.now_ms());
         let mut run = Run { status, rows, error, ended_ms, ..begun };
+        if run.status.is_failure() {
+            self.tell_again(&run, &mut parcel.notices);
+        }
         if let Err(error) = self.put(report, &mut run, &mut parcel, prepared).await {
             tracing::error!(run = run.id, %error, "what a report made could not be kept");
             (run.status, run.error) = (Status::Failed, Some(error.to_string()));
             parcel.artifacts.clear();
+            self.tell_again(&run, &mut parcel.notices);
             // Its messages say so now; where even they cannot be kept, they are lost if this process ends before they are sent.
             if self.put(report, &mut run, &mut parcel, None).await.is_err() {
                 run.result = None;
@@ -239,6 +260,15 @@ impl Runner {
         self.note(vec![end_of(&run)]).await?;
         failpoint("report_ended");
         Ok((run, parcel))
+    }
+
+    /// Adds what alerts have firing to what a run that did not judge them tells: they have not ended.
+    fn tell_again(&self, run: &Run, notices: &mut Vec<Notice>) {
+        let firing = self.0.alerts.known().firing(&run.report, &self.0.silences.now(), self.now_ms());
+        let is_told =
+            |firing: &Notice| notices.iter().any(|told| (&told.rule, &told.labels) == (&firing.rule, &firing.labels));
+        let untold: Vec<Notice> = firing.into_iter().filter(|firing| !is_told(firing)).collect();
+        notices.extend(untold);
     }
 
     /// Puts the files into their folder, and then the rows into their table: by the rows whoever comes later knows that all was done.

@@ -206,8 +206,8 @@ async fn work(folder: &Path, now_ms: i64, due_ms: Option<i64>) {
     let engine = Engine::new(store.clone(), EngineSettings::default()).expect("an engine");
     let (home, clock) = (ReportsHome::new(&data), Arc::new(TurnedClock::at(now_ms)));
     let runner = Runner::open(engine, home.clone(), clock.clone(), &reports_dir).expect("a runner");
-    let reports = Folder::open(&reports_dir).reports();
-    assert_eq!(reports.len(), REPORTS.len());
+    let reports = Folder::open(&reports_dir).defined();
+    assert_eq!(reports.reports.len(), REPORTS.len());
     let scheduler = Scheduler::new(runner, Arc::new(move || reports.clone()));
     let stop = CancellationToken::new();
     let working = tokio::spawn(scheduler.run(stop.clone()));
