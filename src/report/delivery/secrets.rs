@@ -94,6 +94,11 @@ impl<'a> Secrets<'a> {
         Ok(url)
     }
 
+    /// Takes a login in the forms in which it is sent out of texts too: a server may repeat what it was told.
+    pub(super) fn hide_login(&mut self, user: &str, password: &str) {
+        self.hide(&format!("\0{user}\0{password}"));
+    }
+
     /// Takes what the environment holds for object stores out of texts too: a store's answer may repeat a key's name or a signature.
     pub(super) fn hide_credentials_of_stores(&mut self) {
         let is_secret = |name: &str| {
@@ -217,6 +222,17 @@ mod tests {
             let error = Secrets::new(&environment).read_url("the webhook's URL", &env(name)).expect_err(name);
             assert!(error.starts_with("the webhook's URL is no URL") && !error.contains("hush"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_login_is_hidden_as_it_is_sent() {
+        let environment = environment();
+        let mut secrets = Secrets::new(&environment);
+        secrets.read("the password", &env("TOKEN")).expect("set");
+        secrets.hide_login("reports", "s3cr3t\"quote");
+        // `AUTH PLAIN` of RFC 4616, and the two answers of `AUTH LOGIN`.
+        let told = "AUTH PLAIN AHJlcG9ydHMAczNjcjN0InF1b3Rl, AUTH LOGIN cmVwb3J0cw== czNjcjN0InF1b3Rl";
+        assert_eq!(secrets.masked(told), "AUTH PLAIN ***, AUTH LOGIN cmVwb3J0cw== ***");
     }
 
     #[test]
