@@ -57,7 +57,7 @@ pub struct Notice {
     pub exemplars: Vec<String>,
     /// The silence that keeps it from being told.
     pub silenced_by: Option<String>,
-    /// It began or ceased to fire, or is to be told again; never while it is silenced.
+    /// It began or ceased to fire, or is to be told again. While it is silenced only the end of what was told is.
     pub is_news: bool,
 }
 

@@ -86,10 +86,11 @@ impl GroupState {
 
 /// Whether a group's state is to be told now, and keeps that it was.
 ///
-/// A firing is told when it begins, or when its silence ends, and again each `repeat_every`; its end is told when its firing was.
+/// A firing is told when it begins, or when its silence ends, and again each `repeat_every`; its end is told when its firing was, also while it is
+/// silenced: who was called must not go on to believe that it fires.
 pub(super) fn is_news(rule: &AlertRule, group: &mut GroupState, was: AlertState, silenced: bool, now_ms: i64) -> bool {
     match group.state {
-        _ if silenced => false,
+        AlertState::Firing if silenced => false,
         AlertState::Firing => {
             let is_due = group.memory.told_ms.is_none_or(|told_ms| is_over(rule, told_ms, now_ms));
             if is_due {
@@ -229,7 +230,8 @@ pub(super) mod tests {
             // Silenced from the beginning: told when the silence ends, and its end is not told when it never was.
             (None, "ssb", "..!"),
             (None, "ssg", "..."),
-            (None, "bSg", "!.."),
+            (None, "bSg", "!!."),
+            (None, "bsSg", "!.!."),
             (None, "bsg", "!.!"),
             (every(1), "bssb", "!..!"),
         ] {
