@@ -101,7 +101,7 @@ fn report(header: &Section<'_>, source: &Source) -> Option<Report> {
     Some(Report {
         name: source.name.clone(),
         path: source.sql_path.clone(),
-        title: header.text("title").unwrap_or_else(|| source.name.clone()),
+        title: title(header).unwrap_or_else(|| source.name.clone()),
         description: header.text("description").unwrap_or_default(),
         owners: header.texts("owners").unwrap_or_default(),
         enabled: header.truth("enabled").unwrap_or(true),
@@ -119,6 +119,15 @@ fn report(header: &Section<'_>, source: &Source) -> Option<Report> {
         sql,
         version: source.version(),
     })
+}
+
+fn title(header: &Section<'_>) -> Option<String> {
+    let title = header.text("title")?;
+    if title.trim().is_empty() {
+        header.mistake("title", "it is empty: without the key the report's name stands there".to_owned());
+        return None;
+    }
+    Some(title)
 }
 
 fn record(header: &Section<'_>, has_window: bool) -> Option<Record> {

@@ -187,6 +187,7 @@ fn each_mistake_says_what_to_do() {
         ("memory = \"1KiB\"", "1: memory: it is too little"),
         ("enabled = \"yes\"", "1: enabled: its value must be true or false"),
         ("title = \"a\\u0007\"", "1: title: it holds control characters"),
+        ("title = \" \"", "1: title: it is empty: without the key the report's name stands there"),
         ("owners = [1]", "1: owners: its value must be a list of texts"),
         ("[parameters.Name]\ntype = \"text\"", "1: Name: a parameter's name begins"),
         ("[parameters.x]\ndefault = \"1\"", "1: x: type is missing"),
