@@ -1,16 +1,18 @@
 //! Reading a data file batch by batch, on a thread of its own and through the object store.
 
+use std::error::Error as StdError;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringViewArray};
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::object_store::ObjectStore;
 use datafusion::object_store::path::Path;
-use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryFutureExt};
+use futures::{FutureExt, StreamExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
@@ -19,6 +21,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaD
 use tokio::runtime::Handle;
 
 use super::merge::Input;
+use super::sum::{FileSum, Pieces};
 use crate::error::{Error, Kind, Result};
 use crate::model::default_column;
 use crate::model::promoted::{Owner, PromotedColumn, whole_batch};
@@ -38,16 +41,49 @@ pub(super) fn memory_bytes(file: &DataFile) -> u64 {
     file.size_bytes / file.rows.max(1) * row_group + BATCH_BYTES
 }
 
+/// The data file that an error is about, in the chain of its causes.
+#[derive(Debug, thiserror::Error)]
+#[error("in the file {location}")]
+pub(crate) struct InFile {
+    location: Path,
+    #[source]
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl InFile {
+    pub(super) fn new(location: &Path) -> Self {
+        Self { location: location.clone(), cause: None }
+    }
+
+    pub(super) fn because(self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// The file that reading or checking an input found wrong.
+    pub(crate) fn of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Path> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(found) = error.downcast_ref::<Self>() {
+                return Some(&found.location);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
 /// A data file that is being read.
 pub(crate) struct FileInput {
-    name: String,
+    file: DataFile,
     runtime: Handle,
+    store: Arc<dyn ObjectStore>,
     rows: ParquetRecordBatchStream<StoredFile>,
     row_bytes: u64,
+    pieces: Option<Pieces>,
 }
 
 impl FileInput {
-    /// Opens a file. Blocks; may not run on a thread of `runtime`.
+    /// Opens a file, all of which is read. Blocks; may not run on a thread of `runtime`.
     pub(crate) fn open(runtime: &Handle, store: &Arc<dyn ObjectStore>, file: &DataFile) -> Result<Self> {
         Self::open_some(runtime, store, file, None)
     }
@@ -68,28 +104,47 @@ impl FileInput {
         file: &DataFile,
         columns: Option<&[String]>,
     ) -> Result<Self> {
-        let name = file.location.to_string();
-        let stored = StoredFile { store: store.clone(), location: file.location.clone(), size_bytes: file.size_bytes };
-        let (rows, row_bytes) =
-            runtime.block_on(read_rows(stored, columns)).map_err(|error| unreadable(&name, error))?;
-        Ok(Self { name, runtime: runtime.clone(), rows, row_bytes })
+        let pieces = columns.is_none().then(Pieces::default);
+        let stored = StoredFile {
+            store: store.clone(),
+            location: file.location.clone(),
+            size_bytes: file.size_bytes,
+            pieces: pieces.clone().filter(|_| file.crc.is_some()),
+        };
+        let opened = unless_it_panics(|| runtime.block_on(read_rows(stored, columns)));
+        let (rows, row_bytes) = opened.map_err(|error| unreadable(&file.location, error))?;
+        let (file, runtime, store) = (file.clone(), runtime.clone(), store.clone());
+        Ok(Self { file, runtime, store, rows, row_bytes, pieces })
+    }
+
+    /// What tells, once all rows have been read, whether they are those that were written; `None` where only some columns are.
+    pub(super) fn sum(&self) -> Option<FileSum> {
+        let pieces = self.pieces.clone()?;
+        let (runtime, store, file) = (self.runtime.clone(), self.store.clone(), self.file.clone());
+        Some(FileSum { runtime, store, file, pieces })
     }
 }
 
 impl Input for FileInput {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let next = self.runtime.block_on(self.rows.next());
-        let batch = next.transpose().map_err(|error| unreadable(&self.name, error))?;
+        let next = unless_it_panics(|| self.runtime.block_on(self.rows.next()).transpose());
+        let batch = next.map_err(|error| unreadable(&self.file.location, error))?;
         batch.map(|batch| whole_batch(&padded(batch)?)).transpose()
     }
 
     fn name(&self) -> &str {
-        &self.name
+        self.file.location.as_ref()
     }
 
     fn row_bytes(&self) -> u64 {
         self.row_bytes
     }
+}
+
+/// Does what reads bytes that may be damaged: the library may meet lengths in them that it did not think of.
+fn unless_it_panics<T>(work: impl FnOnce() -> ParquetResult<T>) -> ParquetResult<T> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(ParquetError::General("reading it ended badly".to_owned())))
 }
 
 /// Opens the rows of a file; tells besides what one takes of memory.
@@ -171,8 +226,11 @@ fn file_schema(found: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-fn unreadable(name: &str, error: ParquetError) -> Error {
-    Error::new(Kind::Io, format!("cannot read {name}: {error}")).with_source(error)
+fn unreadable(location: &Path, error: ParquetError) -> Error {
+    // The store's own errors come as they are; all else is about the bytes that it gave.
+    let kind = if matches!(error, ParquetError::External(_)) { Kind::Io } else { Kind::Corrupt };
+    let text = format!("cannot read {location}: {error}");
+    Error::new(kind, text).with_source(InFile::new(location).because(error))
 }
 
 /// A file of the object store as the Parquet reader wants it.
@@ -180,15 +238,27 @@ struct StoredFile {
     store: Arc<dyn ObjectStore>,
     location: Path,
     size_bytes: u64,
+    /// Takes the sums of what is read.
+    pieces: Option<Pieces>,
+}
+
+impl StoredFile {
+    async fn read(&self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
+        let read = self.store.get_ranges(&self.location, ranges).await.map_err(external)?;
+        if let Some(pieces) = &self.pieces {
+            ranges.iter().zip(&read).for_each(|(range, bytes)| pieces.add(range.start, bytes));
+        }
+        Ok(read)
+    }
 }
 
 impl AsyncFileReader for StoredFile {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        self.store.get_range(&self.location, range).map_err(external).boxed()
+        async move { Ok(self.read(&[range]).await?.pop().unwrap_or_default()) }.boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.location, &ranges).await.map_err(external) }.boxed()
+        async move { self.read(&ranges).await }.boxed()
     }
 
     fn get_metadata<'a>(

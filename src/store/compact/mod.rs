@@ -9,12 +9,13 @@ mod input;
 mod merge;
 mod plan;
 mod rewrite;
+mod sum;
 #[cfg(test)]
 mod tests;
 
 pub use backlog::Backlog;
 pub(crate) use backlog::{backlog, facts_of, is_ours};
-pub(crate) use input::FileInput;
+pub(crate) use input::{FileInput, InFile};
 pub(crate) use merge::Input;
 pub(crate) use plan::{Job, PlanLimits, plan};
 pub(crate) use rewrite::{Rewriter, Stop};

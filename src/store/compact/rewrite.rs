@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::cut::Cut;
 use super::input::FileInput;
 use super::merge::{Input, Merge};
+use super::sum::FileSum;
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 use crate::model::promoted::{Promoted, Promotion};
@@ -53,8 +54,10 @@ impl Rewriter {
     pub(crate) fn merge(&self, files: &[DataFile], goal_rows: u64, promoted: &Promoted) -> Result<Vec<WrittenFile>> {
         let Some(first) = files.first() else { return Ok(Vec::new()) };
         let inputs = files.iter().map(|file| FileInput::open(&self.runtime, &self.store, file));
-        let written = self.write(inputs.collect::<Result<_>>()?, &first.date, goal_rows, promoted)?;
-        self.verify(files.iter().map(|file| file.rows).sum(), files.len(), written)
+        let inputs: Vec<FileInput> = inputs.collect::<Result<_>>()?;
+        let sums = inputs.iter().filter_map(FileInput::sum).collect();
+        let written = self.write(inputs, &first.date, goal_rows, promoted)?;
+        self.verify(files.iter().map(|file| file.rows).sum(), sums, written)
     }
 
     /// Writes a file without the spans that the filter means, of which it has `matching`: one file, or none when no row is left.
@@ -65,9 +68,10 @@ impl Rewriter {
         matching: u64,
         promoted: &Promoted,
     ) -> Result<Vec<WrittenFile>> {
-        let input = Without { input: FileInput::open(&self.runtime, &self.store, file)?, filter };
-        let written = self.write(vec![input], &file.date, u64::MAX, promoted)?;
-        self.verify(file.rows.saturating_sub(matching), 1, written)
+        let input = FileInput::open(&self.runtime, &self.store, file)?;
+        let sums = input.sum().into_iter().collect();
+        let written = self.write(vec![Without { input, filter }], &file.date, u64::MAX, promoted)?;
+        self.verify(file.rows.saturating_sub(matching), sums, written)
     }
 
     fn write<I: Input>(
@@ -96,14 +100,19 @@ impl Rewriter {
         Ok(written)
     }
 
-    /// Refuses an output that has not as many rows as its `inputs` should give: no defect or damage may lose a span.
-    fn verify(&self, rows: u64, inputs: usize, written: Vec<WrittenFile>) -> Result<Vec<WrittenFile>> {
+    /// Refuses an output of inputs that are not as they were written, or that has not as many rows as they should give: no defect or damage may
+    /// change or lose a span.
+    fn verify(&self, rows: u64, inputs: Vec<FileSum>, written: Vec<WrittenFile>) -> Result<Vec<WrittenFile>> {
         let wrote: u64 = written.iter().map(|file| file.rows).sum();
-        if rows == wrote {
-            return Ok(written);
-        }
-        self.table.remove(&written);
-        Err(Error::corrupt(format!("{inputs} files that should give {rows} rows gave {wrote}")))
+        let verified = inputs.iter().try_for_each(FileSum::verify).and_then(|()| match rows == wrote {
+            true => Ok(()),
+            false => {
+                let inputs = inputs.len();
+                Err(Error::corrupt(format!("{inputs} files that should give {rows} rows gave {wrote}")))
+            }
+        });
+        verified.inspect_err(|_| self.table.remove(&written))?;
+        Ok(written)
     }
 }
 

@@ -7,15 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use datafusion::arrow::array::{BooleanArray, RecordBatch};
+
 use super::PlanLimits;
-use crate::error::Kind;
+use crate::error::{Kind, Result};
+use crate::model::TraceId;
 use crate::store::disk::Disk;
 use crate::store::open::Components;
 use crate::store::order::{BUCKET_NS, DAY_NS};
 use crate::store::testing::{
     FaultyDisk, ManualClock, Op, START, TestSpan, components, decode, payload, quiet, span_ids,
 };
-use crate::store::{Retention, RetentionRule, Snapshot, SnapshotSource, Store, StoreReader, StoreSettings, open};
+use crate::store::{
+    DataFile, Redaction, Retention, RetentionRule, Snapshot, SnapshotSource, SpanFilter, Store, StoreReader,
+    StoreSettings, TraceFilter, open,
+};
 
 const LIMITS: PlanLimits =
     PlanLimits { target_rows: 1000, target_bytes: 64 << 20, quiet_after: Duration::from_secs(600) };
@@ -64,6 +70,11 @@ impl House {
     async fn ids(&self) -> Vec<u64> {
         span_ids(&self.snapshot().await).await
     }
+}
+
+/// A day's start.
+fn day_ns(day: u64) -> i64 {
+    START + day as i64 * DAY_NS
 }
 
 /// Spans `ids`, each at its own time within `over_ns` of `start_ns`.
@@ -244,11 +255,87 @@ async fn a_commit_that_fails_but_is_in_the_table_is_found() {
         house.add(&spread(n * 10..n * 10 + 10, START, BUCKET_NS)).await;
     }
     // The commit's entry has its name when the directory's sync fails.
-    disk.fail(Op::SyncDir, "_delta_log", ErrorKind::Other);
+    disk.fail_once(Op::SyncDir, "_delta_log", ErrorKind::Other);
     assert_eq!(house.store.compact().await.expect("found in the table").files_after, 1);
-    disk.heal();
     assert_eq!(house.ids().await, (0..60).collect::<Vec<_>>());
     assert_eq!(house.snapshot().await.files.len(), 1);
+}
+
+#[tokio::test]
+async fn no_bytes_that_have_changed_get_into_another_file() {
+    let dir = tempfile::tempdir().expect("directory");
+    // From the first byte to the last: pages, the page index, the trace index, the footer.
+    for number in 0..=12 {
+        let dir = dir.path().join(number.to_string());
+        std::fs::create_dir(&dir).expect("created");
+        let house = house(&dir, Arc::new(FaultyDisk::default())).await;
+        for n in 0..6 {
+            house.add(&spread(n * 10..n * 10 + 10, START, BUCKET_NS)).await;
+        }
+        let damaged = house.snapshot().await.files[2].location.clone();
+        let path = dir.join("table").join(damaged.as_ref());
+        let whole = std::fs::read(&path).expect("the file");
+        let at = (whole.len() - 1) * number / 12;
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        std::fs::write(&path, &bytes).expect("damaged");
+        let report = house.store.compact().await.expect("the others are merged");
+        assert_eq!((report.files_before, report.files_after), (5, 1), "byte {at} of {}", whole.len());
+        let files = house.snapshot().await.files;
+        assert!(files.len() == 2 && files.iter().any(|file| file.location == damaged), "{files:?}");
+        assert_eq!((house.store.status().compaction_failures, data_files(&dir)), (1, 7), "nothing is left over");
+
+        // Some spans of every file.
+        let traces = (1..12_u64).map(|trace| [trace.to_be_bytes(), trace.to_be_bytes()].concat());
+        let filter = TraceFilter::new(traces.map(|id| TraceId::from_bytes(&id).expect("an id")));
+        let redaction = Redaction { filter: Arc::new(filter), receipt: "a test".into(), delete_now: false };
+        let error = house.store.redact(redaction).await.expect_err("a file is damaged");
+        assert!(error.message.contains(damaged.as_ref()), "byte {at}: {error}");
+
+        std::fs::write(&path, &whole).expect("as it was");
+        assert_eq!(house.ids().await, (0..60).collect::<Vec<_>>(), "byte {at}");
+    }
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl SpanFilter for Panics {
+    fn columns(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn may_match(&self, files: &[DataFile]) -> Vec<bool> {
+        vec![true; files.len()]
+    }
+
+    fn matches(&self, _: &RecordBatch) -> Result<BooleanArray> {
+        panic!("a defect");
+    }
+}
+
+#[tokio::test]
+async fn a_defect_ends_the_work_at_which_it_shows_and_not_the_keeper() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let house = house(dir.path(), Arc::new(disk.clone())).await;
+    for n in 0..6 {
+        house.add(&spread(n * 10..n * 10 + 10, START, BUCKET_NS)).await;
+    }
+    let redaction = Redaction { filter: Arc::new(Panics), receipt: "a test".into(), delete_now: false };
+    let error = house.store.redact(redaction).await.expect_err("a defect");
+    assert_eq!(error.kind, Kind::Internal, "{error}");
+    disk.panic(Op::Create, "-rewritten-");
+    assert_eq!(house.store.compact().await.expect("nothing was merged").files_before, 0);
+    assert_eq!(house.store.status().compaction_failures, 2);
+    disk.heal();
+    // What the defect showed at is left alone for a while; all else goes on.
+    for n in 6..12 {
+        house.add(&spread(n * 10..n * 10 + 10, START, BUCKET_NS)).await;
+    }
+    let report = house.store.compact().await.expect("compacted");
+    assert_eq!((report.files_before, report.files_after), (6, 1));
+    assert_eq!(house.ids().await, (0..120).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -310,4 +397,48 @@ async fn what_expires_by_rule_leaves_many_files_in_few_commits() {
     assert_eq!(commits, Some(2), "a commit takes 64 files");
     let left = span_ids(&store.snapshot().await.expect("a snapshot")).await;
     assert_eq!(left, (1..=DAYS).map(|day| 2 * day).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_fails_only_who_asks_what_it_decides() {
+    const DAYS: u64 = 10;
+    for is_gone in [false, true] {
+        let (dir, clock) = (tempfile::tempdir().expect("directory"), Arc::<ManualClock>::default());
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        let rule =
+            RetentionRule { service: Some("service_name 1".into()), errors: false, slower_than: None, keep: days(100) };
+        let retention = Retention { age: Some(days(1)), rules: vec![rule] };
+        let settings = StoreSettings { compact: false, retention, ..quiet() };
+        clock.0.store(START / 1_000_000, Ordering::SeqCst);
+        let parts = components(Arc::new(FaultyDisk::default()), clock.clone());
+        let store = open::open(dir.path(), settings, parts).await.expect("a store");
+        let of_day =
+            |day: u64| [1, 2].map(|trace| TestSpan { trace, span: 2 * day + trace, start_ns: day_ns(day) + 1 });
+        let payload = payload(&(0..DAYS).flat_map(of_day).collect::<Vec<_>>());
+        let batch = decode(&payload).expect("a batch");
+        store.append(payload, batch).await.expect("kept");
+        store.seal().await.expect("sealed");
+        let files = store.snapshot().await.expect("a snapshot").files;
+        let damaged = files.iter().find(|file| file.min_start_ns == day_ns(5) + 1).expect("a file").location.clone();
+        let path = dir.path().join("table").join(damaged.as_ref());
+        match is_gone {
+            true => std::fs::remove_file(path).expect("removed"),
+            false => std::fs::write(&path, std::fs::read(&path).expect("a file").split_off(1)).expect("damaged"),
+        }
+        clock.0.store(day_ns(20) / 1_000_000, Ordering::SeqCst);
+        let snapshot = store.snapshot().await.expect("whoever does not ask about old spans is not held up");
+        let expiry = snapshot.expiry.as_ref().expect("something may have expired");
+        for (day, trace) in (0..DAYS).flat_map(|day| [(day, 1_u64), (day, 2)]) {
+            let id = [trace.to_be_bytes(), trace.to_be_bytes()].concat();
+            let seen = expiry.decide().is_seen(&id, day_ns(day) + 1);
+            match (4..=6).contains(&day) {
+                true => assert!(seen.expect_err("it decides").message.contains(damaged.as_ref()), "day {day}"),
+                false => assert_eq!(seen.expect("known"), trace == 1, "day {day}, trace {trace}"),
+            }
+        }
+        if !is_gone {
+            store.compact().await.expect("the others are written anew");
+            assert_eq!(store.status().expired_rows, DAYS - 3);
+        }
+    }
 }
