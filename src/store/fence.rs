@@ -1,16 +1,33 @@
-//! What happens to a process that is no longer the only one with its node's name.
+//! What happens to a process that may not write to the table any more.
 
 use tokio::sync::watch;
 
 use crate::error::{Error, Kind, OBJECT_IN_USE};
 
 /// Closed once another process has committed to the table in this node's name: from then on the log's numbers mean different spans in both
-/// processes, and nothing that this one would commit or acknowledge could be told from the other's.
+/// processes, and nothing that this one would commit or acknowledge could be told from the other's. Closed, too, once it cannot be known what of
+/// the table a power cut leaves.
 #[derive(Debug, Default)]
-pub(crate) struct Fence(watch::Sender<Option<String>>);
+pub(crate) struct Fence(watch::Sender<Option<Closed>>);
+
+#[derive(Debug, Clone)]
+enum Closed {
+    Taken(String),
+    Unsure(String),
+}
 
 impl Fence {
+    /// Closes it because another process has this one's name.
     pub(crate) fn close(&self, why: String) -> Error {
+        self.close_with(Closed::Taken(why))
+    }
+
+    /// Closes it because the table's place has failed.
+    pub(crate) fn close_unsure(&self, why: String) -> Error {
+        self.close_with(Closed::Unsure(why))
+    }
+
+    fn close_with(&self, why: Closed) -> Error {
         self.0.send_replace(Some(why.clone()));
         error(why)
     }
@@ -31,8 +48,13 @@ impl Fence {
     }
 }
 
-fn error(why: String) -> Error {
-    Error::new(Kind::Closed, why)
-        .with_sqlstate(OBJECT_IN_USE)
-        .with_hint("one data directory may serve once: end the other process, or give this one a new --data-dir")
+fn error(why: Closed) -> Error {
+    match why {
+        Closed::Taken(why) => Error::new(Kind::Closed, why)
+            .with_sqlstate(OBJECT_IN_USE)
+            .with_hint("one data directory may serve once: end the other process, or give this one a new --data-dir"),
+        Closed::Unsure(why) => {
+            Error::new(Kind::Closed, why).with_hint("see that the disk is sound, and start again: the log is kept")
+        }
+    }
 }

@@ -163,6 +163,10 @@ struct Plan {
     counts: BTreeMap<Op, usize>,
     /// Fail every operation of this kind whose path contains the text, while set.
     failing: Vec<(Op, &'static str, io::ErrorKind)>,
+    /// Fail one.
+    failing_once: Vec<(Op, &'static str, io::ErrorKind)>,
+    /// Panics there, while set.
+    panicking: Vec<(Op, &'static str)>,
 }
 
 impl FaultyDisk {
@@ -171,8 +175,20 @@ impl FaultyDisk {
         self.plan.lock().expect("plan").failing.push((op, path, kind));
     }
 
+    /// Makes the next `op` on a path that contains `path` fail.
+    pub(crate) fn fail_once(&self, op: Op, path: &'static str, kind: io::ErrorKind) {
+        self.plan.lock().expect("plan").failing_once.push((op, path, kind));
+    }
+
+    /// Has the thread panic that does `op` on a path that contains `path`, until [`Self::heal`].
+    pub(crate) fn panic(&self, op: Op, path: &'static str) {
+        self.plan.lock().expect("plan").panicking.push((op, path));
+    }
+
     pub(crate) fn heal(&self) {
-        self.plan.lock().expect("plan").failing.clear();
+        let mut plan = self.plan.lock().expect("plan");
+        plan.failing.clear();
+        plan.panicking.clear();
     }
 
     pub(crate) fn count(&self, op: Op) -> usize {
@@ -183,6 +199,14 @@ impl FaultyDisk {
         let mut plan = self.plan.lock().expect("plan");
         *plan.counts.entry(op).or_default() += 1;
         let path = path.to_string_lossy();
+        if plan.panicking.iter().any(|(panicking, part)| *panicking == op && path.contains(part)) {
+            drop(plan);
+            panic!("the disk panics in this test");
+        }
+        let is_meant = |(failing, part, _): &(Op, &'static str, io::ErrorKind)| *failing == op && path.contains(part);
+        if let Some(once) = plan.failing_once.iter().position(is_meant) {
+            return Err(io::Error::from(plan.failing_once.remove(once).2));
+        }
         match plan.failing.iter().find(|(failing, part, _)| *failing == op && path.contains(part)) {
             Some((_, _, kind)) => Err(io::Error::from(*kind)),
             None => Ok(()),
@@ -276,6 +300,8 @@ impl DiskFile for FaultyFile {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PowerDisk {
     unsynced: Arc<Mutex<Unsynced>>,
+    /// Which directories cannot be synced, and how often still.
+    failing: Arc<Mutex<Option<(&'static str, usize)>>>,
 }
 
 #[derive(Debug, Default)]
@@ -298,6 +324,21 @@ impl PowerDisk {
         for path in &unsynced.names {
             // The name may have been taken away again already.
             let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Makes so many syncs of directories fail whose path contains `part`.
+    pub(crate) fn fail_dir_syncs(&self, part: &'static str, times: usize) {
+        *self.failing.lock().expect("failing") = Some((part, times));
+    }
+
+    fn pass_dir_sync(&self, dir: &Path) -> io::Result<()> {
+        match self.failing.lock().expect("failing").as_mut() {
+            Some((part, times)) if *times > 0 && dir.to_string_lossy().contains(*part) => {
+                *times -= 1;
+                Err(io::Error::other("the directory cannot be synced in this test"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -351,6 +392,7 @@ impl Disk for PowerDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.pass_dir_sync(dir)?;
         OsDisk.sync_dir(dir)?;
         self.unsynced.lock().expect("unsynced").names.retain(|path| path.parent() != Some(dir));
         Ok(())

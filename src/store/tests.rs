@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::Disk;
+use super::model_tests::FailingDisk;
 use super::testing::{FaultyDisk, ManualClock, Op, PowerDisk, components, decode, payload, quiet, span_ids, spans};
 use super::{SnapshotSource, Store, StoreReader, StoreSettings, open};
 use crate::error::{Error, Kind};
@@ -239,15 +240,124 @@ async fn row_26_a_commit_that_fails_but_is_in_the_table_is_not_repeated() {
     store.seal().await.expect("sealed");
     append(&store, 11..21).await.expect("kept");
     // The commit's entry has its name when the directory's sync fails.
-    disk.fail(Op::SyncDir, "_delta_log", ErrorKind::Other);
+    disk.fail_once(Op::SyncDir, "_delta_log", ErrorKind::Other);
     assert_eq!(store.seal().await.expect("found in the table").rows, 10);
     assert_eq!(ids(&store).await, (1..21).collect::<Vec<_>>());
-    disk.heal();
     append(&store, 21..31).await.expect("kept");
     store.seal().await.expect("sealed");
     drop(store);
     let store = open_quiet(dir.path()).await;
     assert_eq!(ids(&store).await, (1..31).collect::<Vec<_>>());
+}
+
+/// A store whose log has spans in a segment that nothing more is written to, so that it goes once the table has them.
+async fn with_a_closed_segment(dir: &Path, disk: &PowerDisk) -> Arc<Store> {
+    let store = open_on(dir, Arc::new(disk.clone())).await;
+    append(&store, 1..11).await.expect("kept");
+    store.seal().await.expect("sealed");
+    append(&store, 11..21).await.expect("kept");
+    drop(store);
+    open_on(dir, Arc::new(disk.clone())).await
+}
+
+/// What is left when the power is lost after the store has ended.
+async fn ids_after_a_power_cut(dir: &Path, disk: &PowerDisk, store: Arc<Store>) -> Vec<u64> {
+    drop(store);
+    while super::holder(dir).is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    disk.lose_power();
+    disk.fail_dir_syncs("", 0);
+    ids(&*open_on(dir, Arc::new(disk.clone())).await).await
+}
+
+#[tokio::test]
+async fn row_26_a_commit_whose_name_a_power_cut_could_take_is_made_durable_before_the_log_is_cut() {
+    let (dir, disk) = (tempfile::tempdir().expect("directory"), PowerDisk::default());
+    let store = with_a_closed_segment(dir.path(), &disk).await;
+    disk.fail_dir_syncs("_delta_log", 1);
+    assert_eq!(store.seal().await.expect("found in the table").rows, 10);
+    assert_eq!(store.status().log_segments, 0);
+    assert_eq!(ids_after_a_power_cut(dir.path(), &disk, store).await, (1..21).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn row_26_where_the_tables_log_cannot_be_synced_nothing_is_cut_or_acknowledged_any_more() {
+    let (dir, disk) = (tempfile::tempdir().expect("directory"), PowerDisk::default());
+    let store = with_a_closed_segment(dir.path(), &disk).await;
+    disk.fail_dir_syncs("_delta_log", usize::MAX);
+    let error = store.seal().await.expect_err("not durable");
+    assert!(error.message.contains("it is not known what of the table"), "{error}");
+    assert_eq!(append(&store, 21..31).await.expect_err("poisoned").kind, Kind::Closed);
+    let told = tokio::time::timeout(Duration::from_secs(5), store.poisoned()).await.expect("told");
+    assert!(told.message.contains("it is not known"), "{told}");
+    assert_eq!(ids_after_a_power_cut(dir.path(), &disk, store).await, (1..21).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn row_26_a_commit_that_was_never_synced_is_made_durable_by_the_next_start() {
+    let (dir, disk) = (tempfile::tempdir().expect("directory"), PowerDisk::default());
+    let store = with_a_closed_segment(dir.path(), &disk).await;
+    disk.fail_dir_syncs("_delta_log", usize::MAX);
+    store.seal().await.expect_err("not durable");
+    drop(store);
+    disk.fail_dir_syncs("", 0);
+    // The process ended, and the power is lost later: the commit is in the table, and its spans not in the log any more.
+    let store = open_on(dir.path(), Arc::new(disk.clone())).await;
+    assert_eq!(store.status().log_segments, 0);
+    assert_eq!(ids_after_a_power_cut(dir.path(), &disk, store).await, (1..21).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn row_21_when_the_logs_thread_ends_badly_the_process_is_told() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FaultyDisk::default();
+    let store = open_with(dir.path(), quiet(), &disk).await;
+    append(&store, 1..11).await.expect("kept");
+    assert!(store.refusal().is_none());
+    disk.panic(Op::Write, "/wal/");
+    assert_eq!(append(&store, 11..21).await.expect_err("not kept").kind, Kind::Closed);
+    let told = tokio::time::timeout(Duration::from_secs(5), store.poisoned()).await.expect("told");
+    assert!(told.message.contains("its thread ended badly"), "{told}");
+    assert_eq!(store.refusal().expect("refuses").message, told.message);
+    drop(store);
+    assert_eq!(ids(&*open_quiet(dir.path()).await).await, (1..11).collect::<Vec<_>>());
+}
+
+/// Remembers how many spans were visible when it was woken first.
+struct Look {
+    store: Arc<Store>,
+    seen: std::sync::OnceLock<u64>,
+}
+
+impl std::task::Wake for Look {
+    fn wake(self: Arc<Self>) {
+        self.seen.get_or_init(|| self.store.status().fresh_rows);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_acknowledged_when_the_spans_are_visible_and_not_before() {
+    let dir = tempfile::tempdir().expect("directory");
+    let disk = FailingDisk::default();
+    let store = open_on(dir.path(), Arc::new(disk.clone())).await;
+    disk.stop(1, true);
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { append(&store, 1..11).await }
+    });
+    while disk.stopped().is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let look = Arc::new(Look { store: store.clone(), seen: std::sync::OnceLock::new() });
+    let waker = std::task::Waker::from(look.clone());
+    let mut second = Box::pin(append(&store, 1..11));
+    let polled = second.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+    assert!(polled.is_pending(), "the first is under way");
+    disk.go_on();
+    first.await.expect("no panic").expect("kept");
+    second.await.expect("acknowledged");
+    assert_eq!((look.seen.get(), store.status().retries), (Some(&10), 1));
 }
 
 #[tokio::test]

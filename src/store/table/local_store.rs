@@ -49,7 +49,10 @@ impl LocalStore {
             file.sync_data()
         });
         let named = written.and_then(|()| match mode {
-            PutMode::Create => self.disk.hard_link(&temporary, &path).and_then(|()| self.disk.remove_file(&temporary)),
+            PutMode::Create => self.disk.hard_link(&temporary, &path).map(|()| {
+                // The file has its name: the other one is a leftover, which the next start removes.
+                let _ = self.disk.remove_file(&temporary);
+            }),
             _ => self.disk.rename(&temporary, &path),
         });
         if let Err(error) = named {

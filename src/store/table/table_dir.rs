@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::object_store::path::Path;
 
 use super::WrittenFile;
+use super::delta::LOG_DIR;
 use super::upload::Uploader;
 use crate::error::{Error, Result};
 use crate::model::schema;
@@ -149,6 +150,16 @@ impl TableDir {
     /// Whether others may write to the table, and a look at it costs little: it lies in a directory.
     pub(crate) fn is_shared_nearby(&self) -> bool {
         self.is_shared && matches!(self.home, Home::Directory(_))
+    }
+
+    /// Makes the names in the table's log durable: a commit that failed may have its name all the same, which a power cut would take. Blocks.
+    pub(super) fn sync_log(&self) -> Result<()> {
+        let Home::Directory(root) = &self.home else { return Ok(()) };
+        let log = root.join(LOG_DIR);
+        match self.disk.sync_dir(&log) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(log.display(), error)),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes a data file; tells whether it was there. Blocks.
