@@ -41,7 +41,7 @@ impl Sink<Attachment> for Publisher {
     fn durable(&mut self, group: Vec<(Lsn, Entry<Attachment>)>) {
         let Some(last) = group.last().map(|(lsn, _)| *lsn) else { return };
         let mut parts = Vec::with_capacity(group.len());
-        let mut told = Vec::with_capacity(group.len());
+        let (mut told, mut stored) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for (lsn, entry) in group {
             let Attachment { batch, charge, done } = entry.attachment;
             let units = charge.num_permits() as u32;
@@ -49,7 +49,7 @@ impl Sink<Attachment> for Publisher {
                 Ok(part) => {
                     charge.forget();
                     parts.push(part);
-                    self.shared.retries.stored(entry.hash, entry.received_unix_ms);
+                    stored.push((entry.hash, entry.received_unix_ms));
                     told.push((done, Ok(())));
                 }
                 Err(error) => {
@@ -60,6 +60,8 @@ impl Sink<Attachment> for Publisher {
             }
         }
         self.shared.visible.publish(parts);
+        // Only now: who sent the same request again is told by this, and what is acknowledged is visible.
+        stored.into_iter().for_each(|(hash, received_unix_ms)| self.shared.retries.stored(hash, received_unix_ms));
         self.shared.counters.last_lsn.store(last.0, Ordering::Relaxed);
         failpoint::pass("before_ack");
         for (done, outcome) in told {
