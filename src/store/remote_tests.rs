@@ -15,9 +15,19 @@ use crate::error::{Error, Kind, OBJECT_IN_USE};
 
 const URL: &str = "s3://bucket/table";
 
+/// A store for which all objects have been there for an hour, so that no commit that names them is on its way.
 fn remote(store: &FaultyStore) -> Components {
-    let local = components(Arc::new(FaultyDisk::default()), Arc::new(ManualClock::default()));
+    remote_at(store, now_ms() + 3_600_000)
+}
+
+fn remote_at(store: &FaultyStore, now_ms: i64) -> Components {
+    let local = components(Arc::new(FaultyDisk::default()), Arc::new(ManualClock(now_ms.into())));
     Components { remote: Some(Arc::new(store.clone())), ..local }
+}
+
+/// The time that the object store gives its objects.
+fn now_ms() -> i64 {
+    chrono::Utc::now().timestamp_millis()
 }
 
 fn settings() -> StoreSettings {
@@ -26,9 +36,13 @@ fn settings() -> StoreSettings {
 }
 
 async fn try_open(dir: &Path, store: &FaultyStore) -> Result<Arc<Store>, Error> {
+    try_open_on(dir, || remote(store)).await
+}
+
+async fn try_open_on(dir: &Path, parts: impl Fn() -> Components) -> Result<Arc<Store>, Error> {
     // The threads of a store that was dropped, as a crash drops it, let go of the directory a moment later.
     for _ in 0..250 {
-        match open::open(dir, settings(), remote(store)).await {
+        match open::open(dir, settings(), parts()).await {
             Err(error) if error.kind == Kind::Denied => tokio::time::sleep(Duration::from_millis(20)).await,
             other => return other,
         }
@@ -171,6 +185,84 @@ async fn row_26_a_commit_that_comes_late_finds_its_files_and_is_not_made_twice()
             assert_eq!(ids(&store).await, (1..61).collect::<Vec<_>>(), "{what}");
         }
     }
+}
+
+#[tokio::test]
+async fn row_26_a_commit_that_comes_after_the_next_start_finds_its_files() {
+    // A commit of spans, and one of compaction; it comes while the next process runs, or after it.
+    for (compacts, runs_meanwhile) in [(false, false), (true, false), (false, true), (true, true)] {
+        let what = format!("compaction: {compacts}, another runs: {runs_meanwhile}");
+        let (dir, bucket) = (tempfile::tempdir().expect("directory"), FaultyStore::default());
+        let opened = async |ahead_ms: i64| {
+            let open = try_open_on(dir.path(), || remote_at(&bucket, now_ms() + ahead_ms)).await;
+            open.unwrap_or_else(|error| panic!("{what}: {error}"))
+        };
+        let store = opened(0).await;
+        for round in 0..4 {
+            append(&store, 1 + round * 10..11 + round * 10).await.expect("kept");
+            store.seal().await.expect("sealed");
+        }
+        append(&store, 41..51).await.expect("kept");
+        bucket.fail(Call::Put, "_delta_log", Fault::Late);
+        match compacts {
+            true => _ = store.compact().await.expect_err("on its way"),
+            false => _ = store.seal().await.expect_err("on its way"),
+        }
+        let files = data_files(&bucket.names().await);
+        assert_eq!(files, 5, "{what}");
+        // As a crash leaves it.
+        drop(store);
+        let store = opened(0).await;
+        assert_eq!(data_files(&bucket.names().await), files, "{what}: a commit may come that names it");
+        assert_eq!(ids(&store).await, (1..51).collect::<Vec<_>>(), "{what}");
+        bucket.heal();
+        if runs_meanwhile {
+            append(&store, 51..61).await.expect("kept");
+            assert_eq!(bucket.arrive().await, 1, "{what}: the table takes one");
+            // It is taken for that of another process with this one's name, unless it moves no spans out of the log.
+            assert_eq!(store.seal().await.is_ok(), compacts, "{what}");
+            drop(store);
+        } else {
+            drop(store);
+            assert_eq!(bucket.arrive().await, 1, "{what}: the table takes one");
+        }
+        let expected: Vec<u64> = if runs_meanwhile { (1..61).collect() } else { (1..51).collect() };
+        let store = opened(0).await;
+        assert_eq!(ids(&store).await, expected, "{what}");
+        store.seal().await.expect("sealed");
+        drop(store);
+        let store = opened(3_600_000).await;
+        assert_eq!(ids(&store).await, expected, "{what}, an hour later");
+    }
+}
+
+#[tokio::test]
+async fn a_young_file_without_a_commit_is_removed_when_no_commit_can_come_any_more() {
+    let (dir, bucket) = (tempfile::tempdir().expect("directory"), FaultyStore::default());
+    let clock = Arc::new(ManualClock(now_ms().into()));
+    let parts = || Components {
+        remote: Some(Arc::new(bucket.clone())),
+        ..components(Arc::new(FaultyDisk::default()), clock.clone())
+    };
+    let store = try_open_on(dir.path(), parts).await.expect("a store");
+    append(&store, 1..11).await.expect("kept");
+    store.seal().await.expect("sealed");
+    append(&store, 11..21).await.expect("kept");
+    bucket.fail(Call::Put, "_delta_log", Fault::Fail);
+    store.seal().await.expect_err("no commit");
+    drop(store);
+    bucket.heal();
+    let store = try_open_on(dir.path(), parts).await.expect("a store");
+    store.seal().await.expect("sealed");
+    assert_eq!(data_files(&bucket.names().await), 3);
+    clock.0.fetch_add(601_000, std::sync::atomic::Ordering::SeqCst);
+    let wait = async {
+        while data_files(&bucket.names().await) > 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it is removed");
+    assert_eq!(ids(&store).await, (1..21).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use datafusion::object_store::path::Path;
 
-use super::table::{TableDir, Tombstone};
+use super::table::{TableDir, Tombstone, YOUNG_MS};
+use crate::error::Result;
 
 /// The files that left the table and are not deleted yet.
 #[derive(Debug, Default)]
@@ -56,6 +57,41 @@ impl Vacuum {
         // The last to be tried again, so that others are not kept waiting.
         self.gone.extend(failed);
         deleted
+    }
+}
+
+/// Data files that no commit named when the store was opened and that were too young to be removed: a commit that names them may have been on
+/// its way when the process before this one ended.
+#[derive(Debug)]
+pub(crate) struct YoungOrphans {
+    files: Vec<Path>,
+    due_unix_ms: i64,
+}
+
+impl YoungOrphans {
+    pub(crate) fn new(files: Vec<Path>, now_unix_ms: i64) -> Self {
+        Self { files, due_unix_ms: now_unix_ms.saturating_add(YOUNG_MS) }
+    }
+
+    /// Tells once, and again a minute later as long as they are there.
+    pub(crate) fn are_due(&mut self, now_unix_ms: i64) -> bool {
+        let due = !self.files.is_empty() && now_unix_ms >= self.due_unix_ms;
+        if due {
+            self.due_unix_ms = now_unix_ms.saturating_add(PAUSE_MS);
+        }
+        due
+    }
+
+    /// Deletes those that still nobody names; gives the number of files that are no longer there.
+    pub(crate) fn remove(&mut self, table: &TableDir, named: &HashSet<&Path>) -> Result<u64> {
+        let mut removed = 0;
+        while let Some(file) = self.files.last() {
+            if !named.contains(file) {
+                removed += u64::from(table.delete(file)?);
+            }
+            self.files.pop();
+        }
+        Ok(removed)
     }
 }
 
