@@ -7,7 +7,7 @@ use datafusion::arrow::array::{AsArray, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::provider_as_source;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     TableScan, Volatility, lit,
@@ -97,7 +97,8 @@ impl ScalarUDFImpl for SeenByRule {
         let columns = ColumnarValue::values_to_arrays(&args.args)?;
         let (traces, starts) = (columns[0].as_fixed_size_binary(), columns[1].as_primitive::<Int64Type>());
         let mut decide = self.expiry.decide();
-        let seen = (0..args.number_rows).map(|row| Some(decide.is_seen(traces.value(row), starts.value(row))));
-        Ok(ColumnarValue::Array(Arc::new(seen.collect::<BooleanArray>())))
+        let seen = (0..args.number_rows).map(|row| decide.is_seen(traces.value(row), starts.value(row)).map(Some));
+        let seen = seen.collect::<Result<BooleanArray, _>>();
+        Ok(ColumnarValue::Array(Arc::new(seen.map_err(|error| DataFusionError::External(Box::new(error)))?)))
     }
 }

@@ -33,7 +33,7 @@ use super::state::{State, Visible};
 use super::table::{DeltaLog, TableDir, TableState};
 use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
-use super::{RedactReport, RefusalWatch, Snapshot, SnapshotSource, open};
+use super::{DataFile, RedactReport, RefusalWatch, Snapshot, SnapshotSource, missing_file, open};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
@@ -199,9 +199,13 @@ impl Shared {
         Ok(())
     }
 
-    /// What of `state` has expired at a time.
-    pub(crate) async fn expiry(&self, state: &State, at_unix_ms: i64) -> Result<Option<Arc<Expiry>>> {
-        expiry_of(&self.settings.retention, at_unix_ms, state, &self.object_store, &self.matches).await
+    /// What has expired at a time of `state`, or of some of its files.
+    pub(crate) async fn expiry(
+        &self,
+        of: (&State, Option<&[&DataFile]>),
+        at_unix_ms: i64,
+    ) -> Result<Option<Arc<Expiry>>> {
+        expiry_of(&self.settings.retention, at_unix_ms, of, &self.object_store, &self.matches).await
     }
 
     /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
@@ -435,7 +439,7 @@ impl Store {
     async fn pin(&self) -> Result<Snapshot> {
         let state = self.shared.visible.load();
         let object_store = self.shared.object_store.clone();
-        let expiry = self.shared.expiry(&state, self.shared.clock.unix_ms()).await?;
+        let expiry = self.shared.expiry((&*state, None), self.shared.clock.unix_ms()).await?;
         let quarantined_files = self.shared.counters.quarantined_files.load(Ordering::Relaxed);
         Snapshot::new(&state, expiry, object_store, quarantined_files, Some(self.status()))
     }
@@ -454,7 +458,9 @@ impl Store {
             fresh_bytes: (used_units * CHARGE_UNIT_BYTES) as u64,
             log_bytes: self.shared.segments.bytes() + current_bytes,
             log_segments: self.shared.segments.count() + usize::from(current_bytes > 0),
-            oldest_fresh_ms: state.oldest_unix_ms().map(|at| self.shared.clock.unix_ms().saturating_sub(at).max(0) as u64),
+            oldest_fresh_ms: state
+                .oldest_unix_ms()
+                .map(|at| self.shared.clock.unix_ms().saturating_sub(at).max(0) as u64),
             table_version: state.table_version,
             table_files: state.files.len(),
             table_rows: state.files.iter().map(|file| file.rows).sum(),
@@ -512,8 +518,12 @@ impl SnapshotSource for Store {
     async fn snapshot(&self) -> Result<Snapshot> {
         self.shared.follow_if_near().await;
         match self.pin().await {
-            // What decides about expired spans is read from files, which others may have deleted.
-            Err(error) if self.shared.has_left(&error).await? => self.pin().await,
+            // What decides about expired spans is read from files, which others may have deleted. One that is in the table all the same fails only
+            // who needs it the second time.
+            Err(error) if missing_file(&error).is_some() => {
+                self.shared.has_left(&error).await?;
+                self.pin().await
+            }
             done => done,
         }
     }

@@ -29,11 +29,14 @@ impl SpanFilter for Expired {
 
     fn matches(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let mut decide = self.expiry.decide();
-        let mut goes = BooleanBuilder::with_capacity(batch.num_rows());
+        let (mut goes, mut failed) = (BooleanBuilder::with_capacity(batch.num_rows()), None);
         each_mask(&self.rules, batch, |mask, trace, start_ns| {
             let slack_ns = if mask == 0 { 0 } else { SLACK_NS };
-            goes.append_value(start_ns < decide.cutoff_ns(trace, start_ns).saturating_sub(slack_ns));
+            match decide.cutoff_ns(trace, start_ns) {
+                Ok(cutoff_ns) => goes.append_value(start_ns < cutoff_ns.saturating_sub(slack_ns)),
+                Err(error) => _ = failed.get_or_insert(error),
+            }
         })?;
-        Ok(goes.finish())
+        failed.map_or_else(|| Ok(goes.finish()), Err)
     }
 }
