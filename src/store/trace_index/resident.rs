@@ -1,11 +1,12 @@
 //! The indexes of the table's files, as lookups use them: heads in memory, blocks read from the object store.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use tokio::sync::OnceCell;
@@ -15,7 +16,8 @@ use super::layout::{self, BlockRange, Head, TraceHash};
 use super::place::Place;
 use crate::error::{Error, Kind, Result};
 
-/// The memory that heads may take together: enough for 180 million traces. The heads of further files are read for each lookup.
+/// The memory that heads may take together: enough for 180 million traces. When it is full, the head of a new file takes the place of those that
+/// have been there longest, which are read for each lookup from then on.
 const BUDGET_BYTES: u64 = 256 << 20;
 
 /// Traces to look for.
@@ -54,19 +56,52 @@ pub struct IndexFigures {
 }
 
 /// What the indexes of one table share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct IndexMemory {
+    budget_bytes: u64,
     resident_bytes: AtomicU64,
+    /// The indexes whose heads have been kept, oldest first.
+    resident: Mutex<VecDeque<Weak<Inner>>>,
     /// Lookups that had to leave a file's index aside because it was damaged or could not be read.
     failures: AtomicU64,
     blocks: KnownBlocks,
 }
 
+impl Default for IndexMemory {
+    fn default() -> Self {
+        Self::of(BUDGET_BYTES)
+    }
+}
+
 impl IndexMemory {
-    /// One in which there is no room.
-    #[cfg(test)]
-    pub(super) fn full() -> Self {
-        Self { resident_bytes: BUDGET_BYTES.into(), ..Self::default() }
+    /// Memory for heads of so many bytes.
+    pub(super) fn of(budget_bytes: u64) -> Self {
+        Self {
+            budget_bytes,
+            resident_bytes: AtomicU64::new(0),
+            resident: Mutex::default(),
+            failures: AtomicU64::new(0),
+            blocks: KnownBlocks::default(),
+        }
+    }
+
+    /// Takes memory, if there is so much.
+    fn take(&self, bytes: u64) -> bool {
+        let taken = self.resident_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.budget_bytes;
+        if !taken {
+            self.give_back(bytes);
+        }
+        taken
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.resident_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets go of the head that has been there longest; `false` when there is none.
+    fn drop_oldest(&self) -> bool {
+        let oldest = self.resident.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        oldest.inspect(|oldest| _ = oldest.upgrade().map(|oldest| oldest.drop_head())).is_some()
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
@@ -84,42 +119,64 @@ pub struct FileIndex(Arc<Inner>);
 
 struct Inner {
     memory: Arc<IndexMemory>,
-    known: OnceCell<Known>,
+    /// Where the index lies, and the rows of its file; `None` when the file has no index that this program reads.
+    place: OnceCell<Option<(Place, i64)>>,
+    /// The head, while there is memory for it.
+    head: ArcSwapOption<Head>,
     /// Once found to be damaged, an index is not asked again.
     damaged: AtomicBool,
 }
 
-enum Known {
-    /// The file has no index that this program reads.
-    Absent,
-    /// There was no memory left for the head.
-    OnDisk(Place),
-    InMemory(Place, Arc<Head>),
+impl Inner {
+    /// Keeps the head, if there is memory for it.
+    fn keep(self: &Arc<Self>, head: &Arc<Head>) -> bool {
+        let taken = self.memory.take(head.size_bytes() as u64);
+        if taken {
+            self.replace_head(Some(head.clone()));
+            let mut resident = self.memory.resident.lock().unwrap_or_else(PoisonError::into_inner);
+            resident.retain(|index| index.strong_count() > 0);
+            resident.push_back(Arc::downgrade(self));
+        }
+        taken
+    }
+
+    fn drop_head(&self) {
+        self.replace_head(None);
+    }
+
+    fn replace_head(&self, head: Option<Arc<Head>>) {
+        if let Some(former) = self.head.swap(head) {
+            self.memory.give_back(former.size_bytes() as u64);
+        }
+    }
 }
 
 impl FileIndex {
     /// The index of a file that is not looked at before it is needed.
     pub(crate) fn unread(memory: Arc<IndexMemory>) -> Self {
-        Self(Arc::new(Inner { memory, known: OnceCell::new(), damaged: AtomicBool::new(false) }))
+        Self::of(memory, OnceCell::new())
     }
 
-    /// The index of a file that was just written.
+    /// The index of a file that was just written: what is new is looked at most, and its head is kept before those of others.
     pub(crate) fn written(memory: Arc<IndexMemory>, place: Place, head: Arc<Head>) -> Self {
-        let known = keep(&memory, place, head);
-        Self(Arc::new(Inner { memory, known: OnceCell::new_with(Some(known)), damaged: AtomicBool::new(false) }))
+        let index = Self::of(memory, OnceCell::new_with(Some(Some((place, head.rows.into())))));
+        while !index.0.keep(&head) && index.0.memory.drop_oldest() {}
+        index
+    }
+
+    fn of(memory: Arc<IndexMemory>, place: OnceCell<Option<(Place, i64)>>) -> Self {
+        Self(Arc::new(Inner { memory, place, head: ArcSwapOption::empty(), damaged: AtomicBool::new(false) }))
     }
 
     /// Reads the head, unless that has been done. A failure is left to the first lookup.
     pub(crate) async fn warm(&self, store: &Arc<dyn ObjectStore>, location: &Path, size_bytes: u64) {
-        let _ = self.known(store, location, size_bytes).await;
+        let _ = self.head(store, location, size_bytes).await;
     }
 
     /// Whether the file may have spans of `traces`, as far as can be told without reading.
     pub(crate) fn may_have(&self, traces: &TraceSet) -> bool {
-        match self.0.known.get() {
-            Some(Known::InMemory(_, head)) => traces.0.iter().any(|hash| head.may_have(*hash)),
-            _ => true,
-        }
+        let head = self.0.head.load();
+        head.as_ref().is_none_or(|head| traces.0.iter().any(|hash| head.may_have(*hash)))
     }
 
     /// The rows in which the file may have spans of `traces`, in order and without overlap; `None` when the index cannot tell.
@@ -149,7 +206,7 @@ impl FileIndex {
 
     /// The index's figures, as far as they are in memory.
     pub fn figures(&self) -> Option<IndexFigures> {
-        let Known::InMemory(place, head) = self.0.known.get()? else { return None };
+        let (head, (place, _)) = (self.0.head.load_full()?, self.0.place.get()?.as_ref()?);
         Some(IndexFigures {
             traces: head.traces.into(),
             runs: head.runs.into(),
@@ -205,7 +262,8 @@ impl FileIndex {
         Ok(known.into_iter().filter_map(|known| known.or_else(|| read.next())).collect())
     }
 
-    async fn try_runs(
+    /// The same, where it matters why the index cannot tell; `None` when there is none.
+    pub(crate) async fn try_runs(
         &self,
         store: &Arc<dyn ObjectStore>,
         location: &Path,
@@ -230,15 +288,17 @@ impl FileIndex {
         if self.0.damaged.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        Ok(match self.known(store, location, size_bytes).await? {
-            Known::Absent => None,
-            Known::InMemory(place, head) => Some((place.clone(), head.clone())),
-            Known::OnDisk(place) => Some((place.clone(), Arc::new(read_head(store, location, place).await?))),
-        })
-    }
-
-    async fn known(&self, store: &Arc<dyn ObjectStore>, location: &Path, size_bytes: u64) -> Result<&Known> {
-        self.0.known.get_or_try_init(|| read(&self.0.memory, store, location, size_bytes)).await
+        let read = || Place::of_file(store.as_ref(), location, size_bytes);
+        let Some((place, rows)) = self.0.place.get_or_try_init(read).await? else { return Ok(None) };
+        if let Some(head) = self.0.head.load_full() {
+            return Ok(Some((place.clone(), head)));
+        }
+        let head = Arc::new(read_head(store, location, place).await?);
+        if i64::from(head.rows) != *rows {
+            return Err(Error::corrupt("the trace index is that of another file"));
+        }
+        self.0.keep(&head);
+        Ok(Some((place.clone(), head)))
     }
 
     /// A lookup must not fail because of its index: the file is read without it.
@@ -256,9 +316,7 @@ impl FileIndex {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(Known::InMemory(_, head)) = self.known.get() {
-            self.memory.resident_bytes.fetch_sub(head.size_bytes() as u64, Ordering::Relaxed);
-        }
+        self.drop_head();
     }
 }
 
@@ -266,28 +324,6 @@ impl fmt::Debug for FileIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("FileIndex").field(&self.figures()).finish()
     }
-}
-
-/// Keeps a head in memory, if the budget allows it.
-fn keep(memory: &IndexMemory, place: Place, head: Arc<Head>) -> Known {
-    let size_bytes = head.size_bytes() as u64;
-    let before = memory.resident_bytes.fetch_add(size_bytes, Ordering::Relaxed);
-    if before + size_bytes <= BUDGET_BYTES {
-        return Known::InMemory(place, head);
-    }
-    memory.resident_bytes.fetch_sub(size_bytes, Ordering::Relaxed);
-    Known::OnDisk(place)
-}
-
-async fn read(memory: &IndexMemory, store: &Arc<dyn ObjectStore>, location: &Path, size_bytes: u64) -> Result<Known> {
-    let Some((place, rows)) = Place::of_file(store.as_ref(), location, size_bytes).await? else {
-        return Ok(Known::Absent);
-    };
-    let head = read_head(store, location, &place).await?;
-    if i64::from(head.rows) != rows {
-        return Err(Error::corrupt("the trace index is that of another file"));
-    }
-    Ok(keep(memory, place, Arc::new(head)))
 }
 
 async fn read_head(store: &Arc<dyn ObjectStore>, location: &Path, place: &Place) -> Result<Head> {

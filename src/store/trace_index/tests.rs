@@ -12,7 +12,7 @@ use datafusion::object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Pa
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use proptest::prelude::*;
 
-use super::{FileIndex, IndexBuilder, IndexMemory, Place, TraceSet};
+use super::{FileIndex, Head, IndexBuilder, IndexMemory, Place, TraceSet};
 use crate::model::promoted::Promotion;
 use crate::model::schema::TRACE_ID;
 use crate::store::disk::OsDisk;
@@ -153,13 +153,37 @@ async fn at_ten_spans_a_trace_the_index_takes_less_than_a_byte_a_span() {
 
 #[tokio::test]
 async fn without_memory_for_its_head_an_index_is_read_for_each_lookup() {
-    let file = File { memory: Arc::new(IndexMemory::full()), ..File::of(&[1, 1, 2, 3, 3, 1]).await };
-    let (index, full) = (file.index(), file.memory.resident_bytes());
+    let file = File { memory: Arc::new(IndexMemory::of(0)), ..File::of(&[1, 1, 2, 3, 3, 1]).await };
+    let index = file.index();
     assert_eq!(file.find(&index, &[id(1)]).await, Some(vec![0..2, 5..6]));
     assert_eq!(file.find(&index, &[id(4)]).await, Some(vec![]));
     assert_eq!(index.figures(), None);
     drop(index);
-    assert_eq!((file.memory.resident_bytes(), file.memory.failures()), (full, 0));
+    assert_eq!((file.memory.resident_bytes(), file.memory.failures()), (0, 0));
+}
+
+#[tokio::test]
+async fn when_memory_is_full_new_heads_are_kept_and_the_oldest_are_read_until_there_is_room() {
+    let file = File::of(&[1, 1, 2, 3, 3, 1]).await;
+    let place = place(&file).await;
+    let bytes = file.bytes().await;
+    let head = Arc::new(Head::parse(&bytes[place.head.start as usize..place.head.end as usize]).expect("a head"));
+    let budget_bytes = 2 * head.size_bytes() as u64 + 1;
+    let file = File { memory: Arc::new(IndexMemory::of(budget_bytes)), ..file };
+    let new = || FileIndex::written(file.memory.clone(), place.clone(), head.clone());
+    let mut indexes: Vec<FileIndex> = (0..5).map(|_| new()).collect();
+    let kept = |indexes: &[FileIndex]| indexes.iter().map(|index| index.figures().is_some()).collect::<Vec<_>>();
+    assert_eq!(kept(&indexes), [false, false, false, true, true]);
+    for index in &indexes {
+        assert_eq!(file.find(index, &[id(1)]).await, Some(vec![0..2, 5..6]));
+    }
+    assert_eq!(kept(&indexes), [false, false, false, true, true], "what is read takes no other's place");
+    indexes.pop();
+    assert_eq!(file.find(&indexes[0], &[id(3)]).await, Some(vec![3..5]));
+    assert_eq!(kept(&indexes), [true, false, false, true]);
+    assert_eq!(file.memory.resident_bytes(), 2 * head.size_bytes() as u64);
+    drop(indexes);
+    assert_eq!((file.memory.resident_bytes(), file.memory.failures()), (0, 0));
 }
 
 /// The file's place for its index, as its footer has it.
