@@ -43,12 +43,12 @@ pub(crate) trait DiskFile: Write + Send + Debug {
 }
 
 /// Writes a small file, whole and durable, in the place of the one that may be there.
-pub(crate) fn write_whole(disk: &dyn Disk, dir: &Path, name: &str, text: &str) -> io::Result<()> {
+pub(crate) fn write_whole(disk: &dyn Disk, dir: &Path, name: &str, content: impl AsRef<[u8]>) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.tmp"));
     // What an earlier crash left there is no longer of use.
     let _ = disk.remove_file(&temporary);
     let mut file = disk.create_new(&temporary)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content.as_ref())?;
     file.sync_data()?;
     disk.rename(&temporary, &dir.join(name))?;
     disk.sync_dir(dir)

@@ -3,16 +3,20 @@
 //! Knows files, object stores and Arrow. Knows nothing of listeners or SQL.
 
 mod cache;
+mod check;
 mod clock;
 mod compact;
 mod disk;
 mod failpoint;
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 pub(crate) mod faulty_store;
 mod fence;
 mod follow;
 mod fresh;
 mod gather;
+mod health;
 mod keeper;
 mod lock;
 mod missing;
@@ -24,6 +28,7 @@ mod owners;
 mod place;
 mod priority;
 mod publish;
+mod quarantine;
 mod reader;
 mod redact;
 mod refusing;
@@ -52,9 +57,11 @@ mod vacuum;
 mod wal;
 
 pub use cache::CacheFigures;
+pub use check::{CheckReport, Finding, LogFigures, Loss, Part, Repair, TableFigures, check, repair};
 pub use compact::Backlog;
 pub(crate) use disk::{Disk, OsDisk, write_whole};
 pub(crate) use failpoint::pass as failpoint;
+pub use health::DiskRoom;
 pub use keeper::{CompactReport, Redaction};
 pub use lock::holder;
 pub use missing::{MissingFile, missing_file};

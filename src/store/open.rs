@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use chrono::DateTime;
 use datafusion::object_store::ObjectStore;
+use datafusion::object_store::path::Path as ObjectPath;
 use futures::{StreamExt, stream};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, Semaphore};
@@ -27,14 +28,16 @@ use super::lock::DirectoryLock;
 use super::place::{CacheUse, TablePlace};
 use super::publish::Publisher;
 use super::retention::MatchMemory;
+use super::quarantine::Quarantine;
 use super::retries::Retries;
+use super::seal::{Convert, write_sorted};
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
 use super::state::Visible;
 use super::store::{Counters, Shared, Store, log_dir};
 use super::table::{DeltaLog, FileName, Leftovers, TableDir, TableState, Tombstone, remove_leftovers};
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
-use super::{DataFile, RefusalWatch, retention, table_url};
+use super::{DataFile, RefusalWatch, Retention, retention, table_url};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
@@ -53,6 +56,7 @@ pub(crate) struct Components {
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
     pub decode: Decode,
+    pub convert: Convert,
     pub plan_limits: PlanLimits,
     /// In the place of the object store that the table's URL names.
     pub remote: Option<Arc<dyn ObjectStore>>,
@@ -64,6 +68,7 @@ impl Default for Components {
             disk: Arc::new(OsDisk),
             clock: Arc::new(OsClock),
             decode: decode_payload,
+            convert: write_sorted,
             plan_limits: PlanLimits::default(),
             remote: None,
         }
@@ -86,7 +91,7 @@ pub(crate) async fn open(dir: &Path, settings: StoreSettings, components: Compon
 
 fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) -> Result<Arc<Store>> {
     let begun = Instant::now();
-    let Components { disk, clock, decode, plan_limits, remote } = components;
+    let Components { disk, clock, decode, convert, plan_limits, remote } = components;
     let log_dir = log_dir(dir);
     disk.create_dir_all(&log_dir).map_err(|error| Error::io(log_dir.display(), error))?;
     let lock = DirectoryLock::take(dir)?;
@@ -94,7 +99,8 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     let (place, node, mut table) = open_table(dir, &settings, &disk, runtime.handle(), remote)?;
     let is_shared = place.is_shared();
     let fence = Arc::<Fence>::default();
-    table.write_behind(fence.clone());
+    let table_dir = TableDir { is_shared, home: place.home, disk: disk.clone(), clock: clock.clone() };
+    runtime.block_on(table.write_behind(fence.clone(), table_dir.clone()))?;
     let tombstones = runtime.block_on(table.tombstones())?;
     let state = table.state().clone();
     let shared = Shared {
@@ -112,11 +118,14 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         object_store: place.reads,
         rewrites: place.rewrites,
         cache: place.cache,
-        table_dir: TableDir { is_shared, home: place.home, disk: disk.clone(), clock: clock.clone() },
+        table_dir,
         indexes: table.indexes().clone(),
         table: tokio::sync::Mutex::new(table),
         fence,
         plan_limits,
+        decode,
+        convert,
+        quarantine: Quarantine::of(disk.clone(), dir),
         counters: Counters::default(),
         matches: MatchMemory::default(),
         refusals: RefusalWatch::new("the memory for fresh spans"),
@@ -127,11 +136,11 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     shared.budget.add_permits(shared.budget_units());
     retention::announce(shared.disk.as_ref(), dir, &shared.settings.retention)?;
     shared.install(&state);
-    let end = replay_log(&shared, state.mark, decode)?;
+    let end = replay_log(&shared, state.mark)?;
     // Only now: a directory whose log is damaged is left as it is.
-    runtime.block_on(tidy_table(&shared, &state, &tombstones))?;
+    let orphans = runtime.block_on(tidy_table(&shared, &state, &tombstones))?;
     log_opening(&shared, &end, begun);
-    log_others(&state.files, &shared.node);
+    log_others(&state.files, &shared.node, &shared.settings.retention);
     runtime.spawn(warm_indexes(state.files.clone(), shared.object_store.clone()));
     let shared = Arc::new(shared);
     runtime.spawn(keep_following(Arc::downgrade(&shared)));
@@ -146,7 +155,7 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
     };
     let (appender, log_thread) = Appender::start(log, Publisher { shared: shared.clone(), merge })?;
     let sealer = Sealer::start(shared.clone(), runtime)?;
-    let keeper = Keeper::start(shared.clone(), table_runtime("spanhouse-keep")?, tombstones)?;
+    let keeper = Keeper::start(shared.clone(), table_runtime("spanhouse-keep")?, tombstones, orphans)?;
     Ok(Arc::new(Store::new(shared, appender, (sealer, keeper), log_thread)))
 }
 
@@ -179,16 +188,24 @@ fn open_table(
 }
 
 /// Makes what the log holds above the mark fresh again, and remembers requests against retries.
-fn replay_log(shared: &Shared, mark: Lsn, decode: Decode) -> Result<LogEnd> {
+fn replay_log(shared: &Shared, mark: Lsn) -> Result<LogEnd> {
+    let (begun, mut read_bytes) = (Instant::now(), 0);
     let dir = log_dir(&shared.dir);
     let end = replay(&shared.disk, &dir, ReplayStart { mark }, |record| {
+        read_bytes += record.encoded_len() as u64;
         shared.retries.stored(record.hash, record.received_unix_ms);
         if record.lsn > mark {
-            shared.visible.publish([part_of(shared, &record, decode)?]);
+            match part_of(shared, &record) {
+                Ok(part) => shared.visible.publish([part]),
+                Err(error) => shared.set_aside(record.lsn, &record.payload, &error)?,
+            }
             while shared.visible.merge_once()? {}
         }
         Ok(())
     })?;
+    shared.counters.replayed_bytes.store(read_bytes, Ordering::Relaxed);
+    shared.counters.replay_ms.store(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+    shared.counters.quarantined_files.store(shared.quarantine.files()?, Ordering::Relaxed);
     for segment in &end.segments {
         shared.segments.push(segment.clone());
     }
@@ -208,8 +225,8 @@ async fn warm_indexes(files: Arc<[DataFile]>, store: Arc<dyn ObjectStore>) {
     stream::iter(files.iter()).for_each_concurrent(WARM_FILES, |file| file.warm_index(store)).await;
 }
 
-/// Removes from the table's place what a crash left there.
-async fn tidy_table(shared: &Shared, table: &TableState, tombstones: &[Tombstone]) -> Result<()> {
+/// Removes from the table's place what a crash left there; gives the data files that may only be removed later.
+async fn tidy_table(shared: &Shared, table: &TableState, tombstones: &[Tombstone]) -> Result<Vec<ObjectPath>> {
     let live = table.files.iter().map(|file| &file.location);
     if let Some(cache) = &shared.cache {
         cache.keep_only(live.clone());
@@ -217,26 +234,31 @@ async fn tidy_table(shared: &Shared, table: &TableState, tombstones: &[Tombstone
     let named = live.chain(tombstones.iter().map(|gone| &gone.location));
     let named = table.version.map(|_| named.cloned().collect());
     let removed = remove_leftovers(&shared.table_dir, shared.object_store.as_ref(), &shared.node, named.as_ref());
-    let Leftovers { orphans, temporary } = removed.await?;
+    let Leftovers { orphans, temporary, young } = removed.await?;
     if orphans + temporary > 0 {
         tracing::info!(orphans, temporary, "removed files that a crash had left out of the table");
     }
-    Ok(())
+    Ok(young)
 }
 
 fn log_opening(shared: &Shared, end: &LogEnd, begun: Instant) {
     let state = shared.visible.load();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (replayed_bytes, replay_ms) = (count(&shared.counters.replayed_bytes), count(&shared.counters.replay_ms));
     tracing::info!(
         table_rows = state.files.iter().map(|file| file.rows).sum::<u64>(),
         replayed_rows = state.fresh_rows(),
         cut_bytes = end.torn.as_ref().map_or(0, |torn| torn.bytes),
+        replayed_bytes,
+        replay_ms,
+        replay_s_per_gb = (replayed_bytes > 0).then(|| replay_ms as f64 * 1e6 / replayed_bytes as f64),
         ms = begun.elapsed().as_millis() as u64,
         "opened the store"
     );
 }
 
 /// Says who else has committed to the table, and until when: what they acknowledged after that lies in their own logs only.
-fn log_others(files: &[DataFile], node: &str) {
+fn log_others(files: &[DataFile], node: &str, retention: &Retention) {
     for (node, Written { files, until_unix_ms }) in writers(files).into_iter().filter(|(writer, _)| *writer != node) {
         let until = DateTime::from_timestamp_millis(until_unix_ms).map(|until| until.to_rfc3339());
         tracing::info!(
@@ -245,6 +267,9 @@ fn log_others(files: &[DataFile], node: &str) {
             until,
             "the table has files of another node; spans that it acknowledged later are in its data directory only"
         );
+        if !retention.is_off() {
+            tracing::warn!(node, "this server's retention also deletes spans of that node: all servers of a table need the same");
+        }
     }
 }
 
@@ -267,8 +292,8 @@ fn writers(files: &[DataFile]) -> BTreeMap<String, Written> {
     writers
 }
 
-fn part_of(shared: &Shared, record: &Record, decode: Decode) -> Result<Part> {
-    let batch = decode(&record.payload).map_err(|error| {
+fn part_of(shared: &Shared, record: &Record) -> Result<Part> {
+    let batch = (shared.decode)(&record.payload).map_err(|error| {
         Error::corrupt(format!("request {} of the log cannot be read again: {error}", record.lsn.0))
     })?;
     // The spans were admitted once and are kept now, even if the budget has been made smaller since.

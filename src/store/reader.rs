@@ -15,6 +15,7 @@ use super::fresh::Part;
 use super::missing::missing_file;
 use super::open::{Decode, decode_payload, read_node_id};
 use super::place::{CacheUse, TablePlace};
+use super::quarantine::Quarantine;
 use super::retention::{MatchMemory, announced, expiry_of};
 use super::state::Visible;
 use super::store::log_dir;
@@ -102,8 +103,9 @@ impl StoreReader {
         let retention = announced(&self.dir)?;
         let state = followed.log.fresh.load().beside(table);
         let store = self.object_store.clone();
-        let expiry = expiry_of(&retention, OsClock.unix_ms(), &state, &store, &self.matches).await?;
-        Snapshot::new(&state, expiry, store, None)
+        let expiry = expiry_of(&retention, OsClock.unix_ms(), (&state, None), &store, &self.matches).await?;
+        let quarantined_files = Quarantine::of(self.disk.clone(), &self.dir).files()?;
+        Snapshot::new(&state, expiry, store, quarantined_files, None)
     }
 }
 
@@ -159,7 +161,11 @@ impl LogFollower {
         reader.skip_to(mark.next());
         reader.read(|record: Record| {
             if record.lsn > mark {
-                fresh.publish([Part::new(record.lsn, decode(&record.payload)?, 0, record.received_unix_ms)?]);
+                match decode(&record.payload) {
+                    Ok(batch) => fresh.publish([Part::new(record.lsn, batch, 0, record.received_unix_ms)?]),
+                    // Whoever writes the directory has it in quarantine, or will when it starts.
+                    Err(error) => tracing::warn!(request = record.lsn.0, %error, "cannot read a request of the log"),
+                }
                 while fresh.merge_once()? {}
             }
             Ok(())

@@ -40,6 +40,9 @@ pub(crate) fn is_due(fresh: Fresh, limits: SealLimits) -> bool {
     fresh.rows > 0 && (full || fresh.wanted || fresh.age >= limits.age)
 }
 
+/// How fresh spans become files; tests put others in the place of [`write_sorted`].
+pub(crate) type Convert = fn(&TableDir, &[Arc<Part>], &Promoted, &str, Lsn) -> Result<Vec<WrittenFile>>;
+
 /// The most rows of a file: what one reader holds as metadata stays small, and compaction has something to choose from.
 const FILE_ROWS: usize = 2 << 20;
 

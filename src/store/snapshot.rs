@@ -24,6 +24,8 @@ pub struct DataFile {
     /// The path below the object store's root.
     pub location: Path,
     pub size_bytes: u64,
+    /// CRC32C of all its bytes; `None` for a file of another program, or of a version that did not note it.
+    pub crc: Option<u32>,
     pub rows: u64,
     /// The partition: `YYYY-MM-DD` of the spans' start, UTC.
     pub date: String,
@@ -68,6 +70,8 @@ pub struct Snapshot {
     /// Which spans have expired: no statement may see them. `None` when there is no such span.
     pub expiry: Option<Arc<Expiry>>,
     pub object_store: Arc<dyn ObjectStore>,
+    /// Files that lie in quarantine, because they could not be stored or were damaged.
+    pub quarantined_files: u64,
     /// The store's numbers, when the store itself was asked and not a reader.
     pub status: Option<Arc<StoreStatus>>,
     /// The URL under which the engine registers `object_store`.
@@ -82,6 +86,7 @@ impl Snapshot {
         state: &State,
         expiry: Option<Arc<Expiry>>,
         object_store: Arc<dyn ObjectStore>,
+        quarantined_files: u64,
         status: Option<StoreStatus>,
     ) -> Result<Self> {
         let object_store_url = Url::parse(OBJECT_STORE_URL).map_err(|error| Error::internal(error.to_string()))?;
@@ -92,6 +97,7 @@ impl Snapshot {
             fresh: state.batches(),
             expiry,
             object_store,
+            quarantined_files,
             status: status.map(Arc::new),
             object_store_url,
         })

@@ -204,6 +204,7 @@ mod tests {
         let file = |n: i64| DataFile {
             location: Path::from(format!("date=2026-01-01/{n:05}.parquet")),
             size_bytes: 1000,
+            crc: None,
             rows: 7,
             date: "2026-01-01".into(),
             min_start_ns: if n == 1234 { i64::MIN } else { 10 * n },
@@ -218,6 +219,7 @@ mod tests {
             fresh: Arc::default(),
             expiry: None,
             object_store: Arc::new(InMemory::new()),
+            quarantined_files: 0,
             status: None,
             object_store_url: url::Url::parse("spanhouse://table/").expect("a URL"),
         }
