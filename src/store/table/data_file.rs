@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
@@ -29,6 +30,8 @@ pub(crate) struct WrittenIndex {
 #[derive(Debug)]
 pub(crate) struct WrittenContent {
     pub size_bytes: u64,
+    /// CRC32C of all its bytes.
+    pub crc: u32,
     pub index: WrittenIndex,
     /// See [`super::WrittenFile::columns`].
     pub columns: Vec<PromotedColumn>,
@@ -53,7 +56,7 @@ pub(crate) fn write_data_file(
     let (sample, mut splitter) = begin_split(promotion, &mut batches)?;
     let file = create(disk, path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
-    let mut rows = RowGroups::new(Counted { file, bytes: 0, synced_bytes: 0 }, splitter.schema().clone(), effort)
+    let mut rows = RowGroups::new(Counted { file, bytes: 0, synced_bytes: 0, crc: 0 }, splitter.schema().clone(), effort)
         .map_err(failed)?;
     let mut index = IndexBuilder::default();
     for batch in sample.into_iter().map(Ok).chain(batches) {
@@ -69,7 +72,7 @@ pub(crate) fn write_data_file(
     let mut file = writer.into_inner().map_err(failed)?;
     failpoint::pass("before_file_sync");
     file.file.sync_data().map_err(|error| Error::io(path.display(), error))?;
-    Ok(WrittenContent { size_bytes: file.bytes, index, columns: splitter.columns() })
+    Ok(WrittenContent { size_bytes: file.bytes, crc: file.crc, index, columns: splitter.columns() })
 }
 
 /// Creates a file, and its directory again if that was removed as empty meanwhile.
@@ -118,19 +121,23 @@ fn write_index<W: Write + Send>(
     Ok(WrittenIndex { place, head: Arc::new(built.head) })
 }
 
-fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> Error {
-    Error::new(Kind::Io, format!("cannot write {}: {error}", path.display())).with_source(error)
+/// An error of the disk, or one that these rows will give again.
+fn parquet_error(path: &Path, error: ParquetError) -> Error {
+    let is_of_disk = matches!(&error, ParquetError::External(cause) if cause.is::<io::Error>());
+    let kind = if is_of_disk { Kind::Io } else { Kind::Internal };
+    Error::new(kind, format!("cannot write {}: {error}", path.display())).with_source(error)
 }
 
 /// So much of a file is written before it is synced. The log's syncs wait for what the disk was given before, so that tens of megabytes at
 /// the end of a file would hold up acknowledgements for as long as they take.
 const SYNC_BYTES: u64 = 4 << 20;
 
-/// A file that counts what is written, and is synced as it grows.
+/// A file that counts and sums up what is written, and is synced as it grows.
 struct Counted {
     file: Box<dyn DiskFile>,
     bytes: u64,
     synced_bytes: u64,
+    crc: u32,
 }
 
 impl Write for Counted {
@@ -139,6 +146,7 @@ impl Write for Counted {
         let fitting = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
         let written = self.file.write(&bytes[..fitting])?;
         self.bytes += written as u64;
+        self.crc = crc32c::crc32c_append(self.crc, &bytes[..written]);
         if self.bytes - self.synced_bytes >= SYNC_BYTES {
             self.file.sync_data()?;
             self.synced_bytes = self.bytes;
@@ -161,7 +169,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         let file = create(&OsDisk, &path).expect("created");
-        let mut counted = Counted { file, bytes: 0, synced_bytes: 0 };
+        let mut counted = Counted { file, bytes: 0, synced_bytes: 0, crc: 0 };
         let part: Vec<u8> = (0..3_000_001_u32).map(|n| n as u8).collect();
         for _ in 0..5 {
             counted.write_all(&part).expect("written");
@@ -170,5 +178,6 @@ mod tests {
         assert_eq!(counted.bytes, 5 * part.len() as u64);
         assert_eq!(counted.synced_bytes, 3 * SYNC_BYTES);
         assert_eq!(std::fs::read(&path).expect("read"), part.repeat(5));
+        assert_eq!(counted.crc, crc32c::crc32c(&part.repeat(5)));
     }
 }

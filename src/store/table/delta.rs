@@ -19,7 +19,7 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::WrittenFile;
+use super::{TableDir, WrittenFile};
 use super::data_file::WrittenIndex;
 use crate::error::{Error, Kind, Result};
 use crate::model::promoted::{Promoted, PromotedColumn, Scalar};
@@ -34,7 +34,7 @@ use crate::store::wal::Lsn;
 /// Commits between two checkpoints of the log: a reader that opens the table reads at most this many commits one by one.
 const CHECKPOINT_INTERVAL_COMMITS: &str = "20";
 /// Where the log lies below the table's root.
-const LOG_DIR: &str = "_delta_log";
+pub(crate) const LOG_DIR: &str = "_delta_log";
 /// The root of the table's object store as the Delta library names it; only its path matters.
 const ROOT_URL: &str = "spanhouse:///";
 
@@ -61,6 +61,10 @@ pub(crate) struct DeltaLog {
     indexes: Arc<IndexMemory>,
     /// With a writer: that it is the only one of its name.
     fence: Option<Arc<Fence>>,
+    /// With a writer: where the table's files lie.
+    dir: Option<TableDir>,
+    /// Whether the last commit failed: it may have a name that a power cut takes away again.
+    is_unsure: bool,
     /// The last commit that raises the mark, whatever became of it.
     attempt: Option<Attempt>,
 }
@@ -85,12 +89,19 @@ pub(crate) enum Replacement {
     Compaction,
     /// Rows have expired: those that start before this, or those that the retention's rules say.
     Expiry { before_ns: Option<i64> },
+    /// Files that are damaged were moved into quarantine.
+    Damage,
     /// Rows that nobody may see any more. What chose them stays out of the log: it may tell as much as they did.
     Redaction { receipt: String },
 }
 
 /// Under which key a replacement has an id, by which it is found again.
 const COMMIT_KEY: &str = "spanhouse.commit";
+/// Under which key a file's statistics have the CRC32C of its bytes; other programs leave it aside.
+const CRC_KEY: &str = "spanhouse.crc32c";
+/// The property of the table that tells the format of its files and of this log, and the newest format that this program reads.
+const FORMAT_KEY: &str = "spanhouse.format";
+const FORMAT: u32 = 1;
 /// Under which key the commit of a redaction names its receipt.
 const REDACTION_KEY: &str = "spanhouse.redaction";
 
@@ -98,7 +109,7 @@ impl Replacement {
     fn changes_rows(&self) -> bool {
         match self {
             Self::Compaction => false,
-            Self::Expiry { .. } | Self::Redaction { .. } => true,
+            Self::Expiry { .. } | Self::Damage | Self::Redaction { .. } => true,
         }
     }
 
@@ -109,14 +120,14 @@ impl Replacement {
                 let predicate = before_ns.map(|before_ns| format!("{START_NS} < {before_ns}"));
                 DeltaOperation::Delete { predicate }
             }
-            Self::Redaction { .. } => DeltaOperation::Delete { predicate: None },
+            Self::Damage | Self::Redaction { .. } => DeltaOperation::Delete { predicate: None },
         }
     }
 
     /// What the log says of the commit `id`.
     fn metadata(&self, id: &str) -> Vec<(String, Value)> {
         let receipt = match self {
-            Self::Compaction | Self::Expiry { .. } => None,
+            Self::Compaction | Self::Expiry { .. } | Self::Damage => None,
             Self::Redaction { receipt } => Some((REDACTION_KEY.to_owned(), receipt.as_str().into())),
         };
         [(COMMIT_KEY.to_owned(), id.into())].into_iter().chain(receipt).collect()
@@ -130,14 +141,41 @@ impl DeltaLog {
         let log = default_logstore(store.clone(), store, &url, &StorageConfig::default());
         let (place, node) = (place.into(), node.to_owned());
         let (state, indexes) = (TableState::default(), Arc::default());
-        let mut table = Self { place, node, log, delta: None, state, indexes, fence: None, attempt: None };
+        let mut table = Self {
+            place,
+            node,
+            log,
+            delta: None,
+            state,
+            indexes,
+            fence: None,
+            dir: None,
+            is_unsure: false,
+            attempt: None,
+        };
         table.refresh().await?;
         Ok(table)
     }
 
-    /// Makes this the log of the one process that writes as its node. Nothing is read or written once another does.
-    pub(crate) fn write_behind(&mut self, fence: Arc<Fence>) {
-        self.fence = Some(fence);
+    /// Makes this the log of the one process that writes as its node, to a table whose files lie in `dir`. Nothing is read or written once
+    /// another does. What is in the table then is there for good: the process before this one may have ended just before that was so.
+    pub(crate) async fn write_behind(&mut self, fence: Arc<Fence>, dir: TableDir) -> Result<()> {
+        (self.fence, self.dir, self.is_unsure) = (Some(fence), Some(dir), true);
+        self.make_sure().await
+    }
+
+    /// Makes durable the name of a commit that failed, if it has one, before anybody believes that it is in the table: what a commit holds
+    /// leaves the log or the table elsewhere. Where that fails, nothing is known of the table any more.
+    async fn make_sure(&mut self) -> Result<()> {
+        let (true, Some(dir)) = (self.is_unsure, self.dir.clone()) else { return Ok(()) };
+        let synced = tokio::task::spawn_blocking(move || dir.sync_log()).await;
+        let synced = synced.unwrap_or_else(|error| Err(Error::internal(error.to_string())));
+        synced.map_err(|error| {
+            let text = format!("it is not known what of the table {} is on its disk: {error}", self.place);
+            self.fence.as_ref().map_or(error, |fence| fence.close_unsure(text))
+        })?;
+        self.is_unsure = false;
+        Ok(())
     }
 
     pub(crate) fn state(&self) -> &TableState {
@@ -152,6 +190,7 @@ impl DeltaLog {
     /// Brings the state to the table's newest version.
     pub(crate) async fn refresh(&mut self) -> Result<()> {
         self.check_fence()?;
+        self.make_sure().await?;
         match &mut self.delta {
             Some(delta) => {
                 delta.update(self.log.as_ref(), None).await.map_err(|error| failed(&self.place, "read", error))?;
@@ -202,6 +241,7 @@ impl DeltaLog {
     /// After an error the commit may be in the table all the same: [`Self::refresh`] tells by the mark.
     pub(crate) async fn commit(&mut self, files: &[WrittenFile], mark: Lsn) -> Result<&TableState> {
         self.check_fence()?;
+        self.is_unsure = true;
         if self.delta.is_none() {
             self.create().await?;
         }
@@ -223,6 +263,7 @@ impl DeltaLog {
             .await;
         failpoint::pass("after_commit");
         let committed = committed.map_err(|error| failed(&self.place, "commit to", error))?;
+        self.is_unsure = false;
         self.delta = Some(committed.snapshot());
         if before.is_some_and(|before| committed.version() == before + 1) {
             let new = files.iter().map(|file| to_data_file(file, &self.indexes)).collect::<Result<Vec<_>>>()?;
@@ -249,6 +290,7 @@ impl DeltaLog {
         clock: &dyn Clock,
     ) -> Result<Vec<Tombstone>> {
         self.check_fence()?;
+        self.is_unsure = true;
         let delta = self.delta.as_ref().ok_or_else(|| Error::internal("the table has no state"))?;
         let wanted: HashSet<&Path> = removed.iter().collect();
         let removed_unix_ms = clock.unix_ms();
@@ -277,6 +319,7 @@ impl DeltaLog {
                 .await;
         failpoint::pass("after_replace_commit");
         let committed = committed.map_err(|error| failed(&self.place, "commit to", error))?;
+        self.is_unsure = false;
         self.delta = Some(committed.snapshot());
         if before.is_some_and(|before| committed.version() == before + 1) {
             let kept = self.state.files.iter().filter(|file| !wanted.contains(&file.location)).cloned();
@@ -331,6 +374,8 @@ impl DeltaLog {
             .with_columns(columns.fields().cloned())
             .with_partition_columns([DATE])
             .with_configuration_property(TableProperty::CheckpointInterval, Some(CHECKPOINT_INTERVAL_COMMITS))
+            .with_configuration([(FORMAT_KEY, Some(FORMAT.to_string()))])
+            .with_raise_if_key_not_exists(false)
             .with_save_mode(SaveMode::Ignore)
             .await
             .map_err(failed_here)?;
@@ -340,6 +385,7 @@ impl DeltaLog {
 
     async fn rebuild(&mut self) -> Result<()> {
         let Some(delta) = &self.delta else { return Ok(()) };
+        refuse_newer(&self.place, delta)?;
         let mark = delta
             .transaction_version(self.log.as_ref(), &self.node)
             .await
@@ -381,6 +427,10 @@ impl DeltaLog {
     /// Whether the last attempt raised the mark: others may have merged its files since.
     async fn is_ours(&self, mark: Lsn, files: &[DataFile]) -> Result<bool> {
         let Some(ours) = self.attempt.as_ref().filter(|attempt| attempt.mark == mark) else { return Ok(false) };
+        if ours.files.is_empty() {
+            // A commit that only raises the mark leaves no file to be found by.
+            return Ok(true);
+        }
         let is_in = |location: &Path| ours.files.contains(location.as_ref());
         Ok(files.iter().any(|file| is_in(&file.location))
             || self.tombstones().await?.iter().any(|gone| is_in(&gone.location)))
@@ -412,6 +462,16 @@ impl std::fmt::Debug for DeltaLog {
 
 fn failed(place: &str, what: &str, error: DeltaTableError) -> Error {
     Error::new(Kind::Io, format!("cannot {what} the table {place}: {error}")).with_source(error)
+}
+
+/// Refuses a table of a format that this program does not know. One that does not tell is of the first format.
+fn refuse_newer(place: &str, delta: &DeltaTableState) -> Result<()> {
+    let Some(format) = delta.metadata().configuration().get(FORMAT_KEY) else { return Ok(()) };
+    if format.parse::<u32>().is_ok_and(|format| format <= FORMAT) {
+        return Ok(());
+    }
+    let text = format!("the table {place} has format {format}, and this program reads formats up to {FORMAT}");
+    Err(Error::new(Kind::BadInput, text).with_hint("use the version of spanhouse that wrote it, or a newer one"))
 }
 
 /// The table's columns as Delta has them: ids are `binary`, nanoseconds are `long`.
@@ -449,6 +509,7 @@ fn add_action(file: &WrittenFile, data_change: bool) -> Action {
         "minValues": { START_NS: file.min_start_ns },
         "maxValues": { START_NS: file.max_start_ns },
         "nullCount": { START_NS: 0, DURATION_NS: 0 },
+        CRC_KEY: file.crc,
     });
     Action::Add(Add {
         path: file.location.clone(),
@@ -466,6 +527,7 @@ fn to_data_file(file: &WrittenFile, indexes: &Arc<IndexMemory>) -> Result<DataFi
     Ok(DataFile {
         location: Path::parse(&file.location).map_err(|error| Error::internal(error.to_string()))?,
         size_bytes: file.size_bytes,
+        crc: Some(file.crc),
         rows: file.rows,
         date: file.date.clone(),
         min_start_ns: file.min_start_ns,
@@ -489,6 +551,7 @@ fn from_view(place: &str, view: &LogicalFileView, index_of: impl Fn(&Path) -> Fi
     }
     Ok(DataFile {
         size_bytes: u64::try_from(view.size()).map_err(|_| wrong("a size"))?,
+        crc: stats[CRC_KEY].as_u64().and_then(|crc| u32::try_from(crc).ok()),
         rows: stats["numRecords"].as_u64().ok_or_else(|| wrong("a row count"))?,
         date: date.ok_or_else(|| wrong("a date"))?,
         min_start_ns: bound("minValues", i64::MIN),

@@ -17,10 +17,10 @@ mod upload;
 pub(crate) use connect::{connect, with_needs};
 #[cfg(test)]
 pub(crate) use data_file::write_data_file;
-pub(crate) use delta::{DeltaLog, Replacement, TableState, Tombstone};
+pub(crate) use delta::{DeltaLog, LOG_DIR, Replacement, TableState, Tombstone};
 pub(crate) use encoding::{Effort, ROW_GROUP_ROWS};
-pub(crate) use leftovers::{Leftovers, remove_leftovers};
+pub(crate) use leftovers::{Leftovers, YOUNG_MS, remove_leftovers};
 pub(crate) use local_store::LocalStore;
 pub(crate) use new_file::{NewFile, WrittenFile, write_new_file};
-pub(crate) use table_dir::{FileName, Home, TableDir};
+pub(crate) use table_dir::{FileName, Home, Origin, TableDir};
 pub(crate) use upload::Uploader;

@@ -16,6 +16,8 @@ pub(crate) struct WrittenFile {
     pub location: String,
     pub date: String,
     pub size_bytes: u64,
+    /// CRC32C of all its bytes.
+    pub crc: u32,
     pub rows: u64,
     pub min_start_ns: i64,
     pub max_start_ns: i64,
@@ -49,12 +51,13 @@ pub(crate) fn write_new_file(
         table.settle(&path, content.size_bytes)?;
         Ok(content)
     });
-    let WrittenContent { size_bytes, index, columns } = written.inspect_err(|_| table.abandon(&path))?;
+    let WrittenContent { size_bytes, crc, index, columns } = written.inspect_err(|_| table.abandon(&path))?;
     let (min_start_ns, max_start_ns) = counted.starts_ns.unwrap_or((i64::MAX, i64::MIN));
     Ok(WrittenFile {
         location: path.location.to_string(),
         date: file.date,
         size_bytes,
+        crc,
         rows: counted.rows,
         min_start_ns,
         max_start_ns,

@@ -50,7 +50,7 @@ impl TraceHash {
     }
 
     /// The half that the blocks have.
-    pub(super) fn upper(self) -> u32 {
+    pub(crate) fn upper(self) -> u32 {
         (self.0 >> 32) as u32
     }
 }

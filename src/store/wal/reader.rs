@@ -193,7 +193,7 @@ impl LogReader {
 
 /// Whether a whole record of a group after the one of `bad` lies in `rest`: then the group of `bad` had been synced, and what is bad
 /// is damage, not an unfinished write.
-fn holds_later_group(segment_id: u64, rest: &Bytes, bad: Lsn) -> bool {
+pub(super) fn holds_later_group(segment_id: u64, rest: &Bytes, bad: Lsn) -> bool {
     let most = bad.0 + (rest.len() / HEAD_BYTES) as u64;
     (1..rest.len()).any(|at| {
         Record::claimed(&rest[at..]).is_some_and(|(lsn, group)| {
@@ -205,13 +205,13 @@ fn holds_later_group(segment_id: u64, rest: &Bytes, bad: Lsn) -> bool {
 
 fn damaged(path: &Path, offset: u64) -> Error {
     let text = format!("log segment {} is damaged at byte {offset}", path.display());
-    let hint = "requests that were acknowledged may be lost: restore the file from a copy; or, to go on without what lies at and after that \
-                byte, move this segment and all later ones out of the directory";
+    let hint = "requests that were acknowledged may be lost: restore the file from a copy; or go on without those that cannot be read by \
+                `spanhouse check --repair`, which moves the segment aside";
     Error::corrupt(text).with_hint(hint)
 }
 
 fn missing_records(dir: &Path, from: Lsn, to: Lsn) -> Error {
     let text = format!("the log {} lacks records between {} and {}", dir.display(), from.0, to.0);
     Error::corrupt(text)
-        .with_hint("a log segment was removed or does not belong here: put back the segments as they were")
+        .with_hint("a log segment was removed or does not belong here: put back the segments as they were, or go on without by `spanhouse check --repair`")
 }
