@@ -1,7 +1,5 @@
 //! Traces as no program makes them on purpose: deep, wide, in circles, with one id again and again. What is asked of them is answered, in bounded memory.
 
-use std::path::Path;
-
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -10,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::support::Server;
+use crate::support::{Server, peak_bytes};
 
 /// Spans of the deep traces, far more than any way of going down them that goes deeper for each could take.
 const DEEP: u64 = 20_000;
@@ -93,14 +91,6 @@ async fn row(client: &Client, sql: &str) -> String {
     let row = rows.next().unwrap_or_else(|| panic!("no row: {sql}"));
     let cells: Vec<&str> = (0..row.len()).map(|column| row.get(column).unwrap_or("NULL")).collect();
     cells.join(" ")
-}
-
-/// The most memory that the server of a folder has had; `None` where the system does not tell.
-fn peak_bytes(folder: &Path) -> Option<u64> {
-    let process = std::fs::read_to_string(folder.join("lock")).ok()?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.trim())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 #[tokio::test(flavor = "multi_thread")]

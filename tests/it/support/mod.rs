@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 mod alertmanager;
+mod authority;
 mod clients;
 mod object_stores;
 mod receivers;
 mod server;
 
 pub use alertmanager::Alertmanager;
+pub use authority::Authority;
 pub use clients::{browser, node, program, python};
 pub use object_stores::{Mode, ObjectStoreServer, Proxy};
 pub use receivers::Receivers;
-pub use server::Server;
+pub use server::{Server, peak_bytes};
 
 /// The folder of real traces with independently computed facts, when it is at hand.
 ///
