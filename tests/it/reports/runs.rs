@@ -125,6 +125,38 @@ async fn a_server_killed_in_mid_run_marks_it_and_runs_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_died_says_so_though_its_report_is_gone() {
+    let place = Place::new();
+    place.report("endless", NEW_YEARS_DAY, ENDLESS);
+    place.new_years_day_was_missed(&["endless"]);
+    let server = place.start();
+    wait_for(&server, STATUSES, "endless missed running").await;
+    server.kill_9();
+    std::fs::remove_file(place.reports_dir().join("endless.sql")).expect("removed");
+    let server = place.start();
+    wait_for(&server, STATUSES, "endless missed died").await;
+    let why = "SELECT error || ': ' || CAST(ended_at IS NOT NULL AS TEXT) FROM system.report_runs";
+    let expected =
+        "its process ended before it did; the report is not there any more, and nothing of the run is delivered: true";
+    wait_for(&server, why, expected).await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_planned_does_not_run_when_a_server_starts() {
+    let place = Place::new();
+    place.report("a_wrong", NEW_YEARS_DAY, "SELECT nope FROM spans");
+    place.report("right", NEW_YEARS_DAY, "SELECT 42 AS answer");
+    place.new_years_day_was_missed(&["a_wrong", "right"]);
+    let server = place.start();
+    wait_for(&server, STATUSES, "right missed succeeded").await;
+    // Once it is right it makes up for what it missed: its schedule was not noted as over.
+    place.report("a_wrong", NEW_YEARS_DAY, "SELECT 43 AS answer");
+    wait_for(&server, STATUSES, "a_wrong missed succeeded, right missed succeeded").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_by_hand_beside_a_server_is_alone_and_is_marked_when_it_is_killed() {
     let place = Place::new();
     let delivery = format!(

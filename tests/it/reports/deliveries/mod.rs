@@ -2,6 +2,7 @@
 //! 200, closes in the middle, redirects, or never stops to answer. Nothing of a secret is in what is told of it.
 //!
 //! - `alertmanager`: a real Alertmanager, and what it makes of an alert and its end.
+//! - `another_host`: receivers whose certificate is not for them.
 //! - `http`: webhooks, chats and Alertmanagers.
 //! - `house`: a data directory with a report that delivers.
 //! - `kills`: a process that dies between two attempts.
@@ -20,6 +21,7 @@ use spanhouse::report::{
 };
 
 mod alertmanager;
+mod another_host;
 mod house;
 mod http;
 mod kills;
