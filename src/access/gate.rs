@@ -18,7 +18,7 @@ use super::file::AccessFile;
 use super::known::Known;
 use super::role::Role;
 use super::scram::{Exchange, Key, Verifier, wrong_password};
-use super::stream::Stream;
+use super::stream::{ClientCertificate, Stream};
 use super::tls::{Protocol, Tls, TlsFiles};
 use super::watched::Signature;
 use crate::audit::{Audit, Who};
@@ -81,11 +81,21 @@ pub struct Gate {
 pub struct Peer {
     pub address: SocketAddr,
     pub is_encrypted: bool,
-    /// Whether it showed a certificate of an authority for clients.
-    pub has_certificate: bool,
+    /// What it showed of an authority for clients.
+    pub certificate: Option<ClientCertificate>,
 }
 
 impl Peer {
+    /// The client of a connection.
+    pub fn of(stream: &Stream, address: SocketAddr) -> Self {
+        Self { address, is_encrypted: stream.is_encrypted(), certificate: stream.client_certificate() }
+    }
+
+    /// Whether its certificate says that it is `user`.
+    fn is_certified_as(&self, user: &str) -> bool {
+        self.certificate.as_ref().is_some_and(|certificate| certificate.name.as_deref() == Some(user))
+    }
+
     fn ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
     }
@@ -218,11 +228,12 @@ impl Gate {
             Some(tls) if begins_with_tls(&stream).await? => tls.accept(Protocol::Otlp, stream).await?.0,
             _ => Stream::Plain(stream),
         };
-        let (is_encrypted, has_certificate) = (stream.is_encrypted(), stream.has_client_certificate());
-        Ok((stream, Peer { address, is_encrypted, has_certificate }))
+        let peer = Peer::of(&stream, address);
+        Ok((stream, peer))
     }
 
-    /// Lets a user try: gives the login that has to be proved, or nothing where no user is set up and the client is of this machine.
+    /// Lets a user try: gives the login that has to be proved, or nothing where there is nothing to prove: its certificate names it, or no
+    /// user is set up and the client is of this machine.
     ///
     /// # Errors
     /// 28000 for a client that may not try.
@@ -230,6 +241,9 @@ impl Gate {
         self.check_encryption(peer).map_err(|error| error.with_sqlstate("28000"))?;
         let known = self.known.load();
         if known.has_users() {
+            if known.user(user).is_some() && peer.is_certified_as(user) {
+                return self.may_ask(user).map(|()| None);
+            }
             let (verifier, is_known) = known.verifier(user);
             return Ok(Some(Login { user: user.to_owned(), verifier, is_known }));
         }
@@ -311,7 +325,7 @@ impl Gate {
                 let may = known.user(user).is_some_and(|found| Role::Ingest.is_in(&found.roles));
                 if may { Ok(Pass::free()) } else { Err(may_not_send(&format!("user \"{user}\""))) }
             }
-            Credential::None if peer.has_certificate => Ok(Pass::free()),
+            Credential::None if peer.certificate.is_some() => Ok(Pass::free()),
             Credential::None => {
                 let message = "spans are taken with a token only: send the header `authorization: Bearer TOKEN`";
                 let hint = "`spanhouse token add ID` on the server's machine makes one";
@@ -405,7 +419,7 @@ mod tests {
     }
 
     fn peer(address: &str, is_encrypted: bool) -> Peer {
-        Peer { address: SocketAddr::new(address.parse().expect("an address"), 9), is_encrypted, has_certificate: false }
+        Peer { address: SocketAddr::new(address.parse().expect("an address"), 9), is_encrypted, certificate: None }
     }
 
     #[test]
@@ -425,6 +439,13 @@ mod tests {
         }
         let stranger = house.gate.admit_session(&peer("127.0.0.1", false), "eve").expect("may try").expect("a login");
         assert!(!stranger.is_known);
+        let shows = |name: &str, user| {
+            let certificate = Some(ClientCertificate { name: Some(name.to_owned()) });
+            house.gate.admit_session(&Peer { certificate, ..peer("192.0.2.7", true) }, user)
+        };
+        assert!(shows("ada", "ada").expect("let in").is_none(), "its certificate names it");
+        assert!(shows("ada", "eve").expect("may try").is_some() && shows("eve", "eve").expect("may try").is_some());
+        assert_eq!(shows("bot", "bot").expect_err("sends only").sqlstate(), "28000");
         assert!(house.gate.may_ask("ada").is_ok());
         assert_eq!(house.gate.may_ask("bot").expect_err("sends only").sqlstate(), "28000");
         assert_eq!(house.gate.may_ask("eve").expect_err("not there").sqlstate(), "28P01");
@@ -462,7 +483,7 @@ mod tests {
             let passed = house.export(&near, credential).await.map(drop);
             assert_eq!(passed, wanted, "credential {number}");
         }
-        let certified = Peer { has_certificate: true, ..near.clone() };
+        let certified = Peer { certificate: Some(ClientCertificate { name: None }), ..near.clone() };
         assert!(house.export(&certified, Credential::None).await.is_ok());
         assert_eq!(house.gate.failures(), 6, "what was not even tried is no failure");
         house.edit(|file| drop(file.tokens.remove("shop")));

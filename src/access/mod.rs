@@ -24,6 +24,6 @@ pub use file::{AccessFile, TokenEntry, UserEntry, not_there, user_name_is_good};
 pub use gate::{Credential, Gate, GateSettings, Login, Peer, Plaintext, begins_with_tls};
 pub use role::Role;
 pub use scram::{Exchange, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Verifier};
-pub use stream::Stream;
+pub use stream::{ClientCertificate, Stream};
 pub use tls::{Protocol, Tls, TlsFiles};
 pub use token::{NewToken, token_id_is_good};

@@ -8,6 +8,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::certificate::common_name;
+
+/// A client's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Its common name.
+    pub name: Option<String>,
+}
+
 /// A client's connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -23,9 +32,11 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
-    /// Whether the client showed a certificate of an authority that is asked for. It was verified in the handshake.
-    pub fn has_client_certificate(&self) -> bool {
-        matches!(self, Self::Tls(tls) if tls.get_ref().1.peer_certificates().is_some())
+    /// What the client showed, if it did: a certificate of an authority for clients, which the handshake has verified.
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
+        let Self::Tls(tls) = self else { return None };
+        let own = tls.get_ref().1.peer_certificates()?.first()?;
+        Some(ClientCertificate { name: common_name(own) })
     }
 
     /// The application protocol that both agreed on.

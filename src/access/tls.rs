@@ -1,6 +1,7 @@
 //! Encryption: the certificate, its key and the clients' authorities, read from files and again when these change.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +26,7 @@ pub struct TlsFiles {
     /// The server's certificate, and those between it and its authority.
     pub cert: PathBuf,
     pub key: PathBuf,
-    /// Authorities whose client certificates let exports in.
+    /// Authorities whose client certificates let in: exports, and the user that the certificate names.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -110,17 +111,16 @@ impl TlsFiles {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certificates = read_certificates("certificate", &self.cert)?;
         let end_point = certificates.first().and_then(|own| end_point(own)).map(Arc::from);
-        let anybody = WebPkiClientVerifier::no_client_auth();
-        let known = match &self.client_ca {
+        let clients = match &self.client_ca {
             Some(path) => client_verifier(path, &provider)?,
-            None => anybody.clone(),
+            None => WebPkiClientVerifier::no_client_auth(),
         };
-        let config = |clients, protocols: &[&[u8]]| -> Result<Arc<ServerConfig>> {
+        let config = |protocols: &[&[u8]]| -> Result<Arc<ServerConfig>> {
             let key = PrivateKeyDer::from_pem_file(&self.key)
                 .map_err(|error| unusable("key", &self.key, &pem_text(&error)))?;
             let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
             let builder =
-                builder.map_err(|error| Error::internal(error.to_string()))?.with_client_cert_verifier(clients);
+                builder.map_err(|error| Error::internal(error.to_string()))?.with_client_cert_verifier(clients.clone());
             let mut config = builder.with_single_cert(certificates.clone(), key).map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => unusable(
                     "key",
@@ -133,15 +133,17 @@ impl TlsFiles {
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
             Ok(Arc::new(config))
         };
-        Ok(Loaded {
-            postgres: config(anybody, &[b"postgresql"])?,
-            otlp: config(known, &[b"h2", b"http/1.1"])?,
-            end_point,
-        })
+        if std::fs::metadata(&self.key).is_ok_and(|key| key.mode() & 0o007 != 0) {
+            tracing::warn!(
+                "whoever is on this machine may read the TLS key {}; take that right away",
+                self.key.display()
+            );
+        }
+        Ok(Loaded { postgres: config(&[b"postgresql"])?, otlp: config(&[b"h2", b"http/1.1"])?, end_point })
     }
 }
 
-/// Verifies clients that show a certificate; those that show none may have a token.
+/// Verifies clients that show a certificate; those that show none may have a token or a password.
 fn client_verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
     const WHAT: &str = "client authority";
     let mut roots = RootCertStore::empty();

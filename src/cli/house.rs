@@ -63,6 +63,7 @@ impl House {
             admin: address(&admin),
         };
         let admin = AdminAtWork::start(admin.map(|bound| bound.listener));
+        tell_of_strangers(&gate, &addresses);
         let store = Store::open(&settings.data_dir, settings.store()).await?;
         let engine = Engine::new(store.clone(), settings.engine())?;
         report::show_in(&engine, &settings.data_dir);
@@ -123,6 +124,16 @@ impl House {
         self.admin.end().await;
         closed?;
         first_error.map_or(Ok(()), Err)
+    }
+}
+
+/// Tells of addresses at which whoever reaches them may send spans.
+fn tell_of_strangers(gate: &Gate, addresses: &ServerFile) {
+    let is_far = |address: &SocketAddr| !address.ip().is_loopback();
+    for address in [addresses.otlp_grpc, addresses.otlp_http].into_iter().flatten().filter(is_far) {
+        if gate.takes_spans_of_anybody() {
+            tracing::warn!(%address, "whoever reaches this address may send spans, until `spanhouse token add` makes a token");
+        }
     }
 }
 

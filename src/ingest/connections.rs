@@ -52,7 +52,7 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `listener` until `shutdown`, then finishes the requests in flight.
-pub(super) async fn serve<H, F, B>(
+pub(crate) async fn serve<H, F, B>(
     listener: TcpListener,
     max_connections: usize,
     handle: H,
@@ -63,7 +63,9 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    let opened = |stream, connection, handle, shutdown, _| serve_connection(stream, connection, handle, shutdown);
+    let opened = |stream: TcpStream, connection, handle, shutdown, _| {
+        serve_connection(stream, connection, handle, shutdown)
+    };
     accept(listener, max_connections, handle, shutdown, opened).await
 }
 
@@ -80,7 +82,7 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    let opened = move |stream, connection, handle, shutdown, address| {
+    let opened = move |stream: TcpStream, connection, handle, shutdown, address| {
         serve_peer(gate.clone(), stream, connection, handle, shutdown, address)
     };
     accept(listener, max_connections, handle, shutdown, opened).await

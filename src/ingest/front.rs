@@ -44,13 +44,6 @@ impl ExportAnswer {
     }
 }
 
-impl ExportAnswer {
-    /// Spans that the export had.
-    pub(super) fn spans(&self) -> u64 {
-        self.accepted_spans + self.refusals.rejected_spans
-    }
-}
-
 /// The two encodings of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::audited::Audited;
 use super::authentication::authenticate;
 use super::backend::Severity;
 use super::connection::Connection;
@@ -19,6 +20,7 @@ use super::startup::{Opening, open};
 use super::statement::Named;
 use super::wire::{Halt, Wire, shutting_down};
 use crate::access::{Gate, Peer};
+use crate::audit::Who;
 use crate::engine::{Client, Engine};
 use crate::error::{Error, Kind, Result};
 
@@ -103,7 +105,7 @@ async fn client(stream: TcpStream, address: SocketAddr, shared: &Shared) {
     let mut wire = Wire::new(stream);
     let opened = tokio::select! {
         () = shared.shutdown.cancelled() => Err(Halt::Fatal(shutting_down())),
-        opened = tokio::time::timeout(shared.settings.startup_timeout, begin(&mut wire, address, &shared.gate)) => {
+        opened = tokio::time::timeout(shared.settings.startup_timeout, begin(&mut wire, address, shared)) => {
             opened.unwrap_or(Err(Halt::Gone))
         }
     };
@@ -125,12 +127,17 @@ async fn client(stream: TcpStream, address: SocketAddr, shared: &Shared) {
 }
 
 /// Reads what a client came for; one that wants a session proves who it is.
-async fn begin(wire: &mut Wire, address: SocketAddr, gate: &Gate) -> Result<Opening, Halt> {
-    let opening = open(wire, gate.tls()).await?;
+async fn begin(wire: &mut Wire, address: SocketAddr, shared: &Shared) -> Result<Opening, Halt> {
+    let opening = open(wire, shared.gate.tls()).await?;
     if let Opening::Session(parameters) = &opening {
         let user = check(parameters).map_err(Halt::Fatal)?;
-        let (is_encrypted, has_certificate) = (wire.stream().is_encrypted(), wire.stream().has_client_certificate());
-        authenticate(wire, gate, &Peer { address, is_encrypted, has_certificate }, user).await?;
+        let peer = Peer::of(wire.stream(), address);
+        let authenticated = authenticate(wire, &shared.gate, &peer, user).await;
+        if let Err(Halt::Fatal(error) | Halt::Statement(error)) = &authenticated {
+            let who = Who { user: Some(user.to_owned()), address: Some(address) };
+            shared.settings.audit.refused(&who, "PostgreSQL session", error);
+        }
+        authenticated?;
     }
     Ok(opening)
 }
@@ -162,6 +169,9 @@ fn connection(
     let registration = shared.engine.activity().register(client, end.clone());
     session.identify(registration.process_id(), address);
     wire.put(&Authentication::Ok);
+    let who = Who { user: Some(registration.client().user.clone()), address: Some(address) };
+    let over = if wire.stream().is_encrypted() { "PostgreSQL over TLS" } else { "PostgreSQL" };
+    let audited = Audited::begin(shared.settings.audit.clone(), who, over);
     let mut connection = Connection {
         wire,
         session,
@@ -173,6 +183,7 @@ fn connection(
         style,
         // No value is told yet, and none holds a NUL.
         reported: vec!["\0".to_owned(); REPORTED.len()],
+        audited,
     };
     connection.report_settings();
     let Connection { registration, wire, .. } = &mut connection;

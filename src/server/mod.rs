@@ -12,6 +12,7 @@
 //!
 //! pgwire gives the messages that the server sends; reading is done here, because its decoders trust what clients say.
 
+mod audited;
 mod authentication;
 mod backend;
 mod connection;

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 use tokio_util::sync::CancellationToken;
 
+use super::audited::Sent;
 use crate::access::{Protocol, Stream, Tls, begins_with_tls};
 use crate::error::{Error, Kind};
 
@@ -81,12 +82,20 @@ pub(super) struct Wire {
     end_point: Option<Arc<[u8]>>,
     input: BytesMut,
     pub(super) output: BytesMut,
+    /// What was sent of the rows of the statement that runs.
+    pub(super) sent: Sent,
 }
 
 impl Wire {
     /// Wraps a fresh socket.
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream), end_point: None, input: BytesMut::new(), output: BytesMut::new() }
+        Self {
+            stream: Stream::Plain(stream),
+            end_point: None,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            sent: Sent::default(),
+        }
     }
 
     /// The connection below.

@@ -1,6 +1,8 @@
 """Exports spans of every shape with the OpenTelemetry SDK for Python.
 
 usage: otel_sdk.py grpc|http ENDPOINT SERVICE SPANS
+
+What lets it in, and which authority it trusts, comes in the SDK's own variables (OTEL_EXPORTER_OTLP_…).
 """
 
 import sys
@@ -14,7 +16,7 @@ protocol, endpoint, service, spans = sys.argv[1], sys.argv[2], sys.argv[3], int(
 if protocol == "grpc":
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True)
+    exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
 else:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import Compression, OTLPSpanExporter
 

@@ -20,7 +20,7 @@ class Terminal:
         os.write(self.fd, keys.encode())
 
     def wait_for(self, text, seconds=30):
-        """Reads until `text` has come, forgets all up to it."""
+        """Reads until `text` has come, forgets all up to it; returns what came before."""
         end = time.monotonic() + seconds
         while text not in self.plain():
             assert time.monotonic() < end, f"{text!r} did not come; there is {self.plain()[-300:]!r}"
@@ -32,6 +32,7 @@ class Terminal:
         before, found, after = self.plain().partition(text)
         assert found, f"{text!r} did not come; there is {before[-300:]!r}"
         self.seen = after
+        return before
 
     def plain(self):
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x07", "", self.seen)

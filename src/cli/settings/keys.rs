@@ -179,7 +179,7 @@ pub(in crate::cli) static KEYS: [Key; 29] = [
         flag: "tls-client-ca",
         value_name: "FILE",
         default: "",
-        help: "Authorities in PEM; senders of OTLP that show a certificate of theirs need no token",
+        help: "Authorities in PEM; whoever shows a certificate of theirs needs no token, and no password for the user that it names",
         heading: LISTENERS,
         set: |settings, text| parse_file(text).map(|file| settings.tls_client_ca = file),
     },
