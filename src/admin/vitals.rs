@@ -11,7 +11,7 @@ use super::process::Process;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ingest::Ingest;
-use crate::store::{SnapshotSource, Store};
+use crate::store::Store;
 
 /// The parts of a server that are open.
 #[derive(Debug)]
@@ -84,7 +84,6 @@ impl Watched {
 
 impl Parts {
     async fn ask(&self) -> Result<Asked> {
-        let backlog = self.store.snapshot().await?.backlog();
         let (fresh_limit_bytes, log_limit_bytes) = self.store.budgets();
         let teller = self.engine.report_teller();
         // Journals and what the system tells are read from files.
@@ -100,7 +99,7 @@ impl Parts {
             ingest: self.ingest.counters(),
             rules: self.ingest.rule_counts(),
             store: self.store.status(),
-            backlog,
+            backlog: self.store.backlog(),
             disk: self.store.disk_room().ok(),
             fresh_limit_bytes,
             log_limit_bytes,

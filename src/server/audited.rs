@@ -39,6 +39,12 @@ impl Audited {
     /// Says how a statement ended that began at a time.
     pub fn ended(&self, text: &str, began: Instant, sent: Sent, end: &Result<(), Halt>) {
         if !self.audit.notes(Level::Statements) {
+            // What somebody may not do is a refusal, also where statements are not noted.
+            if let Err(Halt::Statement(error)) = end
+                && error.kind == Kind::Denied
+            {
+                self.audit.refused(&self.who, text, error);
+            }
             return;
         }
         let gone = Error::new(Kind::Incomplete, "the client left");

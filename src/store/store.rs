@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::cache::{Blocks, CacheFigures};
 use super::clock::Clock;
-use super::compact::PlanLimits;
+use super::compact::{Backlog, PlanLimits, backlog};
 use super::disk::Disk;
 use super::fence::Fence;
 use super::health::{DiskRoom, full_disk, full_log};
@@ -429,6 +429,11 @@ impl Store {
     /// The disk that holds the log.
     pub fn disk_room(&self) -> Result<DiskRoom> {
         DiskRoom::of(&self.shared.dir)
+    }
+
+    /// What compaction has to do.
+    pub fn backlog(&self) -> Backlog {
+        backlog(&self.shared.visible.load().files, self.shared.clock.unix_ms())
     }
 
     /// What the store may take of memory for fresh spans, and of disk for the log, in bytes.

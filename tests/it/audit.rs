@@ -83,12 +83,15 @@ async fn what_clients_ask_and_what_is_done_is_noted_in_a_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_default_statements_are_not_noted_and_off_notes_nothing() {
+async fn by_default_only_refused_statements_are_noted_and_off_notes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(folder.path(), &[]);
-    server.postgres().await.simple_query("SELECT 1").await.expect("a row");
+    let client = server.postgres().await;
+    client.simple_query("SELECT 1").await.expect("a row");
+    client.simple_query("DROP TABLE spans").await.expect_err("nobody may");
     server.stop();
-    assert_eq!(lines(folder.path()), ["act||start||ok", "act||stop||ok"]);
+    let noted = ["act||start||ok", "refusal|test|DROP TABLE spans||42501", "act||stop||ok"];
+    assert_eq!(lines(folder.path()), noted);
     let other = tempfile::tempdir().expect("a folder");
     Server::start_in(other.path(), &[("SPANHOUSE_AUDIT", "off")]).stop();
     assert!(!other.path().join("audit").exists());
