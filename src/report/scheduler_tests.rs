@@ -281,6 +281,20 @@ async fn limits_failures_and_writes_end_a_run_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_result_holds_no_more_than_any_statement_may() {
+    let bench = Bench::at("2026-03-01T07:00:00Z", Vec::new()).await;
+    let settings = EngineSettings { statement_memory_bytes: 4 << 20, ..EngineSettings::default() };
+    let engine = Engine::new(bench.store.clone(), settings).expect("an engine");
+    let runner = Runner::open(engine, bench.home(), bench.clock.clone(), bench.folder.path()).expect("a runner");
+    let million = report("million", "memory = \"1GiB\"", "SELECT g FROM generate_series(1, 1000000) AS t(g)");
+    let run = runner.run(&million, RunOrder::by_hand(bench.clock.now_ms())).await.expect("a run");
+    assert_eq!(run.status, Status::Failed, "{run:?}");
+    assert!(run.error.as_deref().is_some_and(|error| error.contains("larger than 4 MiB")), "{run:?}");
+    drop(runner);
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_window_is_the_same_instants_in_each_zone_and_days_are_those_of_the_zone() {
     let bench = Bench::at("2026-03-29T02:00:00Z", Vec::new()).await;
     for (zone, expected) in [("UTC", "2026-03-29"), ("Asia/Tokyo", "2026-03-29"), ("America/New_York", "2026-03-28")] {

@@ -257,6 +257,9 @@ fn told_again_by(message: &Message<'_>) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::report::alert::AlertState;
     use crate::report::definition::{Missed, Report, Schedule, When};
@@ -308,6 +311,61 @@ mod tests {
         };
         let scheduled = Report { schedule: Some(schedule), ..report() };
         assert_eq!(with(&scheduled), 180_000 + 5_000 + 600_000);
+    }
+
+    /// A mail server that repeats the login that it refuses.
+    async fn repeating(listener: TcpListener) {
+        let (connection, _) = listener.accept().await.expect("a connection");
+        let mut connection = BufReader::new(connection);
+        let mut answer = "220 here".to_owned();
+        loop {
+            connection.get_mut().write_all(format!("{answer}\r\n").as_bytes()).await.expect("answered");
+            let mut line = String::new();
+            if connection.read_line(&mut line).await.expect("a line") == 0 {
+                return;
+            }
+            answer = match line.trim_end() {
+                hello if hello.starts_with("EHLO") => "250-here\r\n250 AUTH PLAIN LOGIN".to_owned(),
+                login if login.starts_with("AUTH") => format!("535 no such login: {login}"),
+                _ => "221 bye".to_owned(),
+            };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_that_a_mail_server_repeats_is_not_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = tokio::spawn(repeating(listener));
+        let secret = |name: &str| Some(Secret::Env(name.to_owned()));
+        let target = Target::Email {
+            server: "127.0.0.1".to_owned(),
+            port,
+            tls: crate::report::definition::Tls::Off,
+            user: secret("USER"),
+            password: secret("PASSWORD"),
+            from: "reports@example.com".to_owned(),
+            to: vec!["ann@example.com".to_owned()],
+        };
+        let delivery = Delivery { name: "mail".to_owned(), target, when: Deliver::Always, attempts: 1 };
+        let (report, run) = (report(), run());
+        let message = Message {
+            key: "k".to_owned(),
+            report: &report,
+            run: &run,
+            artifacts: &[],
+            notices: &[],
+            summary: String::new(),
+        };
+        let environment = Environment::of(&[("USER", "reports"), ("PASSWORD", "hush-hush")]);
+        let courier = Courier::new(environment, Vec::new());
+        let clock = crate::report::clock::SystemClock;
+        let delivered = courier.deliver(&delivery, &message, &RetryPolicy::default(), &clock).await;
+        let error = delivered.error.expect("it is refused");
+        assert!(error.contains("no such login: AUTH PLAIN ***"), "{error}");
+        // The base64 of NUL, reports, NUL, hush-hush.
+        assert!(!error.contains("AHJlcG9ydHMAaHVzaC1odXNo"), "{error}");
+        server.abort();
     }
 
     #[test]
