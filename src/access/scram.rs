@@ -224,9 +224,10 @@ fn binding(mechanism: &str, end_point: Option<&[u8]>, flag: &str) -> Result<Vec<
     }
 }
 
-/// The error for a password that is wrong, or a user that is not there: PostgreSQL's, which does not tell which.
+/// The error for a password that is wrong, or a user that is not there: PostgreSQL's, which does not tell which. The name may hold anything,
+/// and goes into logs.
 pub(super) fn wrong_password(user: &str) -> Error {
-    let message = format!("password authentication failed for user \"{user}\"");
+    let message = format!("password authentication failed for user \"{}\"", user.escape_debug());
     Error::new(Kind::Unauthenticated, message).with_sqlstate("28P01")
 }
 

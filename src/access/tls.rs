@@ -164,8 +164,9 @@ fn read_certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'stat
     }
 }
 
+/// The SQLSTATE is that of a wrong setting.
 fn unusable(what: &str, path: &Path, why: &str) -> Error {
-    Error::bad_input(format!("the TLS {what} {} cannot be used: {why}", path.display()))
+    Error::bad_input(format!("the TLS {what} {} cannot be used: {why}", path.display())).with_sqlstate("22023")
 }
 
 /// What is wrong, without what the file holds: that may be a key.

@@ -31,13 +31,17 @@ async fn row_15_the_python_sdk_sends_over_tls_with_a_token_or_a_certificate() {
     let server = house.serve(&[("SPANHOUSE_TLS_CLIENT_CA", &authority)]);
     let bearer = format!("authorization=Bearer%20{token}");
     let trust = ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.as_str());
-    let with_token = [trust, ("OTEL_EXPORTER_OTLP_HEADERS", bearer.as_str())];
+    // The HTTP library below the SDK would trust these instead of what it is told.
+    let (system, system_too) = (("REQUESTS_CA_BUNDLE", ""), ("CURL_CA_BUNDLE", ""));
+    let with_token = [trust, system, system_too, ("OTEL_EXPORTER_OTLP_HEADERS", bearer.as_str())];
     let with_certificate = [
         trust,
+        system,
+        system_too,
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_str()),
         ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_str()),
     ];
-    let stranger = [trust, ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20sph_sdk.x")];
+    let stranger = [trust, system, system_too, ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20sph_sdk.x")];
     for (protocol, endpoint) in [("grpc", https(&server.otlp_grpc_url())), ("http", https(&server.otlp_http_url()))] {
         for (what, environment, wanted) in
             [("token", &with_token[..], SPANS), ("certificate", &with_certificate, SPANS), ("stranger", &stranger, 0)]
