@@ -1,6 +1,7 @@
 //! The figures as OpenMetrics 1.0 text.
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -50,7 +51,7 @@ fn put(samples: &Samples, mut metric: MetricEncoder<'_>) -> fmt::Result {
     match samples {
         Samples::Counter(samples) => samples.iter().try_for_each(|sample| put_counter(sample, &mut metric)),
         Samples::Gauge(samples) => samples.iter().try_for_each(|Sample { label, value }| match label {
-            Some(label) => metric.encode_family(&[label.clone()])?.encode_gauge(value),
+            Some(label) => metric.encode_family(&slice::from_ref(label))?.encode_gauge(value),
             None => metric.encode_gauge(value),
         }),
         Samples::Histogram(histogram) => histogram.encode(metric),
@@ -60,7 +61,7 @@ fn put(samples: &Samples, mut metric: MetricEncoder<'_>) -> fmt::Result {
 
 fn put_counter(Sample { label, value }: &Sample, metric: &mut MetricEncoder<'_>) -> fmt::Result {
     match label {
-        Some(label) => metric.encode_family(&[label.clone()])?.encode_counter::<NoLabelSet, f64, f64>(value, None),
+        Some(label) => metric.encode_family(&slice::from_ref(label))?.encode_counter::<NoLabelSet, f64, f64>(value, None),
         None => metric.encode_counter::<NoLabelSet, f64, f64>(value, None),
     }
 }
