@@ -224,13 +224,20 @@ async fn row_07_spans_with_bad_trace_ids_are_refused_and_the_others_kept() {
 async fn what_is_taken_and_refused_is_counted_in_sql() {
     let server = crate::support::Server::start();
     let bad = Span { trace_id: vec![0; 16], ..span(9) };
-    assert!(server.try_post_traces(request(vec![span(1), bad])).await);
+    let payload = request(vec![span(1), bad]);
+    let bytes = format!("bytes accepted {}", payload.len());
+    assert!(server.try_post_traces(payload).await);
     assert!(!server.try_post_traces(b"\xff\xff".to_vec()).await);
     let counts = "SELECT concat_ws(' ', what, outcome, reason, count) FROM system.ingest WHERE count > 0 ORDER BY 1";
     let rows = server.postgres().await.query(counts, &[]).await.expect("counts");
     let counts: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let expected =
-        ["requests accepted 1", "requests refused bad_input 1", "spans accepted 1", "spans refused trace_id 1"];
+    let expected = [
+        bytes.as_str(),
+        "requests accepted 1",
+        "requests refused bad_input 1",
+        "spans accepted 1",
+        "spans refused trace_id 1",
+    ];
     assert_eq!(counts, expected);
 }
 
