@@ -61,7 +61,9 @@ fn put(samples: &Samples, mut metric: MetricEncoder<'_>) -> fmt::Result {
 
 fn put_counter(Sample { label, value }: &Sample, metric: &mut MetricEncoder<'_>) -> fmt::Result {
     match label {
-        Some(label) => metric.encode_family(&slice::from_ref(label))?.encode_counter::<NoLabelSet, f64, f64>(value, None),
+        Some(label) => {
+            metric.encode_family(&slice::from_ref(label))?.encode_counter::<NoLabelSet, f64, f64>(value, None)
+        }
         None => metric.encode_counter::<NoLabelSet, f64, f64>(value, None),
     }
 }
