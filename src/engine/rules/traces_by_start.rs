@@ -1,8 +1,8 @@
 //! An optimizer rule that makes trees of the traces that a condition on when they start lets through, instead of all: `min(start_ns) >= x` holds of
 //! no trace without a span for which `start_ns >= x`, the first one. The relation of trees looks for these spans, where they are few.
 
-use datafusion::common::Column;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, plan_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::BinaryExpr;
@@ -29,17 +29,56 @@ impl OptimizerRule for TracesByStart {
 
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Filter(filter) = &plan else { return Ok(Transformed::no(plan)) };
-        let LogicalPlan::Aggregate(traces) = filter.input.as_ref() else { return Ok(Transformed::no(plan)) };
-        let start = first_start(traces).filter(|_| is_by_trace(traces) && are_trees(&traces.input));
-        let Some((first, start)) = start else { return Ok(Transformed::no(plan)) };
-        let conditions = split_conjunction(&filter.predicate).into_iter().filter_map(|it| implied(it, &first, &start));
-        let Some(condition) = conjunction(conditions) else { return Ok(Transformed::no(plan)) };
-        let spans = Filter::try_new(traces_with(condition), traces.input.clone())?;
-        let (groups, values) = (traces.group_expr.clone(), traces.aggr_expr.clone());
-        let traces = Aggregate::try_new(LogicalPlan::Filter(spans).into(), groups, values)?;
-        let filter = Filter::try_new(filter.predicate.clone(), LogicalPlan::Aggregate(traces).into())?;
-        Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+        let conditions = split_conjunction(&filter.predicate).into_iter().cloned().collect();
+        match of_chosen(&filter.input, conditions)? {
+            Some(input) => {
+                let filter = Filter::try_new(filter.predicate.clone(), input.into())?;
+                Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+            }
+            None => Ok(Transformed::no(plan)),
+        }
     }
+}
+
+/// The groups of traces, perhaps with a projection over them, over the traces that the conditions on these let through; `None` where they say nothing
+/// of which these are.
+fn of_chosen(plan: &LogicalPlan, conditions: Vec<Expr>) -> Result<Option<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Projection(projection) if matches!(*projection.input, LogicalPlan::Aggregate(_)) => {
+            let columns = projection.schema.columns();
+            let computed = |column: &Column| {
+                let at = columns.iter().position(|known| known == column)?;
+                projection.expr.get(at).map(|expr| expr.clone().unalias())
+            };
+            let below = conditions.into_iter().filter_map(|condition| with_columns(condition, &computed)).collect();
+            let Some(input) = of_chosen(&projection.input, below)? else { return Ok(None) };
+            plan.with_new_exprs(projection.expr.clone(), vec![input]).map(Some)
+        }
+        LogicalPlan::Aggregate(traces) => {
+            let start = first_start(traces).filter(|_| is_by_trace(traces) && are_trees(&traces.input));
+            let Some((first, start)) = start else { return Ok(None) };
+            let Some(condition) = conjunction(conditions.iter().filter_map(|it| implied(it, &first, &start))) else {
+                return Ok(None);
+            };
+            let spans = Filter::try_new(traces_with(condition), traces.input.clone())?;
+            let (groups, values) = (traces.group_expr.clone(), traces.aggr_expr.clone());
+            let traces = Aggregate::try_new(LogicalPlan::Filter(spans).into(), groups, values)?;
+            Ok(Some(LogicalPlan::Aggregate(traces)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The expression with what `of` gives in the place of each column; `None` where there is none for one of them.
+fn with_columns(expr: Expr, of: &impl Fn(&Column) -> Option<Expr>) -> Option<Expr> {
+    let put = |part: Expr| match &part {
+        Expr::Column(column) => match of(column) {
+            Some(other) => Ok(Transformed::new(other, true, TreeNodeRecursion::Jump)),
+            None => plan_err!("a column of nothing"),
+        },
+        _ => Ok(Transformed::no(part)),
+    };
+    expr.transform_down(put).data().ok()
 }
 
 /// Whether each group is a trace.
@@ -98,11 +137,7 @@ fn implied(condition: &Expr, first: &Column, start: &Column) -> Option<Expr> {
             if !is_plain || columns.len() != 1 || !columns.contains(first) {
                 return None;
             }
-            let put = |expr: Expr| match expr {
-                Expr::Column(_) => Ok(Transformed::yes(Expr::Column(start.clone()))),
-                other => Ok(Transformed::no(other)),
-            };
-            condition.clone().transform_up(put).data().ok()
+            with_columns(condition.clone(), &|_: &Column| Some(Expr::Column(start.clone())))
         }
     }
 }
