@@ -135,7 +135,10 @@ impl Error {
 
     /// Whether the same request may succeed later.
     pub fn retryable(&self) -> bool {
-        matches!(self.kind, Kind::Incomplete | Kind::Overloaded { .. } | Kind::OverRate { .. } | Kind::Io | Kind::Closed)
+        matches!(
+            self.kind,
+            Kind::Incomplete | Kind::Overloaded { .. } | Kind::OverRate { .. } | Kind::Io | Kind::Closed
+        )
     }
 
     /// The five-character SQLSTATE that PostgreSQL would give.

@@ -17,10 +17,10 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tower::Service;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Extensions, Status};
+use tower::Service;
 
 use super::connector::Connector;
 use super::grpc::EXPORT_PATH;
@@ -160,11 +160,13 @@ impl ExportClient {
     pub async fn reach(&self) -> Result<()> {
         let why = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority)).await {
             Ok(Ok(_)) if self.uri.scheme_str() != Some("https") => return Ok(()),
-            Ok(Ok(_)) => match tokio::time::timeout(CONNECT_TIMEOUT, self.connector.clone().call(self.uri.clone())).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => chain(&*error),
-                Err(_) => format!("no TLS within {} s", CONNECT_TIMEOUT.as_secs()),
-            },
+            Ok(Ok(_)) => {
+                match tokio::time::timeout(CONNECT_TIMEOUT, self.connector.clone().call(self.uri.clone())).await {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(error)) => chain(&*error),
+                    Err(_) => format!("no TLS within {} s", CONNECT_TIMEOUT.as_secs()),
+                }
+            }
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 "nothing listens there (connection refused)".to_owned()
             }

@@ -63,9 +63,8 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    let opened = |stream: TcpStream, connection, handle, shutdown, _| {
-        serve_connection(stream, connection, handle, shutdown)
-    };
+    let opened =
+        |stream: TcpStream, connection, handle, shutdown, _| serve_connection(stream, connection, handle, shutdown);
     accept(listener, max_connections, handle, shutdown, opened).await
 }
 

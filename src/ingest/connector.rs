@@ -55,9 +55,12 @@ impl Connector {
 fn roots(authority: Option<&Path>) -> Result<RootCertStore> {
     let path = match authority {
         Some(path) => path.to_owned(),
-        None => system_file().ok_or_else(|| Error::bad_input("there is no file of authorities to trust: give --tls-ca"))?,
+        None => {
+            system_file().ok_or_else(|| Error::bad_input("there is no file of authorities to trust: give --tls-ca"))?
+        }
     };
-    let unusable = |why: String| Error::bad_input(format!("the authorities in {} cannot be used: {why}", path.display()));
+    let unusable =
+        |why: String| Error::bad_input(format!("the authorities in {} cannot be used: {why}", path.display()));
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| unusable(error.to_string()))?;
     for certificate in certificates {

@@ -8,7 +8,8 @@ use super::keys::{KEYS, Settings, Wrong};
 use crate::typed::nearest;
 
 /// Variables that begin like a setting's and are not one.
-const OTHER_VARIABLES: [&str; 5] = ["SPANHOUSE_CONFIG", "SPANHOUSE_SHARED_DATA", "SPANHOUSE_FAILPOINT", "SPANHOUSE_PASSWORD", "SPANHOUSE_TOKEN"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["SPANHOUSE_CONFIG", "SPANHOUSE_SHARED_DATA", "SPANHOUSE_FAILPOINT", "SPANHOUSE_PASSWORD", "SPANHOUSE_TOKEN"];
 
 /// What the user gave.
 #[derive(Debug, Clone, Default)]

@@ -13,7 +13,17 @@ use crate::typed::nearest;
 /// The setting that may be tables.
 const RULES: &str = "retention_rules";
 /// Settings that are texts: a number or a truth in their place is a slip.
-const TEXTS: [&str; 9] = ["ingest_rules", "data_dir", "table_url", "reports_dir", "log", "tls_cert", "tls_key", "tls_client_ca", "plaintext"];
+const TEXTS: [&str; 9] = [
+    "ingest_rules",
+    "data_dir",
+    "table_url",
+    "reports_dir",
+    "log",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "plaintext",
+];
 /// More than this is no settings file.
 const MAX_BYTES: u64 = 1 << 20;
 

@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 mod alertmanager;
 mod authority;
-mod authority;
 mod clients;
 mod object_stores;
 mod receivers;
 mod server;
 
 pub use alertmanager::Alertmanager;
-pub use authority::Authority;
 pub use authority::Authority;
 pub use clients::{browser, node, program, python};
 pub use object_stores::{Mode, ObjectStoreServer, Proxy};
