@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::faulty_store::{Call, Fault, FaultyStore};
 use super::fresh::Part;
 use super::open::{Components, open};
 use super::seal::write_sorted;
 use super::table::{TableDir, WrittenFile};
 use super::testing::{FaultyDisk, ManualClock, START, TestSpan, components, decode, payload, quiet, span_ids, spans};
 use super::wal::Lsn;
-use super::{SnapshotSource, Store, StoreReader, StoreSettings};
+use super::{SnapshotSource, Store, StoreReader, StoreSettings, TableUrl};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 use crate::model::promoted::Promoted;
@@ -120,6 +121,45 @@ async fn row_28_one_bad_request_among_many_merged_ones_goes_alone() {
     }
     while store.seal().await.is_err() {}
     assert_eq!(ids(store.as_ref()).await, (1..101).collect::<Vec<_>>());
+    assert_eq!(store.status().quarantined_requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_28_requests_that_are_sealed_apart_by_a_commit_of_unknown_outcome_are_there_once() {
+    let (dir, bucket) = (tempfile::tempdir().expect("directory"), FaultyStore::default());
+    let table_url = TableUrl::parse("s3://bucket/table").ok();
+    let settings = StoreSettings { table_url, compact: false, ..quiet() };
+    let parts = || Components { convert, remote: Some(Arc::new(bucket.clone())), ..plain() };
+    let store = opened(dir.path(), settings, parts).await;
+    append(&store, payload(&spans(1..2))).await;
+    store.seal().await.expect("sealed");
+    append(&store, payload(&spans(2..3))).await;
+    append(&store, bad(REFUSED)).await;
+    for _ in 0..2 {
+        store.seal().await.expect_err("it may pass by itself");
+    }
+    // The first commit is in the table, and from then on nothing can be learned of it.
+    bucket.fail_some(Call::Put, "_delta_log", Fault::FailAfter, 0, 1);
+    bucket.watch({
+        let bucket = bucket.clone();
+        move |call| {
+            if call.contains("_delta_log") {
+                bucket.fail(Call::Any, "_delta_log", Fault::Fail);
+            }
+        }
+    });
+    store.seal().await.expect_err("out of reach");
+    bucket.watch(|_| {});
+    // So many small requests that neighbours are merged.
+    for first in 3..43 {
+        append(&store, payload(&spans(first..first + 1))).await;
+    }
+    while store.status().fresh_batches > 30 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    bucket.heal();
+    while store.seal().await.is_err() {}
+    assert_eq!(ids(store.as_ref()).await, (1..43).collect::<Vec<_>>());
     assert_eq!(store.status().quarantined_requests, 1);
 }
 

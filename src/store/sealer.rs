@@ -173,8 +173,10 @@ impl Work {
             Ok(files) => files,
             Err(error) => {
                 let sealed = self.after_failed_conversion(error, &parts).await;
-                // What was not sealed stays fresh.
-                self.shared.visible.abandon_seal();
+                // What was not sealed stays fresh. Parts of a commit whose outcome is not known may not be merged with others: they go together.
+                if self.pending.is_none() {
+                    self.shared.visible.abandon_seal();
+                }
                 return sealed.map(|report| settled.plus(report));
             }
         };
@@ -251,12 +253,7 @@ impl Work {
     }
 
     /// Makes requests into one file if that can be done, else each half of them.
-    fn convert_halves(
-        &self,
-        requests: &[(Record, Arc<Part>)],
-        mark: Lsn,
-        files: &mut Vec<WrittenFile>,
-    ) -> Result<()> {
+    fn convert_halves(&self, requests: &[(Record, Arc<Part>)], mark: Lsn, files: &mut Vec<WrittenFile>) -> Result<()> {
         let parts: Vec<Arc<Part>> = requests.iter().map(|(_, part)| part.clone()).collect();
         match (self.convert(&parts, mark), requests) {
             (Ok(new), _) => {
