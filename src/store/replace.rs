@@ -2,8 +2,7 @@
 
 use datafusion::object_store::path::Path;
 
-use super::store::Shared;
-use super::table::{DeltaLog, Replacement, Tombstone, WrittenFile};
+use super::table::{DeltaLog, Replacement, TableDir, Tombstone, WrittenFile};
 use crate::error::{Error, Kind};
 
 /// How often a replacement is committed to an object store until it is known whether it is there.
@@ -20,18 +19,18 @@ pub(crate) struct NotReplaced {
 
 /// Commits a replacement, and finds out what became of a commit that failed.
 pub(crate) async fn try_replace(
-    shared: &Shared,
+    dir: &TableDir,
     table: &mut DeltaLog,
     removed: &[Path],
     added: &[WrittenFile],
     why: &Replacement,
 ) -> Result<Vec<Tombstone>, NotReplaced> {
-    let comes_late = shared.table_dir.commits_may_come_late();
+    let comes_late = dir.commits_may_come_late();
     let (mut tries, mut races) = (1, 0);
     let (first, id) = (table.state().version, uuid::Uuid::new_v4().simple().to_string());
     loop {
         let before = table.state().version;
-        let error = match table.replace(removed, added, (why, &id), shared.clock.as_ref()).await {
+        let error = match table.replace(removed, added, (why, &id), dir.clock.as_ref()).await {
             Ok(gone) => return Ok(gone),
             Err(error) if error.kind == Kind::NotFound && tries == 1 => {
                 return Err(NotReplaced { error, for_good: true });
@@ -44,7 +43,7 @@ pub(crate) async fn try_replace(
             Err(error) => Err(error),
         };
         if is_done.map_err(|error| NotReplaced { error, for_good: false })? {
-            return Ok(tombstones_of(removed, shared));
+            return Ok(tombstones_of(removed, dir));
         }
         // The same commit again, of which the table takes one at most, so that it does not matter which comes.
         match table.state().version == before {
@@ -55,7 +54,7 @@ pub(crate) async fn try_replace(
     }
 }
 
-fn tombstones_of(removed: &[Path], shared: &Shared) -> Vec<Tombstone> {
-    let removed_unix_ms = shared.clock.unix_ms();
+fn tombstones_of(removed: &[Path], dir: &TableDir) -> Vec<Tombstone> {
+    let removed_unix_ms = dir.clock.unix_ms();
     removed.iter().map(|location| Tombstone { location: location.clone(), removed_unix_ms }).collect()
 }

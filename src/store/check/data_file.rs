@@ -1,7 +1,6 @@
 //! Checking a data file: that it is there, has the bytes that were written, and holds the rows that the table's log says.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -13,11 +12,13 @@ use tokio::runtime::Handle;
 use super::report::{Finding, Loss, Part, services};
 use crate::error::{Error, Kind, Result};
 use crate::model::schema::{DATE, SERVICE_NAME, START_NS, TRACE_ID};
-use crate::store::compact::{FileInput, Input};
+use crate::store::compact::{FileInput, Input, is_whole_with};
 use crate::store::order::DAY_NS;
-use crate::store::trace_index::TraceHash;
+use crate::store::trace_index::{IndexBuilder, Place, TraceHash};
 use crate::store::{DataFile, FileRun};
 
+/// What is said of a file that shows its damage by nothing else.
+const CHANGED: &str = "its bytes are not those that were written, and any value in it may be wrong";
 /// What is read of a file at a time.
 const STEP_BYTES: u64 = 8 << 20;
 
@@ -66,8 +67,7 @@ pub(super) fn check_data_file(runtime: &Handle, store: &Arc<dyn ObjectStore>, fi
     }
     // Where no sum tells, a page of any column may be damaged.
     let columns = checked.is_summed.then_some([START_NS.to_owned(), TRACE_ID.to_owned()]);
-    let read = || read_rows(runtime, store, file, columns.as_ref().map(<[String; 2]>::as_slice));
-    let rows = match unless_it_panics(read) {
+    let rows = match read_rows(runtime, store, file, columns.as_ref().map(<[String; 2]>::as_slice)) {
         Ok(rows) => rows,
         Err(error) => {
             let what = format!("its rows cannot be read: {error}");
@@ -75,7 +75,8 @@ pub(super) fn check_data_file(runtime: &Handle, store: &Arc<dyn ObjectStore>, fi
             return Ok(checked);
         }
     };
-    let index = unless_it_panics(|| check_index(runtime, store, file, &rows));
+    let has_changed = file.crc.is_some() && !checked.is_summed;
+    let index = check_index(runtime, store, file, &rows);
     checked.is_indexed = matches!(index, Ok(true));
     let wrongs = said_wrongly(file, &rows);
     if !wrongs.is_empty() {
@@ -85,15 +86,37 @@ pub(super) fn check_data_file(runtime: &Handle, store: &Arc<dyn ObjectStore>, fi
     match index {
         Err(error) if error.kind == Kind::Corrupt => {
             checked.findings.push(Finding::new(Part::TraceIndex, &file.location, error.message.into_owned()));
+            if has_changed && !is_only_index_changed(runtime, store, file)? {
+                checked.findings.push(wrong(CHANGED.to_owned()).losing(loss_of(runtime, store, file)));
+            }
         }
         Err(error) => return Err(error),
-        Ok(_) if file.crc.is_some() && !checked.is_summed && checked.findings.is_empty() => {
-            let what = "its bytes are not those that were written, and any value in it may be wrong";
-            checked.findings.push(wrong(what.to_owned()).losing(loss_of(runtime, store, file)));
+        Ok(_) if has_changed && checked.findings.is_empty() => {
+            checked.findings.push(wrong(CHANGED.to_owned()).losing(loss_of(runtime, store, file)));
         }
         Ok(_) => {}
     }
     Ok(checked)
+}
+
+/// Whether with the trace index that its rows give, in the place of the one that it has, the file has the bytes that were written.
+fn is_only_index_changed(runtime: &Handle, store: &Arc<dyn ObjectStore>, file: &DataFile) -> Result<bool> {
+    let rebuilt = || {
+        let place = runtime.block_on(Place::of_file(store.as_ref(), &file.location, file.size_bytes))?;
+        let mut input = FileInput::open_columns(runtime, store, file, &[TRACE_ID.to_owned()])?;
+        let mut index = IndexBuilder::default();
+        while let Some(batch) = input.next()? {
+            let traces = batch.column_by_name(TRACE_ID).and_then(|column| column.as_fixed_size_binary_opt());
+            index.push(traces.ok_or_else(|| Error::internal("a batch of spans lacks its trace ids"))?)?;
+        }
+        Ok::<_, Error>(place.map(|(place, _)| place.blocks.start).zip(Some(index.finish()?.bytes)))
+    };
+    match rebuilt() {
+        Ok(Some((start, bytes))) => is_whole_with(runtime, store, file, (start, &bytes)),
+        Ok(None) => Ok(false),
+        Err(error) if error.kind == Kind::Corrupt => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the table's log says of a file that is not so.
@@ -189,18 +212,13 @@ impl Rows {
 pub(super) fn loss_of(runtime: &Handle, store: &Arc<dyn ObjectStore>, file: &DataFile) -> Loss {
     let lost = Loss { spans: Some(file.rows), ..Loss::default() };
     let mut lost = lost.between((file.min_start_ns, file.max_start_ns));
-    let open = || FileInput::open_columns(runtime, store, file, &[SERVICE_NAME.to_owned()]);
-    let Ok(mut input) = unless_it_panics(open) else { return lost };
+    let opened = FileInput::open_columns(runtime, store, file, &[SERVICE_NAME.to_owned()]);
+    let Ok(mut input) = opened else { return lost };
     // Whatever comes before the damage.
-    while let Ok(Some(batch)) = unless_it_panics(|| input.next()) {
+    while let Ok(Some(batch)) = input.next() {
         lost.add_services(services(&batch));
     }
     lost
-}
-
-/// Does what reads damaged bytes: libraries may meet lengths in them that they did not think of.
-fn unless_it_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::corrupt("reading it ended badly")))
 }
 
 fn failed(file: &DataFile, error: StoreError) -> Error {

@@ -23,13 +23,12 @@ use crate::store::lock::DirectoryLock;
 use crate::store::open::{Decode, decode_payload};
 use crate::store::quarantine::Quarantine;
 use crate::store::redact::SpanFilter;
+use crate::store::replace::{NotReplaced, try_replace};
 use crate::store::seal::write_sorted;
 use crate::store::store::log_dir;
 use crate::store::table::{DeltaLog, Home, Replacement, TableDir, WrittenFile};
 use crate::store::wal::{Lsn, Piece, scan};
 
-/// How often a commit is tried that other nodes may come before.
-const COMMIT_TRIES: usize = 5;
 /// The rows of the log that go into the table at a time.
 const PORTION_ROWS: usize = 500_000;
 
@@ -76,6 +75,7 @@ impl Work {
             return Ok(repair);
         }
         let mut table = self.place.load()?;
+        self.place.runtime.block_on(table.write_behind(Arc::default(), self.table_dir()))?;
         repair.quarantined.extend(self.repair_files(&mut table, &findings)?);
         repair.quarantined.extend(self.repair_log(&mut table, &findings)?);
         repair.repaired = findings;
@@ -155,24 +155,15 @@ impl Work {
         added: &[WrittenFile],
         why: &Replacement,
     ) -> Result<()> {
-        let runtime = &self.place.runtime;
-        let (id, before) = (uuid::Uuid::new_v4().simple().to_string(), table.state().version);
-        let mut tries = 1;
-        loop {
-            let removed = std::slice::from_ref(removed);
-            let error = match runtime.block_on(table.replace(removed, added, (why, &id), &OsClock)) {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            runtime.block_on(table.refresh())?;
-            if runtime.block_on(table.has_commit(&id, before))? {
-                return Ok(());
+        let dir = self.table_dir();
+        let replacing = try_replace(&dir, table, std::slice::from_ref(removed), added, why);
+        let replaced = self.place.runtime.block_on(replacing).map_err(|NotReplaced { error, for_good }| {
+            if for_good {
+                dir.remove(added);
             }
-            if error.kind == Kind::NotFound || tries == COMMIT_TRIES {
-                return Err(error);
-            }
-            tries += 1;
-        }
+            error
+        });
+        replaced.map(|_| ())
     }
 
     /// Puts into the table what of a damaged log can be read, and moves the damaged segments aside.

@@ -19,3 +19,4 @@ pub(crate) use input::{FileInput, InFile};
 pub(crate) use merge::Input;
 pub(crate) use plan::{Job, PlanLimits, plan};
 pub(crate) use rewrite::{Rewriter, Stop};
+pub(crate) use sum::is_whole_with;

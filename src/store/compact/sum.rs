@@ -116,6 +116,24 @@ impl FileSum {
     }
 }
 
+/// Whether a file has the bytes that were written, where `bytes` take the place of those from `start` on. Blocks; may not run on a thread of the
+/// runtime.
+pub(crate) fn is_whole_with(
+    runtime: &Handle,
+    store: &Arc<dyn ObjectStore>,
+    file: &DataFile,
+    (start, bytes): (u64, &[u8]),
+) -> Result<bool> {
+    let pieces = Pieces::default();
+    // What comes first counts.
+    pieces.add(start, bytes);
+    match (FileSum { runtime: runtime.clone(), store: store.clone(), file: file.clone(), pieces }.verify()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind == Kind::Corrupt => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::{Rng, SeedableRng};

@@ -131,7 +131,7 @@ impl Work {
         let shared = &self.shared;
         self.rewriter.runtime.block_on(async {
             let mut table = shared.table.lock().await;
-            let replaced = try_replace(shared, &mut table, removed, added, why).await;
+            let replaced = try_replace(&shared.table_dir, &mut table, removed, added, why).await;
             // After an error too: what others have done may be the reason, and is not to be planned over again.
             shared.show(table.state());
             match &replaced {

@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// The place of a file's index and the file's rows, from its footer; `None` when there is no index that this program reads.
-    pub(super) async fn of_file(
+    pub(crate) async fn of_file(
         store: &dyn ObjectStore,
         location: &Path,
         size_bytes: u64,
