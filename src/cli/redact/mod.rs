@@ -78,17 +78,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let Meant { by, filter, traces } = selection(&arguments, &settings, reader.clone()).await?;
     let written = match arguments.dry_run {
         true => {
-            let found = find_spans(&reader.snapshot().await?, filter).await?;
+            let snapshot = reader.snapshot().await?;
+            let found = find_spans(&snapshot, filter).await?;
             tell_found(&found)?;
+            tell_quarantined(snapshot.quarantined_files)?;
             let reports = in_reports(&settings, move |home| redactable_reports(home, &traces)).await?;
             tell_reports(&reports, "would go")?;
-            Receipt::of_dry_run(by, &found, reports)
+            Receipt::of_dry_run(by, &found, snapshot.quarantined_files, reports)
         }
         false => {
             drop(reader);
             let (id, report, reports) = redact(&settings, filter, traces, arguments.now).await?;
             audit::note(&settings, "redact", &format!("receipt {id}: {} spans of {} traces", report.spans, report.traces));
             tell_done(&report)?;
+            tell_quarantined(report.quarantined_files)?;
             tell_reports(&reports, "went")?;
             Receipt::of_redaction(id, by, &report, reports)
         }
@@ -194,6 +197,17 @@ fn tell_found(found: &FoundSpans) -> Result<()> {
     let more = if found.traces_are_all() { "" } else { " or more" };
     let (spans, files) = (count(found.spans, "span"), count(found.files.len() as u64, "file"));
     say!("{spans} of {traces}{more} would go, out of {files}; nothing was changed")
+}
+
+/// Says what nothing is taken out of.
+fn tell_quarantined(files: u64) -> Result<()> {
+    match files {
+        0 => Ok(()),
+        files => say!(
+            "{} in the directory quarantine was not looked into and may hold such spans: delete what is not needed any more",
+            count(files, "file")
+        ),
+    }
 }
 
 fn tell_done(report: &RedactReport) -> Result<()> {

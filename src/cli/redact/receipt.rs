@@ -39,6 +39,8 @@ pub(super) struct Receipt {
     /// Files that had left the table and were deleted, and that wait to be.
     deleted_files: u64,
     waiting_files: u64,
+    /// Files in quarantine, which were not looked into.
+    quarantined_files: u64,
     reports: Reports,
 }
 
@@ -72,7 +74,7 @@ struct File {
 }
 
 impl Receipt {
-    pub(super) fn of_dry_run(by: By, found: &FoundSpans, reports: RedactedReports) -> Self {
+    pub(super) fn of_dry_run(by: By, found: &FoundSpans, quarantined_files: u64, reports: RedactedReports) -> Self {
         let files = found.files.iter().map(|(file, redacted_rows)| File {
             path: file.location.to_string(),
             rows: file.rows,
@@ -92,6 +94,7 @@ impl Receipt {
             table_version_after: None,
             deleted_files: 0,
             waiting_files: 0,
+            quarantined_files,
             reports: reports.into(),
         }
     }
@@ -116,6 +119,7 @@ impl Receipt {
             table_version_after: report.version_after,
             deleted_files: report.deleted_files,
             waiting_files: report.waiting_files,
+            quarantined_files: report.quarantined_files,
             reports: reports.into(),
         }
     }

@@ -1,5 +1,6 @@
 //! Taking chosen spans out of the table for good.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use datafusion::object_store::path::Path;
@@ -57,6 +58,7 @@ impl Work {
             version_after: self.shared.visible.load().table_version,
             deleted_files: self.tidy(grace),
             waiting_files: self.vacuum.waiting() as u64,
+            quarantined_files: self.shared.counters.quarantined_files.load(Ordering::Relaxed),
         })
     }
 }

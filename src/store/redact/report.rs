@@ -15,6 +15,8 @@ pub struct RedactReport {
     pub deleted_files: u64,
     /// Files that have left the table and are still on disk. They may hold redacted spans.
     pub waiting_files: u64,
+    /// Files in quarantine. They were not looked into, and may hold such spans.
+    pub quarantined_files: u64,
 }
 
 /// A file that left the table because it held redacted spans.
