@@ -114,7 +114,7 @@ pub(crate) fn choose(dir: &Path, given: Option<&TableUrl>, is_new: bool) -> Resu
 /// Records where a new directory has its table.
 pub(crate) fn record(disk: &dyn Disk, dir: &Path, url: Option<&TableUrl>) -> Result<()> {
     match url {
-        Some(url) => write_whole(disk, dir, FILE, &format!("{url}\n")).map_err(|error| Error::io(dir.display(), error)),
+        Some(url) => write_whole(disk, dir, FILE, format!("{url}\n")).map_err(|error| Error::io(dir.display(), error)),
         // An attempt with a URL may have come as far as to record it.
         None => match disk.remove_file(&dir.join(FILE)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(dir.display(), error)),
