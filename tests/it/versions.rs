@@ -5,15 +5,46 @@ use std::path::{Path, PathBuf};
 
 use spanhouse::error::Kind;
 use spanhouse::store::{Store, StoreReader, StoreSettings};
+use tokio::sync::OnceCell;
 
 use crate::store_support::{append, open, open_uncompacted, request, span_ids, until_free};
 
-/// Names the folder to write the fixture of this version's format to.
-const WRITE_TO: &str = "SPANHOUSE_WRITE_FIXTURE";
+/// Whether the fixture was not there, and has been written.
+static WRITTEN: OnceCell<bool> = OnceCell::const_new();
 
 /// A directory that spanhouse 0.1 wrote: 300 spans of two days in the table, and 100 in the log.
-fn format_1() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format_1")
+async fn format_1() -> PathBuf {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format_1");
+    let partial = fixture.with_extension("partial");
+    let written = WRITTEN.get_or_init(|| async {
+        if fixture.is_dir() {
+            return false;
+        }
+        write(&partial).await;
+        fs::rename(&partial, &fixture).expect("renamed");
+        true
+    });
+    written.await;
+    fixture
+}
+
+async fn write(dir: &Path) {
+    // What an earlier run left when it was ended.
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).expect("created");
+    let store = open_uncompacted(dir).await;
+    append(&store, request(1..201)).await.expect("kept");
+    store.seal().await.expect("sealed");
+    append(&store, request(201..301)).await.expect("kept");
+    store.close().await.expect("closed");
+    drop(store);
+    let store = open_uncompacted(dir).await;
+    for first in [301, 351] {
+        append(&store, request(first..first + 50)).await.expect("kept");
+    }
+    drop(store);
+    until_free(dir).await;
+    fs::remove_file(dir.join("lock")).expect("removed");
 }
 
 fn copy_of(from: &Path) -> tempfile::TempDir {
@@ -33,28 +64,16 @@ fn copy_of(from: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// Without [`WRITE_TO`] there is nothing to do.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fixture_is_written_when_one_is_asked_for() {
-    let Some(dir) = std::env::var_os(WRITE_TO).map(PathBuf::from) else { return };
-    let store = open_uncompacted(&dir).await;
-    append(&store, request(1..201)).await.expect("kept");
-    store.seal().await.expect("sealed");
-    append(&store, request(201..301)).await.expect("kept");
-    store.close().await.expect("closed");
-    drop(store);
-    let store = open_uncompacted(&dir).await;
-    for first in [301, 351] {
-        append(&store, request(first..first + 50)).await.expect("kept");
-    }
-    drop(store);
-    until_free(&dir).await;
-    fs::remove_file(dir.join("lock")).expect("removed");
+async fn the_fixture_is_kept_with_the_tests() {
+    let fixture = format_1().await;
+    let is_new = WRITTEN.get().is_some_and(|written| *written);
+    assert!(!is_new, "{} was not there and has been written: commit it", fixture.display());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_of_format_1_is_read_and_written() {
-    let dir = copy_of(&format_1());
+    let dir = copy_of(&format_1().await);
     let report = spanhouse::store::check(dir.path()).await.expect("checked");
     assert!(report.is_sound(), "{:?}", report.findings);
     assert_eq!((report.table.spans, report.log.fresh_spans), (300, 100));
@@ -78,14 +97,14 @@ fn edit_first_commit(dir: &Path, from: &str, to: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_does_not_tell_its_format_is_of_the_first() {
-    let dir = copy_of(&format_1());
+    let dir = copy_of(&format_1().await);
     edit_first_commit(dir.path(), "spanhouse.format", "somebody.else");
     assert_eq!(span_ids(open(dir.path()).await.as_ref()).await, (1..401).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_table_is_refused() {
-    let dir = copy_of(&format_1());
+    let dir = copy_of(&format_1().await);
     edit_first_commit(dir.path(), r#""spanhouse.format":"1""#, r#""spanhouse.format":"2""#);
     let refused = [
         Store::open(dir.path(), StoreSettings::default()).await.expect_err("a server"),
@@ -102,7 +121,7 @@ async fn a_newer_table_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_log_is_refused_and_left_alone() {
-    let dir = copy_of(&format_1());
+    let dir = copy_of(&format_1().await);
     let segments = fs::read_dir(dir.path().join("wal")).expect("a log").map(|entry| entry.expect("an entry").path());
     let segment = segments.max().expect("a segment");
     let mut bytes = fs::read(&segment).expect("bytes");
