@@ -78,7 +78,7 @@ fn column(name: &str, data_type: &DataType, spans: &[TestSpan]) -> ArrayRef {
         (TRACE_ID, _) => ids(16, &|span| [span.trace.to_be_bytes(), span.trace.to_be_bytes()].concat()),
         (SPAN_ID, _) => ids(8, &|span| span.span.to_be_bytes().to_vec()),
         (_, DataType::Int64) => {
-            Arc::new(Int64Array::from_iter_values(spans.iter().map(|span| span.span as i64 * 1000)))
+            Arc::new(Int64Array::from_iter_values(spans.iter().map(|span| (span.span as i64).wrapping_mul(1000))))
         }
         (_, DataType::Int32) => Arc::new(Int32Array::from(vec![0; spans.len()])),
         (_, DataType::Utf8View) => {
