@@ -27,8 +27,8 @@ use super::keeper::Keeper;
 use super::lock::DirectoryLock;
 use super::place::{CacheUse, TablePlace};
 use super::publish::Publisher;
-use super::retention::MatchMemory;
 use super::quarantine::Quarantine;
+use super::retention::MatchMemory;
 use super::retries::Retries;
 use super::seal::{Convert, write_sorted};
 use super::sealer::Sealer;
@@ -268,7 +268,10 @@ fn log_others(files: &[DataFile], node: &str, retention: &Retention) {
             "the table has files of another node; spans that it acknowledged later are in its data directory only"
         );
         if !retention.is_off() {
-            tracing::warn!(node, "this server's retention also deletes spans of that node: all servers of a table need the same");
+            tracing::warn!(
+                node,
+                "this server's retention also deletes spans of that node: all servers of a table need the same"
+            );
         }
     }
 }

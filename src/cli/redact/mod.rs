@@ -89,7 +89,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         false => {
             drop(reader);
             let (id, report, reports) = redact(&settings, filter, traces, arguments.now).await?;
-            audit::note(&settings, "redact", &format!("receipt {id}: {} spans of {} traces", report.spans, report.traces));
+            audit::note(
+                &settings,
+                "redact",
+                &format!("receipt {id}: {} spans of {} traces", report.spans, report.traces),
+            );
             tell_done(&report)?;
             tell_quarantined(report.quarantined_files)?;
             tell_reports(&reports, "went")?;

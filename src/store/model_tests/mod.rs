@@ -190,8 +190,9 @@ fn seen_of(snapshot: &Snapshot, batch: &RecordBatch) -> Vec<u64> {
     let ids = |name| batch.column_by_name(name).expect("ids").as_fixed_size_binary();
     let starts = batch.column_by_name(START_NS).expect("starts").as_primitive::<Int64Type>();
     let mut decide = snapshot.expiry.as_ref().map(|expiry| expiry.decide());
-    let mut is_seen =
-        |row: usize| decide.as_mut().is_none_or(|decide| decide.is_seen(ids(TRACE_ID).value(row), starts.value(row)).expect("known"));
+    let mut is_seen = |row: usize| {
+        decide.as_mut().is_none_or(|decide| decide.is_seen(ids(TRACE_ID).value(row), starts.value(row)).expect("known"))
+    };
     let rows = (0..batch.num_rows()).filter(|row| is_seen(*row));
     rows.map(|row| u64::from_be_bytes(ids(SPAN_ID).value(row).try_into().expect("eight bytes"))).collect()
 }

@@ -19,8 +19,8 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{TableDir, WrittenFile};
 use super::data_file::WrittenIndex;
+use super::{TableDir, WrittenFile};
 use crate::error::{Error, Kind, Result};
 use crate::model::promoted::{Promoted, PromotedColumn, Scalar};
 use crate::model::schema::{DATE, DURATION_NS, START_NS, physical_schema};
