@@ -87,15 +87,7 @@ fn row_40_a_server_with_a_bad_key_does_not_start_and_says_why() {
     let broken = file(folder.path(), "broken.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     let data_dir = folder.path().join("data");
     let serve = |more: &[&str]| {
-        let common = [
-            "serve",
-            "--data-dir",
-            data_dir.to_str().expect("UTF-8"),
-            "--otlp-grpc",
-            "127.0.0.1:0",
-            "--otlp-http",
-            "off",
-        ];
+        let common = ["serve", "--data-dir", data_dir.to_str().expect("UTF-8"), "--otlp-grpc", "127.0.0.1:0"];
         let output = spanhouse(&[&common[..], &["--postgres", "127.0.0.1:0"], more].concat(), "");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
