@@ -77,8 +77,8 @@ async fn what_is_damaged_is_told_and_moved_aside_and_the_rest_is_served() {
     let report: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((code, report["findings"].as_array().map(Vec::len)), (1, Some(2)), "{text}");
     assert_eq!((&report["findings"][0]["part"], &report["findings"][1]["part"]), (&"log".into(), &"data_file".into()));
-    let (code, text) =
-        spanhouse(dir.path(), &["serve", "--otlp-grpc", "off", "--otlp-http", "off", "--postgres", "off"]);
+    let off = ["--otlp-grpc", "off", "--otlp-http", "off", "--postgres", "off", "--admin-listen", "off"];
+    let (code, text) = spanhouse(dir.path(), &[&["serve"][..], &off].concat());
     assert_eq!((code, text.contains("spanhouse check --repair")), (4, true), "{text}");
 
     let (code, text) = spanhouse(dir.path(), &["check", "--repair"]);
