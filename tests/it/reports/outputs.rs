@@ -155,7 +155,7 @@ fn a_run_leaves_files_that_other_programs_read() {
 
     let markdown = text("traffic.md");
     assert!(markdown.starts_with("# Traffic &lt;of&gt; the shop\n"), "{markdown}");
-    assert!(markdown.contains("- **Window:** Sunday 29 March 2026, 01:55 to 03:10 CET to CEST\n"), "{markdown}");
+    assert!(markdown.contains("- **Window:** Sunday 29 March 2026, 01:55 CET to 03:10 CEST\n"), "{markdown}");
     assert!(markdown.contains("**FIRING** warning slow") && markdown.contains("All are in traffic.csv"), "{markdown}");
     let png = read("traffic.png");
     assert_eq!((&png[..8], &png[12..16]), (&b"\x89PNG\r\n\x1a\n"[..], &b"IHDR"[..]));
