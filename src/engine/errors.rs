@@ -96,6 +96,9 @@ fn disk_is_full() -> Error {
         .with_hint("make room on it, or set TMPDIR to a larger one")
 }
 
+/// What stands in the text of an error of the object store that may pass.
+const OUT_OF_REACH: &str = "Object Store error: Generic object store error: ";
+
 /// A file that is not what was written, or one that could not be had.
 fn parquet_error(error: &ParquetError) -> Error {
     let out_of_reach = match error {
@@ -104,9 +107,13 @@ fn parquet_error(error: &ParquetError) -> Error {
             .filter(|error| matches!(error, StoreError::Generic { store: "object store", .. })),
         _ => None,
     };
-    match out_of_reach {
-        Some(error) => Error::new(Kind::Io, format!("a data file cannot be had: {error}")),
-        None => Error::corrupt(format!("a data file cannot be read: {error}")),
+    match (out_of_reach, error) {
+        (Some(error), _) => Error::new(Kind::Io, format!("a data file cannot be had: {error}")),
+        // DataFusion makes a text of what keeps it from a file's footer.
+        (None, ParquetError::General(text)) if text.contains(OUT_OF_REACH) => {
+            Error::new(Kind::Io, format!("a data file cannot be had: {text}"))
+        }
+        (None, error) => Error::corrupt(format!("a data file cannot be read: {error}")),
     }
 }
 
