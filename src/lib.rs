@@ -20,8 +20,8 @@
 //!
 //! Dependencies point downwards only, from `cli` to `error`; `tests/it/layering.rs` lists which folder may use which, and fails on any other use.
 
-pub mod admin;
 pub mod access;
+pub mod admin;
 pub mod analysis;
 pub mod audit;
 pub mod cli;

@@ -125,7 +125,9 @@ fn settings(dir: &Path, free_ports: bool) -> Result<Settings> {
         [("table_url", ""), ("retention", "off"), ("retention_rules", "")].map(|(key, value)| (key, value.into())),
     );
     if free_ports {
-        given.extend(["otlp_grpc", "otlp_http", "postgres", "admin_listen"].map(|name| (name, "127.0.0.1:0".to_owned())));
+        given.extend(
+            ["otlp_grpc", "otlp_http", "postgres", "admin_listen"].map(|name| (name, "127.0.0.1:0".to_owned())),
+        );
     }
     SettingFlags { given, config: None }.settings()
 }

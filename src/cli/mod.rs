@@ -2,8 +2,8 @@
 //!
 //! The only place that knows every other folder. Commands return an [`Exit`]; nothing below ends the process.
 
-mod admin_at_work;
 mod access;
+mod admin_at_work;
 mod arguments;
 mod audit;
 mod audit_at_work;

@@ -330,7 +330,11 @@ async fn row_11_an_explosion_of_keys_names_and_services_stays_bounded() {
     let snapshot = spanhouse::store::SnapshotSource::snapshot(&*server.store).await.expect("a snapshot");
     let dates: std::collections::HashSet<_> = snapshot.files.iter().map(|file| file.date.clone()).collect();
     assert!(dates.len() <= 1 && snapshot.files.len() <= 2, "partitions follow dates, not names: {:?}", snapshot.files);
-    assert!(snapshot.promoted.columns().len() < 1_000, "{} of 40,000 keys have columns", snapshot.promoted.columns().len());
+    assert!(
+        snapshot.promoted.columns().len() < 1_000,
+        "{} of 40,000 keys have columns",
+        snapshot.promoted.columns().len()
+    );
     assert_lives(&server).await;
 }
 

@@ -25,8 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "error", "typed", "audit", "access", "model", "otlp", "store", "engine", "render", "generate", "ingest", "admin", "server",
-            "repl", "report",
+            "error", "typed", "audit", "access", "model", "otlp", "store", "engine", "render", "generate", "ingest",
+            "admin", "server", "repl", "report",
         ],
     ),
 ];

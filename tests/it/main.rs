@@ -65,8 +65,8 @@
 // Tests say what they skip and with which seed they run, and what fails in a test's helper fails the test.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
-mod admin;
 mod access;
+mod admin;
 mod attributes;
 mod audit;
 mod check;

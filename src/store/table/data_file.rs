@@ -56,8 +56,9 @@ pub(crate) fn write_data_file(
     let (sample, mut splitter) = begin_split(promotion, &mut batches)?;
     let file = create(disk, path).map_err(|error| Error::io(path.display(), error))?;
     let failed = |error| parquet_error(path, error);
-    let mut rows = RowGroups::new(Counted { file, bytes: 0, synced_bytes: 0, crc: 0 }, splitter.schema().clone(), effort)
-        .map_err(failed)?;
+    let mut rows =
+        RowGroups::new(Counted { file, bytes: 0, synced_bytes: 0, crc: 0 }, splitter.schema().clone(), effort)
+            .map_err(failed)?;
     let mut index = IndexBuilder::default();
     for batch in sample.into_iter().map(Ok).chain(batches) {
         let batch = splitter.split(&batch?)?;
