@@ -137,6 +137,6 @@ async fn without_tls_a_password_is_proved_all_the_same() {
     };
     let client = connect("pencil").await.expect("let in");
     assert_eq!(client.query_one("SELECT 1::bigint", &[]).await.expect("a row").get::<_, i64>(0), 1);
-    let error = connect("wrong").await.err().expect("refused");
+    let error = connect("wrong").await.expect_err("refused");
     assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD), "{error}");
 }
