@@ -98,7 +98,7 @@ async fn check(server: &Server, acknowledged: &HashSet<u64>, sent: u64, round: u
 }
 
 fn request(ids: std::ops::Range<u64>, start_ns: u64) -> Vec<u8> {
-    let start = |id: u64| if id % EXPIRED_EVERY == 0 { EXPIRED_NS } else { start_ns };
+    let start = |id: u64| if id.is_multiple_of(EXPIRED_EVERY) { EXPIRED_NS } else { start_ns };
     let spans = ids.map(|id| Span {
         trace_id: u128::from(id / 7 + 1).to_be_bytes().to_vec(),
         span_id: id.to_be_bytes().to_vec(),
