@@ -59,7 +59,7 @@ impl QueryRuntime {
         })))
     }
 
-    /// A lane for work that mostly waits, which counts as no statement.
+    /// The threads of a lane, for work that is no statement.
     pub fn handle(&self) -> Result<Handle> {
         Ok(self.lane()?.0)
     }
@@ -197,7 +197,7 @@ mod tests {
             fields.split(' ').nth(16).and_then(|nice| nice.parse().ok()).expect("a number")
         }
         let own = nice();
-        for (priority, wanted) in [(Priority::Usual, own), (Priority::Idle, 19)] {
+        for (priority, wanted) in [(Priority::Usual, own), (Priority::Upkeep, 5), (Priority::Idle, 15)] {
             let runtime = QueryRuntime::new(Some(1), priority);
             let seen = runtime.run(async {
                 let waiting = tokio::task::spawn_blocking(nice).await;

@@ -3,17 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::alert::{AlertBook, AlertLine, Notice, Silence};
 use super::bind::bound;
 use super::definition::Report;
 use super::frame::Frame;
-use super::history::{Run, Status};
+use super::history::{Cause, Run, Status};
 use super::home::ReportsHome;
 use super::journal::Ledger;
 use super::output::{self, Artifact, Page, TraceDrawing};
 use super::record::{self, Prepared, TablesFolder};
 use super::results::Parcel;
-use super::runner::blocking;
+use super::runner::{blocking, blocking_on};
 use crate::engine::{Bound, Engine, Outcome, Session};
 use crate::error::{Error, Kind, Result};
 use crate::store::failpoint;
@@ -108,8 +110,9 @@ impl Work {
         worked.parcel.notices = blocking(move || work.judged(&of_frame)).await?;
         failpoint("report_judged");
         let (work, of_frame, notices) = (this.clone(), frame.clone(), worked.parcel.notices.clone());
-        worked.parcel.artifacts = blocking(move || work.rendered(&of_frame, &notices, &traces)).await?;
-        worked.prepared = blocking(move || this.prepared(&frame)).await?;
+        let threads = this.threads()?;
+        worked.parcel.artifacts = blocking_on(&threads, move || work.rendered(&of_frame, &notices, &traces)).await?;
+        worked.prepared = blocking_on(&threads, move || this.prepared(&frame)).await?;
         failpoint("report_prepared");
         Ok(())
     }
@@ -122,12 +125,24 @@ impl Work {
         Ok((Arc::new(frame), traces))
     }
 
+    /// Whether a person waits for it, so that it is as urgent as a client's statement.
+    fn is_waited_for(&self) -> bool {
+        self.run.cause == Cause::Manual
+    }
+
+    /// Where its files are made. Its steps, which hold locks and look at the table, are not of low priority: others wait for them.
+    fn threads(&self) -> Result<Handle> {
+        if self.is_waited_for() { Ok(Handle::current()) } else { self.engine.background() }
+    }
+
     fn session(&self) -> Result<Session> {
         let session = self.engine.session();
         session.set("application_name", &format!("report {}", self.report.name))?;
         session.set("statement_timeout", &self.report.timeout.as_millis().to_string())?;
         session.set("timezone", self.report.zone().name())?;
-        session.run_in_background();
+        if !self.is_waited_for() {
+            session.run_in_background();
+        }
         if let Some(bytes) = self.report.memory_bytes {
             session.limit_memory(bytes);
         }

@@ -5,10 +5,10 @@
 pub enum Priority {
     /// Ingest, and statements whose client waits.
     Usual,
-    /// The table's upkeep, which has to keep up: on Linux nice 6, about a quarter of what a thread of usual priority gets when both want the
+    /// The table's upkeep, which has to keep up: on Linux nice 5, about a third of what a thread of usual priority gets when both want the
     /// same core.
     Upkeep,
-    /// What runs on a schedule and nobody waits for: on Linux nice 19, a seventieth.
+    /// What runs on a schedule and nobody waits for: on Linux nice 15, a thirtieth.
     Idle,
 }
 
@@ -19,7 +19,7 @@ impl Priority {
         match self {
             Self::Usual => None,
             Self::Upkeep => Some(35),
-            Self::Idle => Some(0),
+            Self::Idle => Some(10),
         }
     }
 

@@ -119,7 +119,7 @@ impl Runner {
     pub async fn dry_run(&self, report: &Report, order: RunOrder) -> Result<Made> {
         let begun = self.begun(report, &order)?;
         let work = self.work(report, &begun, &order);
-        let Worked { status, rows, error, parcel, frame, .. } = self.guarded(work).await;
+        let Worked { status, rows, error, parcel, frame, .. } = guarded(work.done()).await;
         let ended_ms = Some(self.now_ms());
         let run = Run { status, rows, error, ended_ms, ..begun };
         let summary = letters::summary(report, &run, &parcel.notices);
@@ -215,7 +215,7 @@ impl Runner {
     async fn worked(&self, work: Work, stop: &CancellationToken) -> Worked {
         let (judges, run_id) = (work.judges.clone(), work.run.id.clone());
         let mut worked = tokio::select! {
-            worked = self.guarded(work) => worked,
+            worked = guarded(work.done()) => worked,
             () = stop.cancelled() => Worked::ended(Status::Died, Some("the server was stopped while it ran".to_owned())),
         };
         if worked.status.is_failure() && worked.parcel.notices.is_empty() {
@@ -229,14 +229,6 @@ impl Runner {
             }
         }
         worked
-    }
-
-    /// What comes of the work, which is done in the background.
-    async fn guarded(&self, work: Work) -> Worked {
-        match self.0.engine.background() {
-            Ok(threads) => guarded(&threads, work.done()).await,
-            Err(error) => Worked::failed(&error),
-        }
     }
 
     /// Puts files and rows where they belong and notes the end.
@@ -355,8 +347,8 @@ impl Runner {
 }
 
 /// Does the work on a task of its own, which ends with this future, so that a panic ends nothing else.
-async fn guarded(threads: &Handle, work: impl Future<Output = Worked> + Send + 'static) -> Worked {
-    match AbortOnDropHandle::new(threads.spawn(work)).await {
+async fn guarded(work: impl Future<Output = Worked> + Send + 'static) -> Worked {
+    match AbortOnDropHandle::new(tokio::spawn(work)).await {
         Ok(worked) => worked,
         Err(error) => {
             let why = if error.is_panic() { "it made its thread panic" } else { "its task was stopped" };
@@ -395,7 +387,15 @@ fn given(order: &RunOrder, window: Option<WindowMs>) -> Vec<(String, String)> {
 
 /// Does what waits for the disk.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("a task failed: {error}")))?
+    blocking_on(&Handle::current(), work).await
+}
+
+/// Does on some of these threads what computes, or waits for the disk.
+pub(super) async fn blocking_on<T: Send + 'static>(
+    threads: &Handle,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    threads.spawn_blocking(work).await.map_err(|error| Error::internal(format!("a task failed: {error}")))?
 }
 
 #[cfg(test)]
@@ -404,7 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_panics_has_died_and_one_that_is_given_up_ends() {
-        let worked = guarded(&Handle::current(), async { panic!("a test that panics") }).await;
+        let worked = guarded(async { panic!("a test that panics") }).await;
         assert_eq!((worked.status, worked.error.as_deref()), (Status::Died, Some("it made its thread panic")));
         let work = Arc::new(());
         let held = work.clone();
@@ -412,7 +412,7 @@ mod tests {
             let _held = held;
             std::future::pending::<Worked>().await
         };
-        let waiting = tokio::spawn(async { guarded(&Handle::current(), endless).await });
+        let waiting = tokio::spawn(guarded(endless));
         tokio::task::yield_now().await;
         waiting.abort();
         let _ = waiting.await;
