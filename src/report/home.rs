@@ -20,6 +20,11 @@ impl ReportsHome {
         &self.dir
     }
 
+    /// Whether a report has ever run here.
+    pub fn has_runs(&self) -> bool {
+        [self.runs_journal(), self.results(), self.tables()].iter().any(|path| path.exists())
+    }
+
     /// The journal of runs.
     pub fn runs_journal(&self) -> PathBuf {
         self.dir.join("runs.ndjson")
@@ -54,6 +59,17 @@ impl ReportsHome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_of_locks_alone_tells_of_no_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = ReportsHome::new(folder.path());
+        std::fs::create_dir_all(home.locks()).expect("made");
+        std::fs::write(home.standstill(), "").expect("written");
+        assert!(!home.has_runs());
+        std::fs::write(home.runs_journal(), "").expect("written");
+        assert!(home.has_runs());
+    }
 
     #[test]
     fn results_have_a_path_for_those_who_are_elsewhere() {

@@ -24,6 +24,9 @@ use crate::error::Result;
 const MOST_AT_ONCE: usize = 16;
 /// So many of them are made at one receiver: one that hangs takes a minute for each.
 const MOST_TO_ONE: usize = 4;
+/// So often the files of a run are asked for, with this pause: what keeps them from being read may pass.
+const MOST_READS: usize = 5;
+const READ_PAUSE: Duration = Duration::from_secs(5);
 
 /// Who makes deliveries; clones are the same one.
 #[derive(Debug, Clone)]
@@ -76,7 +79,15 @@ impl Letter {
         self.ticket.turn().await;
         let runner = &self.post.runner;
         // What another process has done meanwhile is not done again.
-        let Some((run, pending)) = runner.still_pending(&self.run_id, &self.name).await? else { return Ok(()) };
+        let (run, pending) = match runner.still_pending(&self.run_id, &self.name).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            // Nothing was sent, so that it may be begun again.
+            Err(error) => {
+                tracing::error!(run = self.run_id, delivery = self.name, %error, "whether it is to be delivered could not be read; it is looked at again");
+                return Ok(());
+            }
+        };
         let delivered = match letters::delivery_of(&self.report, &pending) {
             Some(delivery) => self.tried(delivery, &run, &pending).await,
             None => letters::without_target(&pending, runner.now_ms()),
@@ -89,6 +100,7 @@ impl Letter {
     async fn tried(&self, delivery: &Delivery, run: &Run, pending: &Delivered) -> Delivered {
         let (runner, clock) = (&self.post.runner, self.post.runner.clock());
         let mut progress = Progress::default();
+        let mut unread = 0;
         loop {
             let place = self.post.places.take(&delivery.target.receiver()).await;
             let parcel = match &self.held {
@@ -100,7 +112,13 @@ impl Letter {
                     let letter = letters::Letter { report: &self.report, run, parcel: &parcel };
                     letters::attempt(delivery, pending, &letter, clock.as_ref(), &mut progress).await
                 }
-                Err(error) => return letters::failed(pending, &error.to_string(), runner.now_ms()),
+                Err(error) => {
+                    unread += 1;
+                    if unread == MOST_READS {
+                        return letters::failed(pending, &error.to_string(), runner.now_ms());
+                    }
+                    Step::Pause(READ_PAUSE)
+                }
             };
             drop(place);
             match step {

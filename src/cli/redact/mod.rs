@@ -118,7 +118,7 @@ async fn selection(arguments: &Arguments, settings: &Settings, reader: Arc<Store
         let engine = Engine::new(reader, settings.engine())?;
         let filter = engine.span_filter(predicate).await.map_err(|error| sql::located(error, predicate))?;
         let by = By::Predicate(predicate.clone());
-        if !ReportsHome::new(&settings.data_dir).dir().is_dir() {
+        if !ReportsHome::new(&settings.data_dir).has_runs() {
             return Ok(Meant { by, filter, traces: HashSet::new() });
         }
         let found = find_spans(&snapshot, filter.clone()).await?;
