@@ -503,6 +503,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_admin_is_one_who_sends() {
+        let house = Folder::new(Plaintext::Loopback);
+        let near = peer("127.0.0.1", false);
+        house.user("root", &[Role::Admin]);
+        assert_eq!(house.export(&near, Credential::None).await.map(drop), Err(Kind::Unauthenticated));
+        let password = Credential::Password { user: "root", password: "root's" };
+        assert!(house.export(&near, password).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_rate_holds_across_new_versions_of_the_file() {
         let house = Folder::new(Plaintext::Loopback);
         let near = peer("::1", false);

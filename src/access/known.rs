@@ -60,7 +60,7 @@ impl Known {
 
     /// Whether somebody was given the right to send spans, so that all others have none.
     pub fn names_senders(&self) -> bool {
-        !self.tokens.is_empty() || self.users.values().any(|user| user.roles.contains(&Role::Ingest))
+        !self.tokens.is_empty() || self.users.values().any(|user| Role::Ingest.is_in(&user.roles))
     }
 
     pub fn user(&self, name: &str) -> Option<&Arc<User>> {
