@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -131,6 +131,11 @@ impl TlsFiles {
                 other => unusable("key", &self.key, &other.to_string()),
             })?;
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            if self.client_ca.is_some() {
+                // A session that is resumed has its client's certificate verified no more: it would outlive the certificate and its authority.
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
             Ok(Arc::new(config))
         };
         if std::fs::metadata(&self.key).is_ok_and(|key| key.mode() & 0o007 != 0) {
@@ -223,6 +228,25 @@ mod tests {
         let error = Tls::open(authority).expect_err("no authority");
         assert!(error.message.contains("client authority") && error.message.contains("server.key"), "{error}");
         Tls::open(files).expect("a certificate with its key");
+    }
+
+    #[test]
+    fn where_clients_show_certificates_no_session_is_resumed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = files(folder.path());
+        let (cert, key) = self_signed();
+        std::fs::write(&files.cert, cert).expect("written");
+        std::fs::write(&files.key, key).expect("written");
+        let with_clients = TlsFiles { client_ca: Some(files.cert.clone()), ..files.clone() };
+        for (files, resumes) in [(files, true), (with_clients, false)] {
+            let tls = Tls::open(files).expect("certificates");
+            let loaded = tls.loaded.load_full();
+            for config in [&loaded.postgres, &loaded.otlp] {
+                assert_eq!(config.session_storage.can_cache(), resumes);
+                assert_eq!(config.send_tls13_tickets > 0, resumes);
+                assert!(!config.ticketer.enabled(), "nor by tickets that the server need not keep");
+            }
+        }
     }
 
     #[test]
