@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -98,7 +99,7 @@ impl AccessFile {
     /// Changes the file, one command at a time; nothing is written when `change` fails.
     pub fn edit<T>(data_dir: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let lock_path = data_dir.join(LOCK);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
         let lock = lock.map_err(|error| Error::io(lock_path.display(), error))?;
         lock.lock().map_err(|error| Error::io(lock_path.display(), error))?;
         let mut file = Self::read(data_dir)?;
@@ -179,6 +180,8 @@ mod tests {
         let path = AccessFile::path(folder.path());
         let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        let lock = std::fs::metadata(folder.path().join(LOCK)).expect("a file").permissions().mode();
+        assert_eq!(lock & 0o777, 0o600);
         let text = std::fs::read_to_string(&path).expect("text");
         assert!(!text.contains("secret") && !text.contains(&token.text), "neither password nor token is at rest");
         let refused = AccessFile::edit(folder.path(), |file| {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// A name in a directory and the file's length.
@@ -14,7 +15,7 @@ pub(crate) struct Entry {
 
 /// The file operations that durability rests on.
 pub(crate) trait Disk: Send + Sync + Debug {
-    /// Creates a directory and its missing parents, each synced into its own parent.
+    /// Creates a directory and its missing parents, for their owner alone, each synced into its own parent.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Creates a file that must not exist yet, for appending.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
@@ -67,7 +68,7 @@ impl Disk for OsDisk {
         if let Some(parent) = parent {
             self.create_dir_all(parent)?;
         }
-        match fs::create_dir(dir) {
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -139,5 +140,25 @@ impl DiskFile for File {
     fn set_len(&mut self, len_bytes: u64) -> io::Result<()> {
         File::set_len(self, len_bytes)?;
         self.seek(SeekFrom::Start(len_bytes)).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_its_owners_and_what_was_there_stays_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |dir: &Path| fs::metadata(dir).expect("a folder").permissions().mode() & 0o777;
+        let shared = folder.path().join("shared");
+        fs::create_dir(&shared).expect("made");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o750)).expect("changed");
+        let log = shared.join("data/log");
+        OsDisk.create_dir_all(&log).expect("made");
+        OsDisk.create_dir_all(&log).expect("there already");
+        assert_eq!([mode(&shared), mode(&shared.join("data")), mode(&log)], [0o750, 0o700, 0o700]);
     }
 }

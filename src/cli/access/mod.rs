@@ -9,6 +9,7 @@ mod user;
 pub(super) use token::{Arguments as TokenArguments, run as run_token};
 pub(super) use user::{Arguments as UserArguments, run as run_user};
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::data::{self, DataDir};
@@ -17,7 +18,8 @@ use crate::error::{Error, Result};
 /// The data directory of a command that adds somebody; it may come before the first server.
 fn made(data_dir: &DataDir) -> Result<PathBuf> {
     let folder = data_dir.flags().settings()?.data_dir;
-    std::fs::create_dir_all(&folder).map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
     Ok(folder)
 }
 
