@@ -81,10 +81,15 @@ impl AccessFile {
     /// # Errors
     /// [`Kind::Corrupt`] with file and line for what is no such file.
     pub fn read(data_dir: &Path) -> Result<Self> {
+        Ok(Self::read_if_there(data_dir)?.unwrap_or_default())
+    }
+
+    /// The same, where no file is not one without users.
+    pub(super) fn read_if_there(data_dir: &Path) -> Result<Option<Self>> {
         let path = Self::path(data_dir);
         let damaged = |why: String| Error::corrupt(format!("{}: {why}", path.display()));
         match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Ok(found) if found.len() > MAX_BYTES => {
                 return Err(damaged(format!("it is larger than {MAX_BYTES} bytes")));
             }
@@ -93,7 +98,7 @@ impl AccessFile {
         let text = std::fs::read(&path).map_err(|error| Error::io(path.display(), error))?;
         let read: Self = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
         read.check().map_err(damaged)?;
-        Ok(read)
+        Ok(Some(read))
     }
 
     /// Changes the file, one command at a time; nothing is written when `change` fails.

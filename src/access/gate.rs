@@ -20,7 +20,7 @@ use super::role::Role;
 use super::scram::{Exchange, Key, Verifier, wrong_password};
 use super::stream::{ClientCertificate, Stream};
 use super::tls::{Protocol, Tls, TlsFiles};
-use super::watched::Signature;
+use super::watched::{Signature, Watched};
 use crate::audit::{Audit, Who};
 use crate::error::{Error, Kind, Result};
 
@@ -68,7 +68,7 @@ pub struct Gate {
     /// Where users and tokens lie, if anywhere.
     data_dir: Option<PathBuf>,
     known: ArcSwap<Known>,
-    seen: Mutex<Option<Signature>>,
+    seen: Mutex<Watched<Signature>>,
     failures: Failures,
     audit: OnceLock<Arc<Audit>>,
     hashing: Arc<Semaphore>,
@@ -137,7 +137,7 @@ impl Gate {
             tls,
             data_dir: Some(data_dir.to_owned()),
             known: ArcSwap::from_pointee(known),
-            seen: Mutex::new(Some(seen)),
+            seen: Mutex::new(Watched::new(Some(seen))),
             ..Self::without_users(settings.plaintext)
         }))
     }
@@ -153,7 +153,7 @@ impl Gate {
             tls: None,
             data_dir: None,
             known: ArcSwap::default(),
-            seen: Mutex::default(),
+            seen: Mutex::new(Watched::new(None)),
             failures: Failures::default(),
             audit: OnceLock::new(),
             hashing: Arc::new(Semaphore::new(HASHED_AT_ONCE)),
@@ -177,7 +177,8 @@ impl Gate {
         }
     }
 
-    /// Reads the files that have changed; one that cannot be used is told once, and what it said before stays in force.
+    /// Reads the files that have changed; one that cannot be used is told once, and what it said before stays in force. So do users and
+    /// tokens whose file is gone: a server that asked for passwords does not let everybody in for that.
     pub fn look(&self) {
         if let Some(tls) = &self.tls {
             tls.look();
@@ -185,25 +186,28 @@ impl Gate {
         let Some(data_dir) = &self.data_dir else { return };
         let now = Signature::of(&AccessFile::path(data_dir));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == Some(now) {
-            return;
+        if let Some(error) = seen.look(now, || self.take(data_dir)) {
+            tracing::error!("the users and tokens in use stay, as the new ones cannot be read: {error}");
         }
-        *seen = Some(now);
-        match AccessFile::read(data_dir) {
-            Ok(file) => {
-                self.known.store(Arc::new(Known::new(&file, &self.known.load())));
-                let (users, tokens) = (file.users.len(), file.tokens.len());
-                tracing::info!(users, tokens, "took new users and tokens");
-                if let Some(audit) = self.audit.get() {
-                    audit.act(
-                        &Who::default(),
-                        "access",
-                        &format!("users and tokens changed: {users} users, {tokens} tokens"),
-                    );
-                }
+    }
+
+    /// Takes over the users and tokens of the file.
+    fn take(&self, data_dir: &Path) -> Result<()> {
+        let file = match AccessFile::read_if_there(data_dir)? {
+            None if self.known.load().has_anybody() => {
+                let message = format!("{} is gone", AccessFile::path(data_dir).display());
+                return Err(Error::new(Kind::NotFound, message));
             }
-            Err(error) => tracing::error!("the users and tokens in use stay, as the new ones cannot be read: {error}"),
+            file => file.unwrap_or_default(),
+        };
+        self.known.store(Arc::new(Known::new(&file, &self.known.load())));
+        let (users, tokens) = (file.users.len(), file.tokens.len());
+        tracing::info!(users, tokens, "took new users and tokens");
+        if let Some(audit) = self.audit.get() {
+            let detail = format!("users and tokens changed: {users} users, {tokens} tokens");
+            audit.act(&Who::default(), "access", &detail);
         }
+        Ok(())
     }
 
     /// The certificates, where there are some.
@@ -555,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_changes_nothing_and_one_that_goes_takes_its_users_along() {
+    fn a_damaged_file_changes_nothing_and_neither_does_one_that_goes() {
         let house = Folder::new(Plaintext::Loopback);
         house.user("ada", &[Role::Reader]);
         let path = AccessFile::path(house.folder.path());
@@ -565,6 +569,11 @@ mod tests {
         assert!(Gate::open(house.folder.path(), GateSettings::default()).is_err(), "nothing is in force at the start");
         std::fs::remove_file(&path).expect("removed");
         house.gate.look();
+        assert!(house.gate.admit_session(&peer("127.0.0.1", false), "ada").expect("may try").is_some());
+        assert!(house.gate.may_ask("ada").is_ok());
+        house.user("eve", &[Role::Reader]);
+        assert!(house.gate.may_ask("eve").is_ok() && house.gate.may_ask("ada").is_err(), "a new file is taken");
+        house.edit(|file| file.users.clear());
         assert!(house.gate.admit_session(&peer("127.0.0.1", false), "ada").expect("let in").is_none());
     }
 }

@@ -58,6 +58,11 @@ impl Known {
         !self.users.is_empty()
     }
 
+    /// Whether there is a user or a token.
+    pub fn has_anybody(&self) -> bool {
+        self.has_users() || !self.tokens.is_empty()
+    }
+
     /// Whether somebody was given the right to send spans, so that all others have none.
     pub fn names_senders(&self) -> bool {
         !self.tokens.is_empty() || self.users.values().any(|user| Role::Ingest.is_in(&user.roles))

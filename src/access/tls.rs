@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificate::end_point;
 use super::stream::Stream;
-use super::watched::Signature;
+use super::watched::{Signature, Watched};
 use crate::error::{Error, Result};
 
 /// Where certificates lie, in PEM.
@@ -42,7 +42,7 @@ pub enum Protocol {
 pub struct Tls {
     files: TlsFiles,
     loaded: ArcSwap<Loaded>,
-    seen: Mutex<Vec<Signature>>,
+    seen: Mutex<Watched<Vec<Signature>>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Tls {
     pub fn open(files: TlsFiles) -> Result<Self> {
         let seen = files.signatures();
         let loaded = files.load()?;
-        Ok(Self { files, loaded: ArcSwap::from_pointee(loaded), seen: Mutex::new(seen) })
+        Ok(Self { files, loaded: ArcSwap::from_pointee(loaded), seen: Mutex::new(Watched::new(Some(seen))) })
     }
 
     /// Encrypts a connection; gives it with what it is bound to.
@@ -80,20 +80,17 @@ impl Tls {
         self.files.client_ca.is_some()
     }
 
-    /// Reads the files again if one of them has changed; what cannot be used is told once, and the old ones stay in force.
+    /// Reads the files again if one of them has changed; what cannot be used is told once and tried again, and the old ones stay in force.
     pub(super) fn look(&self) {
         let now = self.files.signatures();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
-            return;
-        }
-        *seen = now;
-        match self.files.load() {
-            Ok(loaded) => {
-                self.loaded.store(Arc::new(loaded));
-                tracing::info!(cert = %self.files.cert.display(), "took new TLS certificates");
-            }
-            Err(error) => tracing::error!("the TLS certificates in use stay, as the new ones cannot be used: {error}"),
+        let failed = seen.look(now, || {
+            self.loaded.store(Arc::new(self.files.load()?));
+            tracing::info!(cert = %self.files.cert.display(), "took new TLS certificates");
+            Ok(())
+        });
+        if let Some(error) = failed {
+            tracing::error!("the TLS certificates in use stay, as the new ones cannot be used: {error}");
         }
     }
 }
