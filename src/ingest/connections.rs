@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -63,12 +63,22 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
+    let handle = move |request: Request<Incoming>| {
+        let busy = Busy::of(request.extensions());
+        let answer = handle(request);
+        async move {
+            let answer = answer.await;
+            drop(busy);
+            answer
+        }
+    };
     let opened =
         |stream: TcpStream, connection, handle, shutdown, _| serve_connection(stream, connection, handle, shutdown);
     accept(listener, max_connections, handle, shutdown, opened).await
 }
 
-/// The same with encryption where `gate` has it; each request knows its [`Peer`].
+/// The same with encryption where `gate` has it; each request knows its [`Peer`]. `handle` says by [`Busy`] from when on a request keeps
+/// its connection: that of a client that is not let in has to make room for others.
 pub(super) async fn serve_guarded<H, F, B>(
     listener: TcpListener,
     gate: Arc<Gate>,
@@ -169,20 +179,15 @@ where
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     let state = connection.state.clone();
-    let service = service_fn(move |request| {
-        let busy = Busy::new(state.clone());
-        let answer = handle(request);
-        async move {
-            let answer = answer.await;
-            drop(busy);
-            answer
-        }
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert::<Arc<ConnectionState>>(state.clone());
+        handle(request)
     });
     let builder = builder();
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         served = serving.as_mut() => served,
-        // Evicted while idle: there is nothing to finish.
+        // Evicted while no request was let in: there is nothing to finish.
         () = connection.state.evicted.cancelled() => return,
         () = shutdown.cancelled() => {
             serving.as_mut().graceful_shutdown();
@@ -275,10 +280,15 @@ impl Drop for Connection {
     }
 }
 
-/// A request in flight on a connection.
-struct Busy(Arc<ConnectionState>);
+/// A request in flight on a connection, which is not evicted meanwhile.
+pub(super) struct Busy(Arc<ConnectionState>);
 
 impl Busy {
+    /// Keeps the connection that a request came over; nothing for one that came over none.
+    pub(super) fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<Arc<ConnectionState>>().cloned().map(Self::new)
+    }
+
     fn new(state: Arc<ConnectionState>) -> Self {
         state.requests.fetch_add(1, Ordering::Relaxed);
         Self(state)
@@ -295,7 +305,46 @@ impl Drop for Busy {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_is_not_let_in_keeps_no_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (waits, mut waiting) = mpsc::unbounded_channel();
+        let handle = move |request: Request<Incoming>| {
+            let waits = waits.clone();
+            async move {
+                if request.uri().path() == "/waits" {
+                    waits.send(()).expect("awaited");
+                    std::future::pending::<()>().await;
+                }
+                let busy = Busy::of(request.extensions());
+                assert!(busy.is_some());
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"let in"))))
+            }
+        };
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve_guarded(listener, Gate::for_this_machine(), 1, handle, shutdown.clone()));
+        let mut first = TcpStream::connect(address).await.expect("connected");
+        first.write_all(b"GET /waits HTTP/1.1\r\nhost: here\r\n\r\n").await.expect("sent");
+        waiting.recv().await.expect("it waits");
+        let mut second = TcpStream::connect(address).await.expect("connected");
+        let request = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
+        second.write_all(request).await.expect("sent");
+        let mut answer = String::new();
+        second.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.ends_with("let in"), "{answer}");
+        let mut rest = Vec::new();
+        first.read_to_end(&mut rest).await.expect("an end");
+        assert!(rest.is_empty(), "it made room");
+        shutdown.cancel();
+        serving.await.expect("no panic").expect("an end");
+    }
 
     #[test]
     fn at_the_cap_the_longest_idle_makes_room_and_the_busy_stay() {

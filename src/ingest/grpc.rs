@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::authentication::admit;
 use super::body::{Compression, collect, too_large};
-use super::connections::serve_guarded;
+use super::connections::{Busy, serve_guarded};
 use super::front::{ExportAnswer, Format, Ingest, Received};
 use super::http as otlp_http;
 use super::status::RpcStatus;
@@ -81,6 +81,7 @@ async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>
         Ok(pass) => pass,
         Err(error) => return status_answer(&RpcStatus::of(&ingest.refuse(error))),
     };
+    let _busy = Busy::of(&parts.extensions);
     if parts.uri.path() != EXPORT_PATH {
         return unimplemented(ingest, Error::new(Kind::NotFound, not_here(parts.uri.path())));
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::authentication::{CHALLENGE, admit};
 use super::body::{Compression, collect, drain, too_large};
-use super::connections::serve_guarded;
+use super::connections::{Busy, serve_guarded};
 use super::front::{Format, Ingest, Received};
 use super::grpc;
 use super::status::RpcStatus;
@@ -73,6 +73,7 @@ async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>
             return refuse(error, status);
         }
     };
+    let _busy = Busy::of(&parts.extensions);
     if parts.uri.path() != TRACES_PATH {
         return refuse(Error::new(Kind::NotFound, not_here(parts.uri.path())), 404);
     }
