@@ -142,10 +142,13 @@ fn card_from(text: &[u8], groups: &[std::ops::Range<usize>]) -> Option<usize> {
     card
 }
 
+/// So many letters and digits before and behind a number tell whether it is part of an id: a long text would be gone through for each number in it.
+const AROUND_BYTES: usize = 64;
+
 /// Whether digits are part of a longer hexadecimal number with letters, such as an id.
 fn is_in_hex(text: &[u8], digits: &std::ops::Range<usize>) -> bool {
-    let before = text[..digits.start].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric());
-    let behind = text[digits.end..].iter().take_while(|byte| byte.is_ascii_alphanumeric());
+    let before = text[..digits.start].iter().rev().take(AROUND_BYTES).take_while(|byte| byte.is_ascii_alphanumeric());
+    let behind = text[digits.end..].iter().take(AROUND_BYTES).take_while(|byte| byte.is_ascii_alphanumeric());
     let mut around = before.chain(behind).peekable();
     around.peek().is_some() && around.all(u8::is_ascii_hexdigit)
 }
@@ -209,6 +212,17 @@ mod tests {
         ] {
             assert_eq!(masked("card", other), other);
         }
+    }
+
+    /// Were the whole text gone through for each of the numbers in it, this would be sixty billion steps.
+    #[test]
+    fn many_numbers_in_a_long_text_are_told_apart() {
+        let times = (1 << 20) / 17;
+        let ids = "4111111111111111f".repeat(times);
+        assert!(cards(ids.as_bytes()).is_empty());
+        let found = cards("4111111111111111x".repeat(times).as_bytes());
+        assert_eq!(found.len(), times);
+        assert!(found.iter().enumerate().all(|(at, card)| *card == (17 * at..17 * at + 16)));
     }
 
     #[test]
