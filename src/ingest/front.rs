@@ -27,7 +27,7 @@ pub struct Ingest {
     admission: Arc<Admission>,
     counters: Counters,
     /// One large request a core is decoded at a time: each may take half a gigabyte for a moment.
-    decode_slots: Semaphore,
+    decode_slots: Arc<Semaphore>,
 }
 
 /// What became of an export.
@@ -65,7 +65,7 @@ impl Ingest {
     pub fn new(store: Arc<Store>, settings: IngestSettings) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let admission = Admission::new(settings.max_in_flight_bytes);
-        let decode_slots = Semaphore::new(cores);
+        let decode_slots = Arc::new(Semaphore::new(cores));
         Arc::new(Self { store, settings, admission, counters: Counters::default(), decode_slots })
     }
 
@@ -127,11 +127,8 @@ impl Ingest {
         let prepared = if is_small {
             prepare(received, max_bytes, self.settings.rules.as_deref())?
         } else {
-            let _slot =
-                self.decode_slots.acquire().await.map_err(|_| Error::internal("the decode slots are closed"))?;
             let rules = self.settings.rules.clone();
-            let decoding = tokio::task::spawn_blocking(move || prepare(received, max_bytes, rules.as_deref()));
-            decoding.await.map_err(|error| Error::internal(format!("decoding a request failed: {error}")))??
+            in_slot(&self.decode_slots, move || prepare(received, max_bytes, rules.as_deref())).await?
         };
         let Prepared { payload, decoded: Decoded { batch, refusals }, reservation } = prepared;
         let (accepted_spans, bytes) = (batch.num_rows() as u64, payload.len() as u64);
@@ -142,6 +139,20 @@ impl Ingest {
         self.counters.accept(accepted_spans, bytes, began.elapsed(), &refusals);
         Ok(ExportAnswer { accepted_spans, refusals })
     }
+}
+
+/// Works on a thread that may block. The slot is held until the work ends, also when the sender has gone and nobody waits for it any longer.
+async fn in_slot<T: Send + 'static>(
+    slots: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let slot = Arc::clone(slots).acquire_owned().await;
+    let slot = slot.map_err(|_| Error::internal("the decode slots are closed"))?;
+    let decoding = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        work()
+    });
+    decoding.await.map_err(|error| Error::internal(format!("decoding a request failed: {error}")))?
 }
 
 /// A request that is ready for the store.
@@ -171,4 +182,25 @@ fn prepare(received: Received, max_bytes: usize, rules: Option<&Rules>) -> Resul
     };
     let decoded = decode_export(&payload)?;
     Ok(Prepared { payload, decoded, reservation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slot_is_held_until_its_work_ends_though_nobody_waits() {
+        let slots = Arc::new(Semaphore::new(1));
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let mut working = Box::pin(in_slot(&slots, move || wait.recv().map_err(|_| Error::internal("left alone"))));
+        tokio::select! {
+            biased;
+            ended = &mut working => panic!("it ended before it was told to: {ended:?}"),
+            () = std::future::ready(()) => {}
+        }
+        drop(working);
+        assert_eq!(slots.available_permits(), 0);
+        end.send(()).expect("it waits");
+        assert!(slots.acquire().await.is_ok());
+    }
 }
