@@ -14,9 +14,16 @@ use crate::error::{Error, Result};
 
 /// Judges the texts of a request.
 pub trait Censor {
+    /// What it makes of keys.
+    type Keys: Copy;
+
+    /// Judges the key of an attribute, or of an entry inside one as [`Entry::key`] has it: once, however many values of an array stand under it.
+    /// `outer` is what it made of the keys around it.
+    fn keys(&mut self, owner: Owner, key: &[u8], outer: Option<Self::Keys>) -> Self::Keys;
+
     /// Judges an attribute, an entry of a key-value list in one, or an element of an array in one. Lists and arrays that are kept are
     /// gone through.
-    fn entry(&mut self, entry: &Entry<'_>) -> Verdict;
+    fn entry(&mut self, entry: &Entry<'_, Self::Keys>) -> Verdict;
 
     /// Judges a text that is no attribute; gives what stands in its place.
     fn text(&mut self, place: TextPlace, text: &[u8]) -> Option<Vec<u8>>;
@@ -54,10 +61,13 @@ pub enum TextPlace {
 
 /// A key and its value.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct Entry<'a, K> {
     pub owner: Owner,
-    /// The attribute's key, and behind it those of the entries inside it, with dots between, without what is far before the end; perhaps no UTF-8.
+    /// The attribute's key, and behind it those of the entries inside it, with dots between; of long ones around the last without the middle. Perhaps
+    /// no UTF-8.
     pub key: &'a [u8],
+    /// What its judge made of the key.
+    pub keys: K,
     /// Whether it lies inside an attribute.
     pub is_nested: bool,
     pub value: Value<'a>,
@@ -100,8 +110,9 @@ fn into_error(fault: ValueFault, payload: &[u8]) -> Error {
     }
 }
 
-/// Of the keys around an entry, so many of the last bytes are judged with it: a long key around many entries would be gone through for each of them.
-const MAX_OUTER_BYTES: usize = 256;
+/// Of the keys around an entry, so many of the first and of the last bytes are judged with it: a long key around many entries would be gone through
+/// for each of them.
+const OUTER_END_BYTES: usize = 256;
 
 /// The fields of a message that are written; all others are left out.
 struct Shape(&'static [(u32, Part)]);
@@ -118,7 +129,8 @@ enum Part {
 static REQUEST: Shape = Shape(&[(1, Part::Message(&RESOURCE_SPANS))]);
 static RESOURCE_SPANS: Shape =
     Shape(&[(1, Part::Message(&RESOURCE)), (2, Part::Message(&SCOPE_SPANS)), (3, Part::Plain)]);
-static RESOURCE: Shape = Shape(&[(1, Part::Attribute(Owner::Resource)), (2, Part::Plain), (3, Part::Plain)]);
+/// Without its references to entities, which are kept nowhere.
+static RESOURCE: Shape = Shape(&[(1, Part::Attribute(Owner::Resource)), (2, Part::Plain)]);
 static SCOPE_SPANS: Shape = Shape(&[(1, Part::Message(&SCOPE)), (2, Part::Message(&SPAN)), (3, Part::Plain)]);
 static SCOPE: Shape =
     Shape(&[(1, Part::Plain), (2, Part::Plain), (3, Part::Attribute(Owner::Scope)), (4, Part::Plain)]);
@@ -162,23 +174,25 @@ struct Rewriter<'c, C> {
 
 /// Where a value stands.
 #[derive(Clone, Copy)]
-struct At<'a> {
+struct At<'a, K> {
     owner: Owner,
     /// The key, and those of what it lies in before it.
     path: &'a [u8],
+    /// What the censor made of them.
+    keys: K,
     is_nested: bool,
     levels_left: usize,
 }
 
-impl<'a> At<'a> {
+impl<'a, K> At<'a, K> {
     /// An attribute.
-    fn attribute(owner: Owner, key: &'a [u8]) -> Self {
-        Self { owner, path: key, is_nested: false, levels_left: MAX_VALUE_LEVELS }
+    fn attribute(owner: Owner, key: &'a [u8], keys: K) -> Self {
+        Self { owner, path: key, keys, is_nested: false, levels_left: MAX_VALUE_LEVELS }
     }
 
-    /// What lies in it.
-    fn inside(self, path: &'a [u8]) -> Self {
-        Self { path, is_nested: true, ..self }
+    /// What lies in it, under keys that may be its own.
+    fn inside(self, path: &'a [u8], keys: K) -> Self {
+        Self { path, keys, is_nested: true, ..self }
     }
 }
 
@@ -200,7 +214,8 @@ impl<C: Censor> Rewriter<'_, C> {
                 }
                 Some(Part::Attribute(owner)) => {
                     let (key, value) = read_key_value(read.bytes(&fields)?)?;
-                    self.key_value(read.number, key, At::attribute(owner, key), value, out)?;
+                    let keys = self.censor.keys(owner, key, None);
+                    self.key_value(read.number, key, At::attribute(owner, key, keys), value, out)?;
                 }
                 Some(Part::Text(place)) => match self.censor.text(place, read.bytes(&fields)?) {
                     Some(text) => push_bytes(read.number, &text, out),
@@ -216,7 +231,7 @@ impl<C: Censor> Rewriter<'_, C> {
         &mut self,
         number: u32,
         key: &[u8],
-        at: At<'_>,
+        at: At<'_, C::Keys>,
         value: AnyValue<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), ValueFault> {
@@ -232,16 +247,18 @@ impl<C: Censor> Rewriter<'_, C> {
     }
 
     /// Writes an `AnyValue`; `false` when it is to be left out.
-    fn value(&mut self, at: At<'_>, value: AnyValue<'_>, out: &mut Vec<u8>) -> Result<bool, ValueFault> {
-        let At { owner, path: key, is_nested, levels_left } = at;
+    fn value(&mut self, at: At<'_, C::Keys>, value: AnyValue<'_>, out: &mut Vec<u8>) -> Result<bool, ValueFault> {
+        let At { owner, path: key, keys, is_nested, levels_left } = at;
         let Some(levels_left) = levels_left.checked_sub(1) else {
             return Err(WireError::at(WireFault::ValuesTooDeep, key).into());
         };
-        match self.censor.entry(&Entry { owner, key, is_nested, value: seen(value) }) {
+        match self.censor.entry(&Entry { owner, key, keys, is_nested, value: seen(value) }) {
             Verdict::Keep => {}
             Verdict::Delete => return Ok(false),
             Verdict::Replace(text) => {
-                push_bytes(field::STRING, &text, out);
+                // What is left of bytes may be no text, and a string that is none would have its span refused.
+                let is_text = !matches!(value, AnyValue::Bytes(_)) || std::str::from_utf8(&text).is_ok();
+                push_bytes(if is_text { field::STRING } else { field::BYTES }, &text, out);
                 return Ok(true);
             }
         }
@@ -257,7 +274,7 @@ impl<C: Censor> Rewriter<'_, C> {
                 let mut list = Vec::new();
                 each_value(message, |element| {
                     let mut written = Vec::new();
-                    if self.value(at.inside(key), read_any_value(element)?, &mut written)? {
+                    if self.value(at.inside(key, keys), read_any_value(element)?, &mut written)? {
                         push_bytes(field::VALUES, &written, &mut list);
                     }
                     Ok(())
@@ -268,15 +285,22 @@ impl<C: Censor> Rewriter<'_, C> {
                 let mut list = Vec::new();
                 each_value(message, |entry| {
                     let (inner, value) = read_key_value(entry)?;
-                    let outer = &key[key.len().saturating_sub(MAX_OUTER_BYTES)..];
-                    let path = [outer, b".", inner].concat();
-                    self.key_value(field::VALUES, inner, at.inside(&path), value, &mut list)
+                    let path = path_inside(key, inner);
+                    let keys = self.censor.keys(owner, &path, Some(keys));
+                    self.key_value(field::VALUES, inner, at.inside(&path, keys), value, &mut list)
                 })?;
                 push_bytes(field::KEY_VALUE_LIST, &list, out);
             }
         }
         Ok(true)
     }
+}
+
+fn path_inside(outer: &[u8], key: &[u8]) -> Vec<u8> {
+    if outer.len() <= 2 * OUTER_END_BYTES {
+        return [outer, b".", key].concat();
+    }
+    [&outer[..OUTER_END_BYTES], &outer[outer.len() - OUTER_END_BYTES..], b".", key].concat()
 }
 
 /// Gives the elements of an `ArrayValue`, or the entries of a `KeyValueList`.
@@ -321,7 +345,11 @@ mod tests {
     struct Notes(Vec<String>);
 
     impl Censor for Notes {
-        fn entry(&mut self, entry: &Entry<'_>) -> Verdict {
+        type Keys = ();
+
+        fn keys(&mut self, _: Owner, _: &[u8], _: Option<()>) {}
+
+        fn entry(&mut self, entry: &Entry<'_, ()>) -> Verdict {
             let key = String::from_utf8_lossy(entry.key);
             let Value::Text(text) = &entry.value else { return Verdict::Keep };
             self.0.push(format!("{:?} {key}={}", entry.owner, String::from_utf8_lossy(text)));
@@ -449,6 +477,7 @@ mod tests {
         push_bytes(field::VALUE, &any, &mut attribute);
         let mut resource = Vec::new();
         push_bytes(1, &attribute, &mut resource);
+        push_bytes(3, b"secret", &mut resource);
         push_bytes(77, b"secret", &mut resource);
         let mut spans = Vec::new();
         push_bytes(1, &resource, &mut spans);
@@ -462,6 +491,52 @@ mod tests {
         // A value in two parts is merged first, as the decoder does.
         let twice = [0x0a, 13, 0x0a, 11, 0x0a, 9, 0x12, 2, 0x2a, 0, 0x12, 3, 0x0a, 1, b'x'];
         assert!(rewrite_export(&twice, &mut Notes::default()).is_ok());
+    }
+
+    /// Notes the keys that it judges, and which of them was around each.
+    #[derive(Default)]
+    struct KeyNotes(Vec<(String, Option<usize>)>);
+
+    impl Censor for KeyNotes {
+        type Keys = usize;
+
+        fn keys(&mut self, _: Owner, key: &[u8], outer: Option<usize>) -> usize {
+            self.0.push((String::from_utf8_lossy(key).into_owned(), outer));
+            self.0.len() - 1
+        }
+
+        fn entry(&mut self, entry: &Entry<'_, usize>) -> Verdict {
+            assert_eq!(self.0[entry.keys].0.as_bytes(), entry.key);
+            Verdict::Keep
+        }
+
+        fn text(&mut self, _: TextPlace, _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn begin(&mut self) {
+            self.0.clear();
+        }
+    }
+
+    #[test]
+    fn a_key_is_judged_once_however_many_values_stand_under_it() {
+        let long = format!("first{}last", "-".repeat(10_000));
+        let list = common::KeyValueList { values: vec![text("x", "1"), text("y", "2")] };
+        let mut values = vec![value(Sent::BoolValue(true)); 1_000];
+        values.push(value(Sent::KvlistValue(list)));
+        let attribute = entry(&long, Sent::ArrayValue(common::ArrayValue { values }));
+        let resource = Resource { attributes: vec![attribute], ..Resource::default() };
+        let sent = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans { resource: Some(resource), ..ResourceSpans::default() }],
+        };
+        let mut notes = KeyNotes::default();
+        assert_eq!(rewrite_export(&sent.encode_to_vec(), &mut notes).unwrap(), sent.encode_to_vec());
+        let inner = |key: &str| {
+            let (first, last) = ("-".repeat(OUTER_END_BYTES - 5), "-".repeat(OUTER_END_BYTES - 4));
+            (format!("first{first}{last}last.{key}"), Some(0_usize))
+        };
+        assert_eq!(notes.0, [(long, None), inner("x"), inner("y")]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 /// More than this is no file of rules.
 const MAX_BYTES: u64 = 1 << 20;
 /// Each rule is asked about each attribute, and has a count of its own in the metrics.
-const MOST_RULES: usize = 100;
+pub(super) const MOST_RULES: usize = 100;
 const MOST_NAME_BYTES: usize = 64;
 /// What masks put in the place of what they take out.
 const MASK: &str = "***";
@@ -160,6 +160,11 @@ fn unfitting(written: &Spanned<Written>) -> Vec<Mistake> {
     if let Some(on) = rule.on.as_ref().filter(|on| on.get_ref().is_empty()) {
         mistakes.push(Mistake::at(on, "on is empty: leave it out for all places"));
     }
+    let is_keyless =
+        |on: &[Place]| !on.is_empty() && on.iter().all(|place| matches!(place, Place::Name | Place::Status));
+    if let Some(on) = rule.on.as_ref().filter(|on| rule.keys.is_some() && is_keyless(on.get_ref())) {
+        mistakes.push(Mistake::at(on, "names and status messages have no keys: leave keys out, or name other places"));
+    }
     if let Some(with) = rule.with.as_ref().filter(|_| action != ActionName::Mask) {
         mistakes.push(Mistake::at(with, "with is for masks"));
     }
@@ -277,6 +282,10 @@ mod tests {
             ("action = \"allow\"\nkeys = [\"x\"]\npatterns = [\"card\"]", "rules.toml:3: what is allowed"),
             ("action = \"delete\"\nkeys = [\"x\"]\nwith = \"-\"", "rules.toml:5: with is for masks"),
             ("action = \"delete\"\nkeys = [\"x\"]\non = [\"spans\"]", "rules.toml:5: unknown variant `spans`"),
+            (
+                "action = \"delete\"\nkeys = [\"x\"]\non = [\"name\", \"status\"]",
+                "rules.toml:5: names and status messages",
+            ),
             (
                 "action = \"delete\"\nkeys = [\"x\"]\n[[rule]]\nname = \"a\"\naction = \"delete\"\nkeys = [\"y\"]",
                 "rules.toml:6: there are two rules a",

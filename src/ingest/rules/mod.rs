@@ -68,7 +68,7 @@ mod tests {
 
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::span::Event;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -187,6 +187,50 @@ mod tests {
         assert_eq!(span.events[0].attributes, [text("exception.message", "no such user ***")]);
         assert_eq!(resource.attributes, [text("service.name", "shop"), text("host.name", "node-7")]);
         assert_eq!(counts(&rules), [8]);
+    }
+
+    #[test]
+    fn keys_with_patterns_look_into_lists_and_arrays() {
+        let rules = rules(
+            r#"
+            [[rule]]
+            name = "bodies"
+            action = "mask"
+            keys = ["http.request.body", "form.*"]
+            patterns = ["card"]
+            "#,
+        );
+        const CARD: &str = "4111111111111111";
+        let list = |values: Vec<KeyValue>| Value::KvlistValue(KeyValueList { values });
+        let array = |values: Vec<Value>| {
+            Value::ArrayValue(ArrayValue {
+                values: values.into_iter().map(|of| AnyValue { value: Some(of) }).collect(),
+            })
+        };
+        let string = |of: &str| Value::StringValue(of.into());
+        // Keys that are long together, and around one another.
+        let deep = |number: &str| {
+            (0..4).fold(list(vec![text("number", number)]), |inner, _| list(vec![attribute(&"k".repeat(200), inner)]))
+        };
+        let with = |number: &str, other: &str| {
+            vec![
+                attribute("http.request.body", list(vec![text("number", number), text("name", "ann")])),
+                attribute("http.request.body", array(vec![string(number), list(vec![text("number", number)])])),
+                attribute("form", deep(number)),
+                attribute("other", list(vec![text("number", other)])),
+            ]
+        };
+        let (_, span) = left(&rules, &sent(with(CARD, CARD)));
+        assert_eq!(span.attributes, with("***", CARD));
+        assert_eq!(counts(&rules), [4]);
+    }
+
+    #[test]
+    fn a_mask_in_bytes_that_are_no_text_leaves_bytes() {
+        let rules = rules("[[rule]]\nname = \"a\"\naction = \"mask\"\npatterns = [\"email\"]\n");
+        let bytes = |of: &[u8]| attribute("raw", Value::BytesValue(of.to_vec()));
+        let payload = sent(vec![bytes(b"\xff ann@example.org \xfe")]);
+        assert_eq!(left(&rules, &payload).1.attributes, [bytes(b"\xff *** \xfe")]);
     }
 
     #[test]
