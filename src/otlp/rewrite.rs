@@ -112,7 +112,7 @@ fn into_error(fault: ValueFault, payload: &[u8]) -> Error {
 
 /// Of the keys around an entry, so many of the first and of the last bytes are judged with it: a long key around many entries would be gone through
 /// for each of them.
-const OUTER_END_BYTES: usize = 256;
+const OUTER_END_BYTES: usize = 128;
 
 /// The fields of a message that are written; all others are left out.
 struct Shape(&'static [(u32, Part)]);
