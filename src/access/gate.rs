@@ -299,7 +299,7 @@ impl Gate {
                 Credential::Password { user, .. } => Some(user.to_owned()),
                 Credential::None | Credential::Token(_) => None,
             };
-            audit.refused(&Who { user, address: Some(peer.address) }, "export", error);
+            audit.turned_away(&Who { user, address: Some(peer.address) }, "export", error);
         }
         admitted
     }

@@ -28,6 +28,7 @@ pub(super) struct Journal {
     _lock: File,
     file: File,
     len_bytes: u64,
+    has_begun_file: bool,
     next: u64,
     /// The hash of the last line.
     prev: String,
@@ -66,7 +67,15 @@ impl Journal {
         let mut file = open_file(&path)?;
         let at_end = file.set_len(len_bytes).and_then(|()| file.seek(SeekFrom::Start(len_bytes)));
         at_end.map_err(|error| Error::io(path.display(), error))?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock, file, len_bytes, next: number + 1, prev })
+        Ok(Self {
+            folder: folder.to_owned(),
+            _lock: lock,
+            file,
+            len_bytes,
+            has_begun_file: false,
+            next: number + 1,
+            prev,
+        })
     }
 
     /// Appends a line.
@@ -85,6 +94,11 @@ impl Journal {
         self.next += 1;
         self.prev = hash;
         Ok(())
+    }
+
+    /// Whether a new file was begun since this was last asked: then others may be too many.
+    pub fn has_begun_file(&mut self) -> bool {
+        std::mem::take(&mut self.has_begun_file)
     }
 
     /// Makes all lines durable.
@@ -119,6 +133,7 @@ impl Journal {
         let path = path_of(&self.folder, self.next);
         self.file = open_file(&path)?;
         self.len_bytes = 0;
+        self.has_begun_file = true;
         let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
         synced.map_err(|error| Error::io(self.folder.display(), error))
     }

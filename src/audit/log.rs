@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::Utc;
 
 use super::journal::Journal;
 use super::line::{Event, Kind, Who};
+use super::repeats::Repeats;
 use crate::error::{Error, Result};
 
 /// How much is noted; each level has all that those before it have.
@@ -62,6 +63,7 @@ pub struct Statement<'a> {
 pub struct Audit {
     settings: AuditSettings,
     journal: Option<Mutex<Journal>>,
+    repeats: Mutex<Repeats>,
     /// Lines that could not be written.
     lost: AtomicU64,
 }
@@ -70,7 +72,7 @@ impl Audit {
     /// A log that notes nothing.
     pub fn off() -> Arc<Self> {
         let settings = AuditSettings { level: Level::Off, keep: None };
-        Arc::new(Self { settings, journal: None, lost: AtomicU64::new(0) })
+        Arc::new(Self::with(settings, None))
     }
 
     /// Opens the log of a data directory, which must be this process's alone, and removes what is older than it is to keep.
@@ -79,9 +81,13 @@ impl Audit {
             return Ok(Self::off());
         }
         let journal = Journal::open(&super::folder(data_dir))?;
-        let audit = Self { settings, journal: Some(Mutex::new(journal)), lost: AtomicU64::new(0) };
+        let audit = Self::with(settings, Some(journal));
         audit.forget();
         Ok(Arc::new(audit))
+    }
+
+    fn with(settings: AuditSettings, journal: Option<Journal>) -> Self {
+        Self { settings, journal: journal.map(Mutex::new), repeats: Mutex::default(), lost: AtomicU64::new(0) }
     }
 
     /// Whether lines of such a level are written.
@@ -97,6 +103,19 @@ impl Audit {
     /// Notes that somebody was refused `what`.
     pub fn refused(&self, who: &Who, what: &str, error: &Error) {
         self.note(Level::Acts, || Event::new(Kind::Refusal, who, what).with_error(error));
+    }
+
+    /// Notes that somebody was not let in, to `what`. Who comes again within a minute is counted.
+    pub fn turned_away(&self, who: &Who, what: &'static str, error: &Error) {
+        if !self.notes(Level::Acts) {
+            return;
+        }
+        let now = Instant::now();
+        self.write_counted(|repeats| repeats.over(now));
+        let is_first = self.repeats().is_first(who, what, error.sqlstate(), now);
+        if is_first {
+            self.refused(who, what, error);
+        }
     }
 
     /// Notes something that was done to the server or its data, and waits until the line is on disk.
@@ -140,9 +159,25 @@ impl Audit {
         if !self.notes(level) {
             return;
         }
-        let event = event();
-        if let Some(Err(error)) = self.journal().map(|mut journal| journal.append(Utc::now(), &event)) {
+        self.write_counted(|repeats| repeats.over(Instant::now()));
+        self.write(&event());
+    }
+
+    fn write_counted(&self, counted: impl FnOnce(&mut Repeats) -> Vec<Event>) {
+        let events = counted(&mut self.repeats());
+        events.iter().for_each(|event| self.write(event));
+    }
+
+    fn write(&self, event: &Event) {
+        let Some(mut journal) = self.journal() else { return };
+        let written = journal.append(Utc::now(), event);
+        let has_begun_file = journal.has_begun_file();
+        drop(journal);
+        if let Err(error) = written {
             self.failed(&error);
+        }
+        if has_begun_file {
+            self.forget();
         }
     }
 
@@ -166,12 +201,59 @@ impl Audit {
         // A line is appended whole or taken back.
         self.journal.as_ref().map(|journal| journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
+        self.write_counted(Repeats::take);
         if let Some(Err(error)) = self.journal().map(|journal| journal.sync()) {
             self.failed(&error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::{FILE_BYTES, MOST_FILES, files, first_number};
+    use super::super::verify::newest;
+    use super::*;
+
+    const SETTINGS: AuditSettings = AuditSettings { level: Level::Acts, keep: None };
+
+    #[test]
+    fn no_more_files_are_kept_however_much_is_refused() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let folder = super::super::folder(data_dir.path());
+        std::fs::create_dir(&folder).unwrap();
+        for number in 0..MOST_FILES {
+            std::fs::write(folder.join(format!("audit-{number:020}.jsonl")), "").unwrap();
+        }
+        let audit = Audit::open(data_dir.path(), SETTINGS).unwrap();
+        let (text, error) = ("x".repeat(4000), Error::bad_input("no"));
+        for _ in 0..FILE_BYTES as usize / 4000 + 10 {
+            audit.refused(&Who::default(), &text, &error);
+        }
+        let left = files(&folder).unwrap();
+        assert_eq!(left.len(), MOST_FILES);
+        assert_eq!(first_number(&left[0]), Some(1), "the oldest is gone");
+        assert!(first_number(&left[MOST_FILES - 1]) > Some(MOST_FILES as u64), "another was begun");
+    }
+
+    #[test]
+    fn those_who_come_again_are_counted() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let audit = Audit::open(data_dir.path(), SETTINGS).unwrap();
+        let who = Who { user: Some("eve".into()), address: Some("192.0.2.1:5".parse().unwrap()) };
+        for _ in 0..3 {
+            audit.turned_away(&who, "export", &Error::bad_input("no"));
+        }
+        drop(audit);
+        let lines = newest(&super::super::folder(data_dir.path()), 9).unwrap();
+        let details: Vec<_> = lines.iter().map(|line| line.event.detail.as_deref().unwrap_or_default()).collect();
+        assert_eq!(details, ["no", "2 more within a minute"]);
     }
 }

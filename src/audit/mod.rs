@@ -7,6 +7,7 @@
 mod journal;
 mod line;
 mod log;
+mod repeats;
 mod verify;
 
 pub use line::{Event, Kind, Line, Who};

@@ -135,7 +135,7 @@ async fn begin(wire: &mut Wire, address: SocketAddr, shared: &Shared) -> Result<
         let authenticated = authenticate(wire, &shared.gate, &peer, user).await;
         if let Err(Halt::Fatal(error) | Halt::Statement(error)) = &authenticated {
             let who = Who { user: Some(user.to_owned()), address: Some(address) };
-            shared.settings.audit.refused(&who, "PostgreSQL session", error);
+            shared.settings.audit.turned_away(&who, "PostgreSQL session", error);
         }
         authenticated?;
     }
