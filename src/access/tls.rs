@@ -135,13 +135,14 @@ impl TlsFiles {
             }
             Ok(Arc::new(config))
         };
+        let loaded = Loaded { postgres: config(&[b"postgresql"])?, otlp: config(&[b"h2", b"http/1.1"])?, end_point };
         if std::fs::metadata(&self.key).is_ok_and(|key| key.mode() & 0o007 != 0) {
             tracing::warn!(
                 "whoever is on this machine may read the TLS key {}; take that right away",
                 self.key.display()
             );
         }
-        Ok(Loaded { postgres: config(&[b"postgresql"])?, otlp: config(&[b"h2", b"http/1.1"])?, end_point })
+        Ok(loaded)
     }
 }
 
