@@ -2,6 +2,7 @@
 //!
 //! Knows Delta, Parquet and the disk. Knows nothing of the write-ahead log but its sequence numbers.
 
+mod actions;
 mod connect;
 mod data_file;
 mod delta;
