@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Measures whether compaction keeps up with ingest that does not pause: a server takes spans at a steady rate for minutes, and is asked meanwhile.
 
-usage: benches/sustained.py [--binary target/release/spanhouse] [--rate 200000] [--minutes 10] [--every 10] FILE.otlp.zst
+usage: benches/sustained.py [--binary target/release/spanhouse] [--rate 200000] [--minutes 10] [--every 10] [--expire-after SECONDS] FILE.otlp.zst
 
 The file is imported and compacted first. Then its requests are sent again and again with other trace ids and as spans of now, so that all of them end in the files of
 a day or two, and every few seconds a row is printed: what was acknowledged, after which time, how many files there are, what waits for compaction, how
 much the log and the process's memory hold. Each time some questions are asked about an hour of the spans that were there before, which are the
 same however much has come since: their median times alone (before, and when all is merged) and meanwhile, with the ratio. At the end stands how long
-it took to seal and merge what was left. Needs Linux, `zstd`, numpy and psycopg.
+it took to seal and merge what was left.
+
+A soak is `--minutes 60 --expire-after 300`: the spans are sent as if they were older, so that the server's retention takes them away five minutes later, and what is
+asked meanwhile are the questions of `peers/questions` that have no parameters, of everything. Memory, open files, threads, the log and what waits are
+told for each quarter of the time: what leaks grows from one to the next.
 """
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -29,10 +34,13 @@ import psycopg
 import sender
 from ingest import addresses, parser_of
 from mixed import SETTLE_SECONDS, cpu_seconds
+from mixed import questions as questions_of_everything
 
 # Requests of a file follow each other in windows of so long: those of one are sent as if they were of the same moment.
 WINDOW_NS = 5_000_000_000
 ROUNDS_ALONE = 15
+# The least that a server keeps spans for.
+RETENTION_SECONDS = 3600
 HOUR = "timestamp >= '{hour_from}' AND timestamp < '{hour_to}'"
 QUESTIONS = {
     "requests, errors and p95 by service": "SELECT service_name, count(*), count(*) FILTER (WHERE status_code = 'ERROR'), quantile(0.95)(duration_ms) "
@@ -44,19 +52,23 @@ QUESTIONS = {
 # Of what comes meanwhile: there is nothing to compare it with.
 LATEST = "SELECT service_name, count(*) FROM spans WHERE timestamp >= now() - INTERVAL '1 minute' GROUP BY 1 ORDER BY 1"
 FIGURES = ("fresh_rows", "table_files", "backlog_files", "backlog_rows", "waiting_files", "removed_files", "log_bytes")
+SAMPLED = ("log, MiB", "memory, MiB", "open files", "threads", "fresh spans", "files", "backlog, files")
 
 
 def main():
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="spanhouse-bench-", dir=options.folder) as folder:
         data = os.path.join(folder, "data")
-        subprocess.run([options.binary, "import", "--data-dir", data, options.file], check=True, capture_output=True)
-        subprocess.run([options.binary, "compact", "--data-dir", data], check=True, capture_output=True)
+        if not options.expire_after:
+            subprocess.run([options.binary, "import", "--data-dir", data, options.file], check=True, capture_output=True)
+            subprocess.run([options.binary, "compact", "--data-dir", data], check=True, capture_output=True)
         listen = ["--otlp-grpc", "off", "--otlp-http", "127.0.0.1:0", "--postgres", "127.0.0.1:0", "--admin-listen", "off"]
+        if options.expire_after:
+            listen += ["--retention", f"{RETENTION_SECONDS}s"]
         with open(os.path.join(folder, "server.log"), "w") as log:
             server = subprocess.Popen([options.binary, "serve", "--data-dir", data, *listen], stdout=log, stderr=log)
         try:
-            measure(options, server.pid, addresses(server, data))
+            (soak if options.expire_after else measure)(options, server.pid, addresses(server, data))
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
@@ -67,35 +79,60 @@ def arguments():
     parser.add_argument("--rate", type=float, default=200_000, help="spans a second")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--every", type=float, default=10, help="seconds between two rows")
+    parser.add_argument("--expire-after", type=int, default=0, metavar="SECONDS", help="soak: spans expire so long after they were sent")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the table is made: some 25 bytes for each span, and the log")
     parser.add_argument("file")
     return parser.parse_args()
 
 
 def measure(options, pid, server):
-    ways = multiprocessing.get_context("spawn")
-    told, may_begin = ways.Queue(), ways.Event()
-    endpoint = f"http://{server['otlp_http']}/v1/traces"
-    client = ways.Process(target=keep_sending, args=(endpoint, options, told, may_begin), daemon=True)
-    client.start()
-    host, port = server["postgres"].rsplit(":", 1)
-    with psycopg.connect(host=host, port=port, user="bench", dbname="spanhouse", autocommit=True) as connection:
-        hear(client, told)
+    with sending(options, server) as (client, told, may_begin), connected(server) as connection:
         questions = {name: sql.format(**topics(connection)) for name, sql in QUESTIONS.items()}
         before = alone(connection, questions)
         cpu, begun = cpu_seconds(pid), time.monotonic()
         may_begin.set()
-        beside, latest, total = watch(pid, lambda: hear(client, told), connection, questions)
-        seconds, cpu = time.monotonic() - begun, cpu_seconds(pid) - cpu
+        beside, latest, total, _ = watch(pid, lambda: hear(client, told), connection, questions)
+        took = time.monotonic() - begun, cpu_seconds(pid) - cpu
         waited = settle(connection)
         after = alone(connection, questions)
-    client.join()
     report(before, beside, after, latest)
-    ack = total["ack_ms"]
+    tell(total, took, pid)
+    print(f"sealed and merged {waited:.0f} s after the last one")
+
+
+def soak(options, pid, server):
+    with sending(options, server) as (client, told, may_begin), connected(server) as connection:
+        cpu, begun = cpu_seconds(pid), time.monotonic()
+        may_begin.set()
+        times, latest, total, samples = watch(pid, lambda: hear(client, told), connection, questions_of_everything())
+        took = time.monotonic() - begun, cpu_seconds(pid) - cpu
+    report_soak(times, samples)
+    tell(total, took, pid)
+
+
+@contextlib.contextmanager
+def sending(options, server):
+    """The process that sends, ready to begin."""
+    ways = multiprocessing.get_context("spawn")
+    told, may_begin = ways.Queue(), ways.Event()
+    client = ways.Process(target=keep_sending, args=(f"http://{server['otlp_http']}/v1/traces", options, told, may_begin), daemon=True)
+    client.start()
+    hear(client, told)
+    yield client, told, may_begin
+    client.join()
+
+
+def connected(server):
+    host, port = server["postgres"].rsplit(":", 1)
+    return psycopg.connect(host=host, port=port, user="bench", dbname="spanhouse", autocommit=True)
+
+
+def tell(total, took, pid):
+    (seconds, cpu), ack = took, total["ack_ms"]
     print(
         f"\n{total['spans']:,} spans in {seconds:.0f} s, {total['spans'] / seconds:,.0f} a second; acknowledged after {ack['p50']} ms (median), "
         f"{ack['p99']} ms (p99), {ack['max']} ms (longest); {total['refused']} requests refused; {cpu / total['spans'] * 1e6:.2f} CPU s per M spans, questions "
-        f"included; {peak_mib(pid):,.0f} MiB at the peak; sealed and merged {waited:.0f} s after the last one"
+        f"included; {peak_mib(pid):,.0f} MiB at the peak"
     )
 
 
@@ -110,7 +147,8 @@ def hear(client, told):
 
 def keep_sending(endpoint, options, told, may_begin):
     """A process of its own: tells, every few seconds and at the end, how long acknowledgements took."""
-    feed = Feed(options.file)
+    # Spans that expire soon are as old as the server lets them become, but for a little.
+    feed = Feed(options.file, (RETENTION_SECONDS - options.expire_after) * 10**9 if options.expire_after else 0)
     told.put("ready")
     may_begin.wait()
     sending = sender.Sending(endpoint, feed.requests(options.rate * options.minutes * 60), options.rate)
@@ -127,9 +165,10 @@ def keep_sending(endpoint, options, told, may_begin):
 
 
 class Feed:
-    """The requests of a file, as often as they are wanted: each time of other traces, and of now."""
+    """The requests of a file, as often as they are wanted: each time of other traces, and of `age_ns` ago."""
 
-    def __init__(self, file):
+    def __init__(self, file, age_ns):
+        self.age_ns = age_ns
         self.data = numpy.frombuffer(bytearray(subprocess.run(["zstd", "-dc", file], check=True, capture_output=True).stdout), "u1")
         data, self.windows, last = memoryview(self.data), [], None
         for request in sender.messages(data):
@@ -150,7 +189,7 @@ class Feed:
         while True:
             for window in self.windows:
                 trace_ids, starts, ends = window.places
-                now_ns = time.time_ns() - WINDOW_NS
+                now_ns = time.time_ns() - WINDOW_NS - self.age_ns
                 self.add(trace_ids, other_trace)
                 self.add(starts, now_ns - window.start_ns)
                 self.add(ends, now_ns - window.start_ns)
@@ -206,8 +245,8 @@ def ask(connection, sql):
 
 
 def watch(pid, heard, connection, questions):
-    row("s", "M spans", "spans/s", "ack p50, ms", "p99", "fresh", "files", "backlog files", "rows", "waiting", "gone", "log, MiB", "memory, MiB")
-    times, latest, begun, before, at_before = {name: [] for name in questions}, [], time.monotonic(), 0, 0
+    row("s", "M spans", "spans/s", "ack p50, ms", "p99", "fresh", "files", "backlog files", "rows", "waiting", "gone", "log, MiB", "memory, MiB", "open files", "threads")
+    samples, times, latest, begun, before, at_before = [], {name: [] for name in questions}, [], time.monotonic(), 0, 0
     while not (part := heard())["is_last"]:
         at = time.monotonic() - begun
         if at - at_before < 1:
@@ -218,12 +257,18 @@ def watch(pid, heard, connection, questions):
         rate = (spans - before) / (at - at_before)
         numbers = [figures[name] for name in FIGURES[:-1]]
         memory = [figures["log_bytes"] / 2**20, memory_mib(pid, "VmRSS")]
-        row(f"{at:.0f}", f"{spans / 1e6:.1f}", f"{rate:,.0f}", ack["p50"], ack["p99"], *(f"{number:,}" for number in numbers), *(f"{mib:,.0f}" for mib in memory))
+        held = [count(f"/proc/{pid}/fd"), count(f"/proc/{pid}/task")]
+        samples.append(dict(zip(SAMPLED, [*memory, *held, figures["fresh_rows"], figures["table_files"], figures["backlog_files"]])))
+        row(f"{at:.0f}", f"{spans / 1e6:.1f}", f"{rate:,.0f}", ack["p50"], ack["p99"], *(f"{number:,}" for number in numbers), *(f"{mib:,.0f}" for mib in memory), *held)
         before, at_before = spans, at
         for name, sql in questions.items():
             times[name].append(ask(connection, sql))
         latest.append(ask(connection, LATEST))
-    return times, latest, part
+    return times, latest, part, samples
+
+
+def count(folder):
+    return len(os.listdir(folder))
 
 
 def row(*cells):
@@ -248,6 +293,17 @@ def settle(connection):
             sys.exit(f"the server still seals or compacts after {SETTLE_SECONDS} s")
         time.sleep(1)
     return time.monotonic() - begun
+
+
+def report_soak(times, samples):
+    quarters = [samples[len(samples) * number // 4 : len(samples) * (number + 1) // 4] for number in range(4)]
+    print("\n| median, most of a quarter of the time | first | second | third | last |\n|---|---|---|---|---|")
+    for name in SAMPLED:
+        cells = [[sample[name] for sample in quarter] or [0] for quarter in quarters]
+        print(f"| {name} | " + " | ".join(f"{statistics.median(cell):,.0f}, {max(cell):,.0f}" for cell in cells) + " |")
+    print("\n| question | asked | ms, median | longest |\n|---|---|---|---|")
+    for name, taken in times.items():
+        print(f"| {name} | {len(taken)} | {statistics.median(taken):.1f} | {max(taken):.1f} |")
 
 
 def report(before, beside, after, latest):
