@@ -1,4 +1,4 @@
-//! How many spans a token may send a second.
+//! How many spans a token, or all senders of a tenant, may send a second.
 //!
 //! A balance that time fills and exports take from. An export is let in while the balance is positive and may take it below: the rate
 //! holds in the long run for requests of any size, none is too large for ever, and a sender that is over its rate is told before its
@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::tenant::TenantName;
 use crate::error::{Error, Kind, Result};
 
 /// Most spans that may come at once after a silence, in seconds of the rate.
@@ -15,7 +16,7 @@ const SAVED_SECONDS: f64 = 1.0;
 /// What a sender waits at least: less is not worth a retry.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
 
-/// One token's allowance.
+/// The allowance of a token or a tenant.
 #[derive(Debug)]
 pub(super) struct Allowance {
     spans_per_second: u64,
@@ -58,35 +59,42 @@ impl Allowance {
     }
 }
 
-/// The leave to send one export.
+/// The leave to send one export to a tenant.
 #[derive(Debug, Clone, Default)]
 pub struct Pass {
-    allowance: Option<Arc<Allowance>>,
+    tenant: Option<TenantName>,
+    allowances: Vec<Arc<Allowance>>,
 }
 
 impl Pass {
-    /// A pass without a limit.
-    pub(super) fn free() -> Self {
-        Self::default()
+    /// A pass without a limit; to the default tenant without a name.
+    pub(super) fn to(tenant: Option<TenantName>) -> Self {
+        Self { tenant, allowances: Vec::new() }
     }
 
-    /// A pass within the allowance of the token `id`.
+    /// The same within an allowance of `who`, such as a token.
     ///
     /// # Errors
     /// [`Kind::OverRate`] while more was sent than that.
-    pub(super) fn within(id: &str, allowance: Option<&Arc<Allowance>>) -> Result<Self> {
-        let Some(allowance) = allowance else { return Ok(Self::free()) };
+    pub(super) fn within(mut self, who: &str, allowance: Option<&Arc<Allowance>>) -> Result<Self> {
+        let Some(allowance) = allowance else { return Ok(self) };
         if let Some(retry_after) = allowance.wait(Instant::now()) {
             let rate = allowance.spans_per_second;
-            let message = format!("the token {id} may send {rate} spans a second, and has sent more; send again later");
+            let message = format!("{who} may send {rate} spans a second, and has sent more; send again later");
             return Err(Error::new(Kind::OverRate { retry_after }, message));
         }
-        Ok(Self { allowance: Some(allowance.clone()) })
+        self.allowances.push(allowance.clone());
+        Ok(self)
+    }
+
+    /// Whose spans they are; the default tenant's without a name.
+    pub fn tenant(&self) -> Option<&TenantName> {
+        self.tenant.as_ref()
     }
 
     /// Says how many spans the export had.
     pub fn had(&self, spans: u64) {
-        if let Some(allowance) = &self.allowance {
+        for allowance in &self.allowances {
             allowance.at(Instant::now(), spans as f64);
         }
     }

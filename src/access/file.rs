@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::role::Role;
 use super::scram::{Key, Verifier};
+use super::tenant::{TenantEntry, TenantName};
 use super::token::Digest;
 use crate::error::{Error, Kind, Result};
 
@@ -42,6 +43,8 @@ pub struct AccessFile {
     pub users: BTreeMap<String, UserEntry>,
     #[serde(default)]
     pub tokens: BTreeMap<String, TokenEntry>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<TenantName, TenantEntry>,
 }
 
 /// A user.
@@ -50,6 +53,9 @@ pub struct AccessFile {
 pub struct UserEntry {
     pub verifier: Verifier,
     pub roles: BTreeSet<Role>,
+    /// Whose user it is; the default tenant's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
 }
 
 /// A token.
@@ -61,12 +67,15 @@ pub struct TokenEntry {
     /// Spans that it may send a second; any number without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spans_per_second: Option<u64>,
+    /// Whose spans it sends; the default tenant's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
 }
 
 impl Default for AccessFile {
     fn default() -> Self {
         let mock_key = BASE64.encode(rand::random::<Key>());
-        Self { version: VERSION, mock_key, users: BTreeMap::new(), tokens: BTreeMap::new() }
+        Self { version: VERSION, mock_key, users: BTreeMap::new(), tokens: BTreeMap::new(), tenants: BTreeMap::new() }
     }
 }
 
@@ -164,7 +173,7 @@ mod tests {
     use crate::access::token::NewToken;
 
     fn user(password: &str) -> UserEntry {
-        UserEntry { verifier: Verifier::of_password(password), roles: BTreeSet::from([Role::Reader]) }
+        UserEntry { verifier: Verifier::of_password(password), roles: BTreeSet::from([Role::Reader]), tenant: None }
     }
 
     #[test]
@@ -174,7 +183,8 @@ mod tests {
         let token = NewToken::new("shop");
         AccessFile::edit(folder.path(), |file| {
             file.users.insert("ada".into(), user("secret"));
-            let entry = TokenEntry { sha256: token.digest, role: Role::Ingest, spans_per_second: Some(5) };
+            let entry =
+                TokenEntry { sha256: token.digest, role: Role::Ingest, spans_per_second: Some(5), tenant: None };
             file.tokens.insert("shop".into(), entry);
             Ok(())
         })

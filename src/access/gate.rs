@@ -1,5 +1,6 @@
 //! The gate that all listeners share: encryption where it is due, users for statements, tokens for spans.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use super::known::Known;
 use super::role::Role;
 use super::scram::{Exchange, Key, Verifier, wrong_password};
 use super::stream::{ClientCertificate, Stream};
+use super::tenant::{Bound, TenantEntry, TenantName};
 use super::tls::{Protocol, Tls, TlsFiles};
 use super::watched::{Signature, Watched};
 use crate::audit::{Audit, Who};
@@ -285,12 +287,12 @@ impl Gate {
         tokio::time::sleep(delay).await;
     }
 
-    /// Lets an export in, or not.
+    /// Lets an export in, or not. `tenant` is the one that it asks for.
     ///
     /// # Errors
     /// [`Kind::Unauthenticated`], [`Kind::Denied`] or [`Kind::OverRate`].
-    pub async fn admit_export(&self, peer: &Peer, credential: Credential<'_>) -> Result<Pass> {
-        let admitted = self.judge_export(peer, credential).await;
+    pub async fn admit_export(&self, peer: &Peer, credential: Credential<'_>, tenant: Option<&str>) -> Result<Pass> {
+        let admitted = self.judge_export(peer, credential, tenant).await;
         // One that comes too often is let in again in a moment.
         if let (Err(error @ Error { kind: Kind::Unauthenticated | Kind::Denied, .. }), Some(audit)) =
             (&admitted, self.audit.get())
@@ -304,20 +306,22 @@ impl Gate {
         admitted
     }
 
-    async fn judge_export(&self, peer: &Peer, credential: Credential<'_>) -> Result<Pass> {
+    async fn judge_export(&self, peer: &Peer, credential: Credential<'_>, asked: Option<&str>) -> Result<Pass> {
         self.check_encryption(peer)?;
         let known = self.known.load_full();
-        match credential {
-            _ if self.takes_spans_of_anybody() => Ok(Pass::free()),
+        let mut of_token = None;
+        let bound = match credential {
+            _ if self.takes_spans_of_anybody() => Bound::Free,
             Credential::Token(text) => match known.token(text) {
                 Some(token) if token.role == Role::Ingest || token.role == Role::Admin => {
-                    Pass::within(&token.id, token.allowance.as_ref())
+                    of_token = token.allowance.as_ref().map(|allowance| (format!("the token {}", token.id), allowance));
+                    Bound::of(token.tenant.as_ref(), token.role == Role::Admin)
                 }
-                Some(token) => Err(may_not_send(&format!("the token {}", token.id))),
+                Some(token) => return Err(may_not_send(&format!("the token {}", token.id))),
                 None => {
                     let error = Error::new(Kind::Unauthenticated, "the token is not known here");
                     self.failed(peer, &error).await;
-                    Err(error)
+                    return Err(error);
                 }
             },
             Credential::Password { user, password } => {
@@ -326,16 +330,48 @@ impl Gate {
                     self.failed(peer, &error).await;
                     return Err(error);
                 }
-                let may = known.user(user).is_some_and(|found| Role::Ingest.is_in(&found.roles));
-                if may { Ok(Pass::free()) } else { Err(may_not_send(&format!("user \"{user}\""))) }
+                match known.user(user).filter(|found| Role::Ingest.is_in(&found.roles)) {
+                    Some(found) => found.bound(),
+                    None => return Err(may_not_send(&format!("user \"{user}\""))),
+                }
             }
-            Credential::None if peer.certificate.is_some() => Ok(Pass::free()),
-            Credential::None => {
-                let message = "spans are taken with a token only: send the header `authorization: Bearer TOKEN`";
-                let hint = "`spanhouse token add ID` on the server's machine makes one";
-                Err(Error::new(Kind::Unauthenticated, message).with_hint(hint))
-            }
+            Credential::None => match &peer.certificate {
+                // One that names no user is of the default tenant.
+                Some(certificate) => {
+                    let user = certificate.name.as_deref().and_then(|name| known.user(name));
+                    user.map_or(Bound::To(None), |user| user.bound())
+                }
+                None => {
+                    let message = "spans are taken with a token only: send the header `authorization: Bearer TOKEN`";
+                    let hint = "`spanhouse token add ID` on the server's machine makes one";
+                    return Err(Error::new(Kind::Unauthenticated, message).with_hint(hint));
+                }
+            },
+        };
+        let pass = known.pass_to(bound.of_export(asked, |name| known.has_tenant(name))?)?;
+        match of_token {
+            Some((who, allowance)) => pass.within(&who, Some(allowance)),
+            None => Ok(pass),
         }
+    }
+
+    /// Whose spans a session is about that was let in, where `database` is what its client asks for.
+    ///
+    /// # Errors
+    /// 3D000 when that is not the user's.
+    pub fn tenant_of_session(&self, user: &str, database: &str) -> Result<Option<TenantName>> {
+        let known = self.known.load();
+        let bound = match known.user(user) {
+            Some(user) => user.bound(),
+            None if known.has_users() => return Err(wrong_password(user)),
+            None => Bound::Free,
+        };
+        bound.of_session(user, database, |name| known.has_tenant(name), !known.tenants().is_empty())
+    }
+
+    /// The tenants that there are now.
+    pub fn tenants(&self) -> Arc<BTreeMap<TenantName, TenantEntry>> {
+        self.known.load().tenants().clone()
     }
 
     fn check_encryption(&self, peer: &Peer) -> Result<()> {
@@ -410,19 +446,19 @@ mod tests {
         fn user(&self, name: &str, roles: &[Role]) {
             let roles = roles.iter().copied().collect::<BTreeSet<_>>();
             let verifier = Verifier::of_password(&format!("{name}'s"));
-            self.edit(|file| drop(file.users.insert(name.into(), UserEntry { verifier, roles })));
+            self.edit(|file| drop(file.users.insert(name.into(), UserEntry { verifier, roles, tenant: None })));
         }
 
         fn token(&self, id: &str, role: Role, spans_per_second: Option<u64>) -> String {
             let NewToken { text, digest } = NewToken::new(id);
             self.edit(|file| {
-                file.tokens.insert(id.into(), TokenEntry { sha256: digest, role, spans_per_second });
+                file.tokens.insert(id.into(), TokenEntry { sha256: digest, role, spans_per_second, tenant: None });
             });
             text
         }
 
         async fn export(&self, peer: &Peer, credential: Credential<'_>) -> Result<Pass, Kind> {
-            self.gate.admit_export(peer, credential).await.map_err(|error| error.kind)
+            self.gate.admit_export(peer, credential, None).await.map_err(|error| error.kind)
         }
     }
 

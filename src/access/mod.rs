@@ -15,6 +15,7 @@ mod known;
 mod role;
 mod scram;
 mod stream;
+mod tenant;
 mod tls;
 mod token;
 mod watched;
@@ -25,5 +26,6 @@ pub use gate::{Credential, Gate, GateSettings, Login, Peer, Plaintext, begins_wi
 pub use role::Role;
 pub use scram::{Exchange, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Verifier};
 pub use stream::{ClientCertificate, Stream};
+pub use tenant::{DEFAULT_TENANT, TenantEntry, TenantName};
 pub use tls::{Protocol, Tls, TlsFiles};
 pub use token::{NewToken, token_id_is_good};

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 
 use crate::access::{Credential, Gate, Pass, Peer};
@@ -12,15 +12,29 @@ use crate::error::{Error, Kind, Result};
 /// What a sender of OTLP/HTTP is told that it may show.
 pub(super) const CHALLENGE: &str = "Bearer, Basic realm=\"spanhouse\", charset=\"UTF-8\"";
 
+/// The header by which a sender says whose spans it sends.
+pub(super) const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
+
 /// Lets a request in, or not.
 pub(super) async fn admit(gate: &Gate, parts: &Parts) -> Result<Pass> {
     let peer = parts.extensions.get::<Peer>().ok_or_else(|| Error::internal("a request comes from nowhere"))?;
-    match shown(&parts.headers)? {
-        Shown::Nothing => gate.admit_export(peer, Credential::None).await,
-        Shown::Token(token) => gate.admit_export(peer, Credential::Token(&token)).await,
-        Shown::Password(user, password) => {
-            gate.admit_export(peer, Credential::Password { user: &user, password: &password }).await
-        }
+    let (shown, tenant) = (shown(&parts.headers)?, asked_tenant(&parts.headers)?);
+    let credential = match &shown {
+        Shown::Nothing => Credential::None,
+        Shown::Token(token) => Credential::Token(token),
+        Shown::Password(user, password) => Credential::Password { user, password },
+    };
+    gate.admit_export(peer, credential, tenant).await
+}
+
+/// The tenant that the header names, as Mimir, Tempo and their kin have it; gRPC's metadata are headers too.
+fn asked_tenant(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(TENANT).iter();
+    let value = values.next().map(|value| value.to_str());
+    match (value, values.next()) {
+        (Some(Ok(name)), None) => Ok(Some(name)),
+        (None, _) => Ok(None),
+        (Some(_), _) => Err(Error::new(Kind::Denied, "the header X-Scope-OrgID does not name one tenant")),
     }
 }
 
@@ -55,6 +69,23 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_tenant_is_named_once_or_not_at_all() {
+        let read = |values: &[&'static [u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TENANT, HeaderValue::from_bytes(value).expect("a header"));
+            }
+            asked_tenant(&headers).map(|name| name.map(str::to_owned)).map_err(|error| error.kind)
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[b"acme"]), Ok(Some("acme".into())));
+        assert_eq!(read(&[b""]), Ok(Some(String::new())), "no tenant is called so");
+        for wrong in [&[&b"acme"[..], b"acme"][..], &[b"acme", b"zeta"], &[b"\xff"]] {
+            assert_eq!(read(wrong), Err(Kind::Denied), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn tokens_and_passwords_are_read_and_nothing_else() {

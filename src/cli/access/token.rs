@@ -76,7 +76,7 @@ fn add(data_dir: &Path, id: &str, role: Role, spans_per_second: Option<u64>) -> 
     let NewToken { text, digest } = NewToken::new(id);
     let is_first = AccessFile::edit(data_dir, |file| {
         let is_first = file.tokens.is_empty();
-        match file.tokens.insert(id.to_owned(), TokenEntry { sha256: digest, role, spans_per_second }) {
+        match file.tokens.insert(id.to_owned(), TokenEntry { sha256: digest, role, spans_per_second, tenant: None }) {
             None => Ok(is_first),
             Some(_) => Err(Error::bad_input(format!("there is a token {id} already; drop it first"))),
         }

@@ -37,10 +37,15 @@ impl Guarded {
                 ("reads", &reads, Role::Reader, None),
                 ("slow", &slow, Role::Ingest, Some(1)),
             ] {
-                file.tokens.insert(id.into(), TokenEntry { sha256: token.digest, role, spans_per_second });
+                file.tokens
+                    .insert(id.into(), TokenEntry { sha256: token.digest, role, spans_per_second, tenant: None });
             }
             for (name, role) in [("bot", Role::Ingest), ("ada", Role::Reader)] {
-                let user = UserEntry { verifier: Verifier::of_password("pencil"), roles: BTreeSet::from([role]) };
+                let user = UserEntry {
+                    verifier: Verifier::of_password("pencil"),
+                    roles: BTreeSet::from([role]),
+                    tenant: None,
+                };
                 file.users.insert(name.into(), user);
             }
             Ok(())
