@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::exit::{self, Exit};
 use super::{
-    access, audit, check, compact, config, demo, generate, import, redact, repl, report, serve, sql, status, table,
+    access, audit, check, compact, completions, config, demo, generate, import, man, redact, repl, report, serve, sql,
+    status, table,
 };
 use crate::error::{Error, Result};
 
@@ -49,6 +50,8 @@ enum Command {
     Status(status::Arguments),
     Audit(audit::Arguments),
     Config(config::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs the program on the process's arguments.
@@ -96,6 +99,8 @@ fn run(command: Command) -> Result<Exit> {
             Command::Status(arguments) => status::run(arguments).await,
             Command::Audit(arguments) => audit::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
+            Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+            Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         }
     });
     // A blocking read of a terminal or pipe must not hold up the end.
@@ -105,8 +110,6 @@ fn run(command: Command) -> Result<Exit> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
