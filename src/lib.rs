@@ -27,6 +27,7 @@ pub mod audit;
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod formats;
 pub mod generate;
 pub mod ingest;
 pub mod model;

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["error", "model", "otlp"]),
     ("engine", &["error", "analysis", "audit", "model", "pg", "store"]),
     ("render", &["error", "model", "pg"]),
+    ("formats", &["error", "typed", "model", "otlp"]),
     ("generate", &["error", "model"]),
     ("ingest", &["error", "access", "model", "otlp", "store"]),
     ("admin", &["error", "engine", "ingest", "store"]),
@@ -25,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "error", "typed", "audit", "access", "model", "otlp", "store", "engine", "render", "generate", "ingest",
+            "error", "typed", "audit", "access", "model", "otlp", "store", "engine", "render", "formats", "generate", "ingest",
             "admin", "server", "repl", "report",
         ],
     ),

@@ -2,7 +2,11 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
+use clap::ValueEnum;
+
+use super::split::closes_at;
 use crate::error::{Error, Result};
+use crate::formats::{JsonShape, first_keys};
 
 /// How records stand in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,10 +15,35 @@ pub(super) enum Form {
     Protobuf,
     /// Protobuf requests, each with its length as a varint before it.
     Delimited,
+    /// Messages of the Collector's file exporter, each with its length in four bytes before it.
+    Framed,
     /// One JSON value after the other, on any number of lines.
     Json,
+    /// The same, in the list `data` of an object.
+    JsonEnvelope,
+    /// Small JSON objects, of which many are a record.
+    JsonList,
     /// A JSON value a line.
     JsonLines,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Format {
+    /// OTLP requests: protobuf or JSON, also as the Collector's file exporter writes them
+    Otlp,
+    /// Jaeger JSON: an answer of the API, a trace, or spans with their processes
+    Jaeger,
+    /// Zipkin JSON of version 1 or 2
+    Zipkin,
+    /// Parquet of the ClickHouse exporter's table otel_traces
+    Clickhouse,
+    /// Parquet of GreptimeDB's table opentelemetry_traces
+    Greptimedb,
+    /// Parquet of the relation traces.spans of spanhouse
+    Spanhouse,
 }
 
 /// Bytes that are looked at to tell the form.
@@ -25,13 +54,17 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// Bytes that tell the compression.
 const MAGIC_BYTES: usize = 4;
+pub(super) const ZSTD_MAGIC: [u8; MAGIC_BYTES] = [0x28, 0xb5, 0x2f, 0xfd];
+const PARQUET_MAGIC: &[u8] = b"PAR1";
 
 /// A stream with its compression undone, whose first buffer has what [`detect`] needs to see.
 pub(super) fn open<'a>(mut from: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
     let (start, failed) = read_start(&mut from, |start| start.len() >= MAGIC_BYTES);
     let compression = match start.as_slice() {
         [0x1f, 0x8b, ..] => Some(Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Compression::Zstd),
+        [first, second, third, fourth, ..] if [*first, *second, *third, *fourth] == ZSTD_MAGIC => {
+            Some(Compression::Zstd)
+        }
         _ => None,
     };
     let from = BufReader::with_capacity(PEEKED_BYTES, Resumed::new(start, failed, from));
@@ -118,21 +151,76 @@ impl<R: Read> Read for Resumed<R> {
     }
 }
 
-/// Tells the form by the bytes at the start of the (decompressed) stream.
+/// Tells the form and the format by the bytes at the start of the (decompressed) stream; a format that was given is believed.
 ///
 /// # Errors
 /// [`crate::error::Kind::BadInput`] when it is none that can be imported.
-pub(super) fn detect(start: &[u8]) -> Result<Form> {
+pub(super) fn detect(start: &[u8], given: Option<Format>) -> Result<(Form, Format)> {
+    if start.starts_with(PARQUET_MAGIC) {
+        return Ok((Form::Parquet, given.unwrap_or(Format::Spanhouse)));
+    }
+    if let Some(format @ (Format::Clickhouse | Format::Greptimedb | Format::Spanhouse)) = given {
+        return Err(Error::bad_input(format!("it is no Parquet file, as {} has it", name(format))));
+    }
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let text = text.trim_ascii_start();
+    let (is_json, shape) = match text.first() {
+        Some(b'{' | b'[') => (true, shape(text)),
+        _ => (false, JsonShape::Unknown),
+    };
+    let format = given.unwrap_or(match shape {
+        JsonShape::JaegerTraces | JsonShape::Jaeger => Format::Jaeger,
+        JsonShape::Zipkin => Format::Zipkin,
+        _ => Format::Otlp,
+    });
+    let form = match format {
+        Format::Jaeger | Format::Zipkin if !is_json && !text.is_empty() => {
+            return Err(Error::bad_input(format!("it is no JSON, as {} has it", name(format))));
+        }
+        Format::Zipkin => Form::JsonList,
+        Format::Jaeger if shape == JsonShape::JaegerTraces => Form::JsonEnvelope,
+        _ => form(start, text)?,
+    };
+    Ok((form, format))
+}
+
+/// The format as it is typed.
+fn name(format: Format) -> String {
+    format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// What the first object of a text is an object of.
+fn shape(text: &[u8]) -> JsonShape {
+    let object = text.iter().position(|byte| *byte == b'{').map_or(&[][..], |begins| &text[begins..]);
+    let known = match std::str::from_utf8(object) {
+        Ok(object) => object,
+        // The last character may be cut.
+        Err(error) => std::str::from_utf8(&object[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    JsonShape::of_keys(first_keys(known).iter().map(String::as_str))
+}
+
+/// How OTLP's records, or lines and documents of JSON, stand in a file.
+fn form(start: &[u8], text: &[u8]) -> Result<Form> {
     match text.first() {
         None => Ok(if start.is_empty() { Form::Protobuf } else { Form::Json }),
+        Some(_) if is_framed(start) => Ok(Form::Framed),
         Some(_) if later_line_is_request(text) => Ok(Form::JsonLines),
         Some(b'{' | b'[') => Ok(if first_line_is_whole(text) { Form::JsonLines } else { Form::Json }),
         Some(_) if is_single_request(start) => Ok(Form::Protobuf),
         Some(_) if is_delimited(start) => Ok(Form::Delimited),
-        Some(_) => Err(Error::bad_input("it is neither OTLP protobuf nor JSON")),
+        Some(_) => Err(Error::bad_input("it is neither OTLP protobuf, nor JSON, nor Parquet")),
     }
+}
+
+/// Whether the bytes begin with a length in four bytes, of less than 16 MiB, and a message of that length or its beginning.
+fn is_framed(start: &[u8]) -> bool {
+    let Some((length, message)) = start.split_first_chunk::<4>() else { return false };
+    let length = u32::from_be_bytes(*length) as usize;
+    let message = &message[..message.len().min(length)];
+    let is_whole = message.len() == length || start.len() >= PEEKED_BYTES;
+    let begins = message.starts_with(&ZSTD_MAGIC) || message.starts_with(b"{") || is_single_request(message);
+    (2..1 << 24).contains(&length) && is_whole && begins
 }
 
 /// Whether the first line is a JSON object by itself.
@@ -146,7 +234,7 @@ fn first_line_is_whole(text: &[u8]) -> bool {
 
 fn is_whole_object(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();
-    line.first() == Some(&b'{') && line.last() == Some(&b'}') && super::records::closes_at(line) == Some(line.len())
+    line.first() == Some(&b'{') && line.last() == Some(&b'}') && closes_at(line) == Some(line.len())
 }
 
 /// A line that goes past the peeked bytes and has more of them than this is no opening of a document on several lines.
@@ -212,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_bad_first_line_does_not_hide_the_lines_after_it() {
-        let form = |text: &str| detect(text.as_bytes()).ok();
+        let form = |text: &str| detect(text.as_bytes(), None).ok().map(|told| told.0);
         let line = "{\"resourceSpans\":[]}\n";
         for bad in ["x", "# a comment", "{\"resourceSpans\":[{", "}", "nonsense\n\nmore"] {
             assert_eq!(form(&format!("{bad}\n{line}")), Some(Form::JsonLines), "{bad}");
@@ -253,7 +341,7 @@ mod tests {
             for bytes in [plain.to_vec(), gzip(plain), zstd::encode_all(plain, 1).expect("encoded")] {
                 let mut from = open(Slow(bytes.into_iter(), None)).expect("opened");
                 let start = from.fill_buf().expect("a start");
-                assert_eq!((start, detect(start).ok()), (plain, Some(form)));
+                assert_eq!((start, detect(start, None).ok().map(|told| told.0)), (plain, Some(form)));
                 from.consume(plain.len());
                 assert_eq!(from.read_to_end(&mut Vec::new()).expect("the end"), 0);
             }
@@ -281,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_the_form() {
-        let form = |bytes: &[u8]| detect(bytes).ok();
+        let form = |bytes: &[u8]| detect(bytes, None).ok().map(|told| told.0);
         assert_eq!(form(b""), Some(Form::Protobuf));
         assert_eq!(form(b"{\"resourceSpans\":[]}"), Some(Form::JsonLines));
         assert_eq!(form(b"{\"resourceSpans\":[]}\n{}\n"), Some(Form::JsonLines));
@@ -295,5 +383,28 @@ mod tests {
         assert_eq!(form(b"hello"), None);
         assert_eq!(form(b"hello\nworld\n"), None);
         assert_eq!(form(&[0xff; 20]), None);
+    }
+
+    #[test]
+    fn the_format_is_told_by_the_first_object() {
+        let told = |text: &str| detect(text.as_bytes(), None).ok();
+        assert_eq!(told(r#"{"data":[{"traceID":"1"}]}"#), Some((Form::JsonEnvelope, Format::Jaeger)));
+        assert_eq!(told("{\n\"traceID\":\"1\",\n\"spans\":[]}"), Some((Form::Json, Format::Jaeger)));
+        assert_eq!(told("{\"traceID\":\"1\"}\n{\"traceID\":\"2\"}\n"), Some((Form::JsonLines, Format::Jaeger)));
+        assert_eq!(told(r#"[[{"traceId":"1","id":"2"}]]"#), Some((Form::JsonList, Format::Zipkin)));
+        assert_eq!(told("PAR1.."), Some((Form::Parquet, Format::Spanhouse)));
+        let given = |text: &str, format| detect(text.as_bytes(), Some(format)).map_err(|error| error.to_string());
+        assert_eq!(given("[{\"id\":\"2\"}]", Format::Zipkin), Ok((Form::JsonList, Format::Zipkin)));
+        assert_eq!(given("{}", Format::Clickhouse), Err("it is no Parquet file, as clickhouse has it".to_owned()));
+        assert_eq!(given("PK", Format::Jaeger), Err("it is no JSON, as jaeger has it".to_owned()));
+    }
+
+    #[test]
+    fn messages_with_their_length_in_four_bytes_are_told_from_others() {
+        let told = |bytes: &[u8]| detect(bytes, None).ok().map(|told| told.0);
+        assert_eq!(told(b"\0\0\0\x02{}"), Some(Form::Framed));
+        assert_eq!(told(&[0, 0, 0, 5, 0x0a, 3, 0x0a, 1, 0]), Some(Form::Framed));
+        // A record of no bytes, then one of five with its length as a varint.
+        assert_eq!(told(&[0, 5, 0x0a, 3, 0x0a, 1, 0]), Some(Form::Delimited));
     }
 }

@@ -1,26 +1,39 @@
-//! `import`: OTLP files into a data directory or a running server.
+//! `import`: files of traces into a data directory or a running server.
 //!
-//! A thread reads records one at a time, whatever the file's form and compression; exports run a few at once; the ledger keeps the
-//! account. Memory is bounded by one record a place, however long the files are.
+//! A thread reads records one at a time, whatever the file's form and compression; each becomes an OTLP request; exports run a few at once; the
+//! ledger keeps the account. Memory is bounded by one record a place, however long the files are.
 
+mod convert;
+mod done;
+mod files;
 mod form;
 mod ledger;
+mod mapping;
 mod records;
 mod senders;
 mod spans;
+mod split;
+mod tables;
 mod target;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+pub(super) use convert::to_protobuf;
+pub(super) use files::{Source, sources};
+pub(super) use form::Format;
+pub(super) use mapping::MapFlags;
+pub(super) use records::{Item, Place, Reading, Record};
 pub(super) use senders::Senders;
 
+use done::Imported;
 use ledger::{Ledger, Refusal};
-use records::{Item, Record};
+use records::Sink;
 use target::Target;
 
 use super::data::DataDir;
@@ -34,24 +47,44 @@ Examples:
   spanhouse import traces.otlp.zst
   spanhouse import --to http://127.0.0.1:4317 *.jsonl.gz
   zstdcat traces.otlp.zst | spanhouse import -
+  spanhouse import /var/lib/otelcol/traces/           a directory, with files that were rotated
+  spanhouse import jaeger-trace.json zipkin.json
+  spanhouse import otel_traces.parquet                of ClickHouse or GreptimeDB
+  spanhouse import --map trace=trace_id,id=span_id,start=timestamp,ms=duration_ms,op=span_name lake/
 
 Takes OTLP protobuf (one request, or many with a varint length before each), OTLP JSON (one document, or one \
-request a line), each plain, gzip or zstd; the contents decide, not the name. - is standard input.
+request a line), what the Collector's file exporter writes, Jaeger JSON and Zipkin JSON, each plain, gzip or zstd; \
+Parquet files and Delta tables of spans. The contents decide, not the name, unless --format does. - is standard \
+input.
 
 Without --to the spans go straight into the data directory. When a server has that directory, they are sent \
 to the server. What is refused is listed with its file, position and reason, and makes the exit code 1; \
 everything else is imported.
 
-Importing the same file a second time stores its spans a second time: only requests that the write-ahead log \
-still holds are known again.";
+What was imported into a data directory is noted there: an import that is run again, after it was stopped or \
+because files have grown, takes only the records that are new. With --to, name a file for that with --ledger.";
 
-/// Import OTLP files
+/// Import traces: OTLP, Jaeger, Zipkin, Parquet
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("where"))]
 pub(super) struct Arguments {
-    /// Files to import; - is standard input
+    /// Files, directories and Delta tables to import; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// What the files hold [default: what their contents say]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    #[command(flatten)]
+    map: MapFlags,
+    /// Write what is refused to a new file, a line of JSON each, with position and reason
+    #[arg(long, value_name = "FILE")]
+    refused: Option<PathBuf>,
+    /// The file that notes what was imported [default: imports in the data directory; none with --to]
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Import also what was imported before
+    #[arg(long, conflicts_with = "ledger")]
+    again: bool,
     /// Send to an OTLP/gRPC endpoint, or to OTLP/HTTP when it ends in /v1/traces
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
     to: Option<String>,
@@ -66,16 +99,27 @@ const QUEUED_RECORDS: usize = 16;
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     logging::start("warn", Default::default())?;
-    check_readable(&arguments.files)?;
-    let target = match &arguments.to {
-        Some(endpoint) => Target::endpoint(endpoint, &arguments.sender).await?,
-        None => Target::data_dir(&arguments.data_dir.flags().settings()?, &arguments.sender).await?,
+    let reading = Reading { format: arguments.format, mapping: arguments.map.mapping()? };
+    let sources = sources(&arguments.files)?;
+    let total = sources.iter().map(Source::size_bytes).sum();
+    let bar =
+        terminal::bar(total, "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left  {msg}");
+    let mut ledger = Ledger::new(bar.clone(), arguments.refused.as_deref())?;
+    let (target, imports) = match &arguments.to {
+        Some(endpoint) => (Target::endpoint(endpoint, &arguments.sender).await?, None),
+        None => {
+            let settings = arguments.data_dir.flags().settings()?;
+            let target = Target::data_dir(&settings, &arguments.sender).await?;
+            (target, Some(settings.data_dir.join(done::FILE_NAME)))
+        }
     };
+    let imports = arguments.ledger.or(imports).filter(|_| !arguments.again);
+    let imported = imports.as_deref().map(Imported::open).transpose();
     let started = Instant::now();
-    let total = arguments.files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
-    let bar = terminal::bar(total, "{bar:40} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left");
-    let mut ledger = Ledger::new(bar.clone());
-    let imported = import_files(&arguments.files, &target, &mut ledger, &bar).await;
+    let imported = match imported {
+        Ok(imported) => import_files(sources, reading, (&target, imported), &mut ledger, &bar).await,
+        Err(error) => Err(error),
+    };
     // What was taken before a failure stays; it is sealed and told all the same.
     let closed = target.close().await;
     let told = ledger.print(started.elapsed());
@@ -83,14 +127,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     Ok(if ledger.refused_nothing() { Exit::Success } else { Exit::Failure })
 }
 
-async fn import_files(files: &[PathBuf], target: &Target, ledger: &mut Ledger, bar: &ProgressBar) -> Result<()> {
-    let (sender, mut receiver) = mpsc::channel(QUEUED_RECORDS);
-    let (paths, read_bar) = (files.to_vec(), bar.clone());
-    let reader = tokio::task::spawn_blocking(move || read_files(&paths, &read_bar, &sender));
-    let mut exports = target.exports();
+async fn import_files(
+    sources: Vec<Source>,
+    reading: Reading,
+    (target, imported): (&Target, Option<Imported>),
+    ledger: &mut Ledger,
+    bar: &ProgressBar,
+) -> Result<()> {
+    let (mut receiver, reader) = read_in_background(sources, reading, bar.clone());
+    let mut exports = target.exports(imported);
     while let Some(item) = receiver.recv().await {
         match item {
             Item::Record(record) => exports.send(record, ledger).await?,
+            Item::Refused { file, place, why } => ledger.refuse(Refusal { file, place, spans: Some(1), why }),
             Item::Broken { file, place, why } => ledger.refuse(Refusal { file, place, spans: None, why }),
         }
     }
@@ -99,39 +148,39 @@ async fn import_files(files: &[PathBuf], target: &Target, ledger: &mut Ledger, b
     reader.await.map_err(|error| Error::internal(format!("reading failed: {error}")))
 }
 
-/// Reads all files; what cannot be read is told as an item, and the next file goes on.
-fn read_files(files: &[PathBuf], bar: &ProgressBar, sender: &mpsc::Sender<Item>) {
-    for file in files {
-        let send =
+/// Reads all sources on a thread of its own, which ends when nobody takes the records any more.
+pub(super) fn read_in_background(
+    sources: Vec<Source>,
+    reading: Reading,
+    bar: ProgressBar,
+) -> (mpsc::Receiver<Item>, tokio::task::JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel(QUEUED_RECORDS);
+    let runtime = Handle::current();
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut send =
             |item: Item| sender.blocking_send(item).map_err(|_| Error::new(Kind::Closed, "the import has ended"));
-        if let Err(error) = records::read(file, bar, &mut |item| send(item)) {
-            if error.kind == Kind::Closed {
-                return;
-            }
-            let broken = Item::Broken { file: file.clone(), place: records::Place::default(), why: error.to_string() };
-            if send(broken).is_err() {
+        for source in &sources {
+            if read_source(source, &reading, &bar, &runtime, &mut send).is_err() {
                 return;
             }
         }
-    }
+    });
+    (receiver, reader)
 }
 
-/// Tells every file that cannot be read, before anything is imported.
-fn check_readable(files: &[PathBuf]) -> Result<()> {
-    let check = |path: &Path| match std::fs::File::open(path).and_then(|file| file.metadata()) {
-        Err(error) => Some(format!("{}: {error}", path.display())),
-        Ok(file) if file.is_dir() => Some(format!("{}: it is a directory", path.display())),
-        Ok(_) => None,
+/// Reads a source; what cannot be read is told as an item, and the next source goes on.
+fn read_source(source: &Source, reading: &Reading, bar: &ProgressBar, runtime: &Handle, sink: Sink<'_>) -> Result<()> {
+    let read = match source {
+        Source::File(path) => records::read(path, reading, bar, sink),
+        Source::DeltaTable(path) => tables::read_delta(path, reading, bar, runtime, sink),
     };
-    let wrong: Vec<String> =
-        files.iter().filter(|file| file.as_os_str() != "-").filter_map(|file| check(file)).collect();
-    match &wrong[..] {
-        [] => Ok(()),
-        [one] => Err(Error::new(Kind::Io, format!("cannot read {one}; nothing was imported"))),
-        many => {
-            let text = format!("cannot read {} files; nothing was imported:\n  {}", many.len(), many.join("\n  "));
-            Err(Error::new(Kind::Io, text))
+    match read {
+        Err(error) if error.kind != Kind::Closed => {
+            let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let why = format!("{error}{hint}");
+            sink(Item::Broken { file: source.path().to_owned(), place: Place::default(), why })
         }
+        read => read,
     }
 }
 

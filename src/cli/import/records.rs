@@ -7,45 +7,66 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use indicatif::ProgressBar;
 
-use super::form::{Form, detect, open, varint};
+use super::form::{Form, Format, ZSTD_MAGIC, detect, open, varint};
+use super::split::{Splitter, Step};
+use super::tables;
 use crate::error::{Error, Result};
+use crate::formats::columns::Mapping;
 
 /// A longer record is refused unread: no OTLP server takes one. The protocol's default is 64 MiB.
 const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::cli) struct Place {
     /// From 1; 0 when the trouble is with the file itself.
     pub(super) record: u64,
     /// From 1, in text.
     pub(super) line: Option<u64>,
     /// Where it starts, in bytes of the decompressed file.
     pub(super) offset: u64,
+    /// From 1, in a table: its first row.
+    pub(super) row: Option<u64>,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.line, self.record) {
-            (_, 0) => write!(f, "byte {}", self.offset),
-            (Some(line), record) => write!(f, "line {line}, record {record}"),
-            (None, record) => write!(f, "byte {}, record {record}", self.offset),
+        match (self.row, self.line, self.record) {
+            (Some(row), ..) => write!(f, "row {row}"),
+            (_, _, 0) => write!(f, "byte {}", self.offset),
+            (_, Some(line), record) => write!(f, "line {line}, record {record}"),
+            (_, None, record) => write!(f, "byte {}, record {record}", self.offset),
         }
     }
 }
 
-/// One OTLP request as it stands in a file.
+/// One record as it stands in a file: what becomes one OTLP request.
 #[derive(Debug)]
-pub(super) struct Record {
-    pub(super) file: PathBuf,
-    pub(super) place: Place,
-    pub(super) json: bool,
-    pub(super) payload: Bytes,
+pub(in crate::cli) struct Record {
+    pub(in crate::cli) file: PathBuf,
+    pub(in crate::cli) place: Place,
+    pub(in crate::cli) content: Content,
+    pub(in crate::cli) payload: Bytes,
+}
+
+/// What a record's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Content {
+    Protobuf,
+    OtlpJson,
+    JaegerJson,
+    ZipkinJson,
 }
 
 /// What reading gives.
-pub(super) enum Item {
+pub(in crate::cli) enum Item {
     Record(Record),
+    /// A span that is none, of a record that is there.
+    Refused {
+        file: PathBuf,
+        place: Place,
+        why: String,
+    },
     /// A place where there should be a record and is none.
     Broken {
         file: PathBuf,
@@ -54,29 +75,52 @@ pub(super) enum Item {
     },
 }
 
+/// How files are read.
+#[derive(Debug, Clone, Default)]
+pub(in crate::cli) struct Reading {
+    /// What they hold; told by their contents without it.
+    pub(in crate::cli) format: Option<Format>,
+    /// What the columns of tables are.
+    pub(in crate::cli) mapping: Option<Mapping>,
+}
+
+/// What a reader hands records to.
+pub(in crate::cli) type Sink<'a> = &'a mut dyn FnMut(Item) -> Result<()>;
+
 /// Reads the file's records into `sink`.
 ///
 /// # Errors
 /// When the file cannot be read or its form cannot be told, or what `sink` fails with.
-pub(super) fn read(path: &Path, bar: &ProgressBar, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+pub(in crate::cli) fn read(path: &Path, reading: &Reading, bar: &ProgressBar, sink: Sink<'_>) -> Result<()> {
     let failed = |error: io::Error| Error::bad_input(format!("it cannot be read: {error}"));
     let raw: Box<dyn Read> = match path.as_os_str() == "-" {
         true => Box::new(io::stdin()),
         false => Box::new(std::fs::File::open(path).map_err(failed)?),
     };
     let mut from = open(bar.wrap_read(raw)).map_err(failed)?;
-    let form = detect(from.fill_buf().map_err(failed)?)?;
-    let mut reader = Reader { path, offset: 0, line: 1, record: 0, from: from.as_mut() };
+    let (form, format) = detect(from.fill_buf().map_err(failed)?, reading.format)?;
+    let content = match format {
+        Format::Jaeger => Content::JaegerJson,
+        Format::Zipkin => Content::ZipkinJson,
+        _ => Content::OtlpJson,
+    };
+    let mut reader = Reader { path, content, offset: 0, line: 1, record: 0, from: from.as_mut() };
     match form {
         Form::Protobuf => reader.whole(sink),
         Form::Delimited => reader.delimited(sink),
-        Form::Json => reader.values(sink),
+        Form::Framed => reader.framed(sink),
+        Form::Json => reader.values(Splitter::default(), false, sink),
+        Form::JsonEnvelope => reader.values(Splitter::of_envelopes(), false, sink),
+        Form::JsonList => reader.values(Splitter::default(), true, sink),
         Form::JsonLines => reader.lines(sink),
+        Form::Parquet => tables::read_parquet(path, reading, bar, sink),
     }
 }
 
 struct Reader<'a> {
     path: &'a Path,
+    /// What JSON is.
+    content: Content,
     offset: u64,
     line: u64,
     record: u64,
@@ -84,8 +128,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn item(&self, place: Place, json: bool, payload: Vec<u8>) -> Item {
-        Item::Record(Record { file: self.path.to_owned(), place, json, payload: payload.into() })
+    fn item(&self, place: Place, content: Content, payload: Vec<u8>) -> Item {
+        Item::Record(Record { file: self.path.to_owned(), place, content, payload: payload.into() })
     }
 
     fn broken(&self, place: Place, why: impl fmt::Display) -> Item {
@@ -93,7 +137,7 @@ impl Reader<'_> {
     }
 
     fn place(&self, text: bool) -> Place {
-        Place { record: self.record, line: text.then_some(self.line), offset: self.offset }
+        Place { record: self.record, line: text.then_some(self.line), offset: self.offset, row: None }
     }
 
     /// Reads up to `limit` bytes.
@@ -104,19 +148,19 @@ impl Reader<'_> {
     }
 
     /// The file is one request.
-    fn whole(&mut self, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+    fn whole(&mut self, sink: Sink<'_>) -> Result<()> {
         self.record = 1;
         let place = self.place(false);
         match self.take(MAX_RECORD_BYTES + 1) {
             Ok(payload) if payload.is_empty() => Ok(()),
             Ok(payload) if payload.len() as u64 > MAX_RECORD_BYTES => sink(self.broken(place, too_long("the request"))),
-            Ok(payload) => sink(self.item(place, false, payload)),
+            Ok(payload) => sink(self.item(place, Content::Protobuf, payload)),
             Err(error) => sink(self.broken(place, error)),
         }
     }
 
     /// Each request has its length before it. A wrong length leaves no way to find the next record.
-    fn delimited(&mut self, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+    fn delimited(&mut self, sink: Sink<'_>) -> Result<()> {
         loop {
             self.record += 1;
             let place = self.place(false);
@@ -135,7 +179,7 @@ impl Reader<'_> {
                     let why = format!("the file ends {} bytes into a record of {length}", payload.len());
                     return sink(self.broken(place, why));
                 }
-                Ok(payload) => sink(self.item(place, false, payload))?,
+                Ok(payload) => sink(self.item(place, Content::Protobuf, payload))?,
                 Err(error) => return sink(self.broken(place, error)),
             }
             self.offset += used as u64 + length;
@@ -159,7 +203,7 @@ impl Reader<'_> {
     }
 
     /// Each line is a request; a line without one is skipped over.
-    fn lines(&mut self, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+    fn lines(&mut self, sink: Sink<'_>) -> Result<()> {
         loop {
             let mut line = Vec::new();
             let place = Place { record: self.record + 1, ..self.place(true) };
@@ -185,14 +229,48 @@ impl Reader<'_> {
             self.record += 1;
             match too_long_line {
                 true => sink(self.broken(place, too_long("the line")))?,
-                false => sink(self.item(place, true, text.to_vec()))?,
+                false => sink(self.item(place, self.content, text.to_vec()))?,
             }
         }
     }
 
-    /// JSON values one after the other; a list's elements are taken one by one.
-    fn values(&mut self, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
-        let mut splitter = Splitter::default();
+    /// Messages of the Collector's file exporter: each has its length before it, in four bytes, and may be compressed by itself.
+    fn framed(&mut self, sink: Sink<'_>) -> Result<()> {
+        loop {
+            self.record += 1;
+            let place = self.place(false);
+            let length = match self.take(4) {
+                Ok(bytes) if bytes.is_empty() => return Ok(()),
+                Ok(bytes) => match <[u8; 4]>::try_from(bytes) {
+                    Ok(bytes) => u64::from(u32::from_be_bytes(bytes)),
+                    Err(_) => return sink(self.broken(place, "the file ends in a record's length")),
+                },
+                Err(error) => return sink(self.broken(place, error)),
+            };
+            if length > MAX_RECORD_BYTES {
+                let what = format!("its length of {length} bytes");
+                return sink(self.broken(place, format!("{}; the rest of the file is not read", too_long(&what))));
+            }
+            match self.take(length) {
+                Ok(payload) if (payload.len() as u64) < length => {
+                    let why = format!("the file ends {} bytes into a record of {length}", payload.len());
+                    return sink(self.broken(place, why));
+                }
+                Ok(payload) => match decompressed(payload) {
+                    Ok(payload) if payload.trim_ascii_start().first() == Some(&b'{') => {
+                        sink(self.item(place, self.content, payload))?;
+                    }
+                    Ok(payload) => sink(self.item(place, Content::Protobuf, payload))?,
+                    Err(why) => sink(self.broken(place, why))?,
+                },
+                Err(error) => return sink(self.broken(place, error)),
+            }
+            self.offset += 4 + length;
+        }
+    }
+
+    /// JSON objects one after the other; a list's elements are taken one by one, or many `together` as a list of their own.
+    fn values(&mut self, mut splitter: Splitter, together: bool, sink: Sink<'_>) -> Result<()> {
         let mut value = Vec::new();
         let mut place = self.place(true);
         loop {
@@ -207,24 +285,34 @@ impl Reader<'_> {
             self.from.consume(length);
             for byte in chunk {
                 let step = splitter.step(byte);
-                if step == Step::Begins {
+                if step == Step::Begins && value.is_empty() {
                     self.record += 1;
                     place = self.place(true);
                 }
                 self.offset += 1;
                 self.line += u64::from(byte == b'\n');
                 match step {
+                    // A list in a list is a trace, which stays together.
+                    Step::Between if byte == b']' && value.len() >= TOGETHER_BYTES => {
+                        sink(self.item(place, self.content, listed(&mut value)))?;
+                    }
                     Step::Between => {}
                     Step::Stray => {
-                        return sink(self.broken(
-                            Place { record: self.record + 1, ..self.place(true) },
-                            "here should be a JSON object",
-                        ));
+                        let place = Place { record: self.record + 1, ..self.place(true) };
+                        return sink(self.broken(place, "here should be a JSON object"));
                     }
-                    Step::Begins | Step::Inside => value.push(byte),
+                    Step::Begins => {
+                        value.extend_from_slice(if value.is_empty() { b"" } else { b"," });
+                        value.push(byte);
+                    }
+                    Step::Inside => value.push(byte),
                     Step::Ends => {
                         value.push(byte);
-                        sink(self.item(place, true, std::mem::take(&mut value)))?;
+                        match together {
+                            true if value.len() < MOST_TOGETHER_BYTES => {}
+                            true => sink(self.item(place, self.content, listed(&mut value)))?,
+                            false => sink(self.item(place, self.content, std::mem::take(&mut value)))?,
+                        }
                     }
                 }
                 if value.len() as u64 > MAX_RECORD_BYTES {
@@ -232,10 +320,42 @@ impl Reader<'_> {
                 }
             }
         }
+        if splitter.lacks_list() {
+            return sink(self.broken(place, "there is no list of traces in data: it is an error that Jaeger answered"));
+        }
         match value.is_empty() {
             true => Ok(()),
+            false if splitter.is_outside() => sink(self.item(place, self.content, listed(&mut value))),
             false => sink(self.broken(place, "the file ends inside a JSON object")),
         }
+    }
+}
+
+/// Objects that are taken together once the list that they are in has ended, and at the latest. Two sides of a call find each other when they are in one
+/// record.
+const TOGETHER_BYTES: usize = 1 << 20;
+const MOST_TOGETHER_BYTES: usize = 8 << 20;
+
+/// Objects with commas between them as a list.
+fn listed(objects: &mut Vec<u8>) -> Vec<u8> {
+    let mut list = Vec::with_capacity(objects.len() + 2);
+    list.push(b'[');
+    list.append(objects);
+    list.push(b']');
+    list
+}
+
+/// A message that may be compressed by itself.
+fn decompressed(message: Vec<u8>) -> Result<Vec<u8>, String> {
+    if !message.starts_with(&ZSTD_MAGIC) {
+        return Ok(message);
+    }
+    let mut plain = Vec::new();
+    let decoder = zstd::Decoder::with_buffer(message.as_slice()).map_err(|error| error.to_string())?;
+    let length = decoder.take(MAX_RECORD_BYTES + 1).read_to_end(&mut plain).map_err(|error| error.to_string())?;
+    match length as u64 > MAX_RECORD_BYTES {
+        true => Err(too_long("the message")),
+        false => Ok(plain),
     }
 }
 
@@ -257,61 +377,6 @@ fn too_long(what: &str) -> String {
     format!("{what} is over the limit of {MAX_RECORD_BYTES} bytes")
 }
 
-/// Finds where JSON objects begin and end, and nothing more; whether they are JSON is the decoder's business.
-#[derive(Debug, Default)]
-pub(super) struct Splitter {
-    depth: u32,
-    in_text: bool,
-    escaped: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Space, or the brackets and commas of a list around the objects.
-    Between,
-    /// Something else where an object should begin.
-    Stray,
-    Begins,
-    Inside,
-    Ends,
-}
-
-impl Splitter {
-    pub(super) fn step(&mut self, byte: u8) -> Step {
-        if self.depth == 0 {
-            return match byte {
-                b'{' => {
-                    self.depth = 1;
-                    Step::Begins
-                }
-                b' ' | b'\t' | b'\r' | b'\n' | b',' | b'[' | b']' | 0xef | 0xbb | 0xbf => Step::Between,
-                _ => Step::Stray,
-            };
-        }
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.in_text => self.escaped = true,
-            b'"' => self.in_text = !self.in_text,
-            _ if self.in_text => {}
-            b'{' => self.depth = self.depth.saturating_add(1),
-            b'}' => {
-                self.depth -= 1;
-                if self.depth == 0 {
-                    return Step::Ends;
-                }
-            }
-            _ => {}
-        }
-        Step::Inside
-    }
-}
-
-/// How many bytes the object at the start takes; `None` when it does not end.
-pub(super) fn closes_at(text: &[u8]) -> Option<usize> {
-    let mut splitter = Splitter::default();
-    text.iter().position(|byte| splitter.step(*byte) == Step::Ends).map(|end| end + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,10 +386,10 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, bytes).expect("written");
         let mut told = Vec::new();
-        let outcome = read(&path, &ProgressBar::hidden(), &mut |item| {
+        let outcome = read(&path, &Reading::default(), &ProgressBar::hidden(), &mut |item| {
             told.push(match item {
                 Item::Record(record) => format!("{}: {}", record.place, String::from_utf8_lossy(&record.payload)),
-                Item::Broken { place, why, .. } => format!("{place}! {why}"),
+                Item::Broken { place, why, .. } | Item::Refused { place, why, .. } => format!("{place}! {why}"),
             });
             Ok(())
         });
@@ -370,5 +435,38 @@ mod tests {
         let zstd = zstd::encode_all(&b"{}\n{}"[..], 1).expect("zstd");
         assert_eq!(items(&zstd).len(), 2);
         assert!(items(&zstd[..zstd.len() - 4]).iter().any(|told| told.contains('!')), "a torn stream is told");
+    }
+
+    #[test]
+    fn messages_of_the_file_exporter_have_their_length_before_them() {
+        let framed = |message: &[u8]| [&(message.len() as u32).to_be_bytes()[..], message].concat();
+        let json = b"{\"resourceSpans\":[]}".as_slice();
+        let packed = zstd::encode_all(json, 1).expect("zstd");
+        let mut bytes = [framed(&packed), framed(json), framed(&[0x0a, 3, 0x0a, 1, 0])].concat();
+        assert_eq!(
+            items(&bytes),
+            [
+                "byte 0, record 1: {\"resourceSpans\":[]}".to_owned(),
+                format!("byte {}, record 2: {{\"resourceSpans\":[]}}", packed.len() + 4),
+                format!("byte {}, record 3: \n\u{3}\n\u{1}\0", packed.len() + json.len() + 8),
+            ]
+        );
+        bytes.extend([0, 0]);
+        assert!(items(&bytes)[3].ends_with("! the file ends in a record's length"));
+    }
+
+    #[test]
+    fn spans_of_a_list_are_taken_together_and_traces_of_an_answer_one_by_one() {
+        let span = r#"{"traceId":"1","id":"2"}"#;
+        assert_eq!(items(format!("[{span},\n {span}]").as_bytes()), [format!("line 1, record 1: [{span},{span}]")]);
+        assert_eq!(items(format!("[[{span}],[{span}]]").as_bytes()), [format!("line 1, record 1: [{span},{span}]")]);
+        let trace = r#"{"traceID":"1","spans":[]}"#;
+        let answer = format!("{{\"data\":[{trace},\n{trace}],\"total\":0}}");
+        assert_eq!(
+            items(answer.as_bytes()),
+            [format!("line 1, record 1: {trace}"), format!("line 2, record 2: {trace}")]
+        );
+        let error = items(br#"{"data":null,"errors":[{"code":404}]}"#);
+        assert_eq!(error, ["byte 0! there is no list of traces in data: it is an error that Jaeger answered"]);
     }
 }

@@ -1,15 +1,14 @@
 //! Where an import goes: a data directory, or an OTLP endpoint.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::task::JoinSet;
 
+use super::convert::to_protobuf;
 use super::describe;
+use super::done::{Imported, RecordHash};
 use super::ledger::{Ledger, Refusal};
 use super::records::Record;
 use super::senders::AT_ONCE;
@@ -19,9 +18,10 @@ use crate::cli::exit;
 use crate::cli::output::tell;
 use crate::cli::sender::SenderFlags;
 use crate::cli::settings::Settings;
+use crate::cli::tenant_flag::of_tenant;
 use crate::error::{Error, Kind, Result};
+use crate::formats::RefusedSpan;
 use crate::ingest::{ExportClient, Ingest};
-use crate::otlp::json_to_protobuf;
 use crate::store::Store;
 
 /// How often an export into the data directory is tried while memory is full; the sealer makes room meanwhile.
@@ -34,8 +34,11 @@ pub(super) enum Target {
 }
 
 /// What to know after an import that ended early.
-const PARTLY_IMPORTED: &str = "the records before this one are imported, and a few after it may be; \
-    importing them again stores their spans twice unless the log still holds them: import the rest of the file only";
+const PARTLY_IMPORTED: &str = "the records before this one are imported, and a few after it may be: run the import \
+    again, and it goes on here";
+const PARTLY_SENT: &str = "the records before this one are imported, and a few after it may be; sent again, their \
+    spans are stored twice unless the server's log still holds them: send the rest of the file only, or use --ledger FILE \
+    from the beginning";
 
 /// What became of a record.
 #[derive(Debug, Default)]
@@ -44,6 +47,8 @@ struct Taken {
     refused_spans: u64,
     message: String,
     trace_ids: Vec<Bytes>,
+    /// Spans that could not be converted.
+    refused: Vec<RefusedSpan>,
 }
 
 impl Target {
@@ -55,6 +60,7 @@ impl Target {
 
     /// Opens the data directory, or turns to the server that has it.
     pub(super) async fn data_dir(settings: &Settings, sender: &SenderFlags) -> Result<Self> {
+        let settings = &of_tenant(sender.tenant(), settings.clone())?;
         let ingest_settings = settings.ingest()?;
         let refused = match Store::open(&settings.data_dir, data::for_import(settings)?).await {
             Ok(store) => {
@@ -63,7 +69,7 @@ impl Target {
             }
             Err(error) => error,
         };
-        let server = (refused.kind == Kind::Denied).then(|| ServerFile::read(&settings.data_dir)).flatten();
+        let server = (refused.kind == Kind::Denied).then(|| ServerFile::read(settings.home())).flatten();
         match server.as_ref().map(|server| (server.otlp_grpc, server.otlp_http)) {
             Some((Some(address), _)) => Self::announce(&format!("http://{address}"), &refused, sender).await,
             Some((None, Some(address))) => {
@@ -78,8 +84,9 @@ impl Target {
         Self::endpoint(url, sender).await
     }
 
-    pub(super) fn exports(&self) -> Exports<'_> {
-        Exports { target: self, under_way: JoinSet::new(), started: 0, failed: None }
+    /// Begins to export; records that were `imported` before are left out, and those that are taken are noted.
+    pub(super) fn exports(&self, imported: Option<Imported>) -> Exports<'_> {
+        Exports { target: self, imported, under_way: JoinSet::new(), started: 0, failed: None }
     }
 
     /// Seals what was imported into a data directory.
@@ -106,8 +113,9 @@ enum Handle {
 /// Exports under way, with the records that they belong to.
 pub(super) struct Exports<'a> {
     target: &'a Target,
+    imported: Option<Imported>,
     /// Each with its number in the order of the files.
-    under_way: JoinSet<(u64, Record, Result<Taken>)>,
+    under_way: JoinSet<(u64, Record, RecordHash, Result<Taken>)>,
     started: u64,
     /// The earliest record that ends the import, and why.
     failed: Option<(u64, Error)>,
@@ -122,18 +130,24 @@ impl Exports<'_> {
         if self.failed.is_some() {
             return self.end_all(ledger).await;
         }
+        let hash = RecordHash::of(&record.payload);
+        if self.imported.as_ref().is_some_and(|imported| imported.has(hash)) {
+            ledger.leave_out();
+            return Ok(());
+        }
         let handle = self.target.clone_handle();
         self.started += 1;
         let number = self.started;
         self.under_way.spawn(async move {
             let taken = export(&handle, &record).await;
-            (number, record, taken)
+            (number, record, hash, taken)
         });
         Ok(())
     }
 
     pub(super) async fn finish(mut self, ledger: &mut Ledger) -> Result<()> {
-        self.end_all(ledger).await
+        let ended = self.end_all(ledger).await;
+        ended.and(self.imported.as_ref().map_or(Ok(()), Imported::finish))
     }
 
     /// Ends what is under way, after a failure too: it tells which record is the first that was not taken.
@@ -146,12 +160,19 @@ impl Exports<'_> {
 
     async fn end_one(&mut self, ledger: &mut Ledger) -> Result<()> {
         let Some(ended) = self.under_way.join_next().await else { return Ok(()) };
-        let (number, record, taken) = ended.map_err(|panic| Error::internal(format!("an export failed: {panic}")))?;
+        let (number, record, hash, taken) =
+            ended.map_err(|panic| Error::internal(format!("an export failed: {panic}")))?;
         let refusal = |spans, why| Refusal { file: record.file.clone(), place: record.place, spans, why };
         match taken {
             Ok(taken) => {
                 taken.trace_ids.iter().for_each(|id| ledger.traces.add(id));
                 ledger.take(taken.spans);
+                if let Some(imported) = &mut self.imported {
+                    imported.note(hash)?;
+                }
+                for refused in taken.refused {
+                    ledger.refuse(refusal(Some(1), format!("{}: {}", refused.place, refused.why)));
+                }
                 if taken.refused_spans > 0 {
                     ledger.refuse(refusal(Some(taken.refused_spans), taken.message));
                 }
@@ -167,17 +188,15 @@ impl Exports<'_> {
     /// Keeps the failure of the earliest record.
     fn fail(&mut self, number: u64, record: &Record, error: &Error) {
         if self.failed.as_ref().is_none_or(|(earliest, _)| number < *earliest) {
-            let error = Error::new(error.kind, format!("{}: {error}", describe(record))).with_hint(PARTLY_IMPORTED);
+            let hint = if self.imported.is_some() { PARTLY_IMPORTED } else { PARTLY_SENT };
+            let error = Error::new(error.kind, format!("{}: {error}", describe(record))).with_hint(hint);
             self.failed = Some((number, error));
         }
     }
 }
 
 async fn export(handle: &Handle, record: &Record) -> Result<Taken> {
-    let payload = match record.json {
-        true => Bytes::from(json_to_protobuf(&record.payload)?),
-        false => record.payload.clone(),
-    };
+    let (payload, refused) = to_protobuf(record)?;
     let mut trace_ids: Vec<Bytes> = Vec::new();
     let walked = walk(&payload, &mut |id| {
         // Most spans follow one of their own trace.
@@ -185,21 +204,21 @@ async fn export(handle: &Handle, record: &Record) -> Result<Taken> {
             trace_ids.push(payload.slice_ref(id));
         }
     });
-    if walked == 0 && record.json {
-        explain_no_spans(&record.payload)?;
+    if walked == 0 && !refused.is_empty() {
+        return Ok(Taken { refused, ..Taken::default() });
     }
     let mut taken = match handle {
         Handle::Endpoint(client) => {
             let receipt = client.export(payload).await?;
             let spans = walked.saturating_sub(receipt.rejected_spans);
-            Taken { spans, refused_spans: receipt.rejected_spans, message: receipt.message, trace_ids: Vec::new() }
+            Taken { spans, refused_spans: receipt.rejected_spans, message: receipt.message, ..Taken::default() }
         }
         Handle::DataDir(ingest) => keep(ingest, payload).await?,
     };
     if taken.spans > 0 {
         taken.trace_ids = trace_ids;
     }
-    Ok(taken)
+    Ok(Taken { refused, ..taken })
 }
 
 /// Keeps a request, waiting for memory while the sealer makes room.
@@ -218,25 +237,6 @@ async fn keep(ingest: &Ingest, payload: Bytes) -> Result<Taken> {
         spans: answer.accepted_spans,
         refused_spans: answer.refusals.rejected_spans,
         message: answer.refusals.message,
-        trace_ids: Vec::new(),
+        ..Taken::default()
     })
 }
-
-/// Refuses JSON that is not an OTLP trace request, and says what it looks like. An empty request is one.
-fn explain_no_spans(json: &[u8]) -> Result<()> {
-    let Ok(fields) = serde_json::from_slice::<Fields>(json) else { return Ok(()) };
-    let has = |name: &str| fields.0.contains_key(name);
-    let looks_like = match () {
-        () if fields.0.is_empty() || has("resourceSpans") || has("resource_spans") => return Ok(()),
-        () if has("resourceLogs") => "OTLP logs; only traces can be imported",
-        () if has("resourceMetrics") => "OTLP metrics; only traces can be imported",
-        () if has("data") || has("traceID") || has("operationName") => "Jaeger JSON; export it as OTLP",
-        () if has("localEndpoint") || has("traceId") => "Zipkin JSON or a single span; wrap spans in an OTLP request",
-        () => "some other JSON",
-    };
-    Err(Error::bad_input(format!("there is no resourceSpans in it: it looks like {looks_like}")))
-}
-
-/// The keys of a JSON object.
-#[derive(Deserialize)]
-struct Fields(BTreeMap<String, IgnoredAny>);
