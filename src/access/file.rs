@@ -2,12 +2,18 @@
 //!
 //! ```json
 //! {
-//!   "version": 1,
+//!   "version": 2,
 //!   "mock_key": "…",
-//!   "users": { "ada": { "verifier": "SCRAM-SHA-256$4096:…", "roles": ["reader"] } },
+//!   "users": { "ada": {
+//!     "verifier": "SCRAM-SHA-256$4096:…", "roles": ["reader"],
+//!     "rights": { "services": ["cart"], "where": { "deployment.environment": ["prod"] }, "mask": ["user.*"] },
+//!     "limits": { "memory_bytes": 134217728, "statement_timeout_ms": 30000, "connections": 10 }
+//!   } },
 //!   "tokens": { "shop": { "sha256": "…", "role": "ingest", "spans_per_second": 1000 } }
 //! }
 //! ```
+//!
+//! Version 1 had neither rights nor limits, and is read as it is. A program that knows version 1 only reads no other, so that it lets nobody see more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -19,6 +25,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
+use super::rights::{Limits, Rights};
 use super::role::Role;
 use super::scram::{Key, Verifier};
 use super::tenant::{TenantEntry, TenantName};
@@ -28,7 +35,9 @@ use crate::error::{Error, Kind, Result};
 const FILE: &str = "access.json";
 /// Held while a command reads, changes and writes the file.
 const LOCK: &str = "access.lock";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest that is read.
+const FIRST_VERSION: u32 = 1;
 /// More than this is no such file: some hundred thousand users and tokens.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -56,6 +65,28 @@ pub struct UserEntry {
     /// Whose user it is; the default tenant's without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantName>,
+    /// What it sees.
+    #[serde(default, skip_serializing_if = "Rights::is_everything")]
+    pub rights: Rights,
+    /// How much it may take.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+}
+
+impl UserEntry {
+    /// A user of the default tenant who sees everything.
+    pub fn new(verifier: Verifier, roles: BTreeSet<Role>) -> Self {
+        Self { verifier, roles, tenant: None, rights: Rights::default(), limits: Limits::default() }
+    }
+
+    /// Finds a mistake.
+    pub fn check(&self) -> Result<(), String> {
+        if self.roles.contains(&Role::Admin) && !self.rights.is_everything() {
+            return Err("an admin sees everything: take the role or what it may see".to_owned());
+        }
+        self.rights.check()?;
+        self.limits.check()
+    }
 }
 
 /// A token.
@@ -116,7 +147,7 @@ impl AccessFile {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
         let lock = lock.map_err(|error| Error::io(lock_path.display(), error))?;
         lock.lock().map_err(|error| Error::io(lock_path.display(), error))?;
-        let mut file = Self::read(data_dir)?;
+        let mut file = Self { version: VERSION, ..Self::read(data_dir)? };
         let done = change(&mut file)?;
         file.write(data_dir)?;
         Ok(done)
@@ -143,8 +174,11 @@ impl AccessFile {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.version != VERSION {
-            return Err(format!("it has version {}, and this program reads version {VERSION}", self.version));
+        if !(FIRST_VERSION..=VERSION).contains(&self.version) {
+            return Err(format!("it has version {}, and this program reads up to version {VERSION}", self.version));
+        }
+        for (name, user) in &self.users {
+            user.check().map_err(|why| format!("user \"{name}\": {why}"))?;
         }
         match self.mock_key() {
             Some(_) => Ok(()),
@@ -173,7 +207,7 @@ mod tests {
     use crate::access::token::NewToken;
 
     fn user(password: &str) -> UserEntry {
-        UserEntry { verifier: Verifier::of_password(password), roles: BTreeSet::from([Role::Reader]), tenant: None }
+        UserEntry::new(Verifier::of_password(password), BTreeSet::from([Role::Reader]))
     }
 
     #[test]
@@ -222,7 +256,14 @@ mod tests {
             ("\"reader\"", "\"root\"", "unknown variant `root`"),
             ("SCRAM-SHA-256$", "md5", "a verifier must look like"),
             ("\"roles\"", "\"rolls\"", "unknown field `rolls`"),
-            ("\"version\": 1", "\"version\": 2", "it has version 2"),
+            ("\"version\": 2", "\"version\": 3", "it has version 3"),
+            ("\"roles\": [", "\"rights\": {\"services\": []}, \"roles\": [", "user \"ada\": services must name some"),
+            (
+                "\"roles\": [",
+                "\"rights\": {\"mask\": [\"x\"]}, \"roles\": [\"admin\",",
+                "user \"ada\": an admin sees everything",
+            ),
+            ("\"roles\": [", "\"limits\": {\"connections\": 0}, \"roles\": [", "limits must be above zero"),
             ("\"tokens\": {}", "\"tokens\": {", "EOF while parsing"),
             ("\"mock_key\": \"", "\"mock_key\": \"?", "its mock_key must be"),
         ] {

@@ -18,6 +18,7 @@ use super::failures::Failures;
 use super::file::AccessFile;
 use super::known::Known;
 use super::role::Role;
+use super::rights::Granted;
 use super::scram::{Exchange, Key, Verifier, wrong_password};
 use super::stream::{ClientCertificate, Stream};
 use super::tenant::{Bound, TenantEntry, TenantName};
@@ -293,6 +294,22 @@ impl Gate {
     /// [`Kind::Unauthenticated`], [`Kind::Denied`] or [`Kind::OverRate`].
     pub async fn admit_export(&self, peer: &Peer, credential: Credential<'_>, tenant: Option<&str>) -> Result<Pass> {
         let admitted = self.judge_export(peer, credential, tenant).await;
+    /// What somebody who came in as `user` may do by now.
+    ///
+    /// # Errors
+    /// 42501 for one who may not ask statements any more.
+    pub fn granted(&self, user: &str, address: SocketAddr) -> Result<Arc<Granted>> {
+        let known = self.known.load();
+        match known.user(user) {
+            Some(found) if Role::Reader.is_in(&found.roles) => Ok(found.granted.clone()),
+            None if !known.has_users() && address.ip().to_canonical().is_loopback() => Ok(Granted::everything()),
+            _ => {
+                let message = format!("user \"{user}\" is not permitted to ask statements any more");
+                Err(Error::new(Kind::Denied, message))
+            }
+        }
+    }
+
         // One that comes too often is let in again in a moment.
         if let (Err(error @ Error { kind: Kind::Unauthenticated | Kind::Denied, .. }), Some(audit)) =
             (&admitted, self.audit.get())
@@ -446,7 +463,7 @@ mod tests {
         fn user(&self, name: &str, roles: &[Role]) {
             let roles = roles.iter().copied().collect::<BTreeSet<_>>();
             let verifier = Verifier::of_password(&format!("{name}'s"));
-            self.edit(|file| drop(file.users.insert(name.into(), UserEntry { verifier, roles, tenant: None })));
+            self.edit(|file| drop(file.users.insert(name.into(), UserEntry::new(verifier, roles))));
         }
 
         fn token(&self, id: &str, role: Role, spans_per_second: Option<u64>) -> String {

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::allowance::{Allowance, Pass};
 use super::file::AccessFile;
+use super::rights::Granted;
 use super::role::Role;
 use super::scram::{Key, Verifier, hmac};
 use super::tenant::{Bound, TenantEntry, TenantName};
@@ -30,6 +31,7 @@ pub(super) struct User {
     pub verifier: Verifier,
     pub roles: BTreeSet<Role>,
     pub tenant: Option<TenantName>,
+    pub granted: Arc<Granted>,
     /// A digest of the password that fitted last: who sends it with each request is not made to wait for a slow hash each time.
     fitted: Mutex<Option<Key>>,
 }
@@ -51,6 +53,11 @@ impl Known {
                 verifier: entry.verifier.clone(),
                 roles: entry.roles.clone(),
                 tenant: entry.tenant.clone(),
+                granted: Arc::new(Granted {
+                    is_admin: entry.roles.contains(&Role::Admin),
+                    rights: entry.rights.clone(),
+                    limits: entry.limits,
+                }),
                 fitted: Mutex::default(),
             };
             (name.clone(), Arc::new(user))

@@ -125,7 +125,7 @@ fn add(data_dir: &Path, name: &str, roles: BTreeSet<Role>, password: &PasswordFi
     let told = names(&roles);
     let is_first = AccessFile::edit(data_dir, |file| {
         let is_first = file.users.is_empty();
-        match file.users.insert(name.to_owned(), UserEntry { verifier, roles, tenant: None }) {
+        match file.users.insert(name.to_owned(), UserEntry::new(verifier, roles)) {
             None => Ok(is_first),
             Some(_) => Err(exists()),
         }

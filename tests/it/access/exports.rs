@@ -41,11 +41,7 @@ impl Guarded {
                     .insert(id.into(), TokenEntry { sha256: token.digest, role, spans_per_second, tenant: None });
             }
             for (name, role) in [("bot", Role::Ingest), ("ada", Role::Reader)] {
-                let user = UserEntry {
-                    verifier: Verifier::of_password("pencil"),
-                    roles: BTreeSet::from([role]),
-                    tenant: None,
-                };
+                let user = UserEntry::new(Verifier::of_password("pencil"), BTreeSet::from([role]));
                 file.users.insert(name.into(), user);
             }
             Ok(())
