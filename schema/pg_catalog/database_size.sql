@@ -1,2 +1,2 @@
 -- The bytes of all data files.
-(SELECT coalesce(sum(bytes), 0)::bigint FROM system.files)
+(SELECT stored_bytes FROM internal.sizes)

@@ -133,6 +133,16 @@ impl Activity {
         self.entry(process_id).inspect(|entry| entry.end.cancel()).is_some()
     }
 
+    /// Whose session it is, where there is one with this number.
+    pub(super) fn user_of(&self, process_id: i32) -> Option<String> {
+        self.entry(process_id).map(|entry| entry.client.user.clone())
+    }
+
+    /// How many sessions of a user are open.
+    pub fn sessions_of(&self, user: &str) -> usize {
+        lock(&self.sessions).by_process_id.values().filter(|entry| entry.client.user == user).count()
+    }
+
     /// How many sessions are open.
     pub(super) fn sessions(&self) -> usize {
         lock(&self.sessions).by_process_id.len()

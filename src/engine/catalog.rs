@@ -25,6 +25,8 @@ pub(super) const REPORTS: &str = "reports";
 pub(super) const INTERNAL: &str = "internal";
 /// The tables of [`INTERNAL`] whose rows are spans.
 pub(super) const SPANS: &str = "spans";
+/// The table of [`INTERNAL`] that says what the data files take.
+pub(super) const SIZES: &str = "sizes";
 pub(super) const SPAN_TREE: &str = "span_tree";
 
 /// The views in the order in which they are made: a view may use those before it.

@@ -13,10 +13,12 @@ use super::errors::from_datafusion;
 use super::execution::{self, Deadline, RowStream, ToRun};
 use super::plans::Asked;
 use super::retention;
+use super::rights::{Rights, Sight};
 use super::scan::PinnedSnapshot;
 use super::session_data::{SessionClient, SessionData, ThisSession};
 use super::session_functions;
 use super::shared::Engine;
+use super::signals;
 use super::statement::{self, Statement, Work};
 use super::times::time_of_text;
 use crate::error::{Error, Result};
@@ -68,7 +70,7 @@ impl Session {
         };
         let in_background = self.data().in_background;
         let prepared = self.engine.runtime(in_background).run(work);
-        let timeout = self.data().variables.statement_timeout();
+        let timeout = self.data().statement_timeout();
         let prepared = match timeout {
             Some(timeout) => {
                 tokio::time::timeout(timeout, prepared).await.unwrap_or_else(|_| Err(execution::timed_out(timeout)))
@@ -109,7 +111,7 @@ impl Session {
             [] => plan,
             values => plan.replace_params_with_values(&ParamValues::from(values.to_vec())).map_err(from_datafusion)?,
         };
-        let timeout = self.data().variables.statement_timeout();
+        let timeout = self.data().statement_timeout();
         let deadline = timeout.map(Deadline::after);
         let session = Self { engine: self.engine.clone(), data: self.data.clone() };
         let statement = Repeatable { session, plan: ToRun { plan, lasting }, shown: shown.clone(), deadline };
@@ -131,6 +133,9 @@ impl Session {
         shown: &SchemaRef,
         deadline: Option<Deadline>,
     ) -> Result<(SchemaRef, RowStream)> {
+        if let Some(sight) = self.sight() {
+            sight.check(&plan)?;
+        }
         // What has expired is known of the moment only.
         let lasting = lasting.filter(|_| snapshot.expiry.is_none());
         let plan = retention::without_expired(plan, snapshot.expiry.as_ref()).map_err(from_datafusion)?;
@@ -168,8 +173,12 @@ impl Session {
 
     /// What each of the session's statements may hold in memory.
     pub fn memory_bytes(&self) -> usize {
-        let of_all = self.engine.settings().statement_memory_bytes;
-        self.data().memory_limit_bytes.map_or(of_all, |limit_bytes| limit_bytes.min(of_all))
+        self.data().memory_bytes(self.engine.settings().statement_memory_bytes)
+    }
+
+    /// Says what the session's user may see and do, from its next statement on.
+    pub fn set_rights(&self, rights: Rights) {
+        self.data().rights = rights;
     }
 
     /// Says whose session it is.
@@ -197,10 +206,16 @@ impl Session {
     /// The engine's state with this session's settings and functions.
     fn state(&self) -> Result<SessionState> {
         let mut state = self.with_settings(self.engine.state())?;
-        for function in session_functions::functions(&self.data) {
+        let signals = signals::functions(&self.data, self.engine.activity());
+        for function in session_functions::functions(&self.data).into_iter().chain(signals) {
             state.register_udf(Arc::new(function)).map_err(from_datafusion)?;
         }
         Ok(state)
+    }
+
+    /// What its user sees, who does not see everything.
+    fn sight(&self) -> Option<Arc<Sight>> {
+        self.data().rights.sight.clone()
     }
 
     fn with_settings(&self, state: &SessionState) -> Result<SessionState> {
@@ -208,6 +223,9 @@ impl Session {
         let time_zone = self.data().variables.get("timezone")?.to_string();
         state.config_mut().options_mut().execution.time_zone = Some(time_zone);
         state.config_mut().set_extension(Arc::new(ThisSession(self.data.clone())));
+        if let Some(sight) = self.sight() {
+            state.config_mut().set_extension(sight);
+        }
         Ok(state)
     }
 

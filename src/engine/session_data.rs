@@ -1,7 +1,8 @@
 //! What a session remembers while it lives: settings, its client, an open transaction; and the commands that change that.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -9,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::commands::Command;
 use super::execution;
 use super::recorded::PinnedTables;
+use super::rights::Rights;
 use super::session::{Outcome, Rows};
 use super::variables::Variables;
 use crate::error::{Error, Result};
@@ -22,6 +24,7 @@ pub(super) struct SessionData {
     /// What a statement may hold at most, where that is less than what any may.
     pub(super) memory_limit_bytes: Option<usize>,
     pub(super) in_background: bool,
+    pub(super) rights: Rights,
     transaction: Option<Transaction>,
 }
 
@@ -35,6 +38,21 @@ pub(super) struct SessionClient {
 /// The session of a statement, for relations that tell of it.
 #[derive(Debug)]
 pub(super) struct ThisSession(pub(super) Arc<Mutex<SessionData>>);
+
+impl ThisSession {
+    pub(super) fn rights(&self) -> Rights {
+        self.data().rights.clone()
+    }
+
+    /// The number under which others know it, where it is a client's.
+    pub(super) fn process_id(&self) -> Option<i32> {
+        self.data().client.map(|client| client.process_id)
+    }
+
+    fn data(&self) -> MutexGuard<'_, SessionData> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// An open transaction: its snapshot, pinned by its first query, versions of recorded tables, and the settings that `SET LOCAL` will give back.
 #[derive(Debug)]
@@ -112,6 +130,18 @@ impl SessionData {
             }
         }
         Ok(())
+    }
+
+    /// The longest that a statement may run: what the session has set, and at most what its user may.
+    pub(super) fn statement_timeout(&self) -> Option<Duration> {
+        let set = self.variables.statement_timeout();
+        set.into_iter().chain(self.rights.statement_timeout).min()
+    }
+
+    /// What a statement may hold in memory, where any may hold `of_all`.
+    pub(super) fn memory_bytes(&self, of_all: usize) -> usize {
+        let limits = self.memory_limit_bytes.into_iter().chain(self.rights.memory_bytes);
+        limits.fold(of_all, usize::min)
     }
 
     /// Whether a transaction is open.

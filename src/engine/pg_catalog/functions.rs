@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type, UInt32Type};
+use datafusion::arrow::datatypes::{DataType, Int64Type, UInt32Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -14,7 +14,6 @@ use datafusion::logical_expr::{
 };
 
 use super::callable;
-use crate::engine::activity::Activity;
 use crate::engine::catalog::TRACES;
 
 /// The owner of all there is, and its OID.
@@ -195,31 +194,6 @@ fn current_schemas() -> ScalarUDF {
     };
     let result = DataType::new_list(DataType::Utf8, true);
     create_udf("current_schemas", vec![DataType::Boolean], result, Volatility::Immutable, Arc::new(implementation))
-}
-
-/// The functions with which one session stops another.
-pub(super) fn stops(activity: &Arc<Activity>) -> [ScalarUDF; 2] {
-    let (cancels, ends) = (activity.clone(), activity.clone());
-    [
-        stop("pg_cancel_backend", 1..=1, move |process_id| cancels.cancel(process_id)),
-        stop("pg_terminate_backend", 1..=2, move |process_id| ends.terminate(process_id)),
-    ]
-}
-
-/// A function of a session's process id that says whether there was such a session.
-fn stop(name: &str, arguments: RangeInclusive<usize>, stop: impl Fn(i32) -> bool + Send + Sync + 'static) -> ScalarUDF {
-    let counts = arguments.map(TypeSignature::Any).collect();
-    let implementation = move |arguments: &[ColumnarValue]| {
-        let arrays = ColumnarValue::values_to_arrays(&arguments[..1])?;
-        let process_ids = cast(&arrays[0], &DataType::Int32)?;
-        let process_ids = process_ids.as_primitive::<Int32Type>();
-        let stopped: BooleanArray = process_ids.iter().map(|process_id| process_id.map(&stop)).collect();
-        Ok(ColumnarValue::Array(Arc::new(stopped)))
-    };
-    // It must run once a row, and never while a statement is only planned.
-    let signature = Signature::one_of(counts, Volatility::Volatile);
-    let function = SimpleScalarUDF::new_with_signature(name, signature, DataType::Boolean, Arc::new(implementation));
-    ScalarUDF::from(function)
 }
 
 /// The number of an encoding by its name; only UTF-8, which is 6, is known.

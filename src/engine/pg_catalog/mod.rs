@@ -48,9 +48,6 @@ pub(super) fn install(context: &SessionContext, activity: &Arc<Activity>, record
     let tables = relations::PgCatalog::new(context, activity, recorded).map_err(from_datafusion)?;
     context.register_udf(functions::view_definition(tables.definitions()));
     context.register_udf(functions::table_is_visible(tables.visible()));
-    for function in functions::stops(activity) {
-        context.register_udf(function);
-    }
     let objects = tables.objects().clone();
     if let Some(catalog) = context.catalog(CATALOG) {
         catalog.register_schema("pg_catalog", Arc::new(tables)).map_err(from_datafusion)?;

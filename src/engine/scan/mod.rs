@@ -14,6 +14,7 @@ mod source;
 mod spans_scan;
 mod statistics;
 mod table;
+mod visible;
 mod wanted;
 
 pub(super) use files::{file_scan, scan_coded, scan_once, scan_parts};

@@ -18,6 +18,8 @@ use datafusion::physical_plan::union::UnionExec;
 use super::files::{Readers, scan_files};
 use super::fresh::scan_fresh;
 use super::spans_scan::SpansScan;
+use super::visible::scan_visible;
+use crate::engine::rights::Sight;
 use crate::model::schema::physical_schema;
 use crate::store::Snapshot;
 
@@ -25,8 +27,8 @@ use crate::store::Snapshot;
 #[derive(Debug)]
 pub(in crate::engine) struct PinnedSnapshot(pub Snapshot);
 
-/// All spans in the physical schema. Each scan reads the [`PinnedSnapshot`] of its statement, so that all scans of a statement
-/// see the same spans.
+/// The spans that the session's user sees, in the physical schema. Each scan reads the [`PinnedSnapshot`] of its statement, so that all scans of
+/// a statement see the same spans.
 #[derive(Debug)]
 pub(in crate::engine) struct SpansTable;
 
@@ -51,28 +53,41 @@ impl TableProvider for SpansTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let pinned = state
-            .config()
-            .get_extension::<PinnedSnapshot>()
-            .ok_or_else(|| internal_datafusion_err!("a scan of spans without a pinned snapshot"))?;
-        let predicate = physical_predicate(state, filters, physical_schema())?;
-        let readers = Readers::of(state)?;
-        let partitions = state.config().target_partitions();
-        let mut inputs = Vec::new();
-        if let Some(fresh) = scan_fresh(&pinned.0.fresh, projection, predicate.as_ref(), partitions)? {
-            inputs.push(fresh);
+        match Sight::of(state) {
+            None => scan_all(state, projection, filters, limit).await,
+            Some(sight) => scan_visible(state, &sight, projection, filters).await,
         }
-        if let Some(sealed) = scan_files(state, &readers, &pinned.0, projection, predicate.clone(), limit).await? {
-            inputs.push(sealed);
-        }
-        let inner = match inputs.len() {
-            0 => Arc::new(EmptyExec::new(datafusion::common::project_schema(&self.schema(), projection)?)),
-            1 => inputs.swap_remove(0),
-            _ => UnionExec::try_new(inputs)?,
-        };
-        let columns = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
-        Ok(Arc::new(SpansScan { inner, readers, snapshot: pinned.0.clone(), columns, predicate, limit }))
     }
+}
+
+/// Plans a scan of all spans of the statement's snapshot.
+pub(super) async fn scan_all(
+    state: &dyn Session,
+    projection: Option<&Vec<usize>>,
+    filters: &[Expr],
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let pinned = state
+        .config()
+        .get_extension::<PinnedSnapshot>()
+        .ok_or_else(|| internal_datafusion_err!("a scan of spans without a pinned snapshot"))?;
+    let predicate = physical_predicate(state, filters, physical_schema())?;
+    let readers = Readers::of(state)?;
+    let partitions = state.config().target_partitions();
+    let mut inputs = Vec::new();
+    if let Some(fresh) = scan_fresh(&pinned.0.fresh, projection, predicate.as_ref(), partitions)? {
+        inputs.push(fresh);
+    }
+    if let Some(sealed) = scan_files(state, &readers, &pinned.0, projection, predicate.clone(), limit).await? {
+        inputs.push(sealed);
+    }
+    let inner = match inputs.len() {
+        0 => Arc::new(EmptyExec::new(datafusion::common::project_schema(&physical_schema(), projection)?)),
+        1 => inputs.swap_remove(0),
+        _ => UnionExec::try_new(inputs)?,
+    };
+    let columns = projection.cloned().unwrap_or_else(|| (0..physical_schema().fields().len()).collect());
+    Ok(Arc::new(SpansScan { inner, readers, snapshot: pinned.0.clone(), columns, predicate, limit }))
 }
 
 /// The conditions as one over rows of `schema`; `None` where there is none.

@@ -9,16 +9,19 @@ mod files;
 mod ingest;
 mod promoted;
 mod reports;
+mod sizes;
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::internal_datafusion_err;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 
+use super::catalog::SIZES;
 use super::computed::Computed;
+use super::rights::{Sight, for_admins};
 use super::scan::PinnedSnapshot;
 use crate::store::Snapshot;
 
@@ -45,7 +48,20 @@ pub(super) fn tables(sources: &Arc<Sources>) -> Vec<(&'static str, Arc<dyn Table
         ("files", of_snapshot(files::schema(), files::rows)),
         ("promoted", of_snapshot(promoted::schema(), promoted::rows)),
         ("figures", of_snapshot(figures::schema(), figures::rows)),
-        ("audit", Computed::table(audit::schema(), move |schema, _| audit::rows(schema, &audited.audit))),
+        (
+            "audit",
+            Computed::table(audit::schema(), move |schema, session| {
+                for_admins(session, "system.audit").map_err(|error| DataFusionError::External(Box::new(error)))?;
+                audit::rows(schema, &audited.audit)
+            }),
+        ),
+        (
+            SIZES,
+            Computed::table(sizes::schema(), |schema, session| {
+                let pinned = pinned(session)?;
+                sizes::row(schema, Sight::of(session).is_none().then_some(&pinned.0))
+            }),
+        ),
         ("engine", Computed::table(figures::schema(), move |schema, _| engine::rows(schema, &loaded.loaded))),
         ("ingest", Computed::table(ingest::schema(), move |schema, _| ingest::rows(schema, &counted.counted))),
         ("report_runs", Computed::table(reports::runs_schema(), move |schema, _| reports::runs(schema, &runs.told))),
@@ -58,10 +74,10 @@ pub(super) fn tables(sources: &Arc<Sources>) -> Vec<(&'static str, Arc<dyn Table
 
 /// Rows that follow from the statement's snapshot.
 fn of_snapshot(schema: SchemaRef, rows: fn(SchemaRef, &Snapshot) -> Result<RecordBatch>) -> Arc<dyn TableProvider> {
-    Computed::table(schema, move |schema, session| {
-        let pinned = session.config().get_extension::<PinnedSnapshot>();
-        let pinned = pinned
-            .ok_or_else(|| internal_datafusion_err!("a scan of the store's figures without a pinned snapshot"))?;
-        rows(schema.clone(), &pinned.0)
-    })
+    Computed::table(schema, move |schema, session| rows(schema.clone(), &pinned(session)?.0))
+}
+
+fn pinned(session: &dyn Session) -> Result<Arc<PinnedSnapshot>> {
+    let pinned = session.config().get_extension::<PinnedSnapshot>();
+    pinned.ok_or_else(|| internal_datafusion_err!("a scan of the store's figures without a pinned snapshot"))
 }
