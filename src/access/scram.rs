@@ -130,7 +130,7 @@ impl Exchange {
     ///
     /// # Errors
     /// 08P01 for what is no such message, 28000 when the client could bind and was made to believe that the server cannot.
-    pub(super) fn begin(
+    pub fn begin(
         (user, verifier, is_known): (&str, Verifier, bool),
         mechanism: &str,
         end_point: Option<&[u8]>,

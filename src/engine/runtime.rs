@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::store::Priority;
 
 /// The stack of a query thread. Address space, not memory: pages are taken when a deep statement touches them.
-const STACK_BYTES: usize = 256 << 20;
+pub(super) const STACK_BYTES: usize = 256 << 20;
 
 /// The most threads of a lane for blocking file reads, which keep the same stack size.
 const MAX_BLOCKING_THREADS: usize = 8;

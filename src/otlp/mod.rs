@@ -6,6 +6,8 @@ mod attributes;
 mod columns;
 mod decode;
 mod encode;
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod limits;
 mod lists;

@@ -10,93 +10,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::limits::END_OF_TIME_NS;
+use super::fuzzing::{protobuf, same_spans};
 use super::write::push_bytes;
 use super::{decode_export, encode_export};
 
-/// One span with all that stands around it, as bytes, so that NaN equals itself.
-type Flat = (Vec<u8>, String, Vec<u8>, String, Vec<u8>);
-
-/// The spans that may be kept, in order, with what protobuf and the store do not tell apart made equal.
-fn flatten(request: &ExportTraceServiceRequest) -> Vec<Flat> {
-    let mut flat = Vec::new();
-    for resource_spans in &request.resource_spans {
-        let mut resource = resource_spans.resource.clone().unwrap_or_default();
-        resource.entity_refs.clear();
-        normalise_attributes(&mut resource.attributes);
-        for scope_spans in &resource_spans.scope_spans {
-            let mut scope = scope_spans.scope.clone().unwrap_or_default();
-            normalise_attributes(&mut scope.attributes);
-            for span in scope_spans.spans.iter().filter(|span| is_kept(span)) {
-                flat.push((
-                    resource.encode_to_vec(),
-                    resource_spans.schema_url.clone(),
-                    scope.encode_to_vec(),
-                    scope_spans.schema_url.clone(),
-                    normalise_span(span.clone()).encode_to_vec(),
-                ));
-            }
-        }
-    }
-    flat
-}
-
-fn is_kept(span: &Span) -> bool {
-    let is_zero = |id: &[u8]| id.iter().all(|byte| *byte == 0);
-    span.trace_id.len() == 16
-        && !is_zero(&span.trace_id)
-        && span.span_id.len() == 8
-        && !is_zero(&span.span_id)
-        && [0, 8].contains(&span.parent_span_id.len())
-        && (1..END_OF_TIME_NS).contains(&span.start_time_unix_nano)
-        && (span.start_time_unix_nano..=i64::MAX as u64).contains(&span.end_time_unix_nano)
-}
-
-fn normalise_span(mut span: Span) -> Span {
-    if span.parent_span_id == [0; 8] {
-        span.parent_span_id.clear();
-    }
-    span.status = span.status.filter(|status| *status != Status::default());
-    normalise_attributes(&mut span.attributes);
-    for event in &mut span.events {
-        normalise_attributes(&mut event.attributes);
-    }
-    let links = span.links.len();
-    span.links.retain(|link| link.trace_id.len() == 16 && link.span_id.len() == 8);
-    span.dropped_links_count = span.dropped_links_count.saturating_add((links - span.links.len()) as u32);
-    for link in &mut span.links {
-        normalise_attributes(&mut link.attributes);
-    }
-    span
-}
-
-fn normalise_attributes(attributes: &mut [KeyValue]) {
-    for attribute in attributes {
-        attribute.key_strindex = 0;
-        normalise_value(attribute.value.get_or_insert_default());
-    }
-}
-
-fn normalise_value(value: &mut AnyValue) {
-    match &mut value.value {
-        Some(Value::DoubleValue(number)) if number.is_nan() => *number = f64::NAN,
-        Some(Value::ArrayValue(array)) => array.values.iter_mut().for_each(normalise_value),
-        Some(Value::KvlistValue(list)) => normalise_attributes(&mut list.values),
-        Some(Value::StringValueStrindex(_)) => value.value = None,
-        _ => {}
-    }
-}
-
 /// Bytes that prost reads come back from our decoder and encoder as prost read them.
 fn check_round_trip(bytes: &[u8], read: &ExportTraceServiceRequest) -> Result<(), TestCaseError> {
-    let decoded = decode_export(bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    let encoded = encode_export(&decoded.batch.to_record_batch().expect("expanded"))
-        .map_err(|error| TestCaseError::fail(error.to_string()))?;
-    let again = ExportTraceServiceRequest::decode(&*encoded).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    let spans = read.resource_spans.iter().flat_map(|resource| &resource.scope_spans).map(|scope| scope.spans.len());
-    prop_assert_eq!(decoded.batch.num_rows() as u64 + decoded.refusals.rejected_spans, spans.sum::<usize>() as u64);
-    prop_assert_eq!(flatten(&again), flatten(read));
-    Ok(())
+    same_spans(bytes, read).map(drop).map_err(TestCaseError::fail)
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -220,19 +140,7 @@ fn wrap_span(span: &[u8]) -> Vec<u8> {
 }
 
 fn check_against_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
-    match ExportTraceServiceRequest::decode(bytes) {
-        Ok(read) => check_round_trip(bytes, &read),
-        Err(error) => {
-            let text = error.to_string();
-            // Where prost refuses a request for one text, or reads a message that is not kept, we do not.
-            let is_stricter = text.contains("UTF-8") || text.contains("entity_refs");
-            match decode_export(bytes) {
-                Ok(_) => prop_assert!(is_stricter, "prost refuses: {}", text),
-                Err(error) => prop_assert_eq!(error.kind, crate::error::Kind::BadInput),
-            }
-            Ok(())
-        }
-    }
+    protobuf(bytes).map(drop).map_err(TestCaseError::fail)
 }
 
 /// A field that no version of OTLP has, of any wire type; groups hold further ones.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// The type of a client's message about who it is.
 const PASSWORD_MESSAGE: u8 = b'p';
 /// Longest such message; PostgreSQL takes as much.
-const MAX_SASL_BYTES: usize = 1024;
+pub(super) const MAX_SASL_BYTES: usize = 1024;
 
 /// Has a client prove that it is `user`, where anybody has to.
 pub(super) async fn authenticate(wire: &mut Wire, gate: &Gate, peer: &Peer, user: &str) -> Result<(), Halt> {
@@ -35,6 +35,7 @@ pub(super) async fn authenticate(wire: &mut Wire, gate: &Gate, peer: &Peer, user
     wire.put(&Authentication::SASLContinue(server_first.into()));
     wire.flush().await?;
     let proof = answer(wire).await?;
+    gate.may_try(peer).map_err(Halt::Fatal)?;
     let server_final = refuse(gate, peer, exchange.finish(&proof)).await?;
     wire.put(&Authentication::SASLFinal(server_final.into()));
     gate.may_ask(user).map_err(Halt::Fatal)
@@ -59,7 +60,7 @@ async fn answer(wire: &mut Wire) -> Result<Bytes, Halt> {
 }
 
 /// Reads the mechanism and what follows it: a length, and as many bytes.
-fn initial_response(mut body: Bytes) -> Result<(String, Bytes)> {
+pub(super) fn initial_response(mut body: Bytes) -> Result<(String, Bytes)> {
     let malformed = || Error::bad_input("invalid SASLInitialResponse message").with_sqlstate("08P01");
     let end = body.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
     let mechanism = String::from_utf8(body.split_to(end).to_vec()).map_err(|_| malformed())?;

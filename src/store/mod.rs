@@ -77,3 +77,5 @@ pub use store::{SealReport, Store, StoreStatus};
 pub(crate) use table::connect as connect_object_store;
 pub use table_url::TableUrl;
 pub use trace_index::{FileIndex, FileRun, IndexFigures, TraceSet};
+#[doc(hidden)]
+pub use wal::fuzzing;

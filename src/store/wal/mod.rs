@@ -2,6 +2,7 @@
 //!
 //! Knows bytes, sequence numbers and the disk. Knows nothing of Arrow, spans or the table.
 
+pub mod fuzzing;
 mod reader;
 mod record;
 mod scan;

@@ -61,8 +61,7 @@ impl Record {
         head[16..24].copy_from_slice(&self.group.0.to_le_bytes());
         head[24..32].copy_from_slice(&self.received_unix_ms.to_le_bytes());
         head[32..48].copy_from_slice(&self.hash.0.to_le_bytes());
-        let crc = checksum(segment_id, &head, &self.payload);
-        head[4..8].copy_from_slice(&crc.to_le_bytes());
+        sum_record(segment_id, &mut head, &self.payload);
         out.extend_from_slice(&head);
         out.extend_from_slice(&self.payload);
     }
@@ -88,6 +87,12 @@ impl Record {
     pub(crate) fn claimed(bytes: &[u8]) -> Option<(Lsn, Lsn)> {
         (bytes.len() >= HEAD_BYTES).then(|| (Lsn(u64_at(bytes, 8)), Lsn(u64_at(bytes, 16))))
     }
+}
+
+/// Writes the checksum of a record into its head.
+pub(super) fn sum_record(segment_id: u64, head: &mut [u8; HEAD_BYTES], payload: &[u8]) {
+    let crc = checksum(segment_id, head, payload);
+    head[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn checksum(segment_id: u64, head: &[u8; HEAD_BYTES], payload: &[u8]) -> u32 {

@@ -34,8 +34,7 @@ impl SegmentHead {
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.segment_id.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.first_lsn.0.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..32]);
-        bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+        sum_head(&mut bytes);
         bytes
     }
 
@@ -59,6 +58,12 @@ impl SegmentHead {
         }
         Ok(Some(Self { segment_id: u64_at(bytes, 16), first_lsn: Lsn(u64_at(bytes, 24)) }))
     }
+}
+
+/// Writes the checksum of a head into it.
+pub(super) fn sum_head(head: &mut [u8; SEGMENT_HEAD_BYTES]) {
+    let crc = crc32c::crc32c(&head[..32]);
+    head[32..36].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// The path of the segment that begins with `first_lsn`.
