@@ -38,4 +38,5 @@ pub mod repl;
 pub mod report;
 pub mod server;
 pub mod store;
+pub mod trust;
 pub mod typed;

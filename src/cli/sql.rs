@@ -28,8 +28,8 @@ Examples:
 Reads the data directory only, so a server may run on it at the same time; what it acknowledged before is \
 seen.
 
-Formats: table (aligned, for people), csv, json (one array), ndjson (a row a line), markdown, parquet (the \
-result's own types). Values in csv and table are written as PostgreSQL writes them, nanoseconds kept: csv is \
+Formats: table (aligned, for people), csv, json (one array), ndjson (a row a line), markdown, html (a page), \
+parquet (the result's own types). Values in csv and table are written as PostgreSQL writes them, nanoseconds kept: csv is \
 what \\copy in psql gives.";
 
 /// Run SQL on a data directory and print the result
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// Read the statements from a file
     #[arg(short, long, group = "text", value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How to write results: table, csv, json, ndjson, markdown or parquet
+    /// How to write results: table, csv, json, ndjson, markdown, html or parquet
     #[arg(long, value_name = "FORMAT", default_value_t)]
     format: Format,
     /// Write to a file, whole or not at all

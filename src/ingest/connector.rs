@@ -1,7 +1,7 @@
 //! Connections of the sending client, plain or encrypted.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,9 +10,8 @@ use futures::future::BoxFuture;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -21,11 +20,7 @@ use tokio_util::either::Either;
 use tower::Service;
 
 use crate::error::{Error, Result};
-
-/// Where systems keep the authorities that they trust; the variable is OpenSSL's.
-const SYSTEM_VARIABLE: &str = "SSL_CERT_FILE";
-const SYSTEM_FILES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+use crate::trust;
 
 /// Opens connections to one endpoint.
 #[derive(Clone)]
@@ -46,37 +41,12 @@ impl Connector {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| Error::internal(error.to_string()))?;
-        let mut config = builder.with_root_certificates(roots(authority)?).with_no_client_auth();
+        let mut config = builder
+            .with_root_certificates(trust::roots(authority).map_err(|error| error.with_hint("--tls-ca names another"))?)
+            .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Self { tcp, tls: Some(TlsConnector::from(Arc::new(config))) })
     }
-}
-
-fn roots(authority: Option<&Path>) -> Result<RootCertStore> {
-    let path = match authority {
-        Some(path) => path.to_owned(),
-        None => {
-            system_file().ok_or_else(|| Error::bad_input("there is no file of authorities to trust: give --tls-ca"))?
-        }
-    };
-    let unusable =
-        |why: String| Error::bad_input(format!("the authorities in {} cannot be used: {why}", path.display()));
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| unusable(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        let added = roots.add(certificate);
-        // A system's list may hold what this program does not know; a file that was named may not.
-        if let (Err(error), Some(_)) = (added, authority) {
-            return Err(unusable(error.to_string()));
-        }
-    }
-    if roots.is_empty() { Err(unusable("it holds none in PEM".to_owned())) } else { Ok(roots) }
-}
-
-fn system_file() -> Option<PathBuf> {
-    let named = std::env::var_os(SYSTEM_VARIABLE).map(PathBuf::from);
-    named.or_else(|| SYSTEM_FILES.iter().map(PathBuf::from).find(|path| path.is_file()))
 }
 
 impl std::fmt::Debug for Connector {

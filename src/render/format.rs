@@ -18,13 +18,16 @@ pub enum Format {
     /// One JSON object a line.
     Ndjson,
     Markdown,
+    /// A page with the table, which needs nothing else.
+    Html,
     /// A Parquet file with the result's own types.
     Parquet,
 }
 
 impl Format {
     /// Every format, in the order that help shows them.
-    pub const ALL: [Self; 6] = [Self::Table, Self::Csv, Self::Json, Self::Ndjson, Self::Markdown, Self::Parquet];
+    pub const ALL: [Self; 7] =
+        [Self::Table, Self::Csv, Self::Json, Self::Ndjson, Self::Markdown, Self::Html, Self::Parquet];
 
     /// The name that a user types.
     pub fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Format {
             Self::Json => "json",
             Self::Ndjson => "ndjson",
             Self::Markdown => "markdown",
+            Self::Html => "html",
             Self::Parquet => "parquet",
         }
     }

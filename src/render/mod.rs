@@ -1,4 +1,4 @@
-//! Query results as text for people and as bytes for programs: table, CSV, JSON, NDJSON, Markdown, Parquet.
+//! Query results as text for people and as bytes for programs: table, CSV, JSON, NDJSON, Markdown, HTML, Parquet.
 //!
 //! Knows Arrow and nothing of where rows come from or go to. A [`Writer`] takes batches as they are made and holds at most one
 //! chunk of them, so that a result of any length is written in bounded memory.
@@ -7,6 +7,7 @@ mod cell;
 mod counted;
 mod delimited;
 mod format;
+mod html;
 mod json;
 mod markdown;
 mod parquet;

@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt};
 
 use super::Format;
 use super::delimited::CsvRows;
+use super::html::HtmlRows;
 use super::json::JsonRows;
 use super::markdown::MarkdownRows;
 use super::parquet::ParquetRows;
@@ -75,6 +76,7 @@ enum Form<W: Write + Send> {
     Csv(W, CsvRows),
     Json(W, JsonRows),
     Markdown(W, MarkdownRows),
+    Html(W, HtmlRows),
     Parquet(ParquetRows<W>),
 }
 
@@ -93,6 +95,10 @@ impl<W: Write + Send> Writer<W> {
                 let rows = MarkdownRows::start(&schema, options, &mut out)?;
                 Form::Markdown(out, rows)
             }
+            Format::Html => {
+                let rows = HtmlRows::start(&schema, options, &mut out)?;
+                Form::Html(out, rows)
+            }
             Format::Parquet => Form::Parquet(ParquetRows::start(schema, out)?),
         };
         Ok(Self { rows: 0, form })
@@ -106,6 +112,7 @@ impl<W: Write + Send> Writer<W> {
             Form::Csv(out, rows) => rows.batch(batch, out),
             Form::Json(out, rows) => rows.batch(batch, out),
             Form::Markdown(out, rows) => rows.batch(batch, out),
+            Form::Html(out, rows) => rows.batch(batch, out),
             Form::Parquet(rows) => rows.batch(batch),
         }
     }
@@ -118,6 +125,10 @@ impl<W: Write + Send> Writer<W> {
                 out
             }
             Form::Json(mut out, mut rows) => {
+                rows.finish(&mut out)?;
+                out
+            }
+            Form::Html(mut out, rows) => {
                 rows.finish(&mut out)?;
                 out
             }
@@ -220,6 +231,21 @@ mod tests {
         let text = render(Format::Markdown, &RenderOptions::default(), &[sample()]);
         assert_eq!(text.lines().nth(1), Some("| --- | ---: | ---: |"));
         assert_eq!(text.lines().nth(3), Some("| a\\|\"b\",<br>\\x1b[31m日本 | -2 | NaN |"));
+    }
+
+    #[test]
+    fn a_page_shows_cells_and_runs_nothing_of_them() {
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some("<script>&\u{202e}"), None]));
+        let batch = RecordBatch::try_from_iter([("a\"b", column)]).expect("a batch");
+        let mut writer =
+            Writer::new(Format::Html, batch.schema(), &RenderOptions::default(), Vec::new()).expect("started");
+        writer.batch(&batch).expect("written");
+        let text = String::from_utf8(writer.finish().expect("finished").1).expect("text");
+        assert!(text.contains("<td>&lt;script&gt;&amp;\\u{202e}</td>") && text.contains("<th>a&quot;b</th>"), "{text}");
+        assert!(
+            text.contains("<span class=\"null\">NULL</span>") && text.ends_with("<p>2 rows</p>\n</body>\n</html>\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::commands::Command;
+use super::output_file::OutputFile;
 use super::shell::{Next, Shell};
 use super::splitter::Script;
 use super::text::{Line, Style};
@@ -25,27 +26,20 @@ impl Shell {
             Command::Schemas => self.table(query::SCHEMAS, &[]).await?,
             Command::Functions(pattern) => self.table(query::FUNCTIONS, &[&like(pattern.as_deref())]).await?,
             Command::Describe(relation) => {
-                let columns = describe::describe(&self.session, &relation).await?;
-                self.show_batches(vec![columns]).await?;
+                let columns = describe::describe(&self.backend, &relation).await?;
+                self.show_batches(columns).await?;
             }
-            Command::Timing(value) => {
-                self.timing = value.unwrap_or(!self.timing);
-                self.say_setting("Timing", if self.timing { "on" } else { "off" })?;
-            }
+            Command::Timing(value) => self.set_timing(value.unwrap_or(!self.timing))?,
             Command::Expanded(value) => {
                 let turned = if self.expanded == Expanded::On { Expanded::Off } else { Expanded::On };
-                self.expanded = value.unwrap_or(turned);
-                self.say_setting("Expanded display", expanded_name(self.expanded))?;
+                self.set_expanded(value.unwrap_or(turned))?;
             }
-            Command::Format(value) => {
-                self.format = value.unwrap_or(self.format);
-                self.say_setting("Output format", self.format.name())?;
-            }
-            Command::Questions => self.say(&help::questions())?,
+            Command::Format(value) => self.set_format(value.unwrap_or(self.format))?,
+            Command::Questions => self.show_lines(&help::questions())?,
             Command::Run { name, arguments } => self.question(&name, &arguments).await?,
             Command::Reports => {
                 let reports = self.reports.as_ref().map(|reports| reports.list()).unwrap_or_default();
-                self.say(&help::reports(&reports))?;
+                self.show_lines(&help::reports(&reports))?;
             }
             Command::Report { name, arguments } => {
                 let reports = self.reports.as_ref().ok_or_else(no_reports)?;
@@ -53,8 +47,27 @@ impl Shell {
                 self.ask(text).await?;
             }
             Command::Trace { id, all } => self.trace(&id, all).await?,
+            Command::Map { from, to } => self.draw_map(from.as_deref(), to.as_deref()).await?,
+            Command::Flame(condition) => self.draw_flame(&condition).await?,
+            Command::Heatmap(condition) => self.draw_heatmap(&condition).await?,
+            Command::Histogram { value, condition } => self.draw_histogram(&value, &condition).await?,
+            Command::Tail(condition) => self.tail(&condition).await?,
+            Command::Watch { interval, times } => {
+                self.watch(interval, times).await?;
+                return Ok(Next::ForgetPending);
+            }
+            Command::Output(file) => self.output = file.as_deref().map(OutputFile::named).transpose()?,
+            Command::Include(file) => return self.include(&file).await,
+            Command::Edit(file) => return self.edit(file.as_deref()),
+            Command::Set(None) => self.say_settings()?,
+            Command::Set(Some((name, value))) => self.change(&name, value.as_deref())?,
+            Command::Connect(place) => return self.connect(place.as_deref()).await,
+            Command::LastError => match &self.last_error {
+                Some(error) => self.say(&error.lines())?,
+                None => self.say(&[Line::of(Style::Plain, "There was no error.")])?,
+            },
             Command::SqlHelp => self.say(&help::sql())?,
-            Command::Help => self.say(&help::commands())?,
+            Command::Help => self.show_lines(&help::commands())?,
         }
         Ok(Next::GoOn)
     }
@@ -77,9 +90,9 @@ impl Shell {
         self.say_time(started)
     }
 
-    async fn trace(&self, typed: &str, all: bool) -> Result<()> {
-        let id = trace::find(&self.session, typed).await?;
-        let mut spans = trace::spans(&self.session, &id).await?;
+    async fn trace(&mut self, typed: &str, all: bool) -> Result<()> {
+        let id = trace::find(&self.backend, typed).await?;
+        let mut spans = trace::spans(&self.backend, &id).await?;
         let is_cut = spans.len() > trace::MAX_SPANS;
         spans.truncate(trace::MAX_SPANS);
         let canvas = self.terminal.canvas(self.columns, if all { trace::MAX_SPANS } else { DRAWN_SPANS });
@@ -88,12 +101,12 @@ impl Shell {
             let note = format!("The trace has more spans: these are the {} that started first.", trace::MAX_SPANS);
             lines.push(Line::of(Style::Error, note));
         }
-        self.say(&lines)
+        self.show_lines(&lines)
     }
 
     /// Shows the result of a query of the shell's own, always as a table.
-    async fn table(&self, sql: &str, parameters: &[&str]) -> Result<()> {
-        let batches = query::batches(&self.session, sql, parameters).await?;
+    async fn table(&mut self, sql: &str, parameters: &[&str]) -> Result<()> {
+        let batches = self.backend.batches(sql, parameters).await?;
         self.show_batches(batches).await
     }
 }
@@ -101,14 +114,6 @@ impl Shell {
 fn no_reports() -> Error {
     let error = Error::new(Kind::NotFound, "there is no folder of reports");
     error.with_hint("`spanhouse report init` makes one, or name another with --reports-dir")
-}
-
-fn expanded_name(expanded: Expanded) -> &'static str {
-    match expanded {
-        Expanded::Off => "off",
-        Expanded::On => "on",
-        Expanded::Auto => "used when a row is too wide",
-    }
 }
 
 /// A LIKE pattern for what was typed: `*` is anything, and a plain text may stand anywhere in the name.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::backend::Backend;
 use super::query;
 use super::reports::ReportQuestion;
-use crate::engine::{LibraryQuery, Session, library};
+use crate::engine::{LibraryQuery, library};
 use crate::error::Result;
 
 /// Everything that has a name.
@@ -103,29 +104,29 @@ impl Catalog {
 }
 
 /// Reads all names and puts them into `catalog` as they come; completion offers fewer where a query fails.
-pub async fn load(session: Session, reports: Vec<ReportQuestion>, catalog: Arc<ArcSwap<Catalog>>) {
+pub async fn load(backend: Arc<Backend>, reports: Vec<ReportQuestion>, catalog: Arc<ArcSwap<Catalog>>) {
     let mut names = Catalog {
         questions: library().iter().map(Question::of).collect(),
         reports: reports.into_iter().map(Question::of_report).collect(),
         ..Catalog::default()
     };
-    if let Ok(relations) = relations(&session).await {
+    if let Ok(relations) = relations(&backend).await {
         names.relations = relations;
     }
-    if let Ok(functions) = query::texts(&session, query::FUNCTIONS, &["%"]).await {
+    if let Ok(functions) = query::texts(&backend, query::FUNCTIONS, &["%"]).await {
         let others = functions.into_iter().filter(|row| row.get(1).is_some_and(|of_type| of_type != "table"));
         names.functions = others.filter_map(|row| row.into_iter().next()).collect();
         names.functions.dedup();
     }
-    if let Ok(functions) = table_functions(&session).await {
+    if let Ok(functions) = table_functions(&backend).await {
         names.table_functions = functions;
     }
-    if let Ok(settings) = query::texts(&session, "SHOW ALL", &[]).await {
+    if let Ok(settings) = query::texts(&backend, "SHOW ALL", &[]).await {
         names.settings = settings.into_iter().filter_map(|row| row.into_iter().next()).collect();
     }
     catalog.store(Arc::new(names.clone()));
     // These are read out of files, so the names need not wait for them.
-    if let Ok(keys) = query::texts(&session, query::ATTRIBUTE_KEYS, &[]).await {
+    if let Ok(keys) = query::texts(&backend, query::ATTRIBUTE_KEYS, &[]).await {
         let key = |row: Vec<String>| <[String; 2]>::try_from(row).ok().map(|[map, key]| Key { map, key });
         names.attribute_keys = keys.into_iter().filter_map(key).collect();
         catalog.store(Arc::new(names));
@@ -133,25 +134,23 @@ pub async fn load(session: Session, reports: Vec<ReportQuestion>, catalog: Arc<A
 }
 
 /// The functions in FROM. Their columns are those of a call that is planned and not run.
-async fn table_functions(session: &Session) -> Result<Vec<TableFunction>> {
+async fn table_functions(backend: &Backend) -> Result<Vec<TableFunction>> {
     let mut functions = Vec::new();
-    for row in query::texts(session, query::TABLE_FUNCTIONS, &[]).await? {
+    for row in query::texts(backend, query::TABLE_FUNCTIONS, &[]).await? {
         let [name, parameters, wanted] = row.as_slice() else { continue };
         let mut function = TableFunction::declared(name, parameters);
         let statement = function.statement(wanted.parse().unwrap_or_default());
-        if let Ok(planned) = session.prepare(&statement).await {
-            let schema = planned.into_iter().next().and_then(|statement| statement.schema);
-            let fields = schema.iter().flat_map(|schema| schema.fields());
-            function.columns = fields.map(|field| field.name().clone()).collect();
+        if let Ok(schema) = backend.columns(&statement).await {
+            function.columns = schema.fields().iter().map(|field| field.name().clone()).collect();
         }
         functions.push(function);
     }
     Ok(functions)
 }
 
-async fn relations(session: &Session) -> Result<Vec<Relation>> {
+async fn relations(backend: &Backend) -> Result<Vec<Relation>> {
     let mut relations: Vec<Relation> = Vec::new();
-    for row in query::texts(session, query::COLUMNS, &[]).await? {
+    for row in query::texts(backend, query::COLUMNS, &[]).await? {
         let [schema, name, column] = row.as_slice() else { continue };
         match relations.last_mut().filter(|last| last.schema == *schema && last.name == *name) {
             Some(last) => last.columns.push(column.clone()),

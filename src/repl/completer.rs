@@ -2,8 +2,11 @@
 
 use super::catalog::{Catalog, Relation, SEARCH_PATH, TableFunction};
 use super::commands::{self, HELP};
+use super::files;
 use super::keywords;
 use super::lexer::{Open, Scanner, Token, TokenKind};
+use super::settings::SETTINGS;
+use super::theme::Theme;
 
 /// What may stand at the cursor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +71,15 @@ fn complete_command(catalog: &Catalog, text: &str, at: usize) -> Completion {
         ["\\x"] => ["auto", "off", "on"].map(str::to_owned).to_vec(),
         ["\\timing"] => ["off", "on"].map(str::to_owned).to_vec(),
         ["\\trace", _] => vec!["all".to_owned()],
+        ["\\o" | "\\out" | "\\i" | "\\include" | "\\e" | "\\edit"] => files::starting_with(prefix),
+        ["\\pset"] => SETTINGS.map(str::to_owned).to_vec(),
+        ["\\pset", "format"] => commands::formats().map(|format| format.name().to_owned()).collect(),
+        ["\\pset", "theme"] => Theme::NAMES.map(str::to_owned).to_vec(),
+        ["\\pset", "pager" | "timing"] => ["off", "on"].map(str::to_owned).to_vec(),
+        ["\\pset", "x"] => ["auto", "off", "on"].map(str::to_owned).to_vec(),
+        ["\\c" | "\\connect"] => ["local", "postgres://"].map(str::to_owned).to_vec(),
+        ["\\map"] | ["\\map", _] => ["1h", "1d", "today", "yesterday"].map(str::to_owned).to_vec(),
+        ["\\watch", ..] => ["c="].map(str::to_owned).to_vec(),
         ["\\run"] => catalog.questions.iter().map(|question| question.name.clone()).collect(),
         ["\\report"] => catalog.reports.iter().map(|report| report.name.clone()).collect(),
         [command @ ("\\run" | "\\report"), name, given @ ..] => {
@@ -473,6 +485,12 @@ mod tests {
             ("\\report ^", "daily"),
             ("\\report daily f^", "from="),
             ("\\x a^", "auto"),
+            ("\\pset t^", "theme timing"),
+            ("\\pset theme ^", "auto dark light none"),
+            ("\\pset pager o^", "off on"),
+            ("\\c l^", "local"),
+            ("\\map y^", "yesterday"),
+            ("\\fl^", "\\flame "),
         ];
         for (line, expected) in cases {
             assert_eq!(at_caret("", line), expected, "{line}");

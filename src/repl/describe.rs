@@ -5,25 +5,44 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
-use crate::engine::Session;
-use crate::error::{Error, Result};
+use super::backend::{Backend, literal};
+use super::query;
+use crate::error::{Error, Kind, Result};
 use crate::pg::PgType;
 
 /// The columns of a relation as rows of name, type and nullability.
-pub async fn describe(session: &Session, relation: &str) -> Result<RecordBatch> {
-    let sql = format!("SELECT * FROM {}", quoted(relation)?);
-    let statements = session.prepare(&sql).await.map_err(|mut error| {
+pub async fn describe(backend: &Backend, relation: &str) -> Result<Vec<RecordBatch>> {
+    let parts = parts_of(relation)?;
+    if !backend.is_local() {
+        return of_server(backend, relation, &parts).await;
+    }
+    let name = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".");
+    let schema = backend.columns(&format!("SELECT * FROM {name}")).await.map_err(|mut error| {
         // The position is in a text that the user did not write.
         error.position = None;
         error
     })?;
-    let schema = statements.into_iter().next().and_then(|statement| statement.schema);
-    let schema = schema.ok_or_else(|| Error::internal(format!("{relation} has no columns")))?;
-    rows(&schema)
+    Ok(vec![rows(&schema)?])
 }
 
-/// The name with each part in quotes, small unless it was quoted, so that it can only be a name.
-fn quoted(relation: &str) -> Result<String> {
+/// What a server's catalogue says of a relation.
+async fn of_server(backend: &Backend, relation: &str, parts: &[String]) -> Result<Vec<RecordBatch>> {
+    let schema = match parts {
+        [.., schema, _] => literal(schema),
+        _ => "any(current_schemas(true))".to_owned(),
+    };
+    let name = parts.last().map(String::as_str).unwrap_or_default();
+    let batches = backend.batches(&query::RELATION_COLUMNS.replace(":schema", &schema), &[name]).await?;
+    match batches.iter().all(|batch| batch.num_rows() == 0) {
+        true => {
+            Err(Error::new(Kind::NotFound, format!("relation \"{relation}\" does not exist")).with_sqlstate("42P01"))
+        }
+        false => Ok(batches),
+    }
+}
+
+/// The parts of a name, small unless they were quoted, which in quotes can only be names.
+fn parts_of(relation: &str) -> Result<Vec<String>> {
     let mut parts = vec![String::new()];
     let mut in_quotes = false;
     for c in relation.chars() {
@@ -38,7 +57,7 @@ fn quoted(relation: &str) -> Result<String> {
     }
     match parts.iter().any(String::is_empty) || parts.len() > 3 {
         true => Err(Error::bad_input(format!("\"{relation}\" is not a relation's name"))),
-        false => Ok(parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".")),
+        false => Ok(parts),
     }
 }
 
@@ -79,11 +98,11 @@ mod tests {
 
     #[test]
     fn a_name_can_only_be_a_name() {
-        assert_eq!(quoted("Traces.Spans").expect("a name"), r#""traces"."spans""#);
-        assert_eq!(quoted(r#""A.b".c"#).expect("a name"), r#""A.b"."c""#);
-        assert_eq!(quoted("spans;drop").expect("a name"), r#""spans;drop""#);
+        assert_eq!(parts_of("Traces.Spans").expect("a name"), ["traces", "spans"]);
+        assert_eq!(parts_of(r#""A.b".c"#).expect("a name"), ["A.b", "c"]);
+        assert_eq!(parts_of("spans;drop").expect("a name"), ["spans;drop"]);
         for wrong in ["", ".", "a.", "a.b.c.d"] {
-            assert!(quoted(wrong).is_err(), "{wrong}");
+            assert!(parts_of(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -6,26 +6,30 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustyline::completion::{Completer, Pair};
+use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{ColorMode, CompletionType, Config, Context};
+use rustyline::{ColorMode, CompletionType, Config, Context, EditMode};
 
 use super::catalog::Catalog;
-use super::completer::complete;
-use super::keywords;
-use super::lexer::{Open, Scanner, TokenKind};
+use super::commands::sql_after;
+use super::completer::{Completion, complete};
+use super::highlight::highlight;
+use super::lexer::{Open, Scanner};
+use super::preferences::{Keys, Preferences};
 use super::splitter::Splitter;
-use super::text::Style;
+use super::text::{Palette, Style};
 use super::values::{Values, value_place};
 use crate::error::{Error, Result};
 
-/// Statements that the history keeps: years of daily use, and still read in a blink.
-const MAX_HISTORY_ENTRIES: usize = 5_000;
 /// A statement longer than this (a generated list, say) is not worth a place in the history.
 const MAX_HISTORY_ENTRY_BYTES: usize = 64 << 10;
+
+/// What stands before a condition that a command takes, where names are completed.
+const CONDITION: &str = "SELECT * FROM span_tree WHERE ";
 
 /// What a person did at the prompt.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,25 +45,34 @@ pub enum Read {
 pub struct Editor {
     inner: rustyline::Editor<Helper, DefaultHistory>,
     history: Option<PathBuf>,
-    colour: bool,
 }
 
 impl Editor {
     /// Opens the prompt and reads the history, where there is one.
-    pub fn new(catalog: Arc<ArcSwap<Catalog>>, values: Values, colour: bool) -> Result<Self> {
+    pub fn new(catalog: Arc<ArcSwap<Catalog>>, values: Values, preferences: &Preferences) -> Result<Self> {
         let config = Config::builder()
-            .max_history_size(MAX_HISTORY_ENTRIES)
+            .max_history_size(preferences.history_size)
             .and_then(|config| config.history_ignore_dups(true))
             .map_err(failed)?
             .history_ignore_space(true)
             .completion_type(CompletionType::List)
             .completion_show_all_if_ambiguous(true)
-            .color_mode(if colour { ColorMode::Enabled } else { ColorMode::Disabled })
+            .edit_mode(match preferences.keys {
+                Keys::Emacs => EditMode::Emacs,
+                Keys::Vi => EditMode::Vi,
+            })
             .bracketed_paste(true)
             .build();
         let mut inner = rustyline::Editor::with_config(config).map_err(failed)?;
-        inner.set_helper(Some(Helper { catalog, values, pending: String::new(), scanner: Scanner::default(), colour }));
-        let mut editor = Self { inner, history: history_file(), colour };
+        let palette = Palette::default();
+        inner.set_helper(Some(Helper {
+            catalog,
+            values,
+            pending: String::new(),
+            scanner: Scanner::default(),
+            palette,
+        }));
+        let mut editor = Self { inner, history: history_file() };
         if let Some(file) = &editor.history {
             // A history that cannot be read is only not offered.
             let _ = editor.inner.load_history(file);
@@ -67,15 +80,24 @@ impl Editor {
         Ok(editor)
     }
 
-    /// Shows the prompt and waits for a line.
-    pub fn read(&mut self, splitter: &Splitter, in_transaction: bool) -> Result<Read> {
+    /// Takes values from elsewhere from now on.
+    pub fn set_values(&mut self, values: Values) {
         if let Some(helper) = self.inner.helper_mut() {
+            helper.values = values;
+        }
+    }
+
+    /// Shows the prompt and waits for a line.
+    pub fn read(&mut self, splitter: &Splitter, in_transaction: bool, palette: Palette) -> Result<Read> {
+        self.inner.set_color_mode(if palette.is_coloured() { ColorMode::Enabled } else { ColorMode::Disabled });
+        if let Some(helper) = self.inner.helper_mut() {
+            helper.palette = palette;
             helper.pending = splitter.pending().to_owned();
             helper.scanner = splitter.scanner().clone();
         }
         let raw = prompt(splitter.waits_for(), in_transaction);
         let mut styled = String::new();
-        Style::Bold.paint(&raw, self.colour, &mut styled);
+        Style::Bold.paint(&raw, palette, &mut styled);
         match self.inner.readline(&(raw, styled)) {
             Ok(line) => Ok(Read::Line(line)),
             Err(ReadlineError::Interrupted) => Ok(Read::Interrupted),
@@ -96,9 +118,11 @@ impl Editor {
         }
     }
 
-    /// The terminal's columns, where it tells.
-    pub fn columns(&mut self) -> Option<usize> {
-        self.inner.dimensions().map(|(columns, _)| usize::from(columns)).filter(|&columns| columns > 0)
+    /// The terminal's columns and rows, where it tells.
+    pub fn size(&mut self) -> (Option<usize>, Option<usize>) {
+        let size = self.inner.dimensions().map(|(columns, rows)| (usize::from(columns), usize::from(rows)));
+        let known = |length: usize| Some(length).filter(|length| *length > 0);
+        size.map_or((None, None), |(columns, rows)| (known(columns), known(rows)))
     }
 }
 
@@ -136,7 +160,7 @@ struct Helper {
     pending: String,
     /// The state at the end of `pending`.
     scanner: Scanner,
-    colour: bool,
+    palette: Palette,
 }
 
 impl rustyline::Helper for Helper {}
@@ -149,62 +173,49 @@ impl Completer for Helper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let completion = match value_place(&self.pending, line, at) {
-            Some(place) => self.values.complete(&place),
-            None => complete(&self.catalog.load(), &self.pending, line, at),
+        let completion = match sql_after(line.trim_start()).filter(|_| self.pending.is_empty()) {
+            Some(offset) => self.in_command(line, at, line.len() - line.trim_start().len() + offset),
+            None => self.in_sql(&self.pending, line, at),
         };
         let pair = |text: String| Pair { display: crate::render::sanitize(&text).into_owned(), replacement: text };
         Ok((completion.start, completion.candidates.into_iter().map(pair).collect()))
     }
 }
 
-impl Highlighter for Helper {
-    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        if !self.colour {
-            return Cow::Borrowed(line);
+impl Helper {
+    fn in_sql(&self, pending: &str, line: &str, at: usize) -> Completion {
+        match value_place(pending, line, at) {
+            Some(place) => self.values.complete(&place),
+            None => complete(&self.catalog.load(), pending, line, at),
         }
-        Cow::Owned(highlight(line, &mut self.scanner.clone()))
     }
 
-    fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
-        self.colour && kind != CmdKind::MoveCursor
+    /// Completes a command that takes SQL from byte `sql` on.
+    fn in_command(&self, line: &str, at: usize, sql: usize) -> Completion {
+        if at <= sql {
+            return complete(&self.catalog.load(), "", line, at);
+        }
+        let completion = self.in_sql(CONDITION, &line[sql..], at - sql);
+        Completion { start: completion.start + sql, ..completion }
     }
 }
 
-/// The line with colours; `scanner` knows what is open before it.
-fn highlight(line: &str, scanner: &mut Scanner) -> String {
-    let mut out = String::with_capacity(2 * line.len());
-    for token in scanner.scan(line) {
-        let text = token.text(line);
-        let style = match token.kind {
-            TokenKind::Comment => Style::Dim,
-            TokenKind::Text => Style::Text,
-            TokenKind::Number => Style::Number,
-            TokenKind::Command | TokenKind::Go => Style::Bold,
-            TokenKind::Word if keywords::is_keyword(text) => Style::Keyword,
-            _ => Style::Plain,
-        };
-        style.paint(text, true, &mut out);
+impl Highlighter for Helper {
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if !self.palette.is_coloured() {
+            return Cow::Borrowed(line);
+        }
+        Cow::Owned(highlight(line, &mut self.scanner.clone(), &self.catalog.load(), self.palette))
     }
-    out
+
+    fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
+        self.palette.is_coloured() && kind != CmdKind::MoveCursor
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn colours_leave_the_text_as_it_is() {
-        let line = "select 'a', 1, name from spans -- done";
-        let coloured = highlight(line, &mut Scanner::default());
-        assert_eq!(
-            coloured,
-            "\x1b[1;34mselect\x1b[0m \x1b[32m'a'\x1b[0m, \x1b[36m1\x1b[0m, name \x1b[1;34mfrom\x1b[0m spans \x1b[2m-- done\x1b[0m"
-        );
-        let mut open = Scanner::default();
-        open.scan("select 'a");
-        assert_eq!(highlight("from' from", &mut open), "\x1b[32mfrom'\x1b[0m \x1b[1;34mfrom\x1b[0m");
-    }
 
     #[test]
     fn all_prompts_are_as_wide() {

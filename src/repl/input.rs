@@ -4,25 +4,35 @@ use std::io::{self, BufRead, Read as _};
 
 use super::editor::{Editor, Read};
 use super::splitter::Splitter;
+use super::text::Palette;
 use crate::error::{Error, Kind, Result};
 
 /// A statement that is longer than this cannot be meant; the engine refuses it long before.
 pub(super) const MAX_PENDING_BYTES: usize = 32 << 20;
+
+/// What some editors begin a file with.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Waits for a line on a thread where waiting is allowed, and gives editor and splitter back.
 pub(super) async fn read_line(
     mut editor: Editor,
     splitter: Splitter,
     in_transaction: bool,
+    palette: Palette,
 ) -> Result<((Editor, Splitter), Result<Read>)> {
     let task = tokio::task::spawn_blocking(move || {
-        let read = editor.read(&splitter, in_transaction);
+        let read = editor.read(&splitter, in_transaction, palette);
         ((editor, splitter), read)
     });
     task.await.map_err(|error| Error::internal(format!("the line editor: {error}")))
 }
 
-/// The next line of standard input without its line feed; a longer one than a statement may be is refused.
+/// The lines of a file without their ends, which may be those of Windows, and without the mark that some editors begin a file with.
+pub(super) fn script_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).lines()
+}
+
+/// The next line of standard input without its end, which may be that of Windows; a longer one than a statement may be is refused.
 pub(super) fn next_line() -> Result<Option<String>> {
     let mut line = Vec::new();
     let limit = MAX_PENDING_BYTES as u64 + 1;
@@ -34,6 +44,9 @@ pub(super) fn next_line() -> Result<Option<String>> {
     }
     if line.last() == Some(&b'\n') {
         line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
     }
     String::from_utf8(line).map(Some).map_err(|_| Error::bad_input("standard input is not UTF-8 text"))
 }

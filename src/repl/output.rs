@@ -2,8 +2,10 @@
 
 use std::io::{self, IsTerminal};
 
+use super::charts::Paper;
 use super::splitter::Script;
-use super::text::{Line, Style, width};
+use super::text::{Line, Palette, Style, width};
+use super::theme::Theme;
 use super::waterfall::Canvas;
 use crate::error::Error;
 use crate::render::sanitize;
@@ -17,16 +19,15 @@ pub struct Terminal {
     /// A person sits at both ends.
     pub interactive: bool,
     pub stdout_is_terminal: bool,
-    pub colour: bool,
+    pub palette: Palette,
     pub ascii: bool,
 }
 
 impl Terminal {
-    /// Looks at the process's streams and environment (`NO_COLOR`, `TERM`, the locale).
+    /// Looks at the process's streams and environment (`NO_COLOR`, `TERM`, `COLORFGBG`, the locale).
     pub fn detect() -> Self {
         let stdout_is_terminal = io::stdout().is_terminal();
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable);
         let speaks_utf8 = locale.is_none_or(|name| {
             let name = name.to_ascii_lowercase();
@@ -35,9 +36,22 @@ impl Terminal {
         Self {
             interactive: stdout_is_terminal && io::stdin().is_terminal(),
             stdout_is_terminal,
-            colour: stdout_is_terminal && !is_dumb && variable("NO_COLOR").is_none(),
+            palette: if stdout_is_terminal { Theme::default().palette(variable) } else { Palette::Plain },
             ascii: stdout_is_terminal && !speaks_utf8,
         }
+    }
+
+    /// The same with the colours that its user wants; a pipe has none.
+    pub fn with_theme(self, theme: Theme) -> Self {
+        match self.stdout_is_terminal {
+            true => Self { palette: theme.palette(|name| std::env::var(name).ok()), ..self },
+            false => self,
+        }
+    }
+
+    /// What drawings are drawn on.
+    pub fn paper(self, columns: Option<usize>) -> Paper {
+        Paper::new(columns.unwrap_or(DEFAULT_COLUMNS), self.ascii)
     }
 
     /// How to draw a trace of at most `max_spans`.
@@ -121,7 +135,7 @@ mod tests {
     fn shown(error: &Error, text: &str, first_line: Option<usize>, columns: usize) -> String {
         let script = Script { text: text.to_owned(), line: 1, expanded: false };
         let lines = error_lines(error, Some(&script), first_line, columns);
-        lines.iter().map(|line| line.paint(false)).collect::<Vec<_>>().join("\n")
+        lines.iter().map(|line| line.paint(Palette::Plain)).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

@@ -5,29 +5,43 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::backend::{Answer, Backend};
 use super::catalog::{self, Catalog};
 use super::commands;
 use super::editor::{Editor, Read};
-use super::input::{MAX_PENDING_BYTES, PlainWord, next_line, plain_word, read_line, too_long};
+use super::input::{
+    BYTE_ORDER_MARK, MAX_PENDING_BYTES, PlainWord, next_line, plain_word, read_line, script_lines, too_long,
+};
+use super::last_error::LastError;
+use super::notes;
 use super::output::Terminal;
+use super::output_file::OutputFile;
+use super::pager::Pager;
+use super::preferences::Preferences;
 use super::reports::Reports;
 use super::splitter::{Item, Script, Splitter};
 use super::text::{Line, Style};
+use super::theme::Theme;
 use super::values::Values;
-use crate::engine::{Engine, Outcome, Session};
+use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::render::{self, Expanded, Format};
+use crate::render::{Expanded, Format, sanitize};
 
 /// What the caller decides about a shell.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// What the greeting says is read, such as the data directory.
     pub title: String,
-    pub format: Format,
+    /// How results are shown at first; when not set, as the user's file says.
+    pub format: Option<Format>,
     /// Whether a statement that fails ends a script; else the rest still runs.
     pub stop_on_error: bool,
     /// What `\report` asks.
     pub reports: Option<Arc<dyn Reports>>,
+    /// The server to connect to at first.
+    pub server: Option<String>,
+    /// Asks for a password on the terminal, by the text to ask with.
+    pub ask_password: Option<fn(&str) -> Result<String>>,
 }
 
 /// How a shell ended.
@@ -41,22 +55,46 @@ pub struct Summary {
 ///
 /// On a terminal this is a line editor, and errors are only shown. Otherwise it is a script without prompts: every statement
 /// runs even when an earlier one failed (all of them only read), unless [`Options::stop_on_error`] says otherwise.
-pub async fn run(engine: &Arc<Engine>, options: Options) -> Result<Summary> {
+pub async fn run(engine: Option<&Arc<Engine>>, options: Options) -> Result<Summary> {
     let terminal = Terminal::detect();
+    let (preferences, mistakes) =
+        if terminal.interactive { Preferences::read() } else { (Preferences::default(), Vec::new()) };
+    let terminal = terminal.with_theme(preferences.theme);
+    let backend = match (&options.server, engine) {
+        (Some(place), _) => super::connecting::connect(place, options.ask_password).await?,
+        (None, Some(engine)) => Backend::local(engine),
+        (None, None) => return Err(Error::internal("a shell has nothing to ask")),
+    };
     let mut shell = Shell {
-        session: engine.session(),
+        backend: Arc::new(backend),
+        engine: engine.cloned(),
+        names: Arc::default(),
         terminal,
         columns: None,
-        format: options.format,
+        rows: None,
+        format: options.format.or(preferences.format).unwrap_or_default(),
         expanded: if terminal.interactive { Expanded::Auto } else { Expanded::Off },
-        timing: false,
+        null: preferences.null.clone(),
+        pager: preferences.pager.clone(),
+        theme: preferences.theme,
+        timing: preferences.timing,
         failed: 0,
         block_failed: false,
         pending: String::new(),
+        last: None,
+        last_error: None,
+        output: None,
+        is_live: false,
+        depth: 0,
+        title: options.title.clone(),
         reports: options.reports.clone(),
+        ask_password: options.ask_password,
     };
+    for mistake in mistakes {
+        shell.warn(&mistake);
+    }
     let ended = match terminal.interactive {
-        true => shell.interactive(engine, &options).await,
+        true => shell.interactive(&preferences).await,
         false => shell.script(&options).await,
     };
     let failed = if terminal.interactive { 0 } else { shell.failed };
@@ -68,58 +106,91 @@ pub async fn run(engine: &Arc<Engine>, options: Options) -> Result<Summary> {
 
 /// A shell at work.
 pub(super) struct Shell {
-    pub session: Session,
+    pub backend: Arc<Backend>,
+    /// The data directory that the shell was started on, where it was.
+    pub engine: Option<Arc<Engine>>,
+    /// What completion and highlighting know, read in the background.
+    pub names: Arc<ArcSwap<Catalog>>,
     pub terminal: Terminal,
     /// The width of the terminal, when it is known.
     pub columns: Option<usize>,
+    /// Its height.
+    pub rows: Option<usize>,
     pub format: Format,
     pub expanded: Expanded,
+    /// What stands for NULL in tables.
+    pub null: Option<String>,
+    pub pager: Pager,
+    pub theme: Theme,
     pub timing: bool,
     pub failed: usize,
     /// Whether a statement of the open transaction has failed.
-    block_failed: bool,
+    pub block_failed: bool,
+    /// The last statement, for `\watch` and `\e`.
+    pub last: Option<Script>,
+    pub last_error: Option<LastError>,
+    /// Where results go instead of the terminal.
+    pub output: Option<OutputFile>,
+    /// Whether a command runs that Ctrl-C ends, and that is no failure.
+    pub is_live: bool,
+    /// How many files run each other.
+    pub depth: usize,
+    /// What is read, for people.
+    pub title: String,
+    pub ask_password: Option<fn(&str) -> Result<String>>,
     /// The statement in the making, for `\p`.
     pub pending: String,
     pub reports: Option<Arc<dyn Reports>>,
 }
 
 /// What happens after an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
     GoOn,
     ForgetPending,
+    /// Goes on as if the user had typed this.
+    Typed(String),
+    /// Statements run elsewhere from now on.
+    Moved,
     Quit,
 }
 
 impl Shell {
-    async fn interactive(&mut self, engine: &Arc<Engine>, options: &Options) -> Result<()> {
-        let names = Arc::new(ArcSwap::from_pointee(Catalog::default()));
-        let mut editor = Editor::new(names.clone(), Values::of(engine.session()), self.terminal.colour)?;
-        let reports = self.reports.as_ref().map(|reports| reports.list()).unwrap_or_default();
-        tokio::spawn(catalog::load(engine.session(), reports, names));
+    async fn interactive(&mut self, preferences: &Preferences) -> Result<()> {
+        let values = Values::of(Arc::new(self.backend.another().await?));
+        let mut editor = Editor::new(self.names.clone(), values, preferences)?;
+        self.read_names();
         self.say(&[Line::of(
             Style::Plain,
             format!(
                 "spanhouse {}, reading {}\nSQL ends with ;  \\? lists the commands, \\q quits",
                 env!("CARGO_PKG_VERSION"),
-                options.title
+                self.title
             ),
         )])?;
         let mut splitter = Splitter::default();
         let mut entry = String::new();
+        // Lines that come from elsewhere than the terminal, the next one last.
+        let mut typed: Vec<String> = Vec::new();
         loop {
-            let (back, read) = read_line(editor, splitter, self.session.in_transaction()).await?;
-            (editor, splitter) = back;
-            let line = match read? {
-                Read::Line(line) => line,
-                Read::Interrupted => {
-                    splitter.reset();
-                    entry.clear();
-                    continue;
+            let line = match typed.pop() {
+                Some(line) => line,
+                None => {
+                    let in_transaction = self.backend.in_transaction();
+                    let (back, read) = read_line(editor, splitter, in_transaction, self.terminal.palette).await?;
+                    (editor, splitter) = back;
+                    match read? {
+                        Read::Line(line) => line,
+                        Read::Interrupted => {
+                            splitter.reset();
+                            entry.clear();
+                            continue;
+                        }
+                        Read::End => return Ok(()),
+                    }
                 }
-                Read::End => return Ok(()),
             };
-            self.columns = editor.columns();
+            (self.columns, self.rows) = editor.size();
             match plain_word(&line).filter(|_| splitter.waits_for().is_none()) {
                 Some(PlainWord::Quit) => return Ok(()),
                 Some(PlainWord::Help) => {
@@ -143,6 +214,17 @@ impl Shell {
                         splitter.reset();
                         entry.clear();
                     }
+                    Next::Typed(text) => {
+                        splitter.reset();
+                        entry.clear();
+                        self.say(&[Line::of(Style::Dim, sanitize_lines(text.trim_end()))])?;
+                        let lines: Vec<String> = script_lines(&text).map(str::to_owned).collect();
+                        typed.extend(lines.into_iter().rev());
+                    }
+                    Next::Moved => {
+                        editor.set_values(Values::of(Arc::new(self.backend.another().await?)));
+                        self.read_names();
+                    }
                     Next::Quit => return Ok(()),
                 }
             }
@@ -153,6 +235,18 @@ impl Shell {
         }
     }
 
+    /// Reads what completion offers, in the background.
+    fn read_names(&self) {
+        let reports = self.reports.as_ref().map(|reports| reports.list()).unwrap_or_default();
+        let (backend, names) = (self.backend.clone(), self.names.clone());
+        tokio::spawn(async move {
+            // Without a second session completion offers what it did before.
+            if let Ok(own) = backend.another().await {
+                catalog::load(Arc::new(own), reports, names).await;
+            }
+        });
+    }
+
     /// Runs an item that Ctrl-C stops.
     async fn cancellable(&mut self, item: &Item) -> Result<Next> {
         let cancelled = tokio::select! {
@@ -161,19 +255,26 @@ impl Shell {
             next = self.item(item, None) => return next,
         };
         cancelled?;
-        self.block_failed |= self.session.in_transaction();
+        self.backend.cancel().await;
+        self.block_failed |= self.backend.is_local() && self.backend.in_transaction();
+        self.depth = 0;
         // The terminal has echoed `^C`, perhaps in the middle of a line of output.
         self.say(&[Line::default()])?;
+        if std::mem::take(&mut self.is_live) {
+            return Ok(if matches!(item, Item::Command { .. }) { Next::ForgetPending } else { Next::GoOn });
+        }
         self.report(&Error::new(Kind::Cancelled, "canceling statement due to user request"), None, None);
         Ok(Next::GoOn)
     }
 
     async fn script(&mut self, options: &Options) -> Result<()> {
         let mut splitter = Splitter::default();
-        let mut is_last = false;
+        let (mut is_first, mut is_last) = (true, false);
         while !is_last {
             let Some(line) = next_line()? else { break };
-            let mut items = splitter.push_line(&line);
+            let line = if is_first { line.trim_start_matches(BYTE_ORDER_MARK) } else { &line };
+            is_first = false;
+            let mut items = splitter.push_line(line);
             if splitter.pending().len() > MAX_PENDING_BYTES {
                 return Err(too_long());
             }
@@ -196,7 +297,7 @@ impl Shell {
             match self.item(&item, Some(line)).await? {
                 Next::Quit => return Ok(true),
                 Next::ForgetPending => splitter.reset(),
-                Next::GoOn => {}
+                Next::GoOn | Next::Typed(_) | Next::Moved => {}
             }
             if options.stop_on_error && self.failed > 0 {
                 return Ok(true);
@@ -205,11 +306,23 @@ impl Shell {
         Ok(false)
     }
 
+    /// Runs an item of a file.
+    pub async fn item_of_script(&mut self, item: &Item) -> Result<Next> {
+        let line = match item {
+            Item::Statement(script) => script.line,
+            Item::Command { line, .. } => *line,
+        };
+        self.item(item, Some(line)).await
+    }
+
     /// Runs a statement or a command and reports its failure; fails itself only when the output does.
     async fn item(&mut self, item: &Item, line: Option<usize>) -> Result<Next> {
         let started = Instant::now();
         let done = match item {
-            Item::Statement(script) => self.statement(script).await.map(|()| Next::GoOn),
+            Item::Statement(script) => {
+                self.last = Some(script.clone());
+                self.statement(script).await.map(|()| Next::GoOn)
+            }
             Item::Command { text, .. } => match commands::parse(text) {
                 Ok(command) => self.command(command).await,
                 Err(error) => Err(error),
@@ -219,6 +332,7 @@ impl Shell {
             Ok(next) => next,
             Err(error) if error.is_closed_pipe() => return Err(error),
             Err(error) => {
+                self.is_live = false;
                 let script = match item {
                     Item::Statement(script) => script.clone(),
                     Item::Command { text, line } => Script { text: text.clone(), line: *line, expanded: false },
@@ -236,25 +350,28 @@ impl Shell {
     /// Runs a text of SQL and shows what it gives.
     pub async fn statement(&mut self, script: &Script) -> Result<()> {
         let done = self.statements(script).await;
-        self.block_failed |= done.is_err() && self.session.in_transaction();
+        self.block_failed |= done.is_err() && self.backend.is_local() && self.backend.in_transaction();
         done
     }
 
     async fn statements(&mut self, script: &Script) -> Result<()> {
-        for statement in self.session.prepare(&script.text).await? {
+        let backend = self.backend.clone();
+        for statement in backend.prepare(&script.text).await? {
             if self.block_failed {
-                self.end_failed_block(&statement.text).await?;
+                self.end_failed_block(statement.text()).await?;
                 self.say(&[Line::of(Style::Plain, "ROLLBACK")])?;
                 continue;
             }
-            match self.session.execute(&statement, &[]).await? {
-                Outcome::Rows(rows) => {
+            let started = Instant::now();
+            match backend.run(&statement).await? {
+                Answer::Rows { schema, stream, is_plan } => {
                     let expanded = if script.expanded { Expanded::On } else { self.expanded };
-                    let is_plan = rows.tag == "EXPLAIN";
-                    let (schema, stream) = render::with_plan_lines(self.format, is_plan, rows.schema, rows.stream);
-                    self.show(self.format, expanded, schema, stream).await?;
+                    self.show_result(expanded, is_plan, schema, stream, started).await?;
                 }
-                Outcome::Command(tag) => self.say(&[Line::of(Style::Plain, tag)])?,
+                Answer::Command(tag) => self.say(&[Line::of(Style::Plain, tag)])?,
+            }
+            if self.terminal.interactive && !self.is_live && !backend.in_transaction() {
+                self.say(&notes::on_attributes(&backend, &self.names.load(), statement.text()).await)?;
             }
         }
         Ok(())
@@ -268,9 +385,14 @@ impl Shell {
             return Err(Error::bad_input(message).with_sqlstate("25P02").with_hint("ROLLBACK ends it"));
         }
         self.block_failed = false;
-        for statement in self.session.prepare("ROLLBACK").await? {
-            self.session.execute(&statement, &[]).await?;
+        for statement in self.backend.prepare("ROLLBACK").await? {
+            self.backend.run(&statement).await?;
         }
         Ok(())
     }
+}
+
+/// Lines that a terminal may be sent.
+fn sanitize_lines(text: &str) -> String {
+    text.lines().map(|line| sanitize(line).into_owned()).collect::<Vec<_>>().join("\n")
 }

@@ -4,9 +4,9 @@ use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 
+use super::backend::Backend;
 use super::query;
 use super::waterfall::TraceSpan;
-use crate::engine::Session;
 use crate::error::{Error, Kind, Result};
 use crate::render::cell_text;
 
@@ -18,10 +18,10 @@ const ID_DIGITS: usize = 32;
 const NAMED_TRACES: usize = 5;
 
 /// Finds the one trace whose id starts with what was typed.
-pub async fn find(session: &Session, typed: &str) -> Result<String> {
+pub async fn find(backend: &Backend, typed: &str) -> Result<String> {
     let (low, high) = range(typed)?;
     let found: Vec<String> =
-        query::texts(session, query::TRACES_BY_PREFIX, &[&low, &high]).await?.into_iter().flatten().collect();
+        query::texts(backend, query::TRACES_BY_PREFIX, &[&low, &high]).await?.into_iter().flatten().collect();
     match found.as_slice() {
         [] if typed.len() == ID_DIGITS => Err(Error::new(Kind::NotFound, format!("there is no trace {low}"))),
         [] => Err(Error::new(Kind::NotFound, format!("there is no trace whose id starts with {typed}"))),
@@ -36,9 +36,9 @@ pub async fn find(session: &Session, typed: &str) -> Result<String> {
 }
 
 /// The spans of a trace in order of start, at most [`MAX_SPANS`] and one.
-pub async fn spans(session: &Session, id: &str) -> Result<Vec<TraceSpan>> {
+pub async fn spans(backend: &Backend, id: &str) -> Result<Vec<TraceSpan>> {
     let mut spans = Vec::new();
-    for batch in query::batches(session, query::TRACE, &[id]).await? {
+    for batch in backend.batches(query::TRACE, &[id]).await? {
         push_spans(&batch, &mut spans)?;
     }
     Ok(spans)

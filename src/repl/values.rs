@@ -1,14 +1,15 @@
 //! What the Tab key offers within a text that is compared with an attribute or a column: the values that there are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::backend::Backend;
 use super::completer::{Completion, code};
 use super::lexer::{Open, Scanner};
 use super::query;
-use crate::engine::Session;
 use crate::model::promoted::Owner;
 use crate::model::schema;
 
@@ -83,14 +84,14 @@ fn is_map(name: &str) -> bool {
 
 /// Asks for values.
 pub struct Values {
-    session: Session,
+    backend: Arc<Backend>,
     runtime: Handle,
 }
 
 impl Values {
-    /// Values are asked for in `session`, on the runtime that calls this.
-    pub fn of(session: Session) -> Self {
-        Self { session, runtime: Handle::current() }
+    /// Values are asked for in `backend`, on the runtime that calls this.
+    pub fn of(backend: Arc<Backend>) -> Self {
+        Self { backend, runtime: Handle::current() }
     }
 
     /// The values that the text at `place` may become; none when they do not come soon. May not be called on a thread of the runtime.
@@ -98,7 +99,7 @@ impl Values {
         let sql = query::VALUES.replace(":value", &place.value);
         let pattern = starting_with(&place.prefix);
         let parameters = [pattern.as_str()];
-        let asked = async { timeout(PATIENCE, query::texts(&self.session, &sql, &parameters)).await };
+        let asked = async { timeout(PATIENCE, query::texts(&self.backend, &sql, &parameters)).await };
         let rows = self.runtime.block_on(asked).ok().and_then(Result::ok).unwrap_or_default();
         let mut candidates: Vec<String> = rows.into_iter().flatten().filter_map(|value| candidate(&value)).collect();
         candidates.sort();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("typed", &[]),
+    ("trust", &["error"]),
     ("analysis", &[]),
     ("audit", &["error"]),
     ("access", &["error", "audit"]),
@@ -18,11 +19,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("render", &["error", "model", "pg"]),
     ("formats", &["error", "typed", "model", "otlp"]),
     ("generate", &["error", "model"]),
-    ("ingest", &["error", "access", "model", "otlp", "store"]),
+    ("ingest", &["error", "trust", "access", "model", "otlp", "store"]),
     ("admin", &["error", "engine", "ingest", "store"]),
     ("server", &["error", "access", "audit", "model", "pg", "engine"]),
     ("report", &["error", "typed", "pg", "engine", "render", "store"]),
-    ("repl", &["error", "model", "pg", "engine", "render", "store"]),
+    ("repl", &["error", "typed", "trust", "model", "pg", "engine", "render", "store"]),
     (
         "cli",
         &[

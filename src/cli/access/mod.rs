@@ -6,6 +6,7 @@ mod password;
 mod token;
 mod user;
 
+pub(super) use password::asked_once;
 pub(super) use token::{Arguments as TokenArguments, run as run_token};
 pub(super) use user::{Arguments as UserArguments, run as run_user};
 

@@ -28,6 +28,12 @@ pub(super) fn new_password(user: &str, file: Option<&Path>) -> Result<String> {
     }
 }
 
+/// Asks the terminal for a password that there is already.
+pub(in crate::cli) fn asked_once(prompt: &str) -> Result<String> {
+    let terminal = File::options().read(true).write(true).open("/dev/tty");
+    ask(&terminal.map_err(|error| Error::io("the terminal", error))?, prompt)
+}
+
 fn typed(user: &str) -> Result<String> {
     let Ok(terminal) = File::options().read(true).write(true).open("/dev/tty") else {
         let message = format!("there is no terminal to ask for the password of {user}");

@@ -407,6 +407,7 @@ pub fn duration(ns: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::repl::text::Palette;
     use crate::repl::waterfall::{Canvas, TraceSpan, draw};
 
     const MS: i64 = 1_000_000;
@@ -429,7 +430,10 @@ mod tests {
 
     fn drawn(spans: &[&str], width: usize, max_spans: usize) -> Vec<String> {
         let spans: Vec<TraceSpan> = spans.iter().map(|text| span(text)).collect();
-        draw("0af7", &spans, Canvas { width, max_spans, ascii: false }).iter().map(|line| line.paint(false)).collect()
+        draw("0af7", &spans, Canvas { width, max_spans, ascii: false })
+            .iter()
+            .map(|line| line.paint(Palette::Plain))
+            .collect()
     }
 
     const SHOP: &[&str] = &[

@@ -10,6 +10,8 @@ use super::text::Line;
 use choice::choose;
 use forest::Forest;
 
+pub use layout::duration;
+
 /// What the drawing knows of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceSpan {
