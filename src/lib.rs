@@ -28,6 +28,8 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod formats;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod ingest;
 pub mod model;

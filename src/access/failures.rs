@@ -15,6 +15,9 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// The answer to a first failure waits this long, as a slip of the keyboard should not hurt; each further one twice as long.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// Failures of an address whose answers may wait at a time. Whoever does not wait for an answer, and tries again over another connection, would
+/// otherwise try as often as the network carries it.
+const MOST_WAITING: usize = 16;
 
 /// Failures by address.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Failures {
 struct Recent {
     count: u32,
     last: Instant,
+    /// When the answers that wait are given, whether or not somebody is there to hear them.
+    due: Vec<Instant>,
 }
 
 impl Default for Failures {
@@ -40,12 +45,29 @@ impl Failures {
     pub(super) fn note(&self, address: IpAddr, now: Instant) -> (Duration, u32) {
         self.total.fetch_add(1, Ordering::Relaxed);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = recent.get_or_insert_mut(network(address), || Recent { count: 0, last: now });
+        let known = recent.get_or_insert_mut(network(address), || Recent { count: 0, last: now, due: Vec::new() });
         if now.saturating_duration_since(known.last) > FORGET_AFTER {
             known.count = 0;
         }
         (known.count, known.last) = (known.count.saturating_add(1), now);
-        (delay(known.count), known.count)
+        let delay = delay(known.count);
+        known.due.retain(|due| *due > now);
+        known.due.push(now + delay);
+        (delay, known.count)
+    }
+
+    /// Whether an address may have something judged that can be guessed.
+    ///
+    /// # Errors
+    /// How long it has to wait, while the answers to as many failures wait as may.
+    pub(super) fn may_try(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = recent.get_mut(&network(address)) else { return Ok(()) };
+        known.due.retain(|due| *due > now);
+        match known.due.iter().min() {
+            Some(first) if known.due.len() >= MOST_WAITING => Err(*first - now),
+            _ => Ok(()),
+        }
     }
 
     /// Failures since the start.
@@ -60,7 +82,7 @@ fn delay(count: u32) -> Duration {
 }
 
 /// Whom an address stands for: one of IPv6 has as many others as it likes in its /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,
@@ -87,6 +109,31 @@ mod tests {
         let later = start + FORGET_AFTER + Duration::from_secs(1);
         assert_eq!(note("192.0.2.1", later), 100);
         assert_eq!(failures.total(), 14);
+    }
+
+    #[test]
+    fn nobody_tries_while_many_answers_to_its_address_wait() {
+        let (failures, start) = (Failures::default(), Instant::now());
+        let address = "192.0.2.1".parse().expect("an address");
+        let mut tried = 0;
+        while failures.may_try(address, start).is_ok() {
+            failures.note(address, start);
+            tried += 1;
+        }
+        assert_eq!(tried, MOST_WAITING);
+        assert_eq!(failures.may_try(address, start), Err(FIRST_DELAY), "until the first answer is given");
+        assert!(failures.may_try(address, start + FIRST_DELAY).is_ok());
+        assert!(failures.may_try("192.0.2.2".parse().expect("an address"), start).is_ok(), "another");
+        // As an address that waits for no answer has it in the long run: so many tries in the longest delay.
+        let mut now = start;
+        for _ in 0..1000 {
+            match failures.may_try(address, now) {
+                Ok(()) => drop(failures.note(address, now)),
+                Err(wait) => now += wait,
+            }
+        }
+        let (total, took) = (failures.total() as f64, (now - start).as_secs_f64());
+        assert!(total / took < MOST_WAITING as f64 / 4.0, "{total} in {took} s");
     }
 
     #[test]

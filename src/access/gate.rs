@@ -14,11 +14,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::allowance::Pass;
+use super::doorstep::{ConnectionCounts, Doorstep, Guest, Listener};
 use super::failures::Failures;
 use super::file::AccessFile;
 use super::known::Known;
-use super::role::Role;
 use super::rights::Granted;
+use super::role::Role;
 use super::scram::{Exchange, Key, Verifier, wrong_password};
 use super::stream::{ClientCertificate, Stream};
 use super::tenant::{Bound, TenantEntry, TenantName};
@@ -73,6 +74,7 @@ pub struct Gate {
     known: ArcSwap<Known>,
     seen: Mutex<Watched<Signature>>,
     failures: Failures,
+    doorstep: Arc<Doorstep>,
     audit: OnceLock<Arc<Audit>>,
     hashing: Arc<Semaphore>,
     /// Of this process alone, for digests that leave it never.
@@ -158,6 +160,7 @@ impl Gate {
             known: ArcSwap::default(),
             seen: Mutex::new(Watched::new(None)),
             failures: Failures::default(),
+            doorstep: Arc::default(),
             audit: OnceLock::new(),
             hashing: Arc::new(Semaphore::new(HASHED_AT_ONCE)),
             key: rand::random(),
@@ -223,6 +226,16 @@ impl Gate {
         self.failures.total()
     }
 
+    /// Takes a new connection, which counts while the [`Guest`] lives; `sent_away` is cancelled when it has to make room before it was let in.
+    pub fn arrives(&self, listener: Listener, address: SocketAddr, sent_away: CancellationToken) -> Guest {
+        self.doorstep.arrives(listener, address.ip(), sent_away)
+    }
+
+    /// The connections that there are.
+    pub fn connections(&self) -> ConnectionCounts {
+        self.doorstep.counts()
+    }
+
     /// Whether whoever reaches a listener for spans may send some.
     pub fn takes_spans_of_anybody(&self) -> bool {
         !self.known.load().names_senders() && !self.tls.as_ref().is_some_and(Tls::takes_client_certificates)
@@ -281,19 +294,6 @@ impl Gate {
         }
     }
 
-    /// Counts and tells a failure, and waits as long as its answer has to.
-    pub async fn failed(&self, peer: &Peer, error: &Error) {
-        let (delay, count) = self.failures.note(peer.ip(), Instant::now());
-        tracing::warn!(address = %peer.address, failures = count, "refused a client: {:?}", error.message);
-        tokio::time::sleep(delay).await;
-    }
-
-    /// Lets an export in, or not. `tenant` is the one that it asks for.
-    ///
-    /// # Errors
-    /// [`Kind::Unauthenticated`], [`Kind::Denied`] or [`Kind::OverRate`].
-    pub async fn admit_export(&self, peer: &Peer, credential: Credential<'_>, tenant: Option<&str>) -> Result<Pass> {
-        let admitted = self.judge_export(peer, credential, tenant).await;
     /// What somebody who came in as `user` may do by now.
     ///
     /// # Errors
@@ -310,6 +310,30 @@ impl Gate {
         }
     }
 
+    /// Counts and tells a failure, and waits as long as its answer has to.
+    pub async fn failed(&self, peer: &Peer, error: &Error) {
+        let (delay, count) = self.failures.note(peer.ip(), Instant::now());
+        tracing::warn!(address = %peer.address, failures = count, "refused a client: {:?}", error.message);
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Whether a password or proof of this client may be judged now.
+    ///
+    /// # Errors
+    /// [`Kind::OverRate`] while the answers to many wrong ones of its address wait.
+    pub fn may_try(&self, peer: &Peer) -> Result<()> {
+        self.failures.may_try(peer.ip(), Instant::now()).map_err(|retry_after| {
+            let message = format!("too many wrong passwords came from {}; try again in a few seconds", peer.ip());
+            Error::new(Kind::OverRate { retry_after }, message).with_sqlstate("53300")
+        })
+    }
+
+    /// Lets an export in, or not. `tenant` is the one that it asks for.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthenticated`], [`Kind::Denied`] or [`Kind::OverRate`].
+    pub async fn admit_export(&self, peer: &Peer, credential: Credential<'_>, tenant: Option<&str>) -> Result<Pass> {
+        let admitted = self.judge_export(peer, credential, tenant).await;
         // One that comes too often is let in again in a moment.
         if let (Err(error @ Error { kind: Kind::Unauthenticated | Kind::Denied, .. }), Some(audit)) =
             (&admitted, self.audit.get())
@@ -318,7 +342,7 @@ impl Gate {
                 Credential::Password { user, .. } => Some(user.to_owned()),
                 Credential::None | Credential::Token(_) => None,
             };
-            audit.turned_away(&Who { user, address: Some(peer.address) }, "export", error);
+            audit.turned_away(&Who { user, address: Some(peer.address), tenant: None }, "export", error);
         }
         admitted
     }
@@ -342,7 +366,7 @@ impl Gate {
                 }
             },
             Credential::Password { user, password } => {
-                if !self.password_fits(&known, user, password).await {
+                if !self.password_fits(peer, &known, user, password).await? {
                     let error = wrong_password(user);
                     self.failed(peer, &error).await;
                     return Err(error);
@@ -404,20 +428,33 @@ impl Gate {
         Err(Error::new(Kind::Denied, message).with_hint("use sslmode=require or https://"))
     }
 
+    /// Whether somebody who reads the server's figures may come as it does. Without a certificate there is nothing else than plaintext, and a
+    /// command on this machine may always.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] for another machine that comes without TLS where it could.
+    pub fn check_watcher(&self, peer: &Peer) -> Result<()> {
+        match self.tls {
+            Some(_) if !peer.ip().is_loopback() => self.check_encryption(peer),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a password fits; takes as long for a user that is not there.
-    async fn password_fits(&self, known: &Known, name: &str, password: &str) -> bool {
+    async fn password_fits(&self, peer: &Peer, known: &Known, name: &str, password: &str) -> Result<bool> {
         let user = known.user(name);
         if user.is_some_and(|user| user.fitted_last(&self.key, password)) {
-            return true;
+            return Ok(true);
         }
         let (verifier, is_known) = known.verifier(name);
         let (hashing, given) = (self.hashing.clone(), password.to_owned());
-        let Ok(_permit) = hashing.acquire().await else { return false };
+        let Ok(_permit) = hashing.acquire().await else { return Ok(false) };
+        self.may_try(peer)?;
         let fits = tokio::task::spawn_blocking(move || verifier.fits(&given)).await.unwrap_or(false) && is_known;
         if let (true, Some(user)) = (fits, user) {
             user.fits(&self.key, password);
         }
-        fits
+        Ok(fits)
     }
 }
 
@@ -628,5 +665,23 @@ mod tests {
         assert!(house.gate.may_ask("eve").is_ok() && house.gate.may_ask("ada").is_err(), "a new file is taken");
         house.edit(|file| file.users.clear());
         assert!(house.gate.admit_session(&peer("127.0.0.1", false), "ada").expect("let in").is_none());
+    }
+
+    #[tokio::test]
+    async fn passwords_are_not_judged_while_many_answers_wait_and_tokens_are() {
+        let house = Folder::new(Plaintext::Loopback);
+        house.user("bot", &[Role::Ingest]);
+        let token = house.token("shop", Role::Ingest, None);
+        let (near, other) = (peer("127.0.0.1", false), peer("::1", false));
+        for _ in 0..100 {
+            house.gate.failures.note(near.ip(), Instant::now());
+        }
+        let password = Credential::Password { user: "bot", password: "bot's" };
+        assert!(matches!(house.export(&near, password).await, Err(Kind::OverRate { .. })));
+        let refused = house.gate.may_try(&near).expect_err("too many");
+        assert_eq!((refused.sqlstate(), refused.http_status(), refused.retryable()), ("53300", 429, true));
+        assert!(house.export(&near, Credential::Token(&token)).await.is_ok(), "nobody guesses these");
+        assert!(house.export(&other, password).await.is_ok(), "another address");
+        assert!(house.export(&near, password).await.is_ok(), "known by now");
     }
 }

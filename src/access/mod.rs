@@ -8,12 +8,13 @@
 
 mod allowance;
 mod certificate;
+mod doorstep;
 mod failures;
 mod file;
 mod gate;
 mod known;
-mod role;
 mod rights;
+mod role;
 mod scram;
 mod stream;
 mod tenant;
@@ -22,11 +23,12 @@ mod token;
 mod watched;
 
 pub use allowance::Pass;
+pub use doorstep::{ConnectionCounts, Guest, Listener};
 pub use file::{AccessFile, TokenEntry, UserEntry, not_there, user_name_is_good};
 pub use gate::{Credential, Gate, GateSettings, Login, Peer, Plaintext, begins_with_tls};
+pub use rights::{Condition, Granted, Limits, Rights};
 pub use role::Role;
 pub use scram::{Exchange, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Verifier};
-pub use rights::{Condition, Granted, Limits, Rights};
 pub use stream::{ClientCertificate, Stream};
 pub use tenant::{DEFAULT_TENANT, TenantEntry, TenantName};
 pub use tls::{Protocol, Tls, TlsFiles};

@@ -228,11 +228,11 @@ fn of_process(process: &Process) -> Vec<Family> {
     families
 }
 
-fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
+pub(super) fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
     Family { name, help, samples: Samples::Counter(vec![sample(None, value)]) }
 }
 
-fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
+pub(super) fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
     Family { name, help, samples: Samples::Gauge(vec![sample(None, value)]) }
 }
 
@@ -244,7 +244,7 @@ fn counters_by(name: &'static str, help: &'static str, label: &'static str, coun
     Family { name, help, samples: Samples::Counter(labelled(label, counts)) }
 }
 
-fn gauges_by(name: &'static str, help: &'static str, label: &'static str, counts: &[(&'static str, u64)]) -> Family {
+pub(super) fn gauges_by(name: &'static str, help: &'static str, label: &'static str, counts: &[(&'static str, u64)]) -> Family {
     Family { name, help, samples: Samples::Gauge(labelled(label, counts)) }
 }
 

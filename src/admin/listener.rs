@@ -1,4 +1,4 @@
-//! The listener: four paths that are read, over HTTP.
+//! The listener: four paths that are read, over HTTP or HTTPS.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exposition;
 use super::vitals::Watched;
+use crate::access::{Gate, Peer};
 use crate::error::Result;
 use crate::ingest::serve_connections;
 
@@ -28,12 +29,25 @@ const PATHS: &str = "/healthz  whether the process lives\n/readyz   whether expo
                      /metrics  figures for Prometheus\n/status   the same as JSON\n";
 
 /// Serves what `watched` says of itself until `shutdown`.
-pub async fn serve(listener: TcpListener, watched: Arc<Watched>, shutdown: CancellationToken) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    watched: Arc<Watched>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let guard = gate.clone();
     let handle = move |request: Request<Incoming>| {
-        let watched = watched.clone();
-        async move { Ok::<_, Infallible>(answer(&watched, &request.into_parts().0).await) }
+        let (gate, watched) = (gate.clone(), watched.clone());
+        async move {
+            let (parts, _) = request.into_parts();
+            let admitted = parts.extensions.get::<Peer>().map_or(Ok(()), |peer| gate.check_watcher(peer));
+            Ok::<_, Infallible>(match admitted {
+                Ok(()) => answer(&watched, &parts).await,
+                Err(error) => respond(StatusCode::FORBIDDEN, TEXT, format!("{error}\n")),
+            })
+        }
     };
-    serve_connections(listener, MAX_CONNECTIONS, handle, shutdown).await
+    serve_connections(listener, guard, MAX_CONNECTIONS, handle, shutdown).await
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -107,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_not_open_lives_and_is_not_ready() {
-        let watched = Watched::default();
+        let watched = Watched::of(Gate::for_this_machine());
         let (status, text) = told(ready(&watched.hindrances(), false)).await;
         assert_eq!((status, text.as_str()), (503, "the server is starting: it reads its log\n"));
         watched.stops();

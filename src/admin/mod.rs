@@ -4,9 +4,11 @@
 //! statements or command lines; nothing here changes anything.
 
 mod exposition;
+mod connections;
 mod families;
 mod listener;
 mod process;
+mod tenants;
 mod vitals;
 
 pub use listener::serve;

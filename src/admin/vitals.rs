@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
+use super::connections;
 use super::families::{self, Asked, Family, Label, Samples};
 use super::process::Process;
+use super::tenants::of_tenants;
+use crate::access::Gate;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ingest::Ingest;
@@ -22,9 +26,11 @@ pub struct Parts {
 }
 
 /// A server from the moment it has its ports: its parts come while it is watched already.
-#[derive(Debug, Default)]
 pub struct Watched {
+    gate: Arc<Gate>,
     parts: OnceLock<Parts>,
+    /// The same of tenants beside the default one, by name.
+    tenants: ArcSwap<Vec<(String, Parts)>>,
     is_stopping: AtomicBool,
 }
 
@@ -42,9 +48,19 @@ pub struct Vitals {
 }
 
 impl Watched {
+    /// A server that starts, whose clients `gate` lets in.
+    pub fn of(gate: Arc<Gate>) -> Self {
+        Self { gate, parts: OnceLock::new(), tenants: ArcSwap::default(), is_stopping: AtomicBool::new(false) }
+    }
+
     /// Says that the server is open; only the first call has an effect.
     pub fn opened(&self, parts: Parts) {
         let _ = self.parts.set(parts);
+    }
+
+    /// Says which tenants are open beside the default one.
+    pub fn tenants_are(&self, tenants: Vec<(String, Parts)>) {
+        self.tenants.store(Arc::new(tenants));
     }
 
     /// Says that the server is about to end.
@@ -66,7 +82,12 @@ impl Watched {
     pub(super) async fn families(&self) -> Result<Vec<Family>> {
         match self.parts.get() {
             None => Ok(families::of_build()),
-            Some(parts) => Ok(families::of_all(&parts.ask().await?)),
+            Some(parts) => {
+                let mut families = families::of_all(&parts.ask().await?);
+                families.extend(connections::of_gate(&self.gate));
+                families.extend(of_tenants(parts, &self.tenants.load()));
+                Ok(families)
+            }
         }
     }
 

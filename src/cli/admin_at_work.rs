@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Gate;
 use crate::admin::{self, Parts, Watched};
 use crate::error::Result;
 
@@ -18,10 +19,16 @@ pub(super) struct AdminAtWork {
 
 impl AdminAtWork {
     /// Starts to tell that the server is starting.
-    pub(super) fn start(listener: Option<TcpListener>) -> Self {
-        let (watched, shutdown) = (Arc::<Watched>::default(), CancellationToken::new());
-        let task = listener.map(|listener| tokio::spawn(admin::serve(listener, watched.clone(), shutdown.clone())));
+    pub(super) fn start(listener: Option<TcpListener>, gate: &Arc<Gate>) -> Self {
+        let (watched, shutdown) = (Arc::new(Watched::of(gate.clone())), CancellationToken::new());
+        let serving = |listener| admin::serve(listener, gate.clone(), watched.clone(), shutdown.clone());
+        let task = listener.map(|listener| tokio::spawn(serving(listener)));
         Self { watched, shutdown, task }
+    }
+
+    /// What the listener tells of.
+    pub(super) fn watched(&self) -> Arc<Watched> {
+        self.watched.clone()
     }
 
     pub(super) fn opened(&self, parts: Parts) {

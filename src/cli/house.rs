@@ -14,13 +14,14 @@ use super::data::ServerFile;
 use super::exit::in_use;
 use super::reports_at_work::ReportsAtWork;
 use super::settings::{Listen, Settings};
+use super::tenants_at_work::{TenantsAtWork, With};
 use crate::access::Gate;
 use crate::admin::Parts;
 use crate::engine::{Engine, IngestCount};
 use crate::error::{Error, Kind, OBJECT_IN_USE, Result};
-use crate::ingest::{Ingest, RuleCount, serve_grpc, serve_http};
+use crate::ingest::{Doors, Ingest, RuleCount, serve_grpc, serve_http};
 use crate::report;
-use crate::server;
+use crate::server::{self, Databases};
 use crate::store::Store;
 
 /// Everything that `serve` runs.
@@ -32,6 +33,7 @@ pub(super) struct House {
     shutdown: CancellationToken,
     listeners: JoinSet<Result<()>>,
     reports: ReportsAtWork,
+    tenants: TenantsAtWork,
     admin: AdminAtWork,
     audit: AuditAtWork,
 }
@@ -62,7 +64,7 @@ impl House {
             tls: gate.tls().is_some(),
             admin: address(&admin),
         };
-        let admin = AdminAtWork::start(admin.map(|bound| bound.listener));
+        let admin = AdminAtWork::start(admin.map(|bound| bound.listener), &gate);
         tell_of_strangers(&gate, &addresses);
         let store = Store::open(&settings.data_dir, settings.store()).await?;
         let engine = Engine::new(store.clone(), settings.engine())?;
@@ -76,27 +78,41 @@ impl House {
         let audit = AuditAtWork::start(&settings, &store, &shutdown)?;
         gate.tell(audit.audit());
         tokio::spawn(gate.clone().follow(shutdown.clone()));
+        let doors = Doors::new(ingest, settings.store().fresh_budget_bytes as u64);
+        let databases = Databases::from(engine.clone());
+        let with = With {
+            settings: settings.clone(),
+            gate: gate.clone(),
+            store: store.clone(),
+            engine: engine.clone(),
+            doors: doors.clone(),
+            databases: databases.clone(),
+            watched: admin.watched(),
+            audit: audit.audit(),
+        };
+        let tenants = TenantsAtWork::start(with, shutdown.clone()).await;
         let mut listeners = JoinSet::new();
         if let Some(grpc) = grpc {
-            listeners.spawn(serve_grpc(grpc.listener, gate.clone(), ingest.clone(), shutdown.clone()));
+            listeners.spawn(serve_grpc(grpc.listener, gate.clone(), doors.clone(), shutdown.clone()));
         }
         if let Some(http) = http {
-            listeners.spawn(serve_http(http.listener, gate.clone(), ingest, shutdown.clone()));
+            listeners.spawn(serve_http(http.listener, gate.clone(), doors, shutdown.clone()));
         }
         if let Some(postgres) = postgres {
             let server_settings = server::ServerSettings { audit: audit.audit(), ..Default::default() };
-            let (engine, shutdown) = (engine.clone(), shutdown.clone());
-            listeners.spawn(server::serve(postgres.listener, gate.clone(), engine, server_settings, shutdown));
+            let shutdown = shutdown.clone();
+            listeners.spawn(server::serve(postgres.listener, gate.clone(), databases, server_settings, shutdown));
         }
         let reports = ReportsAtWork::start(&settings, &engine, &shutdown);
         addresses.write(&settings.data_dir)?;
-        Ok(Self { settings, store, engine, addresses, shutdown, listeners, reports, admin, audit })
+        Ok(Self { settings, store, engine, addresses, shutdown, listeners, reports, tenants, admin, audit })
     }
 
     /// Waits until something goes wrong by itself: a listener ends, or the log fails.
     pub(super) async fn failed(&mut self) -> Error {
         tokio::select! {
             poisoned = self.store.poisoned() => given_up(poisoned),
+            poisoned = self.tenants.failed() => given_up(poisoned),
             Some(ended) = self.listeners.join_next() => match ended {
                 Ok(Ok(())) => Error::internal("a listener ended by itself"),
                 Ok(Err(error)) => error,
@@ -118,6 +134,7 @@ impl House {
             first_error = first_error.or(error);
         }
         self.reports.stop().await;
+        self.tenants.stop().await;
         self.audit.stop().await;
         ServerFile::remove(&self.settings.data_dir);
         let closed = self.store.close().await;
@@ -146,7 +163,7 @@ fn given_up(mut error: Error) -> Error {
     }
 }
 
-fn ingest_counts(ingest: &Ingest) -> Vec<IngestCount> {
+pub(super) fn ingest_counts(ingest: &Ingest) -> Vec<IngestCount> {
     let counters = ingest.counters();
     let accepted = |what, count| IngestCount { what, outcome: "accepted", reason: None, count };
     let refused = |what, (reason, count): &(&'static str, u64)| IngestCount {

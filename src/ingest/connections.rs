@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Gate, Peer};
+use crate::access::{Gate, Guest, Listener, Peer};
 use crate::error::{Error, Result};
 
 /// How long requests in flight may go on after a shutdown began.
@@ -51,9 +51,11 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What a pause after a failed accept is: it fails while the process has no file handle left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `listener` until `shutdown`, then finishes the requests in flight.
+/// Serves `listener` until `shutdown`, then finishes the requests in flight; encrypted where `gate` has a certificate and a client begins so.
+/// Each request knows its [`Peer`] and keeps its connection.
 pub(crate) async fn serve<H, F, B>(
     listener: TcpListener,
+    gate: Arc<Gate>,
     max_connections: usize,
     handle: H,
     shutdown: CancellationToken,
@@ -72,16 +74,17 @@ where
             answer
         }
     };
-    let opened =
-        |stream: TcpStream, connection, handle, shutdown, _| serve_connection(stream, connection, handle, shutdown);
+    let opened = move |stream: TcpStream, connection, handle, shutdown, address| {
+        serve_peer(gate.clone(), stream, connection, handle, shutdown, address)
+    };
     accept(listener, max_connections, handle, shutdown, opened).await
 }
 
-/// The same with encryption where `gate` has it; each request knows its [`Peer`]. `handle` says by [`Busy`] from when on a request keeps
-/// its connection: that of a client that is not let in has to make room for others.
+/// The same where clients have to be let in. `handle` says by [`Busy`] from when on a request keeps its connection: that of a client that is not
+/// let in has to make room for others.
 pub(super) async fn serve_guarded<H, F, B>(
     listener: TcpListener,
-    gate: Arc<Gate>,
+    (gate, place): (Arc<Gate>, Listener),
     max_connections: usize,
     handle: H,
     shutdown: CancellationToken,
@@ -91,7 +94,10 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    let opened = move |stream: TcpStream, connection, handle, shutdown, address| {
+    let opened = move |stream: TcpStream, connection: Connection, handle, shutdown, address| {
+        let guest = gate.arrives(place, address, connection.state.evicted.clone());
+        // It is new, and has none yet.
+        let _ = connection.state.guest.set(guest);
         serve_peer(gate.clone(), stream, connection, handle, shutdown, address)
     };
     accept(listener, max_connections, handle, shutdown, opened).await
@@ -233,6 +239,8 @@ struct ConnectionState {
     last_active_ms: AtomicU64,
     requests: AtomicUsize,
     evicted: CancellationToken,
+    /// What it is at the gate, where there is one.
+    guest: OnceLock<Guest>,
 }
 
 /// An admitted connection; leaves the registry on drop.
@@ -262,6 +270,7 @@ impl Registry {
             last_active_ms: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
             evicted: CancellationToken::new(),
+            guest: OnceLock::new(),
         });
         open.insert(id, state.clone());
         Some(Connection { id, registry: self.clone(), state })
@@ -290,6 +299,9 @@ impl Busy {
     }
 
     fn new(state: Arc<ConnectionState>) -> Self {
+        if let Some(guest) = state.guest.get() {
+            guest.is_let_in();
+        }
         state.requests.fetch_add(1, Ordering::Relaxed);
         Self(state)
     }
@@ -329,7 +341,13 @@ mod tests {
             }
         };
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve_guarded(listener, Gate::for_this_machine(), 1, handle, shutdown.clone()));
+        let serving = tokio::spawn(serve_guarded(
+            listener,
+            (Gate::for_this_machine(), Listener::OtlpHttp),
+            1,
+            handle,
+            shutdown.clone(),
+        ));
         let mut first = TcpStream::connect(address).await.expect("connected");
         first.write_all(b"GET /waits HTTP/1.1\r\nhost: here\r\n\r\n").await.expect("sent");
         waiting.recv().await.expect("it waits");

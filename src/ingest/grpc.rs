@@ -29,10 +29,11 @@ use super::answer;
 use super::authentication::admit;
 use super::body::{Compression, collect, too_large};
 use super::connections::{Busy, serve_guarded};
+use super::doors::Doors;
 use super::front::{ExportAnswer, Format, Ingest, Received};
 use super::http as otlp_http;
 use super::status::RpcStatus;
-use crate::access::Gate;
+use crate::access::{Gate, Listener};
 use crate::error::{Error, Kind, Result};
 
 /// The method that takes traces.
@@ -56,21 +57,23 @@ const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-en
 pub async fn serve_grpc(
     listener: TcpListener,
     gate: Arc<Gate>,
-    ingest: Arc<Ingest>,
+    doors: impl Into<Doors>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let (max_connections, door) = (ingest.settings().max_connections, gate.clone());
+    let doors = doors.into();
+    let (max_connections, guard) = (doors.own().settings().max_connections, gate.clone());
     let handle = move |request| {
-        let (gate, ingest) = (gate.clone(), ingest.clone());
-        async move { Ok::<_, Infallible>(answer_request(&gate, &ingest, request).await) }
+        let (gate, doors) = (gate.clone(), doors.clone());
+        async move { Ok::<_, Infallible>(answer_request(&gate, &doors, request).await) }
     };
-    serve_guarded(listener, door, max_connections, handle, shutdown).await
+    serve_guarded(listener, (guard, Listener::OtlpGrpc), max_connections, handle, shutdown).await
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>) -> Answer {
+async fn answer_request(gate: &Gate, doors: &Doors, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
+    let ingest = doors.own();
     if !is_grpc(&parts.headers) {
         let error = ingest.refuse(Error::bad_input(NOT_GRPC));
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16();
@@ -82,6 +85,11 @@ async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>
         Err(error) => return status_answer(&RpcStatus::of(&ingest.refuse(error))),
     };
     let _busy = Busy::of(&parts.extensions);
+    let door = match doors.of(pass.tenant()) {
+        Ok(door) => door,
+        Err(error) => return status_answer(&RpcStatus::of(&ingest.refuse(error))),
+    };
+    let ingest = &*door;
     if parts.uri.path() != EXPORT_PATH {
         return unimplemented(ingest, Error::new(Kind::NotFound, not_here(parts.uri.path())));
     }

@@ -17,10 +17,11 @@ use super::answer;
 use super::authentication::{CHALLENGE, admit};
 use super::body::{Compression, collect, drain, too_large};
 use super::connections::{Busy, serve_guarded};
+use super::doors::Doors;
 use super::front::{Format, Ingest, Received};
 use super::grpc;
 use super::status::RpcStatus;
-use crate::access::Gate;
+use crate::access::{Gate, Listener};
 use crate::error::{Error, Kind, Result};
 
 /// Where traces are posted.
@@ -36,21 +37,23 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn serve_http(
     listener: TcpListener,
     gate: Arc<Gate>,
-    ingest: Arc<Ingest>,
+    doors: impl Into<Doors>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let (max_connections, door) = (ingest.settings().max_connections, gate.clone());
+    let doors = doors.into();
+    let (max_connections, guard) = (doors.own().settings().max_connections, gate.clone());
     let handle = move |request| {
-        let (gate, ingest) = (gate.clone(), ingest.clone());
-        async move { Ok::<_, Infallible>(answer_request(&gate, &ingest, request).await) }
+        let (gate, doors) = (gate.clone(), doors.clone());
+        async move { Ok::<_, Infallible>(answer_request(&gate, &doors, request).await) }
     };
-    serve_guarded(listener, door, max_connections, handle, shutdown).await
+    serve_guarded(listener, (guard, Listener::OtlpHttp), max_connections, handle, shutdown).await
 }
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>) -> Answer {
+async fn answer_request(gate: &Gate, doors: &Doors, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
+    let ingest = doors.own();
     let format = format_of(&parts.headers);
     let refuse = |error: Error, status: u16| {
         let error = ingest.refuse(error);
@@ -74,6 +77,19 @@ async fn answer_request(gate: &Gate, ingest: &Ingest, request: Request<Incoming>
         }
     };
     let _busy = Busy::of(&parts.extensions);
+    let door = match doors.of(pass.tenant()) {
+        Ok(door) => door,
+        Err(error) => {
+            drain(body, ingest.settings().max_request_bytes, DRAIN_TIMEOUT).await;
+            let status = error.http_status();
+            return refuse(error, status);
+        }
+    };
+    let ingest = &*door;
+    let refuse = |error: Error, status: u16| {
+        let error = ingest.refuse(error);
+        error_answer(&error, status, format.unwrap_or(Format::Json))
+    };
     if parts.uri.path() != TRACES_PATH {
         return refuse(Error::new(Kind::NotFound, not_here(parts.uri.path())), 404);
     }

@@ -15,17 +15,21 @@ use super::audited::Audited;
 use super::authentication::authenticate;
 use super::backend::Severity;
 use super::connection::Connection;
+use super::databases::Databases;
+use super::rights::Standing;
 use super::settings::{REPORTED, ServerSettings, apply_startup, text_style};
 use super::startup::{Opening, open};
 use super::statement::Named;
 use super::wire::{Halt, Wire, shutting_down};
-use crate::access::{Gate, Peer};
+use crate::access::{Gate, Listener, Peer, TenantName};
 use crate::audit::Who;
-use crate::engine::{Client, Engine};
+use crate::engine::Client;
 use crate::error::{Error, Kind, Result};
 
 /// Sockets above the sessions' bound: clients that start, cancel requests, and those who are told that there is no room.
 const SPARE_SOCKETS: usize = 64;
+/// One tenant beside the default one may have this part of the sessions: half of them.
+const TENANT_SHARE: usize = 2;
 /// How long clients have to take the last message when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: the cause, most often a lack of file descriptors, does not go away at once.
@@ -34,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What all connections share.
 struct Shared {
     gate: Arc<Gate>,
-    engine: Arc<Engine>,
+    databases: Databases,
     settings: ServerSettings,
     sessions: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -44,14 +48,14 @@ struct Shared {
 pub async fn serve(
     listener: TcpListener,
     gate: Arc<Gate>,
-    engine: Arc<Engine>,
+    databases: impl Into<Databases>,
     settings: ServerSettings,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let sockets = Arc::new(Semaphore::new(settings.max_connections + SPARE_SOCKETS));
     let shared = Arc::new(Shared {
         gate,
-        engine,
+        databases: databases.into(),
         sessions: Arc::new(Semaphore::new(settings.max_connections)),
         settings,
         shutdown: shutdown.clone(),
@@ -92,6 +96,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    shared.databases.end_all();
     let farewell = async { while clients.join_next().await.is_some() {} };
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         clients.shutdown().await;
@@ -103,16 +108,19 @@ async fn client(stream: TcpStream, address: SocketAddr, shared: &Shared) {
     // Answers are written in whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(stream);
+    let sent_away = CancellationToken::new();
+    let guest = shared.gate.arrives(Listener::Postgres, address, sent_away.clone());
     let opened = tokio::select! {
         () = shared.shutdown.cancelled() => Err(Halt::Fatal(shutting_down())),
+        () = sent_away.cancelled() => Err(Halt::Fatal(no_room())),
         opened = tokio::time::timeout(shared.settings.startup_timeout, begin(&mut wire, address, shared)) => {
             opened.unwrap_or(Err(Halt::Gone))
         }
     };
-    let parameters = match opened {
-        Ok(Opening::Session(parameters)) => parameters,
-        Ok(Opening::Cancel { process_id, secret }) => {
-            return shared.engine.activity().cancel_with_secret(process_id, secret);
+    let (parameters, tenant) = match opened {
+        Ok((Opening::Session(parameters), tenant)) => (parameters, tenant),
+        Ok((Opening::Cancel { process_id, secret }, _)) => {
+            return shared.databases.cancel_with_secret(process_id, secret);
         }
         Err(Halt::Gone) => return,
         Err(Halt::Fatal(error) | Halt::Statement(error)) => return refuse(wire, &error).await,
@@ -120,26 +128,30 @@ async fn client(stream: TcpStream, address: SocketAddr, shared: &Shared) {
     let Ok(_permit) = shared.sessions.clone().try_acquire_owned() else {
         return refuse(wire, &no_room()).await;
     };
-    match connection(wire, address, &parameters, shared) {
+    guest.is_let_in();
+    match connection(wire, address, (&parameters, tenant), shared) {
         Ok(connection) => connection.serve().await,
         Err(refused) => refuse(refused.0, &refused.1).await,
     }
 }
 
-/// Reads what a client came for; one that wants a session proves who it is.
-async fn begin(wire: &mut Wire, address: SocketAddr, shared: &Shared) -> Result<Opening, Halt> {
+/// Reads what a client came for; one that wants a session proves who it is. Gives whose database it may ask, the default tenant's without a name.
+async fn begin(wire: &mut Wire, address: SocketAddr, shared: &Shared) -> Result<(Opening, Option<TenantName>), Halt> {
     let opening = open(wire, shared.gate.tls()).await?;
     if let Opening::Session(parameters) = &opening {
         let user = check(parameters).map_err(Halt::Fatal)?;
         let peer = Peer::of(wire.stream(), address);
         let authenticated = authenticate(wire, &shared.gate, &peer, user).await;
+        let database = last(parameters, "database").unwrap_or_default();
+        let authenticated =
+            authenticated.and_then(|()| shared.gate.tenant_of_session(user, database).map_err(Halt::Fatal));
         if let Err(Halt::Fatal(error) | Halt::Statement(error)) = &authenticated {
-            let who = Who { user: Some(user.to_owned()), address: Some(address) };
+            let who = Who { user: Some(user.to_owned()), address: Some(address), tenant: None };
             shared.settings.audit.turned_away(&who, "PostgreSQL session", error);
         }
-        authenticated?;
+        return authenticated.map(|tenant| (opening, tenant));
     }
-    Ok(opening)
+    Ok((opening, None))
 }
 
 fn no_room() -> Error {
@@ -155,27 +167,39 @@ async fn refuse(mut wire: Wire, error: &Error) {
 fn connection(
     mut wire: Wire,
     address: SocketAddr,
-    parameters: &[(String, String)],
+    (parameters, tenant): (&[(String, String)], Option<TenantName>),
     shared: &Shared,
 ) -> Result<Connection, Box<(Wire, Error)>> {
-    let session = shared.engine.session();
+    let most_sessions = shared.settings.max_connections.div_ceil(TENANT_SHARE);
+    let (engine, end) = match shared.databases.of(tenant.as_ref(), most_sessions, &shared.shutdown) {
+        Ok(open) => open,
+        Err(error) => return Err(Box::new((wire, error))),
+    };
+    let session = engine.session();
     let applied = apply_startup(&session, parameters).and_then(|()| text_style(&session));
     let style = match applied {
         Ok(style) => style,
         Err(error) => return Err(Box::new((wire, error))),
     };
     let user = session.setting("session_authorization").unwrap_or_default();
-    let (client, end) = (Client { user, address: Some(address) }, shared.shutdown.child_token());
-    let registration = shared.engine.activity().register(client, end.clone());
+    let client = Client { user, address: Some(address) };
+    let registration = engine.activity().register(client, end.clone());
     session.identify(registration.process_id(), address);
+    let sessions = engine.activity().sessions_of(&registration.client().user);
+    let standing = match Standing::new(shared.gate.clone(), registration.client().clone(), &session, sessions) {
+        Ok(standing) => standing,
+        Err(error) => return Err(Box::new((wire, error))),
+    };
     wire.put(&Authentication::Ok);
-    let who = Who { user: Some(registration.client().user.clone()), address: Some(address) };
+    let tenant = tenant.map(|name| name.to_string());
+    let who = Who { user: Some(registration.client().user.clone()), address: Some(address), tenant };
     let over = if wire.stream().is_encrypted() { "PostgreSQL over TLS" } else { "PostgreSQL" };
     let audited = Audited::begin(shared.settings.audit.clone(), who, over);
     let mut connection = Connection {
         wire,
         session,
         registration,
+        standing,
         shutdown: end,
         status: TransactionStatus::Idle,
         savepoints: Vec::new(),
@@ -191,15 +215,18 @@ fn connection(
     Ok(connection)
 }
 
+/// The value of a parameter; the last one of a name counts, as for settings.
+fn last<'a>(parameters: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
+    parameters.iter().rfind(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+}
+
 /// Checks what a session's start says; gives the user.
 fn check(parameters: &[(String, String)]) -> Result<&str> {
-    // The last one of a name counts, as for settings.
-    let value = |wanted: &str| parameters.iter().rfind(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    let user = value("user").unwrap_or_default();
+    let user = last(parameters, "user").unwrap_or_default();
     if user.is_empty() {
         return Err(Error::bad_input("no PostgreSQL user name specified in startup packet").with_sqlstate("28000"));
     }
-    if !matches!(value("replication").unwrap_or("off"), "off" | "false" | "no" | "0") {
+    if !matches!(last(parameters, "replication").unwrap_or("off"), "off" | "false" | "no" | "0") {
         return Err(Error::bad_input("replication connections are not supported").with_sqlstate("0A000"));
     }
     Ok(user)

@@ -18,11 +18,15 @@ mod backend;
 mod connection;
 mod copy_out;
 mod cursor;
+mod databases;
 mod execute;
 mod extended;
 mod frontend;
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod parameters;
+mod rights;
 mod row;
 mod settings;
 mod simple;
@@ -32,5 +36,6 @@ mod statement;
 mod transaction;
 mod wire;
 
+pub use databases::Databases;
 pub use listener::serve;
 pub use settings::ServerSettings;

@@ -20,8 +20,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("formats", &["error", "typed", "model", "otlp"]),
     ("generate", &["error", "model"]),
     ("ingest", &["error", "trust", "access", "model", "otlp", "store"]),
-    ("admin", &["error", "engine", "ingest", "store"]),
+    ("admin", &["error", "access", "engine", "ingest", "store"]),
     ("server", &["error", "access", "audit", "model", "pg", "engine"]),
+    ("fuzzing", &["otlp", "server", "store"]),
     ("report", &["error", "typed", "pg", "engine", "render", "store"]),
     ("repl", &["error", "typed", "trust", "model", "pg", "engine", "render", "store"]),
     (

@@ -13,9 +13,12 @@
 //! - `engine_limits`: what no statement may do to the process.
 //! - `faults_page`: each row of docs/faults.md names tests that there are.
 //! - `facts`: real traces answer what a separate program computed.
+//! - `fuzz_corpora`: hostile inputs and mutations of them, through the bodies of the fuzz targets.
+//! - `hostile_inputs`: the answer of a real server to each hostile input of the corpora, and the page that says it.
 //! - `hostile_traces`: traces as deep as they have spans, or as wide, are answered about in bounded memory.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `ingest_rules`: rules for sensitive data leave nothing of it in any file.
+//! - `large_trace`: a trace that is larger than the memory of a statement is answered about, wherever it lies.
 //! - `layering`: folders depend downwards only.
 //! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
@@ -28,10 +31,12 @@
 //! - `predictions`: anomalies, baselines, forecasts and sampled counts are those that another program makes.
 //! - `redact`: chosen spans go for good, and all others stay.
 //! - `repl`: the shell on a pipe and in a terminal.
+//! - `repl_drawings`: what the shell draws, writes to files and asks of a server; the sessions of its docs.
 //! - `reports`: questions in files, on a schedule, with what becomes of their answers.
 //! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
 //! - `shared_table`: servers on one table see what the others do, and fail at nothing.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
+//! - `soak`: what a server holds does not grow with what it has done.
 //! - `status`: the doctor's note of a server.
 //! - `store_crash`: a store killed at every failpoint keeps what it acknowledged, once.
 //! - `store_damage`: a missing or damaged data file is named.
@@ -78,9 +83,12 @@ mod crash;
 mod engine_limits;
 mod facts;
 mod faults_page;
+mod fuzz_corpora;
+mod hostile_inputs;
 mod hostile_traces;
 mod ingest_faults;
 mod ingest_rules;
+mod large_trace;
 mod layering;
 mod library;
 mod life;
@@ -101,10 +109,12 @@ mod plans;
 mod predictions;
 mod redact;
 mod repl;
+mod repl_drawings;
 mod reports;
 mod sdk;
 mod shared_table;
 mod slt;
+mod soak;
 mod status;
 mod store_crash;
 mod store_damage;

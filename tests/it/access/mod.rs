@@ -1,9 +1,11 @@
 //! Who may come in: passwords, tokens, certificates and encryption, with real servers and real clients.
 
 mod commands;
+mod doorstep;
 mod exports;
 mod logins;
 mod senders;
+mod tenants;
 mod wire;
 
 use std::path::{Path, PathBuf};
