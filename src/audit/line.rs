@@ -45,6 +45,8 @@ impl Kind {
 pub struct Who {
     pub user: Option<String>,
     pub address: Option<SocketAddr>,
+    /// Whose spans it is about; the default tenant's, or the server, without it.
+    pub tenant: Option<String>,
 }
 
 /// What a line tells, before it has its place.
@@ -55,6 +57,8 @@ pub struct Event {
     pub user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The statement, or a word for what was done.
     pub what: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +79,7 @@ impl Event {
             kind,
             user: who.user.as_deref().map(cut),
             address: who.address.map(|address| address.to_string()),
+            tenant: who.tenant.clone(),
             what: cut(what),
             rows: None,
             bytes: None,
@@ -153,7 +158,11 @@ mod tests {
 
     #[test]
     fn a_line_is_read_as_it_was_written_whatever_is_in_it() {
-        let who = Who { user: Some("ann\n\"\u{1b}[31m".into()), address: Some("127.0.0.1:5".parse().unwrap()) };
+        let who = Who {
+            user: Some("ann\n\"\u{1b}[31m".into()),
+            address: Some("127.0.0.1:5".parse().unwrap()),
+            tenant: Some("acme".into()),
+        };
         let event = Event::new(Kind::Refusal, &who, &"é".repeat(MAX_TEXT_BYTES));
         let event = event.with_error(&Error::bad_input("why").with_sqlstate("28P01"));
         let at = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();

@@ -75,7 +75,7 @@ impl Audit {
         Arc::new(Self::with(settings, None))
     }
 
-    /// Opens the log of a data directory, which must be this process's alone, and removes what is older than it is to keep.
+    /// Opens the log of a data directory, and removes what is older than it is to keep. Others may write into it, too.
     pub fn open(data_dir: &Path, settings: AuditSettings) -> Result<Arc<Self>> {
         if settings.level == Level::Off {
             return Ok(Self::off());
@@ -247,7 +247,8 @@ mod tests {
     fn those_who_come_again_are_counted() {
         let data_dir = tempfile::tempdir().unwrap();
         let audit = Audit::open(data_dir.path(), SETTINGS).unwrap();
-        let who = Who { user: Some("eve".into()), address: Some("192.0.2.1:5".parse().unwrap()) };
+        let address = Some("192.0.2.1:5".parse().unwrap());
+        let who = Who { user: Some("eve".into()), address, tenant: None };
         for _ in 0..3 {
             audit.turned_away(&who, "export", &Error::bad_input("no"));
         }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn who(address: &str) -> Who {
-        Who { user: None, address: Some(address.parse().unwrap()) }
+        Who { address: Some(address.parse().unwrap()), ..Who::default() }
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
         for _ in 0..2 {
             for number in 0..2 * MOST_APART as u32 {
                 let address = (IpAddr::V4(number.into()), 9).into();
-                let who = Who { user: None, address: Some(address) };
+                let who = Who { address: Some(address), ..Who::default() };
                 lines += usize::from(repeats.is_first(&who, "export", "28000", start));
             }
         }

@@ -249,6 +249,26 @@ mod tests {
     }
 
     #[test]
+    fn many_writers_have_one_chain_also_over_full_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journals: Vec<Journal> = (0..3).map(|_| Journal::open(folder.path()).unwrap()).collect();
+        let text = "x".repeat(4000);
+        let lines = FILE_BYTES as usize / 4000 + 100;
+        let (last, others) = journals.split_last_mut().unwrap();
+        std::thread::scope(|scope| {
+            for journal in others {
+                scope.spawn(|| (0..lines).for_each(|_| journal.append(Utc::now(), &event(&text)).unwrap()));
+            }
+        });
+        // This one last looked before there was a line, and its file has been full for long.
+        last.append(Utc::now(), &event("late")).unwrap();
+        let verified = checked(&folder).unwrap();
+        assert_eq!((verified.lines, verified.first, verified.is_unfinished), (2 * lines as u64 + 1, 1, false));
+        assert!(verified.files >= 3, "{verified:?}");
+        assert_eq!(newest(folder.path(), 1).unwrap()[0].event.what, "late");
+    }
+
+    #[test]
     fn a_last_line_that_is_none_is_not_written_behind() {
         let folder = written(1);
         fs::write(only_file(&folder), "what is this\n").unwrap();

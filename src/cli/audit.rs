@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::data::{self, DataDir};
 use super::exit::Exit;
+use super::os_user::os_user;
 use super::output::{say, tell};
 use super::settings::Settings;
 use crate::audit::{Audit, Broken, Verified, Who, folder, verify};
@@ -73,7 +74,7 @@ fn tell_whole(verified: &Verified, is_expected: bool) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Notes what a command did to a data directory that it had to itself. It is done by then: what cannot be noted is told.
+/// Notes what a command did to a data directory, also beside a server. It is done by then: what cannot be noted is told.
 pub(super) fn note(settings: &Settings, what: &str, detail: &str) {
     if let Err(error) = try_note(settings, what, detail) {
         tell!("the audit log has no line about this: {error}");
@@ -81,9 +82,8 @@ pub(super) fn note(settings: &Settings, what: &str, detail: &str) {
 }
 
 fn try_note(settings: &Settings, what: &str, detail: &str) -> Result<(), Error> {
-    let audit = Audit::open(&settings.data_dir, settings.audit())?;
-    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    audit.act(&Who { user, address: None }, what, detail);
+    let audit = Audit::open(settings.home(), settings.audit())?;
+    audit.act(&Who { user: os_user(), tenant: settings.tenant(), ..Who::default() }, what, detail);
     Ok(())
 }
 

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use clap::Args;
 
+use super::audit;
 use super::data::{self, DataDir};
 use super::exit::Exit;
 use super::output::say;
+use super::settings::Settings;
+use super::tenant_flag::TenantFlag;
 use crate::error::{Error, Kind, Result};
 use crate::render::count;
 use crate::store::{self, CheckReport, Finding, LogFigures, Loss, Part, Repair, TableFigures};
@@ -30,6 +33,8 @@ that is damaged, and exits with 0 when nothing is wrong any more. Take a copy of
 pub(super) struct Arguments {
     #[command(flatten)]
     data_dir: DataDir,
+    #[command(flatten)]
+    tenant: TenantFlag,
     /// Move what is damaged into quarantine, and go on with the rest
     #[arg(long)]
     repair: bool,
@@ -39,11 +44,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
-    let dir = arguments.data_dir.flags().settings()?.data_dir;
-    data::must_exist(&dir)?;
+    let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
+    data::must_exist(&settings.data_dir)?;
     match arguments.repair {
-        true => repair(&dir, arguments.json).await,
-        false => check(&dir, arguments.json).await,
+        true => repair(&settings, arguments.json).await,
+        false => check(&settings.data_dir, arguments.json).await,
     }
 }
 
@@ -64,11 +69,18 @@ async fn check(dir: &Path, json: bool) -> Result<Exit> {
     Ok(if report.is_sound() { Exit::Success } else { Exit::Failure })
 }
 
-async fn repair(dir: &Path, json: bool) -> Result<Exit> {
-    let repair = store::repair(dir).await.map_err(|error| match error.kind {
+async fn repair(settings: &Settings, json: bool) -> Result<Exit> {
+    let repair = store::repair(&settings.data_dir).await.map_err(|error| match error.kind {
         Kind::Denied => error.with_hint("stop the server, repair, and start it again; a check works beside it"),
         _ => error,
     })?;
+    if !repair.repaired.is_empty() {
+        let kept = match repair.quarantined.is_empty() {
+            true => String::new(),
+            false => format!("; kept as {}", repair.quarantined.join(", ")),
+        };
+        audit::note(settings, "check --repair", &format!("{} out of the way{kept}", wrongs(repair.repaired.len())));
+    }
     let exit = if repair.left.is_empty() { Exit::Success } else { Exit::Failure };
     if json {
         say_json(&repair)?;

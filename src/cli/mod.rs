@@ -19,6 +19,7 @@ mod house;
 mod import;
 mod logging;
 mod man;
+mod os_user;
 mod output;
 mod redact;
 mod repl;
@@ -30,6 +31,8 @@ mod settings;
 mod sql;
 mod status;
 mod table;
+mod tenant_flag;
+mod tenants_at_work;
 mod terminal;
 
 pub use arguments::main;

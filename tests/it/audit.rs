@@ -112,3 +112,46 @@ async fn a_killed_server_leaves_a_whole_chain() {
     let asked = lines(folder.path()).into_iter().filter(|line| line == "statement|test|SELECT 1|1|ok").count();
     assert_eq!(asked, 2);
 }
+
+/// Commands beside a running server write into its chain: who ran them, and what they changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_beside_a_server_go_on_with_its_chain() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(folder.path(), &[]);
+    let client = server.postgres().await;
+    let password = folder.path().join("password");
+    fs::write(&password, "pencil").expect("written");
+    let password = password.to_str().expect("UTF-8");
+    for arguments in [
+        &["user", "add", "ada", "--password-file", password][..],
+        &["token", "add", "shop", "--spans-per-second", "5"],
+        &["user", "grant", "ada", "ingest"],
+        &["token", "drop", "shop"],
+        &["user", "drop", "ada"],
+    ] {
+        assert!(spanhouse(folder.path(), arguments).status.success(), "{arguments:?}");
+        client.simple_query("DROP TABLE spans").await.expect_err("nobody may");
+    }
+    assert!(!spanhouse(folder.path(), &["user", "drop", "ada"]).status.success(), "what fails changes nothing");
+    drop(client);
+    server.stop();
+    let id = Command::new("id").arg("-un").output().expect("id runs");
+    let own = String::from_utf8(id.stdout).expect("UTF-8");
+    let own = match std::env::var("SUDO_USER") {
+        Ok(by) if own.trim() == "root" => format!("{by} as root"),
+        _ => own.trim().to_owned(),
+    };
+    // The server notes by itself that it has taken users and tokens, whenever it comes to look.
+    let noted: Vec<_> = lines(folder.path()).into_iter().filter(|line| !line.contains("|access|")).collect();
+    let refused = "refusal|test|DROP TABLE spans||42501".to_owned();
+    let mut expected = vec!["act||start||ok".to_owned()];
+    for what in ["user add", "token add", "user grant", "token drop", "user drop"] {
+        expected.extend([format!("act|{own}|{what}||ok"), refused.clone()]);
+    }
+    expected.push("act||stop||ok".to_owned());
+    assert_eq!(noted, expected);
+    let whole = fs::read_to_string(file(folder.path())).expect("readable");
+    assert!(whole.contains("shop: ingest, 5 spans a second") && !whole.contains("pencil"), "{whole}");
+    let (code, said) = verified(folder.path());
+    assert_eq!(code, Some(0), "{said}");
+}

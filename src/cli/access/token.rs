@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-use super::{found, made};
-use crate::access::{AccessFile, NewToken, Role, TokenEntry, not_there, token_id_is_good};
+use super::{House, found, made, must_be_there, of_tenant};
+use crate::access::{AccessFile, NewToken, Role, TenantName, TokenEntry, not_there, token_id_is_good};
 use crate::cli::data::DataDir;
 use crate::cli::exit::{Exit, usage};
 use crate::cli::output::{say, tell};
@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   spanhouse token add checkout
   spanhouse token add batch-jobs --spans-per-second 5000
+  spanhouse token add acme-collector --tenant acme
   OTEL_EXPORTER_OTLP_HEADERS=\"authorization=Bearer $TOKEN\"
 
 The token is written to standard output once and kept nowhere, but for its SHA-256. As soon as there is one, \
@@ -41,6 +42,9 @@ enum Command {
         /// Spans that it may send a second; any number without it
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
         spans_per_second: Option<u64>,
+        /// The tenant whose spans it sends; the default one's without it
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<TenantName>,
         #[command(flatten)]
         data_dir: DataDir,
     },
@@ -59,28 +63,39 @@ enum Command {
 
 pub(in crate::cli) fn run(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
-        Command::Add { id, role, spans_per_second, data_dir } => {
+        Command::Add { id, role, spans_per_second, tenant, data_dir } => {
             if !token_id_is_good(&id) {
                 let message =
                     format!("\"{}\" cannot be a token's name: give letters, digits, - and _", id.escape_default());
                 return Err(usage(Error::bad_input(message)));
             }
-            add(&made(&data_dir)?, &id, role, spans_per_second)
+            add(&made(&data_dir)?, &id, Grant { role, spans_per_second, tenant })
         }
         Command::Drop { id, data_dir } => drop_token(&found(&data_dir)?, &id),
         Command::List { data_dir } => list(&found(&data_dir)?),
     }
 }
 
-fn add(data_dir: &Path, id: &str, role: Role, spans_per_second: Option<u64>) -> Result<Exit> {
+/// What a token lets its bearer do.
+struct Grant {
+    role: Role,
+    spans_per_second: Option<u64>,
+    tenant: Option<TenantName>,
+}
+
+fn add(house: &House, id: &str, grant: Grant) -> Result<Exit> {
+    let Grant { role, spans_per_second, tenant } = grant;
     let NewToken { text, digest } = NewToken::new(id);
-    let is_first = AccessFile::edit(data_dir, |file| {
+    let told = format!("{id}: {}", described(role, spans_per_second, tenant.as_ref()));
+    let is_first = AccessFile::edit(house, |file| {
+        must_be_there(file, tenant.as_ref())?;
         let is_first = file.tokens.is_empty();
-        match file.tokens.insert(id.to_owned(), TokenEntry { sha256: digest, role, spans_per_second, tenant: None }) {
+        match file.tokens.insert(id.to_owned(), TokenEntry { sha256: digest, role, spans_per_second, tenant }) {
             None => Ok(is_first),
             Some(_) => Err(Error::bad_input(format!("there is a token {id} already; drop it first"))),
         }
     })?;
+    house.note("token add", &told);
     say!("{text}")?;
     tell!("This is shown once. Exporters send it in a header: authorization: Bearer TOKEN");
     if is_first {
@@ -89,11 +104,12 @@ fn add(data_dir: &Path, id: &str, role: Role, spans_per_second: Option<u64>) -> 
     Ok(Exit::Success)
 }
 
-fn drop_token(data_dir: &Path, id: &str) -> Result<Exit> {
-    let left = AccessFile::edit(data_dir, |file| match file.tokens.remove(id) {
+fn drop_token(house: &House, id: &str) -> Result<Exit> {
+    let left = AccessFile::edit(house, |file| match file.tokens.remove(id) {
         Some(_) => Ok(file.tokens.len()),
         None => Err(not_there("token", id)),
     })?;
+    house.note("token drop", id);
     say!("{id} lets nobody in any more")?;
     if left == 0 {
         tell!(
@@ -109,8 +125,13 @@ fn list(data_dir: &Path) -> Result<Exit> {
         tell!("There are no tokens.");
     }
     for (id, token) in &file.tokens {
-        let rate = token.spans_per_second.map(|rate| format!(", {rate} spans a second")).unwrap_or_default();
-        say!("{id}: {}{rate}", token.role.name())?;
+        say!("{id}: {}", described(token.role, token.spans_per_second, token.tenant.as_ref()))?;
     }
     Ok(Exit::Success)
+}
+
+/// What a token lets its bearer do, as a person reads it.
+fn described(role: Role, spans_per_second: Option<u64>, tenant: Option<&TenantName>) -> String {
+    let rate = spans_per_second.map(|rate| format!(", {rate} spans a second")).unwrap_or_default();
+    format!("{}{rate}{}", role.name(), of_tenant(tenant))
 }

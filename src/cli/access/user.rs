@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::password::new_password;
-use super::{found, made};
-use crate::access::{AccessFile, Role, UserEntry, Verifier, not_there, user_name_is_good};
+use super::rights::{LimitFlags, SeesFlags, told};
+use super::{House, found, made, must_be_there, of_tenant};
+use crate::access::{AccessFile, Rights, Role, TenantName, UserEntry, Verifier, not_there, user_name_is_good};
 use crate::cli::data::DataDir;
 use crate::cli::exit::{Exit, usage};
 use crate::cli::output::{say, tell};
@@ -18,13 +19,18 @@ Examples:
   spanhouse user add ada --role reader
   spanhouse user add grafana --role reader --password-file /run/secrets/grafana
   spanhouse user grant ada ingest
+  spanhouse user grant guest --services cart,checkout --where deployment.environment=prod --mask 'user.*'
+  spanhouse user set guest --statement-timeout 30s --memory-limit 128MiB --max-connections 5
   psql \"host=spans.example.com port=5433 user=ada dbname=spanhouse sslmode=verify-full sslrootcert=system\"
 
 Roles: reader asks statements, ingest sends spans (as basic authentication), admin may do both. The password is \
 asked for, or comes from --password-file or SPANHOUSE_PASSWORD; kept is a SCRAM-SHA-256 verifier only.
 
+A user sees all spans until it is granted some: of some services, of resources with some attributes (all conditions hold), \
+without the values of some attributes. It then reads neither the schema system nor the schema reports.
+
 As soon as there is one user, every PostgreSQL client has to log in. A running server knows of a change within \
-two seconds; sessions that are open stay so.";
+two seconds, and holds sessions that are open to it from their next statement on.";
 
 /// Let people log in: add, change and list users
 #[derive(Debug, Args)]
@@ -42,6 +48,9 @@ enum Command {
         /// What it may do: reader, ingest or admin; may be given more than once
         #[arg(long = "role", value_name = "ROLE", default_value = "reader")]
         roles: Vec<Role>,
+        /// The tenant whose spans it comes to; the default one's without it
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<TenantName>,
         #[command(flatten)]
         password: PasswordFile,
         #[command(flatten)]
@@ -55,19 +64,34 @@ enum Command {
         #[command(flatten)]
         data_dir: DataDir,
     },
-    /// Let a user do more
+    /// Let a user do more, or see some spans only
     Grant {
         name: String,
-        #[arg(required = true, value_name = "ROLE")]
+        #[arg(value_name = "ROLE")]
         roles: Vec<Role>,
+        #[command(flatten)]
+        sees: SeesFlags,
+        /// All spans again, and the values of all attributes
+        #[arg(long, conflicts_with_all = ["services", "conditions", "masks"])]
+        all_spans: bool,
         #[command(flatten)]
         data_dir: DataDir,
     },
-    /// Let a user do less
+    /// Let a user do less, or take back what it was granted to see
     Revoke {
         name: String,
-        #[arg(required = true, value_name = "ROLE")]
+        #[arg(value_name = "ROLE")]
         roles: Vec<Role>,
+        #[command(flatten)]
+        sees: SeesFlags,
+        #[command(flatten)]
+        data_dir: DataDir,
+    },
+    /// Limit what a user may take
+    Set {
+        name: String,
+        #[command(flatten)]
+        limits: LimitFlags,
         #[command(flatten)]
         data_dir: DataDir,
     },
@@ -77,7 +101,7 @@ enum Command {
         #[command(flatten)]
         data_dir: DataDir,
     },
-    /// List users and their roles
+    /// List users, their roles, and what they see and may take
     List {
         #[command(flatten)]
         data_dir: DataDir,
@@ -94,22 +118,42 @@ struct PasswordFile {
 
 pub(in crate::cli) fn run(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
-        Command::Add { name, roles, password, data_dir } => {
-            add(&made(&data_dir)?, &name, roles.into_iter().collect(), &password)
+        Command::Add { name, roles, tenant, password, data_dir } => {
+            add(&made(&data_dir)?, &name, (roles.into_iter().collect(), tenant), &password)
         }
         Command::Passwd { name, password, data_dir } => passwd(&found(&data_dir)?, &name, &password),
-        Command::Grant { name, roles, data_dir } => {
-            change_roles(&found(&data_dir)?, &name, |has| has.extend(roles.iter().copied()))
+        Command::Grant { name, roles, sees, all_spans, data_dir } => {
+            some(!roles.is_empty() || !sees.is_empty() || all_spans, "a role, or what the user sees")?;
+            change_standing(&found(&data_dir)?, ("user grant", &name), |user| {
+                user.roles.extend(roles);
+                if all_spans {
+                    user.rights = Rights::default();
+                }
+                sees.grant(user)
+            })
         }
-        Command::Revoke { name, roles, data_dir } => {
-            change_roles(&found(&data_dir)?, &name, |has| has.retain(|role| !roles.contains(role)))
+        Command::Revoke { name, roles, sees, data_dir } => {
+            some(!roles.is_empty() || !sees.is_empty(), "a role, or what the user sees")?;
+            change_standing(&found(&data_dir)?, ("user revoke", &name), |user| {
+                user.roles.retain(|role| !roles.contains(role));
+                sees.revoke(user)
+            })
+        }
+        Command::Set { name, limits, data_dir } => {
+            some(!limits.is_empty(), "a limit")?;
+            change_standing(&found(&data_dir)?, ("user set", &name), |user| limits.set(user))
         }
         Command::Drop { name, data_dir } => drop_user(&found(&data_dir)?, &name),
         Command::List { data_dir } => list(&found(&data_dir)?),
     }
 }
 
-fn add(data_dir: &Path, name: &str, roles: BTreeSet<Role>, password: &PasswordFile) -> Result<Exit> {
+fn add(
+    house: &House,
+    name: &str,
+    (roles, tenant): (BTreeSet<Role>, Option<TenantName>),
+    password: &PasswordFile,
+) -> Result<Exit> {
     if !user_name_is_good(name) {
         let message =
             format!("\"{}\" cannot be a user's name: give up to 63 bytes, without \":\"", name.escape_default());
@@ -118,56 +162,78 @@ fn add(data_dir: &Path, name: &str, roles: BTreeSet<Role>, password: &PasswordFi
     let exists = || {
         Error::bad_input(format!("there is a user \"{name}\" already; `spanhouse user passwd` changes the password"))
     };
-    if AccessFile::read(data_dir)?.users.contains_key(name) {
+    let before = AccessFile::read(house)?;
+    if before.users.contains_key(name) {
         return Err(exists());
     }
+    must_be_there(&before, tenant.as_ref())?;
     let verifier = Verifier::of_password(&new_password(name, password.password_file.as_deref())?);
-    let told = names(&roles);
-    let is_first = AccessFile::edit(data_dir, |file| {
+    let with = names(&roles);
+    let is_first = AccessFile::edit(house, |file| {
+        must_be_there(file, tenant.as_ref())?;
         let is_first = file.users.is_empty();
-        match file.users.insert(name.to_owned(), UserEntry::new(verifier, roles)) {
+        match file.users.insert(name.to_owned(), UserEntry { tenant, ..UserEntry::new(verifier, roles) }) {
             None => Ok(is_first),
             Some(_) => Err(exists()),
         }
     })?;
-    say!("{name} is a user now, with {told}")?;
+    house.note("user add", &format!("{name}, with {with}"));
+    say!("{name} is a user now, with {with}")?;
     if is_first {
         tell!("From now on every PostgreSQL client has to log in.");
     }
     Ok(Exit::Success)
 }
 
-fn passwd(data_dir: &Path, name: &str, password: &PasswordFile) -> Result<Exit> {
-    if !AccessFile::read(data_dir)?.users.contains_key(name) {
+fn passwd(house: &House, name: &str, password: &PasswordFile) -> Result<Exit> {
+    if !AccessFile::read(house)?.users.contains_key(name) {
         return Err(not_there("user", name));
     }
     let verifier = Verifier::of_password(&new_password(name, password.password_file.as_deref())?);
-    change(data_dir, name, |user| user.verifier = verifier)?;
+    change(house, name, |user| {
+        user.verifier = verifier;
+        Ok(())
+    })?;
+    house.note("user passwd", name);
     say!("{name} has a new password")?;
     Ok(Exit::Success)
 }
 
-fn change_roles(data_dir: &Path, name: &str, change_them: impl FnOnce(&mut BTreeSet<Role>)) -> Result<Exit> {
-    let roles = change(data_dir, name, |user| {
-        change_them(&mut user.roles);
-        user.roles.clone()
+/// Refuses a command that changes nothing.
+fn some(is_given: bool, what: &str) -> Result<()> {
+    match is_given {
+        true => Ok(()),
+        false => Err(usage(Error::bad_input(format!("nothing changes: give {what}")))),
+    }
+}
+
+fn change_standing(
+    house: &House,
+    (what, name): (&str, &str),
+    change_it: impl FnOnce(&mut UserEntry) -> Result<()>,
+) -> Result<Exit> {
+    let told = change(house, name, |user| {
+        change_it(user)?;
+        Ok(standing(user))
     })?;
-    say!("{name} has {} now", names(&roles))?;
+    house.note(what, &format!("{name} has {told} now"));
+    say!("{name} has {told} now")?;
     Ok(Exit::Success)
 }
 
-fn change<T>(data_dir: &Path, name: &str, change_it: impl FnOnce(&mut UserEntry) -> T) -> Result<T> {
+fn change<T>(data_dir: &Path, name: &str, change_it: impl FnOnce(&mut UserEntry) -> Result<T>) -> Result<T> {
     AccessFile::edit(data_dir, |file| match file.users.get_mut(name) {
-        Some(user) => Ok(change_it(user)),
+        Some(user) => change_it(user),
         None => Err(not_there("user", name)),
     })
 }
 
-fn drop_user(data_dir: &Path, name: &str) -> Result<Exit> {
-    let left = AccessFile::edit(data_dir, |file| match file.users.remove(name) {
+fn drop_user(house: &House, name: &str) -> Result<Exit> {
+    let left = AccessFile::edit(house, |file| match file.users.remove(name) {
         Some(_) => Ok(file.users.len()),
         None => Err(not_there("user", name)),
     })?;
+    house.note("user drop", name);
     say!("{name} is no user any more")?;
     if left == 0 {
         tell!("There is no user left: every PostgreSQL client of this machine is let in without a password.");
@@ -181,9 +247,15 @@ fn list(data_dir: &Path) -> Result<Exit> {
         tell!("There are no users: PostgreSQL clients of this machine are let in without a password.");
     }
     for (name, user) in &file.users {
-        say!("{name}: {}", names(&user.roles))?;
+        say!("{name}: {}", standing(user))?;
     }
     Ok(Exit::Success)
+}
+
+/// What a user is, sees and may take, as a person reads it.
+fn standing(user: &UserEntry) -> String {
+    let tenant = of_tenant(user.tenant.as_ref());
+    format!("{}{tenant}{}", names(&user.roles), told(&user.rights, &user.limits))
 }
 
 /// Roles as a person reads them.
