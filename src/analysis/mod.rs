@@ -16,6 +16,7 @@
 //!
 //! Knows numbers. Does not know Arrow, DataFusion, files or SQL.
 
+mod betweenness;
 mod calls;
 mod clock_skew;
 mod critical_path;
@@ -30,6 +31,7 @@ mod spans;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod wrapped;
 
 pub use calls::{Call, Part, calls};
 pub use clock_skew::{Hop, clock_skew_ns};
@@ -43,3 +45,4 @@ pub use self_time::{child_ns, self_ns};
 pub use significance::{MAX_EXACT, Ranked, Share, chi_square, cohens_h, equal_shares, fisher_exact, mann_whitney};
 pub use spans::Spans;
 pub use tree::Tree;
+pub use wrapped::{Step, outermost};

@@ -1,7 +1,8 @@
 //! How a running statement stops: at its next row of output, or at the next batch that a join's condition looks at.
 //!
 //! Stopping a task takes effect where it yields. Joins yield neither while they make rows nor while their condition turns all of
-//! them away, so the finished plan gets two additions: joins yield now and then, and their conditions look at the statement's [`Stop`].
+//! them away, so the finished plan gets two additions: joins yield now and then, and their conditions look at the statement's [`Stop`]. So does what
+//! is worked out of a whole graph.
 
 use std::any::Any;
 use std::fmt;
@@ -17,11 +18,14 @@ use datafusion::common::{DataFusionError, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 
+use super::functions::stoppable_graph;
 use crate::error::{Error, Kind};
 
 /// A statement's flag: once set, the statement ends.
@@ -77,9 +81,12 @@ impl ExtensionOptions for Stop {
     }
 }
 
-/// The plan with its joins made stoppable.
+/// The plan with its joins, and what computes for long at the end of a group, made stoppable.
 pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
+        if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+            return Ok(with_stoppable_graphs(aggregate, stop)?.map_or_else(|| Transformed::no(plan), Transformed::yes));
+        }
         if !plan.name().contains("Join") && plan.name() != "UnnestExec" {
             return Ok(Transformed::no(plan));
         }
@@ -87,6 +94,23 @@ pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc
         Ok(Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>))
     })
     .map(|plan| plan.data)
+}
+
+/// The aggregate where it makes graphs.
+fn with_stoppable_graphs(aggregate: &AggregateExec, stop: &Stop) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let mut is_changed = false;
+    let stoppable = |expr: &Arc<AggregateFunctionExpr>| {
+        let Some(function) = stoppable_graph(expr.fun(), stop) else { return Ok(expr.clone()) };
+        is_changed = true;
+        let stoppable = AggregateExprBuilder::new(Arc::new(function), expr.expressions())
+            .schema(aggregate.input_schema())
+            .alias(expr.name())
+            .order_by(expr.order_bys().to_vec())
+            .with_distinct(expr.is_distinct());
+        stoppable.build().map(Arc::new)
+    };
+    let exprs = aggregate.aggr_expr().iter().map(stoppable).collect::<Result<Vec<_>>>()?;
+    Ok(is_changed.then(|| Arc::new(aggregate.with_new_aggr_exprs(exprs)) as Arc<dyn ExecutionPlan>))
 }
 
 fn with_watched_filter(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {

@@ -3,6 +3,7 @@
 mod calls;
 mod drawn;
 mod properties;
+mod wrapped;
 
 use std::num::NonZeroU64;
 

@@ -2,6 +2,7 @@
 //! is NULL names a node only.
 
 use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -17,15 +18,43 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 
 use super::dictionary::Dictionary;
 use crate::analysis::Graph;
+use crate::engine::stop::Stop;
 
 /// The function.
 pub(super) fn udaf() -> AggregateUDF {
-    AggregateUDF::from(GraphNodes { signature: Signature::user_defined(Volatility::Immutable) })
+    GraphNodes::until(Stop::default())
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// The same function where it is this one, such that it ends soon after `stop` is set.
+pub(in crate::engine) fn stoppable_graph(function: &AggregateUDF, stop: &Stop) -> Option<AggregateUDF> {
+    function.inner().is::<GraphNodes>().then(|| GraphNodes::until(stop.clone()))
+}
+
+#[derive(Debug)]
 struct GraphNodes {
     signature: Signature,
+    stop: Stop,
+}
+
+impl GraphNodes {
+    fn until(stop: Stop) -> AggregateUDF {
+        AggregateUDF::from(Self { signature: Signature::user_defined(Volatility::Immutable), stop })
+    }
+}
+
+/// Whatever stops it, it gives the same.
+impl PartialEq for GraphNodes {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for GraphNodes {}
+
+impl Hash for GraphNodes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
 }
 
 /// What is said of a node.
@@ -69,7 +98,7 @@ impl AggregateUDFImpl for GraphNodes {
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Edges::default()))
+        Ok(Box::new(Edges { stop: self.stop.clone(), ..Edges::default() }))
     }
 }
 
@@ -78,6 +107,7 @@ impl AggregateUDFImpl for GraphNodes {
 struct Edges {
     nodes: Dictionary,
     edges: HashSet<(u32, Option<u32>)>,
+    stop: Stop,
 }
 
 impl Edges {
@@ -104,7 +134,7 @@ impl Edges {
         }
         let place = |(from, to): &(u32, Option<u32>)| Some((places[*from as usize], places[(*to)? as usize]));
         let graph = Graph::new(in_order.len(), self.edges.iter().filter_map(place).collect());
-        let shares = graph.betweenness();
+        let shares = graph.betweenness(|| self.stop.check())?;
         let (mut nodes, mut ins, mut outs, mut betweenness) =
             (StringViewBuilder::new(), Int64Builder::new(), Int64Builder::new(), Float64Builder::new());
         for (place, number) in in_order.iter().enumerate() {

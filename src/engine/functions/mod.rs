@@ -61,6 +61,7 @@ pub(super) use checked::checked;
 pub(super) use contains::{MOST_CONDITIONS, attributes_contain, has_attributes, no_object, wanted_attributes};
 pub(super) use distinct_ids::distinct_ids;
 pub(super) use given::{GIVEN_TIME, GIVEN_TRUTH};
+pub(super) use graph::stoppable_graph;
 pub(super) use ids::{hex_bytes, id_argument, id_bytes, id_text, id_text_argument, shown_id};
 pub(super) use intervals::{date_part_udf, days_of_duration, interval_length, interval_scaled, justified};
 pub(super) use json::{json_part, json_part_at, json_text, json_text_at};
