@@ -35,8 +35,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The most bytes of memory that a tree takes for each span while it is made, and what is worked out on it.
-    pub const BYTES_PER_SPAN: usize = 160;
+    /// The most bytes of memory that a tree takes for each span while it is made.
+    pub const BYTES_PER_SPAN: usize = 64;
 
     /// The tree of a trace.
     pub fn of(spans: &Spans<'_>) -> Self {

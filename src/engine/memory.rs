@@ -22,6 +22,13 @@ const KEPT_SHARE: usize = 8;
 /// A statement counts as one of those that share memory once its elastic part is larger than this: small ones come and go.
 const COUNTS_FROM_BYTES: usize = 8 << 20;
 
+/// How operators name their memory that hold what is needed of all rows of a trace at once. They come after sorts, and what these keep they lack: one
+/// trace may need most of a statement's memory, and sorts do as well with a quarter.
+pub(super) const WHOLE_TRACES: &str = "WholeTraces in ";
+
+/// What is kept of so many parts for these.
+const KEPT_FOR_TRACES: (usize, usize) = (3, 4);
+
 /// How DataFusion's sorts name their memory, and that of their merges.
 const SORT: &str = "ExternalSorter[";
 const MERGE: &str = "ExternalSorterMerge";
@@ -75,6 +82,8 @@ struct Used {
     /// How many sorts take rows in, and how many have a merge, which lives until the last row is given.
     sorts: usize,
     merges: usize,
+    /// How many hold whole traces.
+    of_traces: usize,
     spillable_bytes: usize,
     merge_bytes: usize,
     fixed_bytes: usize,
@@ -89,8 +98,16 @@ impl Used {
             Class::Spillable if consumer.name().starts_with(SORT) => Some(&mut self.sorts),
             Class::Spillable => Some(&mut self.spillers),
             Class::Merge => Some(&mut self.merges),
+            Class::Fixed if consumer.name().starts_with(WHOLE_TRACES) => Some(&mut self.of_traces),
             Class::Fixed => None,
         }
+    }
+
+    /// What is kept for what cannot spill.
+    fn kept_bytes(&self, limit_bytes: usize) -> usize {
+        let (kept, of) = KEPT_FOR_TRACES;
+        let least = if self.of_traces > 0 { limit_bytes / of * kept } else { limit_bytes / KEPT_SHARE };
+        self.fixed_bytes.max(least)
     }
 
     /// Among how many operators the memory is divided that is not kept. One that merges counts as one that sorts: several sorts of a statement
@@ -126,7 +143,7 @@ impl Used {
         if class == Class::Fixed {
             return limit_bytes.saturating_sub(self.total_bytes());
         }
-        let kept_bytes = self.fixed_bytes.max(limit_bytes / KEPT_SHARE);
+        let kept_bytes = self.kept_bytes(limit_bytes);
         let room_bytes = limit_bytes.saturating_sub(kept_bytes).min(part_bytes);
         // Rows that are sorted in memory go over from what can spill to the merge, also when others have come to share meanwhile.
         let room_bytes = match class {
@@ -135,7 +152,7 @@ impl Used {
         };
         // A sort that was alone may have left a merge that comes later nothing, and without its first batches it fails.
         let spare_bytes = match class {
-            Class::Merge => (kept_bytes - self.fixed_bytes) / 2,
+            Class::Merge => (limit_bytes / KEPT_SHARE).saturating_sub(self.fixed_bytes) / 2,
             _ => 0,
         };
         let fair_bytes = room_bytes / self.parts();
@@ -360,6 +377,20 @@ mod tests {
         second.free();
         assert!(second.try_grow(251).is_err(), "what is not kept is now 600, and the merge has 350 of it");
         second.try_grow(250).expect("the rest");
+    }
+
+    #[test]
+    fn most_is_left_to_whole_traces_while_there_are_such() {
+        let shared = shared(1_000);
+        let env = statement_env(&shared, 800);
+        let traces = MemoryConsumer::new(format!("{WHOLE_TRACES}a tree")).register(&env.memory_pool);
+        let (sort, merge) = (spillable(&env), merge(&env));
+        assert!(sort.try_grow(201).is_err(), "more than a quarter");
+        sort.try_grow(200).expect("a quarter");
+        assert!(merge.try_grow(51).is_err(), "half of the eighth that is kept for all");
+        traces.try_grow(600).expect("what is kept for it");
+        drop((traces, merge));
+        sort.try_grow(500).expect("all but an eighth, once it is gone");
     }
 
     #[test]

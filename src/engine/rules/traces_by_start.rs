@@ -1,4 +1,4 @@
-//! An optimizer rule that makes trees of the traces that a condition on when they start lets through, instead of all: `min(start_ns) >= x` holds of
+//! An optimizer rule that reads the traces that a condition on when they start lets through, instead of all: `min(start_ns) >= x` holds of
 //! no trace without a span for which `start_ns >= x`, the first one. The relation of trees looks for these spans, where they are few.
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -55,7 +55,7 @@ fn of_chosen(plan: &LogicalPlan, conditions: Vec<Expr>) -> Result<Option<Logical
             plan.with_new_exprs(projection.expr.clone(), vec![input]).map(Some)
         }
         LogicalPlan::Aggregate(traces) => {
-            let start = first_start(traces).filter(|_| is_by_trace(traces) && are_trees(&traces.input));
+            let start = first_start(traces).filter(|_| is_by_trace(traces) && are_spans(&traces.input));
             let Some((first, start)) = start else { return Ok(None) };
             let Some(condition) = conjunction(conditions.iter().filter_map(|it| implied(it, &first, &start))) else {
                 return Ok(None);
@@ -102,22 +102,19 @@ fn first_start(traces: &Aggregate) -> Option<(Column, Column)> {
     Some((first, start))
 }
 
-/// Whether rows of trees come in, of which nobody said yet which traces are wanted.
-fn are_trees(plan: &LogicalPlan) -> bool {
+/// Whether rows of the relation of trees come in, of which nobody said yet which traces are wanted.
+fn are_spans(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => {
             let is_said = scan.filters.iter().any(|filter| conditions_on_traces(filter).is_some());
-            let reads = |columns: &Vec<usize>| SpanTreeTable::makes_trees(columns);
-            !is_said
-                && scan.projection.as_ref().is_some_and(reads)
-                && source_as_provider(&scan.source).is_ok_and(|table| table.is::<SpanTreeTable>())
+            !is_said && source_as_provider(&scan.source).is_ok_and(|table| table.is::<SpanTreeTable>())
         }
         LogicalPlan::Filter(filter) => {
             let is_said = split_conjunction(&filter.predicate).iter().any(|it| conditions_on_traces(it).is_some());
-            !is_said && are_trees(&filter.input)
+            !is_said && are_spans(&filter.input)
         }
-        LogicalPlan::Projection(projection) => are_trees(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => are_trees(&alias.input),
+        LogicalPlan::Projection(projection) => are_spans(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => are_spans(&alias.input),
         _ => false,
     }
 }

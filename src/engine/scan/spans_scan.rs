@@ -85,6 +85,11 @@ impl SpansScan {
         self.predicate.as_ref().and_then(wanted_traces).is_some()
     }
 
+    /// Whether no two rows that it gives are of different traces once its predicate has been asked of each.
+    pub fn is_of_one_trace(&self) -> bool {
+        self.predicate.as_ref().and_then(wanted_traces).is_some_and(|traces| traces.len() <= 1)
+    }
+
     /// Whether it wants some kinds of spans only. What such a side of a hash join finds tells the other, through the trace index, which
     /// rows to read.
     pub fn is_choosy(&self) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! | a statement wants | plan |
 //! |---|---|
-//! | no column of the tree | the scan of spans itself |
-//! | traces that it names | the trace index finds their rows, which are sorted by trace |
+//! | no column of the tree | the scan of spans itself, of the traces with spans in a small part of time where these are chosen |
+//! | traces that it names | the trace index finds their rows, which are sorted by trace where it is more than one |
 //! | traces with spans in a small part of time | a semi join with the ids of these traces, likewise sorted |
 //! | anything else | whole traces as they lie in files |
 
@@ -98,7 +98,10 @@ impl TableProvider for SpanTreeTable {
         let filters: Vec<Expr> = filters.into_iter().cloned().collect();
         let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
         if !Self::makes_trees(&wanted) {
-            return self.plain(state, &wanted, &filters, limit).await;
+            let on_traces: Vec<Expr> =
+                on_traces.into_iter().filter_map(conditions_on_traces).flatten().cloned().collect();
+            let scan = self.plain(state, &wanted, &filters, limit).await?;
+            return self.of_times(state, scan, on_traces, limit).await;
         }
         let wanted = Wanted::of(&wanted)?;
         let conditions = filters.iter().chain(on_traces.into_iter().filter_map(conditions_on_traces).flatten());
@@ -108,12 +111,13 @@ impl TableProvider for SpanTreeTable {
         let scan = self.spans(state, &wanted.read, &traces).await?;
         let Some(found) = any_scan_below(&scan) else { return internal_err!("a scan of spans that is none") };
         if found.is_lookup() {
-            return wanted.over_any(scan);
+            let is_of_one = found.is_of_one_trace();
+            return wanted.over_any(scan, is_of_one);
         }
         match conjunction(chosen(Says::Time).collect::<Vec<_>>()) {
             Some(times) if is_small(state, &times, found)? => {
                 let traces = self.in_time(state, times).await?;
-                wanted.over_any(of_traces(traces, scan)?)
+                wanted.over_any(of_traces(traces, scan)?, false)
             }
             _ => wanted.over_whole(&scan, found, state.config().target_partitions()),
         }
@@ -166,6 +170,23 @@ impl SpanTreeTable {
         projected(seen, &names(wanted))
     }
 
+    /// The spans that `scan` gives of the traces that `on_traces` let through, where it can be told that these are few; else all of them.
+    async fn of_times(
+        &self,
+        state: &dyn Session,
+        scan: Arc<dyn ExecutionPlan>,
+        on_traces: Vec<Expr>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let times = conjunction(on_traces.into_iter().filter(|condition| says(condition) == Says::Time));
+        let Some((times, found)) = times.zip(any_scan_below(&scan)) else { return Ok(scan) };
+        let is_known = limit.is_none() && !found.is_lookup() && scan.schema().index_of(TRACE_ID).is_ok();
+        match is_known && is_small(state, &times, found)? {
+            true => of_traces(self.in_time(state, times).await?, scan),
+            false => Ok(scan),
+        }
+    }
+
     /// The ids of the traces of the spans that `times` let through, each as often as there are such spans.
     async fn in_time(&self, state: &dyn Session, times: Expr) -> Result<Arc<dyn ExecutionPlan>> {
         let read = with([], &[TRACE_ID, START_NS, DURATION_NS])?;
@@ -195,14 +216,14 @@ impl Wanted {
         Ok(Self { read, given })
     }
 
-    /// Trees of the spans that `plan` gives in any order.
-    fn over_any(self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    /// Trees of the spans that `plan` gives in any order, which may be known to be of one trace.
+    fn over_any(self, plan: Arc<dyn ExecutionPlan>, is_of_one: bool) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = plan.schema();
         let all = (0..schema.fields().len()).collect();
         let Some(spans) = Local::above(&plan, &|plan| Some((Vec::clone(&all), plan.schema()))) else {
             return internal_err!("trees of no spans");
         };
-        Ok(Arc::new(TraceTree::new(spans, &schema, self.given).over_any(plan)?))
+        Ok(Arc::new(TraceTree::new(spans, &schema, self.given).over_any(plan, is_of_one)?))
     }
 
     /// Trees of whole traces, as they lie, with what `plan` does with its scan.

@@ -72,7 +72,7 @@ impl Joiner {
             tokio::task::consume_budget().await;
             if self.current.is_none() {
                 match self.chunks.next().await? {
-                    Some(spans) => self.begin(&spans)?,
+                    Some(chunk) => self.begin(&chunk.needed)?,
                     None => {
                         self.ended = true;
                         self.out.finish_buffered_batch()?;

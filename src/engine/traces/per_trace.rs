@@ -20,7 +20,7 @@ use datafusion::physical_expr::{
 };
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, SpillMetrics};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -30,7 +30,9 @@ use datafusion::physical_plan::{
 };
 use futures::stream::BoxStream;
 
+use super::large::Disk;
 use super::whole::WholeTracesExec;
+use crate::engine::memory::WHOLE_TRACES;
 use crate::engine::tap::TapExec;
 
 /// What is done with whole traces.
@@ -91,6 +93,7 @@ pub(super) struct Traces {
     /// Two accounts with the statement's memory: one for the spans that are held, one for what is made of them.
     pub held: MemoryReservation,
     pub made: MemoryReservation,
+    pub disk: Disk,
     pub metrics: BaselineMetrics,
 }
 
@@ -101,13 +104,23 @@ fn gives_whole_traces(input: &Arc<dyn ExecutionPlan>) -> bool {
         || input.downcast_ref::<PerTraceExec>().is_some_and(|below| below.whole_by().is_some())
 }
 
+/// How the rows of a trace come to be neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    /// They are.
+    Whole,
+    /// Once they have been brought into order.
+    Sorted,
+    /// There is one trace only.
+    Alone,
+}
+
 /// The operator.
 #[derive(Debug)]
 pub(in crate::engine) struct PerTraceExec {
     input: Arc<dyn ExecutionPlan>,
     trace: usize,
-    /// Whether the rows of a trace are neighbours only once they have been brought into order.
-    is_ordering: bool,
+    comes: Comes,
     work: Arc<dyn PerTrace>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -115,18 +128,23 @@ pub(in crate::engine) struct PerTraceExec {
 
 impl PerTraceExec {
     pub(super) fn above(input: WholeTracesExec, work: impl PerTrace + 'static) -> Self {
-        Self::over(input.trace_column(), Arc::new(input), false, Arc::new(work))
+        Self::over(input.trace_column(), Arc::new(input), Comes::Whole, Arc::new(work))
     }
 
     /// Asks for rows in the order of their trace ids, which are in column `trace` of `input`.
     pub(super) fn ordering(input: Arc<dyn ExecutionPlan>, trace: usize, work: impl PerTrace + 'static) -> Self {
-        Self::over(trace, input, true, Arc::new(work))
+        Self::over(trace, input, Comes::Sorted, Arc::new(work))
+    }
+
+    /// Of rows of one trace, whose ids are in column `trace` of `input`.
+    pub(super) fn of_one(input: Arc<dyn ExecutionPlan>, trace: usize, work: impl PerTrace + 'static) -> Self {
+        Self::over(trace, input, Comes::Alone, Arc::new(work))
     }
 
     /// Works on the rows of `input`, which has the trace ids in column `trace` and gives whole traces.
     pub(super) fn upon(input: Arc<dyn ExecutionPlan>, trace: usize, work: impl PerTrace + 'static) -> Result<Self> {
         match gives_whole_traces(&input) {
-            true => Ok(Self::over(trace, input, false, Arc::new(work))),
+            true => Ok(Self::over(trace, input, Comes::Whole, Arc::new(work))),
             false => internal_err!("{} over something else than whole traces", work.name()),
         }
     }
@@ -141,7 +159,7 @@ impl PerTraceExec {
         self.work.windows_from()
     }
 
-    fn over(trace: usize, input: Arc<dyn ExecutionPlan>, is_ordering: bool, work: Arc<dyn PerTrace>) -> Self {
+    fn over(trace: usize, input: Arc<dyn ExecutionPlan>, comes: Comes, work: Arc<dyn PerTrace>) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(work.schema().clone()),
             Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
@@ -149,7 +167,7 @@ impl PerTraceExec {
             Boundedness::Bounded,
         );
         let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
-        Self { input, trace, is_ordering, work, properties, metrics }
+        Self { input, trace, comes, work, properties, metrics }
     }
 
     /// The filter with the name that the input has for column `trace`: by it the column is found there.
@@ -194,16 +212,17 @@ impl ExecutionPlan for PerTraceExec {
     }
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
-        match self.is_ordering {
-            true => vec![Distribution::KeyPartitioned(vec![self.by_trace()])],
-            false => vec![Distribution::UnspecifiedDistribution],
-        }
+        vec![match self.comes {
+            Comes::Whole => Distribution::UnspecifiedDistribution,
+            Comes::Sorted => Distribution::KeyPartitioned(vec![self.by_trace()]),
+            Comes::Alone => Distribution::SinglePartition,
+        }]
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
         let by_trace = PhysicalSortRequirement::new(self.by_trace(), None);
         let order = LexRequirement::new([by_trace]).map(OrderingRequirements::new);
-        vec![order.filter(|_| self.is_ordering)]
+        vec![order.filter(|_| self.comes == Comes::Sorted)]
     }
 
     fn apply_expressions(
@@ -219,8 +238,8 @@ impl ExecutionPlan for PerTraceExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) if self.is_ordering || gives_whole_traces(&input) => {
-                Ok(Arc::new(Self::over(self.trace, input, self.is_ordering, self.work.clone())))
+            Some(input) if self.comes != Comes::Whole || gives_whole_traces(&input) => {
+                Ok(Arc::new(Self::over(self.trace, input, self.comes, self.work.clone())))
             }
             _ => internal_err!("{} over something else than whole traces", self.work.name()),
         }
@@ -253,13 +272,16 @@ impl ExecutionPlan for PerTraceExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let account = || MemoryConsumer::new(self.work.name()).register(context.memory_pool());
+        let name = self.work.name();
+        let name = if self.work.gives_each_row() { format!("{WHOLE_TRACES}{name}") } else { name.to_owned() };
+        let account = || MemoryConsumer::new(name.clone()).register(context.memory_pool());
         let traces = Traces {
             spans: self.input.execute(partition, context.clone())?,
             trace: self.trace,
             batch_rows: context.session_config().batch_size(),
             held: account(),
             made: account(),
+            disk: Disk { metrics: SpillMetrics::new(&self.metrics, partition), context: context.clone() },
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
         let rows = self.work.clone().run(traces)?;

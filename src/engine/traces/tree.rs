@@ -1,5 +1,6 @@
 //! `TraceTree`: spans with their places in the trees of their traces, and what follows from these.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -13,7 +14,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::chunks::Chunks;
-use super::local::Local;
+use super::local::{Local, batch};
+use super::parts::Parts;
 use super::per_trace::{PerTrace, PerTraceExec, Traces};
 use super::tree_columns::TreeColumn;
 use super::tree_stream::Grower;
@@ -28,6 +30,10 @@ pub(in crate::engine) struct TraceTree {
     pub given: Vec<Given>,
     /// Which of these is the trace id.
     trace: Option<usize>,
+    /// The columns of spans that trees are made of, and those that are given, in order.
+    needed: Vec<usize>,
+    passing: Vec<usize>,
+    passing_schema: SchemaRef,
     pub schema: SchemaRef,
 }
 
@@ -46,6 +52,20 @@ impl Given {
             Self::Made(column) => column.field(),
         }
     }
+
+    fn span(self) -> Option<usize> {
+        match self {
+            Self::Span(at) => Some(at),
+            Self::Made(_) => None,
+        }
+    }
+
+    pub(super) fn made(self) -> Option<TreeColumn> {
+        match self {
+            Self::Made(column) => Some(column),
+            Self::Span(_) => None,
+        }
+    }
 }
 
 impl TraceTree {
@@ -54,7 +74,25 @@ impl TraceTree {
         let is_trace = |given: &Given| matches!(given, Given::Span(at) if left.field(*at).name() == TRACE_ID);
         let trace = given.iter().position(is_trace);
         let schema = Arc::new(Schema::new(given.iter().map(|given| given.field(left)).collect::<Vec<_>>()));
-        Self { spans, given, trace, schema }
+        let made_of: HashSet<&str> = given
+            .iter()
+            .filter_map(|given| given.made())
+            .chain([TreeColumn::Depth])
+            .flat_map(TreeColumn::made_of)
+            .collect();
+        let is_needed =
+            |at: &usize| left.field(*at).name() != TRACE_ID && made_of.contains(left.field(*at).name().as_str());
+        let needed = (0..left.fields().len()).filter(is_needed).collect();
+        let mut passing: Vec<usize> = given.iter().filter_map(|given| given.span()).collect();
+        passing.sort_unstable();
+        passing.dedup();
+        let passing_schema = Schema::new(passing.iter().map(|at| left.field(*at).clone()).collect::<Vec<_>>());
+        Self { spans, given, trace, needed, passing, passing_schema: Arc::new(passing_schema), schema }
+    }
+
+    /// Where the column `at` of spans is among those that pass by.
+    pub(super) fn place_of(&self, at: usize) -> usize {
+        self.passing.partition_point(|passing| *passing < at)
     }
 
     /// Over the spans that `input` gives.
@@ -62,12 +100,34 @@ impl TraceTree {
         PerTraceExec::above(input, self)
     }
 
-    /// Over the spans of any plan, which are brought into order by trace: for traces that were looked up.
-    pub fn over_any(self, input: Arc<dyn ExecutionPlan>) -> Result<PerTraceExec> {
+    /// Over the spans of any plan, which are brought into order by trace where they are not of one: for traces that were looked up.
+    pub fn over_any(self, input: Arc<dyn ExecutionPlan>, is_of_one: bool) -> Result<PerTraceExec> {
         let Ok(trace) = input.schema().index_of(TRACE_ID) else {
             return internal_err!("trees of spans without their trace ids");
         };
-        Ok(PerTraceExec::ordering(input, trace, self))
+        Ok(match is_of_one {
+            true => PerTraceExec::of_one(input, trace, self),
+            false => PerTraceExec::ordering(input, trace, self),
+        })
+    }
+}
+
+impl Parts for TraceTree {
+    fn spans(&self) -> &Local {
+        &self.spans
+    }
+
+    fn needed(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        Ok(rows.project(&self.needed)?)
+    }
+
+    fn passing(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.passing.iter().map(|at| rows.column(*at).clone()).collect();
+        batch(self.passing_schema.clone(), columns, rows.num_rows())
+    }
+
+    fn passing_schema(&self) -> SchemaRef {
+        self.passing_schema.clone()
     }
 }
 
@@ -107,7 +167,7 @@ impl PerTrace for TraceTree {
     }
 
     fn run(self: Arc<Self>, traces: Traces) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let chunks = Chunks::new(traces.spans, traces.trace, traces.held);
+        let chunks = Chunks::of_parts(traces.spans, traces.trace, traces.held, self.clone(), traces.disk);
         let grower = Grower::new(self, chunks, traces.made, traces.batch_rows, traces.metrics);
         let rows =
             stream::try_unfold(

@@ -1,23 +1,10 @@
 //! The columns that a trace's tree gives its spans.
 
-use std::num::NonZeroU64;
+use datafusion::arrow::datatypes::{DataType, Field};
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
-    UInt32Array,
-};
-use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type};
-use datafusion::common::internal_datafusion_err;
-use datafusion::error::Result;
-use std::sync::Arc;
-
-use crate::analysis::{
-    Call, Hop, Part, Section, Spans, Tree, calls, child_ns, clock_skew_ns, critical_ns, critical_path, self_ns,
-};
 use crate::model::SpanId;
 use crate::model::schema::{
-    DURATION_NS, PARENT_SPAN_ID, SERVICE_NAME, SPAN_ID, SPAN_KIND, SPAN_NAME, START_NS, TRACE_ID, is_unknown_service,
+    DURATION_NS, PARENT_SPAN_ID, SERVICE_NAME, SPAN_ID, SPAN_KIND, SPAN_NAME, START_NS, TRACE_ID,
 };
 
 /// A column of the tree.
@@ -52,6 +39,11 @@ pub(in crate::engine) enum TreeColumn {
     /// The service and the name of the server's span that answers the span; of several the one whose `service: name` is the smallest text.
     AnswerService,
     AnswerName,
+    /// The parent that the span names, or the one that the outermost span names that makes nothing but this one call; and that one's name.
+    CallingSpanId,
+    CallingName,
+    /// Whether the span is there already: another has its ids, times, service and name.
+    IsCopy,
     /// When the first span of the trace begins, and when the last one ends, whichever these are.
     TraceStartNs,
     TraceEndNs,
@@ -61,7 +53,7 @@ use TreeColumn::*;
 
 impl TreeColumn {
     /// All of them, in the order in which they follow the columns of spans.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Depth,
         NsetLeft,
         NsetRight,
@@ -84,6 +76,9 @@ impl TreeColumn {
         LacksCaller,
         AnswerService,
         AnswerName,
+        CallingSpanId,
+        CallingName,
+        IsCopy,
         TraceStartNs,
         TraceEndNs,
     ];
@@ -113,6 +108,9 @@ impl TreeColumn {
             LacksCaller => ("lacks_caller", DataType::Boolean, false),
             AnswerService => ("answer_service", DataType::Utf8View, true),
             AnswerName => ("answer_name", DataType::Utf8View, true),
+            CallingSpanId => ("calling_span_id", DataType::FixedSizeBinary(SpanId::LEN as i32), true),
+            CallingName => ("calling_name", DataType::Utf8View, true),
+            IsCopy => ("is_copy", DataType::Boolean, false),
             TraceStartNs => ("trace_start_ns", DataType::Int64, false),
             TraceEndNs => ("trace_end_ns", DataType::Int64, false),
         };
@@ -124,8 +122,11 @@ impl TreeColumn {
         let own: &[&str] = match self {
             RootService | ParentService | PathServices => &[SERVICE_NAME],
             RootName | ParentName | Path => &[SPAN_NAME],
-            ClockSkewNs | CallerService | IsBetween | LacksCallee | LacksCaller => &[SERVICE_NAME, SPAN_KIND],
-            AnswerService | AnswerName => &[SERVICE_NAME, SPAN_NAME, SPAN_KIND],
+            ClockSkewNs | CallerService | IsBetween | LacksCallee | LacksCaller | CallingSpanId => {
+                &[SERVICE_NAME, SPAN_KIND]
+            }
+            AnswerService | AnswerName | CallingName => &[SERVICE_NAME, SPAN_NAME, SPAN_KIND],
+            IsCopy => &[SERVICE_NAME, SPAN_NAME],
             _ => &[],
         };
         [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, START_NS, DURATION_NS].iter().chain(own).copied().collect()
@@ -140,295 +141,39 @@ impl TreeColumn {
         }
     }
 
-    fn is_of_critical_path(self) -> bool {
+    /// The column of spans whose value it has, that of another span of the trace.
+    pub(super) fn value_of(self) -> Option<&'static str> {
+        match self {
+            RootService | ParentService | CallerService | AnswerService => Some(SERVICE_NAME),
+            RootName | ParentName | AnswerName | CallingName => Some(SPAN_NAME),
+            CallingSpanId => Some(PARENT_SPAN_ID),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_of_critical_path(self) -> bool {
         matches!(self, CriticalNs | CriticalFromNs)
     }
 
-    fn is_of_calls(self) -> bool {
+    pub(super) fn is_of_calls(self) -> bool {
         matches!(self, CallerService | IsBetween | LacksCallee | LacksCaller)
     }
-}
 
-/// The most names of a path, more than a person reads: of a trace as deep as it has spans the paths of all would have half the square of them, and
-/// what groups by paths keeps each. What lies deeper has the path of the span above it that is the last to be named.
-pub(super) const MAX_PATH_NAMES: usize = 256;
+    pub(super) fn is_of_wrapped(self) -> bool {
+        matches!(self, CallingSpanId | CallingName)
+    }
 
-/// The tree's columns of a batch of whole traces.
-pub(super) struct Made {
-    /// In the order in which they were asked for; `None` for the paths.
-    pub columns: Vec<Option<ArrayRef>>,
-    /// For each row its parent's, where paths are wanted.
-    pub above: Vec<Option<u32>>,
-    /// For each row the one that its path ends with, where paths are wanted: its own, or that of a span above it.
-    pub path_ends: Vec<u32>,
-    /// For each row how many names its path has, where paths are wanted.
-    pub path_names: Vec<u32>,
-}
-
-impl Made {
-    /// The columns `wanted` of the rows of `batch`, in which each trace begins at one of `starts`.
-    pub fn of(wanted: &[TreeColumn], batch: &RecordBatch, starts: &[u32]) -> Result<Self> {
-        let columns = Columns::of(batch)?;
-        let mut made: Vec<Values> = wanted.iter().map(|column| Values::for_column(*column)).collect();
-        let rows = batch.num_rows();
-        let (mut above, mut path_ends, mut path_names) = (Vec::new(), Vec::new(), Vec::new());
-        let has_paths = wanted.iter().any(|column| column.along_path().is_some());
-        let ends = starts.iter().skip(1).copied().chain([rows as u32]);
-        for (first, end) in starts.iter().copied().zip(ends) {
-            let trace = columns.trace(first as usize, end as usize);
-            let tree = Tree::of(&trace);
-            let path = match wanted.iter().any(|column| column.is_of_critical_path()) {
-                true => critical_path(&tree, &trace),
-                false => Vec::new(),
-            };
-            let mut of_trace =
-                OfTrace { first, tree: &tree, spans: &trace, path: &path, calls: &[], columns: &columns };
-            let calls = match wanted.iter().any(|column| column.is_of_calls()) {
-                true => of_trace.calls()?,
-                false => Vec::new(),
-            };
-            of_trace.calls = &calls;
-            for (column, made) in wanted.iter().zip(&mut made) {
-                of_trace.add(*column, made)?;
-            }
-            if has_paths {
-                let rows = 0..trace.len();
-                above.extend(rows.clone().map(|row| tree.parent(row).map(|parent| first + parent as u32)));
-                path_names.extend(rows.map(|row| (tree.depth(row) + 1).min(MAX_PATH_NAMES as u32)));
-                path_ends.extend(ends_of_paths(&tree, trace.len()).into_iter().map(|row| first + row));
-            }
+    /// What its value takes for each span until the trace is done with. That of another span is the row that has it.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Depth | NsetLeft | NsetRight | ChildCount => size_of::<i32>(),
+            SelfNs | CriticalNs | ClockSkewNs | ChildNs | TraceStartNs | TraceEndNs => size_of::<i64>(),
+            CriticalFromNs => size_of::<Option<i64>>(),
+            IsOrphan | IsBetween | LacksCallee | LacksCaller | IsCopy => size_of::<bool>(),
+            RootService | RootName | ParentService | ParentName | CallerService | AnswerService | AnswerName
+            | CallingSpanId | CallingName => size_of::<u32>(),
+            // Made when they are given.
+            Path | PathServices => 0,
         }
-        let finish = |(made, column): (Values, &TreeColumn)| made.finish(*column, batch);
-        let columns = made.into_iter().zip(wanted).map(finish).collect::<Result<_>>()?;
-        Ok(Self { columns, above, path_ends, path_names })
-    }
-}
-
-/// For each row of a trace the lowest one at or above it that a path names.
-fn ends_of_paths(tree: &Tree, rows: usize) -> Vec<u32> {
-    let mut ends: Vec<u32> = (0..rows as u32).collect();
-    for row in tree.pre_order().iter().map(|row| *row as usize) {
-        if let Some(parent) = tree.parent(row).filter(|_| tree.depth(row) as usize >= MAX_PATH_NAMES) {
-            ends[row] = ends[parent];
-        }
-    }
-    ends
-}
-
-/// The columns of spans that trees are made of.
-struct Columns<'a> {
-    start_ns: &'a [i64],
-    duration_ns: &'a [i64],
-    ids: Vec<u64>,
-    parents: Vec<Option<NonZeroU64>>,
-    services: Option<&'a StringViewArray>,
-    names: Option<&'a StringViewArray>,
-    kinds: Option<&'a StringViewArray>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self> {
-        let number = |name| {
-            let column = column(batch, name)?.as_primitive_opt::<Int64Type>();
-            column.map(|column| column.values().as_ref()).ok_or_else(|| lacks(name))
-        };
-        let ids = |name| {
-            let column = column(batch, name)?.as_fixed_size_binary_opt();
-            column.filter(|ids| ids.value_length() == SpanId::LEN as i32).ok_or_else(|| lacks(name))
-        };
-        let text = |name| batch.column_by_name(name).and_then(|column| column.as_string_view_opt());
-        let parents = ids(PARENT_SPAN_ID)?;
-        let parent = |(row, id)| NonZeroU64::new(id).filter(|_| parents.is_valid(row));
-        Ok(Self {
-            start_ns: number(START_NS)?,
-            duration_ns: number(DURATION_NS)?,
-            ids: numbers(ids(SPAN_ID)?).collect(),
-            parents: numbers(parents).enumerate().map(parent).collect(),
-            services: text(SERVICE_NAME),
-            names: text(SPAN_NAME),
-            kinds: text(SPAN_KIND),
-        })
-    }
-
-    fn services_and_kinds(&self) -> Result<(&StringViewArray, &StringViewArray)> {
-        Ok((self.services.ok_or_else(|| lacks(SERVICE_NAME))?, self.kinds.ok_or_else(|| lacks(SPAN_KIND))?))
-    }
-
-    fn trace(&self, first: usize, end: usize) -> Spans<'_> {
-        Spans {
-            start_ns: &self.start_ns[first..end],
-            duration_ns: &self.duration_ns[first..end],
-            ids: &self.ids[first..end],
-            parents: &self.parents[first..end],
-        }
-    }
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch.column_by_name(name).ok_or_else(|| lacks(name))
-}
-
-fn lacks(name: &str) -> datafusion::error::DataFusionError {
-    internal_datafusion_err!("a batch of spans lacks {name} for its trees")
-}
-
-fn numbers(ids: &FixedSizeBinaryArray) -> impl Iterator<Item = u64> {
-    let (ids, _) = ids.value_data().as_chunks::<{ SpanId::LEN }>();
-    ids.iter().map(|id| u64::from_be_bytes(*id))
-}
-
-/// Values of a column as they are added, trace by trace.
-enum Values {
-    Small(Vec<i32>),
-    Large(Vec<i64>),
-    MaybeLarge(Vec<Option<i64>>),
-    Truth(Vec<bool>),
-    /// The rows whose text is the value.
-    Rows(Vec<Option<u32>>),
-    /// Made when they are given: together they may be much longer than the trace.
-    Paths,
-}
-
-impl Values {
-    fn for_column(column: TreeColumn) -> Self {
-        match column {
-            Depth | NsetLeft | NsetRight | ChildCount => Self::Small(Vec::new()),
-            SelfNs | CriticalNs | ClockSkewNs | ChildNs | TraceStartNs | TraceEndNs => Self::Large(Vec::new()),
-            CriticalFromNs => Self::MaybeLarge(Vec::new()),
-            IsOrphan | IsBetween | LacksCallee | LacksCaller => Self::Truth(Vec::new()),
-            RootService | RootName | ParentService | ParentName | CallerService | AnswerService | AnswerName => {
-                Self::Rows(Vec::new())
-            }
-            Path | PathServices => Self::Paths,
-        }
-    }
-
-    fn finish(self, of: TreeColumn, batch: &RecordBatch) -> Result<Option<ArrayRef>> {
-        Ok(Some(match self {
-            Self::Small(values) => Arc::new(Int32Array::from(values)),
-            Self::Large(values) => Arc::new(Int64Array::from(values)),
-            Self::MaybeLarge(values) => Arc::new(Int64Array::from(values)),
-            Self::Truth(values) => Arc::new(BooleanArray::from(values)),
-            Self::Rows(rows) => {
-                let text = match of {
-                    RootService | ParentService | CallerService | AnswerService => SERVICE_NAME,
-                    _ => SPAN_NAME,
-                };
-                take(column(batch, text)?, &UInt32Array::from(rows), None)?
-            }
-            Self::Paths => return Ok(None),
-        }))
-    }
-}
-
-/// A trace, and what its columns are made of.
-struct OfTrace<'a> {
-    /// The batch's row of the first span.
-    first: u32,
-    tree: &'a Tree,
-    spans: &'a Spans<'a>,
-    path: &'a [Section],
-    calls: &'a [Call],
-    columns: &'a Columns<'a>,
-}
-
-impl OfTrace<'_> {
-    /// Adds the column's values.
-    fn add(&self, column: TreeColumn, made: &mut Values) -> Result<()> {
-        let (tree, rows) = (self.tree, 0..self.spans.len());
-        match made {
-            Values::Small(values) => values.extend(rows.map(|row| match column {
-                NsetLeft => tree.nested_set(row).0 as i32,
-                NsetRight => tree.nested_set(row).1 as i32,
-                ChildCount => tree.children(row).len() as i32,
-                _ => tree.depth(row) as i32,
-            })),
-            Values::Large(values) => values.extend(match column {
-                SelfNs => self_ns(tree, self.spans),
-                CriticalNs => critical_ns(self.path, self.spans.len()),
-                ChildNs => child_ns(tree, self.spans),
-                TraceStartNs => self.each(self.spans.start_ns.iter().copied().min()),
-                TraceEndNs => self.each(rows.map(|row| self.spans.end_ns(row)).max()),
-                _ => self.clock_skew_ns()?,
-            }),
-            Values::MaybeLarge(values) => {
-                let from = values.len();
-                values.resize(from + self.spans.len(), None);
-                for section in self.path.iter().rev() {
-                    values[from + section.row] = Some(section.start_ns);
-                }
-            }
-            Values::Truth(values) => values.extend(rows.map(|row| match column {
-                IsBetween => self.calls[row].is_between,
-                LacksCallee => self.calls[row].lacks_callee,
-                LacksCaller => self.calls[row].lacks_caller,
-                _ => tree.is_orphan(row),
-            })),
-            Values::Rows(values) if matches!(column, AnswerService | AnswerName) => self.add_answers(values)?,
-            Values::Rows(values) => {
-                let of_batch = |row: Option<usize>| row.map(|row| self.first + row as u32);
-                values.extend(rows.map(|row| match column {
-                    ParentService | ParentName => of_batch(tree.parent(row)),
-                    CallerService => of_batch(self.calls[row].caller.map(|caller| caller as usize)),
-                    _ => of_batch(self.root_of(row)),
-                }));
-            }
-            Values::Paths => {}
-        }
-        Ok(())
-    }
-
-    /// What all spans of the trace have; a trace has one at least.
-    fn each(&self, value: Option<i64>) -> Vec<i64> {
-        vec![value.unwrap_or_default(); self.spans.len()]
-    }
-
-    /// The span's own top, when that is a root; else the trace's root.
-    fn root_of(&self, row: usize) -> Option<usize> {
-        let top = self.tree.top_of(row);
-        if self.spans.parents[top].is_none() { Some(top) } else { self.tree.root() }
-    }
-
-    /// Adds for each span the child that answers it.
-    fn add_answers(&self, values: &mut Vec<Option<u32>>) -> Result<()> {
-        let (services, kinds) = self.columns.services_and_kinds()?;
-        let names = self.columns.names.ok_or_else(|| lacks(SPAN_NAME))?;
-        let text = |row: &u32| [services.value(*row as usize), ": ", names.value(*row as usize)];
-        let bytes = |row: &u32| text(row).into_iter().flat_map(str::bytes);
-        values.extend((0..self.spans.len()).map(|row| {
-            let children = self.tree.children(row).iter().map(|child| self.first + child);
-            let servers = children.filter(|child| kinds.value(*child as usize) == "SERVER");
-            servers.min_by(|one, other| bytes(one).cmp(bytes(other)))
-        }));
-        Ok(())
-    }
-
-    fn calls(&self) -> Result<Vec<Call>> {
-        let (services, kinds) = self.columns.services_and_kinds()?;
-        let first = self.first as usize;
-        let part = |row: usize| match kinds.value(first + row) {
-            "CLIENT" | "PRODUCER" => Part::Caller,
-            "SERVER" => Part::Server,
-            "CONSUMER" => Part::Consumer,
-            "INTERNAL" if is_unknown_service(services.value(first + row)) => Part::Between,
-            _ => Part::Inside,
-        };
-        let same_service = |a: usize, b: usize| services.value(first + a) == services.value(first + b);
-        Ok(calls(self.tree, self.spans.len(), part, same_service))
-    }
-
-    fn clock_skew_ns(&self) -> Result<Vec<i64>> {
-        let (services, kinds) = self.columns.services_and_kinds()?;
-        let first = self.first as usize;
-        let hop = |child: usize, parent: usize| {
-            if services.value(first + child) == services.value(first + parent) {
-                Hop::Inside
-            } else if kinds.value(first + child) == "CONSUMER" {
-                Hop::Message
-            } else {
-                Hop::Call
-            }
-        };
-        Ok(clock_skew_ns(self.tree, self.spans, hop))
     }
 }

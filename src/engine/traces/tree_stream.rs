@@ -14,9 +14,11 @@ use datafusion::physical_plan::metrics::BaselineMetrics;
 
 use super::chunks::Chunks;
 use super::local::{Spans, batch};
+use super::parts::{Chunk, Passing};
 use super::tree::{Given, TraceTree};
-use super::tree_columns::{Made, TreeColumn};
-use crate::analysis::Tree;
+use super::tree_bytes::{bytes_per_span, most_bytes_per_span};
+use super::tree_columns::TreeColumn;
+use super::tree_made::Made;
 
 /// The most names in the paths of a batch, of which this many take 4 MiB.
 const BATCH_PATH_NAMES: usize = 256 << 10;
@@ -36,7 +38,10 @@ pub(super) struct Grower {
 
 /// A chunk with its columns, of which the rows before `next` have been given.
 struct Grown {
+    /// What the trees were made of.
     spans: RecordBatch,
+    /// What is given of the spans beside it.
+    passing: Passing,
     made: Made,
     next: usize,
     bytes: usize,
@@ -50,57 +55,63 @@ impl Grower {
         batch_rows: usize,
         metrics: BaselineMetrics,
     ) -> Self {
-        let made = |given: &Given| match given {
-            Given::Made(column) => Some(*column),
-            Given::Span(_) => None,
-        };
-        let wanted = tree.given.iter().filter_map(made).collect();
+        let wanted = tree.given.iter().filter_map(|given| given.made()).collect();
         Self { tree, wanted, chunks, reservation, batch_rows, current: None, metrics }
     }
 
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            if let Some(batch) = self.give()? {
+            let at_hand = match &mut self.current {
+                Some(grown) => grown.passing.at_hand().await?,
+                None => 0,
+            };
+            if at_hand > 0
+                && let Some(batch) = self.give(at_hand)?
+            {
                 self.metrics.record_output(batch.num_rows());
                 return Ok(Some(batch));
             }
             self.current = None;
+            self.reservation.free();
             let Some(chunk) = self.chunks.next().await? else { return Ok(None) };
-            self.current = Some(self.grow(&chunk)?);
+            self.current = Some(self.grow(chunk)?);
         }
     }
 
-    fn grow(&mut self, chunk: &Spans) -> Result<Grown> {
+    fn grow(&mut self, chunk: Chunk) -> Result<Grown> {
         let elapsed = self.metrics.elapsed_compute().clone();
         let _timer = elapsed.timer();
-        let Spans { batch, traces } = self.tree.spans.apply(chunk)?;
-        let bytes = batch.num_rows() * Tree::BYTES_PER_SPAN;
-        self.reservation.try_resize(bytes)?;
+        let Chunk { needed: Spans { batch: spans, traces }, passing } = chunk;
+        let rows = spans.num_rows();
+        self.reservation.try_resize(rows * most_bytes_per_span(&self.wanted))?;
         let starts: Vec<u32> = (0..traces.len() as u32)
             .filter(|row| *row == 0 || traces[*row as usize] != traces[*row as usize - 1])
             .collect();
-        let made = Made::of(&self.wanted, &batch, &starts)?;
-        Ok(Grown { spans: batch, made, next: 0, bytes })
+        let made = Made::of(&self.wanted, &spans, &starts)?;
+        let bytes = rows * bytes_per_span(&self.wanted);
+        self.reservation.shrink(self.reservation.size() - bytes);
+        Ok(Grown { spans, passing, made, next: 0, bytes })
     }
 
-    /// The next rows of the current chunk; `None` when all have been given.
-    fn give(&mut self) -> Result<Option<RecordBatch>> {
+    /// The next rows of the current chunk, of which `at_hand` can be given; `None` when all have been given.
+    fn give(&mut self, at_hand: usize) -> Result<Option<RecordBatch>> {
         let Some(grown) = &mut self.current else { return Ok(None) };
         let elapsed = self.metrics.elapsed_compute().clone();
         let _timer = elapsed.timer();
         let paths = self.wanted.iter().filter(|column| column.along_path().is_some()).count();
-        let (rows, names) = grown.next_rows(self.batch_rows, paths);
+        let (rows, names) = grown.next_rows(self.batch_rows.min(at_hand), paths);
         if rows.is_empty() {
             return Ok(None);
         }
         self.reservation.try_resize(grown.bytes + names * PATH_NAME_BYTES)?;
         grown.next = rows.end;
-        let mut made = grown.made.columns.iter().zip(&self.wanted);
+        let passed = grown.passing.take(rows.len());
+        let mut made = grown.made.columns.iter();
         let columns = self.tree.given.iter().map(|given| match given {
-            Given::Span(at) => Ok(grown.spans.column(*at).slice(rows.start, rows.len())),
-            Given::Made(_) => match made.next() {
-                Some((Some(column), _)) => Ok(column.slice(rows.start, rows.len())),
-                Some((None, column)) => grown.paths(rows.clone(), *column),
+            Given::Span(at) => Ok(passed.column(self.tree.place_of(*at)).clone()),
+            Given::Made(column) => match made.next().map(|made| made.slice(rows.start, rows.len())).transpose()? {
+                Some(Some(values)) => Ok(values),
+                Some(None) => grown.paths(rows.clone(), *column),
                 None => internal_err!("a column of trees was not made"),
             },
         });

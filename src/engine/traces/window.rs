@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
@@ -16,7 +16,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::chunks::Chunks;
-use super::local::Local;
+use super::local::{Local, batch};
+use super::parts::Parts;
 use super::per_trace::{PerTrace, PerTraceExec, Traces};
 use super::whole::WholeTracesExec;
 use super::window_stream::Windower;
@@ -29,7 +30,11 @@ pub(in crate::engine) struct TraceWindow {
     pub(super) functions: Vec<Arc<dyn StandardWindowFunctionExpr>>,
     /// Which of the columns is the trace id as it comes.
     trace: Option<usize>,
-    /// The columns that `spans` leaves, then one for each function.
+    /// The arguments of the functions, one after the other.
+    arguments: SchemaRef,
+    /// The columns that `spans` leaves.
+    left: SchemaRef,
+    /// These, then one for each function.
     pub(super) schema: SchemaRef,
 }
 
@@ -46,8 +51,15 @@ impl TraceWindow {
         }
         let functions = exprs.iter().map(|expr| whole_function(expr.as_ref())).collect::<Option<Vec<_>>>()?;
         let is_trace = |at: &usize| spans.origin(&(Arc::new(Column::new("", *at)) as _)) == Some(trace);
-        let trace = (0..schema.fields().len() - functions.len()).find(is_trace);
-        Some(Self { spans, functions, trace, schema })
+        let columns = schema.fields().len() - functions.len();
+        let trace = (0..columns).find(is_trace);
+        let left = Arc::new(Schema::new(schema.fields()[..columns].to_vec()));
+        let arguments = functions.iter().flat_map(|function| function.expressions());
+        let field = |(at, argument): (usize, Arc<dyn PhysicalExpr>)| {
+            Some(Field::new(at.to_string(), argument.data_type(&left).ok()?, true))
+        };
+        let arguments = arguments.enumerate().map(field).collect::<Option<Vec<_>>>()?;
+        Some(Self { spans, functions, trace, arguments: Arc::new(Schema::new(arguments)), left, schema })
     }
 
     /// Over the spans that `input` gives.
@@ -67,6 +79,27 @@ fn whole_function(expr: &dyn WindowExpr) -> Option<Arc<dyn StandardWindowFunctio
     let evaluator = function.create_evaluator().ok()?;
     let is_whole = !evaluator.uses_window_frame() && !evaluator.include_rank();
     is_whole.then(|| function.clone())
+}
+
+/// The functions' arguments are needed of all rows.
+impl Parts for TraceWindow {
+    fn spans(&self) -> &Local {
+        &self.spans
+    }
+
+    fn needed(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let arguments = self.functions.iter().map(|function| function.evaluate_args(rows));
+        let columns = arguments.collect::<Result<Vec<_>>>()?.concat();
+        batch(self.arguments.clone(), columns, rows.num_rows())
+    }
+
+    fn passing(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        Ok(rows.clone())
+    }
+
+    fn passing_schema(&self) -> SchemaRef {
+        self.left.clone()
+    }
 }
 
 impl PerTrace for TraceWindow {
@@ -101,7 +134,7 @@ impl PerTrace for TraceWindow {
     }
 
     fn run(self: Arc<Self>, traces: Traces) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let chunks = Chunks::new(traces.spans, traces.trace, traces.held);
+        let chunks = Chunks::of_parts(traces.spans, traces.trace, traces.held, self.clone(), traces.disk);
         let windower = Windower::new(self, chunks, traces.made, traces.batch_rows, traces.metrics);
         let rows = stream::try_unfold(windower, |mut windower| async move {
             Ok(windower.next().await?.map(|batch| (batch, windower)))

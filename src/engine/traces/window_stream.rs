@@ -12,6 +12,7 @@ use datafusion::physical_plan::metrics::BaselineMetrics;
 
 use super::chunks::Chunks;
 use super::local::{Spans, batch, row_bytes};
+use super::parts::Passing;
 use super::window::TraceWindow;
 
 /// What a function holds for a row while it is at work: where it stands in the tree, and what is known of those above and below.
@@ -22,8 +23,9 @@ pub(super) struct Windower {
     chunks: Chunks,
     reservation: MemoryReservation,
     batch_rows: usize,
-    /// Rows with their windows, of which those before `next` have been given.
-    current: Option<RecordBatch>,
+    /// Rows, and what the functions give for them.
+    current: Option<(Passing, Vec<ArrayRef>)>,
+    /// The rows before it have been given.
     next: usize,
     metrics: BaselineMetrics,
 }
@@ -41,52 +43,60 @@ impl Windower {
 
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            if let Some(current) = self.current.as_ref().filter(|current| self.next < current.num_rows()) {
-                let rows = (current.num_rows() - self.next).min(self.batch_rows);
-                let given = current.slice(self.next, rows);
-                self.next += rows;
-                self.metrics.record_output(rows);
-                return Ok(Some(given));
+            let at_hand = match &mut self.current {
+                Some((passing, _)) => passing.at_hand().await?.min(self.batch_rows),
+                None => 0,
+            };
+            if let Some((passing, made)) = self.current.as_mut().filter(|_| at_hand > 0) {
+                let mut columns = passing.take(at_hand).columns().to_vec();
+                columns.extend(made.iter().map(|made| made.slice(self.next, at_hand)));
+                self.next += at_hand;
+                self.metrics.record_output(at_hand);
+                return batch(self.window.schema.clone(), columns, at_hand).map(Some);
             }
             (self.current, self.next) = (None, 0);
             self.reservation.free();
             let Some(chunk) = self.chunks.next().await? else { return Ok(None) };
-            self.current = Some(self.work_out(&chunk)?);
+            let made = self.work_out(&chunk.needed)?;
+            self.current = Some((chunk.passing, made));
         }
     }
 
-    fn work_out(&mut self, chunk: &Spans) -> Result<RecordBatch> {
+    /// What each function gives for each row.
+    fn work_out(&mut self, needed: &Spans) -> Result<Vec<ArrayRef>> {
         let elapsed = self.metrics.elapsed_compute().clone();
         let _timer = elapsed.timer();
-        let spans = self.window.spans.apply(chunk)?;
-        let mut columns = spans.batch.columns().to_vec();
-        let from = columns.len();
-        self.reservation.try_resize(spans.batch.num_rows() * WORK_BYTES_PER_ROW)?;
+        self.reservation.try_resize(needed.batch.num_rows() * WORK_BYTES_PER_ROW)?;
+        let (mut columns, mut first) = (Vec::new(), 0);
+        let from = self.window.schema.fields().len() - self.window.functions.len();
         for (function, field) in self.window.functions.iter().zip(&self.window.schema.fields()[from..]) {
-            columns.push(match spans.traces.is_empty() {
+            let arguments = function.expressions().len();
+            columns.push(match needed.traces.is_empty() {
                 true => new_empty_array(field.data_type()),
-                false => over_traces(function.as_ref(), &spans)?,
+                false => {
+                    over_traces(function.as_ref(), &needed.batch.columns()[first..first + arguments], &needed.traces)?
+                }
             });
+            first += arguments;
         }
-        self.reservation.try_resize(row_bytes(&columns[from..]))?;
-        batch(self.window.schema.clone(), columns, spans.batch.num_rows())
+        self.reservation.try_resize(row_bytes(&columns))?;
+        Ok(columns)
     }
 }
 
-/// What a function gives for the rows of each trace.
-fn over_traces(function: &dyn StandardWindowFunctionExpr, spans: &Spans) -> Result<ArrayRef> {
-    let arguments = function.evaluate_args(&spans.batch)?;
+/// What a function gives for the rows of each trace, of which `traces` has the numbers.
+fn over_traces(function: &dyn StandardWindowFunctionExpr, arguments: &[ArrayRef], traces: &[u32]) -> Result<ArrayRef> {
     let mut parts = Vec::new();
     let mut first = 0;
-    for trace in spans.traces.chunk_by(|a, b| a == b) {
+    for trace in traces.chunk_by(|a, b| a == b) {
         let of_trace: Vec<ArrayRef> = arguments.iter().map(|column| column.slice(first, trace.len())).collect();
         parts.push(function.create_evaluator()?.evaluate_all(&of_trace, trace.len())?);
         first += trace.len();
     }
     let parts: Vec<&dyn Array> = parts.iter().map(|part| part.as_ref()).collect();
     let all = concat(&parts)?;
-    match all.len() == spans.batch.num_rows() {
+    match all.len() == traces.len() {
         true => Ok(all),
-        false => internal_err!("{} gives {} values for {} rows", function.name(), all.len(), spans.batch.num_rows()),
+        false => internal_err!("{} gives {} values for {} rows", function.name(), all.len(), traces.len()),
     }
 }
