@@ -1,16 +1,20 @@
--- internal.span_calls: a row is a span with who called its service and whom it calls: another service, or a database, a broker or a third party that
--- sends no spans.
+-- internal.span_calls: a row is a span with who called its service, where another did, and whom it calls of those that send no spans: a database, a
+-- broker, a third party.
 SELECT
     arrow_cast(start_ns, 'Timestamp(Nanosecond, Some("UTC"))') AS timestamp,
     trace_id,
     span_id,
+    parent_span_id,
     trace_state,
     service_name,
     span_name,
+    span_kind,
     status_code,
+    start_ns,
     duration_ns,
     critical_ns,
     caller_service,
+    is_between,
     lacks_callee,
     lacks_caller,
     coalesce(caller_service, CASE WHEN lacks_caller THEN broker END) AS caller,
@@ -52,6 +56,5 @@ FROM (
             END AS address,
             CASE WHEN lacks_callee THEN attributes['rpc.service'] END AS rpc_service
         FROM internal.span_tree
-        WHERE caller_service IS NOT NULL OR lacks_callee OR lacks_caller
     ) AS said
 ) AS named

@@ -1,5 +1,6 @@
 -- Calls that a span made again and again, where one call might do: a row for each service, calling operation and call to a database or another
--- service, without what differs from call to call. Wasted is the time of a parent's calls, in which overlaps count once, but for the longest.
+-- service, without what differs from call to call. Wasted is the time of a parent's calls, in which overlaps count once, but for the longest. Who makes
+-- nothing but one call, as a repository's method around a statement, is part of the call.
 CREATE FUNCTION n_plus_one(
     min_repeats int DEFAULT 5,
     since timestamptz DEFAULT NULL,
@@ -22,7 +23,7 @@ CREATE FUNCTION n_plus_one(
         SELECT
             trace_id,
             service_name,
-            parent_name,
+            calling_name AS parent_name,
             call,
             system,
             count(*) AS calls,
@@ -30,18 +31,17 @@ CREATE FUNCTION n_plus_one(
             max(duration_ns) AS longest_ns,
             covered_ns(start_ns, duration_ns) AS covered_ns
         FROM (
-            -- A span that was stored twice has called once.
             SELECT
                 trace_id,
-                parent_span_id,
-                parent_name,
+                calling_span_id,
+                calling_name,
                 service_name,
                 span_name,
                 start_ns,
                 duration_ns,
                 system,
                 -- Where a request does not say what it asks for, who answered does.
-                coalesce(said, min(answer_service || ': ' || answer_name), span_name) AS call
+                coalesce(said, answer_service || ': ' || answer_name, span_name) AS call
             FROM (
                 SELECT
                     *,
@@ -82,20 +82,19 @@ CREATE FUNCTION n_plus_one(
                         FROM (
                             SELECT *
                             FROM (SELECT *, arrow_cast(start_ns, 'Timestamp(Nanosecond, Some("UTC"))') AS timestamp FROM internal.span_tree) AS spans
-                            WHERE parent_span_id IS NOT NULL AND span_kind IN ('CLIENT', 'INTERNAL')
+                            -- A span that was stored twice has called once.
+                            WHERE calling_span_id IS NOT NULL AND span_kind IN ('CLIENT', 'INTERNAL') AND NOT is_copy
                                 AND (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
                             -- What is not repeated by its name is not repeated: of most spans no more is worked out.
                             QUALIFY is_repeated(
-                                parent_span_id, service_name, span_name, CAST(within(min_repeats, 2, 1000000, 'min_repeats') AS BIGINT)
+                                calling_span_id, service_name, span_name, CAST(within(min_repeats, 2, 1000000, 'min_repeats') AS BIGINT)
                             ) OVER (PARTITION BY trace_id)
                         ) AS repeated
                     ) AS read
                 ) AS known
                 WHERE is_database OR span_kind = 'CLIENT'
-            ) AS asked
-            GROUP BY trace_id, span_id, parent_span_id, parent_name, service_name, span_name, start_ns, duration_ns, system, said
         ) AS calls
-        GROUP BY trace_id, parent_span_id, parent_name, service_name, span_name, call, system
+        GROUP BY trace_id, calling_span_id, calling_name, service_name, span_name, call, system
         HAVING count(*) >= min_repeats
     ) AS of_parents
     GROUP BY service_name, parent_name, call, system

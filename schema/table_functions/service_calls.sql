@@ -31,7 +31,7 @@ CREATE FUNCTION service_calls(since timestamptz DEFAULT NULL, until timestamptz 
             duration_ns,
             critical_ns,
             trace_state
-        FROM internal.span_calls
+        FROM (SELECT * FROM internal.span_calls WHERE caller_service IS NOT NULL OR lacks_callee OR lacks_caller) AS span_calls
         -- A span may be called, and itself call somebody who sends no spans.
         CROSS JOIN (VALUES (false), (true)) AS ways(is_out)
         WHERE CASE WHEN is_out THEN callee ELSE caller END IS NOT NULL

@@ -49,38 +49,52 @@ CREATE FUNCTION service_nodes(since timestamptz DEFAULT NULL, until timestamptz 
                             -- What was entered, also where nobody is known to have called it, and who called it.
                             SELECT *, unnest(make_array(false, true)) AS is_edge
                             FROM (
-                                -- A request is a span by which a service was entered: called by another, a SERVER, taking a message, or the beginning of a trace.
                                 SELECT
-                                    'service:' || caller_service AS caller,
-                                    'service:' || service_name AS callee,
-                                    true AS is_node,
-                                    count(*) FILTER (WHERE is_request) AS requests,
-                                    count(*) FILTER (WHERE is_request AND status_code = 'ERROR') AS errors,
-                                    max(critical_ns) > 0 AS on_path,
-                                    min(start_ns) AS first_ns,
-                                    max(start_ns + duration_ns) AS last_ns
+                                    CASE
+                                        WHEN NOT is_call THEN 'service:' || caller_service
+                                        WHEN lacks_callee THEN 'service:' || service_name
+                                        ELSE caller_type || ':' || caller
+                                    END AS caller,
+                                    CASE WHEN is_call AND lacks_callee THEN callee_type || ':' || callee ELSE 'service:' || service_name END AS callee,
+                                    NOT is_call OR lacks_callee AS is_node,
+                                    CASE WHEN is_call THEN calls ELSE requests END AS requests,
+                                    CASE WHEN is_call THEN failed ELSE errors END AS errors,
+                                    on_path,
+                                    CASE WHEN NOT is_call THEN first_ns END AS first_ns,
+                                    CASE WHEN NOT is_call THEN last_ns END AS last_ns
                                 FROM (
-                                    SELECT
-                                        *,
-                                        arrow_cast(start_ns, 'Timestamp(Nanosecond, Some("UTC"))') AS timestamp,
-                                        caller_service IS NOT NULL OR lacks_caller OR span_kind = 'SERVER' OR parent_span_id IS NULL AS is_request
-                                    FROM internal.span_tree
-                                ) AS spans
-                                WHERE NOT is_between AND (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
-                                GROUP BY caller_service, service_name
-                                UNION ALL
-                                SELECT
-                                    CASE WHEN lacks_callee THEN 'service:' || service_name ELSE caller_type || ':' || caller END,
-                                    CASE WHEN lacks_callee THEN callee_type || ':' || callee ELSE 'service:' || service_name END,
-                                    lacks_callee,
-                                    count(*),
-                                    count(*) FILTER (WHERE status_code = 'ERROR'),
-                                    max(critical_ns) > 0,
-                                    NULL,
-                                    NULL
-                                FROM internal.span_calls
-                                WHERE (lacks_callee OR lacks_caller) AND (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
-                                GROUP BY lacks_callee, service_name, caller_type, caller, callee_type, callee
+                                    -- Spans alike are both: what a service did, and a call to or from who sends no spans.
+                                    SELECT *, unnest(make_array(false, true)) AS is_call
+                                    FROM (
+                                        SELECT
+                                            caller_service,
+                                            service_name,
+                                            lacks_callee,
+                                            lacks_caller,
+                                            caller_type,
+                                            caller,
+                                            callee_type,
+                                            callee,
+                                            count(*) AS calls,
+                                            count(*) FILTER (WHERE status_code = 'ERROR') AS failed,
+                                            count(*) FILTER (WHERE is_request) AS requests,
+                                            count(*) FILTER (WHERE is_request AND status_code = 'ERROR') AS errors,
+                                            max(critical_ns) > 0 AS on_path,
+                                            min(start_ns) AS first_ns,
+                                            max(start_ns + duration_ns) AS last_ns
+                                        FROM (
+                                            -- A request is a span by which a service was entered: called by another, a SERVER, taking a message, or the beginning
+                                            -- of a trace.
+                                            SELECT
+                                                *,
+                                                caller_service IS NOT NULL OR lacks_caller OR span_kind = 'SERVER' OR parent_span_id IS NULL AS is_request
+                                            FROM internal.span_calls
+                                        ) AS spans
+                                        WHERE NOT is_between AND (since IS NULL OR timestamp >= since) AND (until IS NULL OR timestamp < until)
+                                        GROUP BY caller_service, service_name, lacks_callee, lacks_caller, caller_type, caller, callee_type, callee
+                                    ) AS alike
+                                ) AS parts
+                                WHERE NOT is_call OR lacks_callee OR lacks_caller
                                 UNION ALL
                                 SELECT 'service:' || caller, 'service:' || callee, false, 0, 0, false, NULL, NULL
                                 FROM internal.service_links
