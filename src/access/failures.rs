@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_tries_while_many_answers_to_its_address_wait() {
+    fn row_41_nobody_tries_while_many_answers_to_its_address_wait() {
         let (failures, start) = (Failures::default(), Instant::now());
         let address = "192.0.2.1".parse().expect("an address");
         let mut tried = 0;

@@ -668,7 +668,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn passwords_are_not_judged_while_many_answers_wait_and_tokens_are() {
+    async fn row_41_passwords_are_not_judged_while_many_answers_wait_and_tokens_are() {
         let house = Folder::new(Plaintext::Loopback);
         house.user("bot", &[Role::Ingest]);
         let token = house.token("shop", Role::Ingest, None);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rows that the page has.
-const ROWS: std::ops::RangeInclusive<u32> = 1..=40;
+const ROWS: std::ops::RangeInclusive<u32> = 1..=41;
 
 #[test]
 fn each_row_of_the_page_names_tests_that_there_are() {

@@ -60,7 +60,7 @@
 //! | faults | tests |
 //! |---|---|
 //! | 1–14, exports | `ingest_faults`; 14 at the log's budget in `store` |
-//! | 15, 39, 40, who may come in | `access`; unit tests of `access` |
+//! | 13, 15, 39–41, who may come in | `access`; unit tests of `access` |
 //! | 16, 18, 19–22, 24, 26–29, 31, the log, the disk and the clock | unit tests of `store` and of `store::wal` |
 //! | 17, 25, a killed process | `store_crash`, at every failpoint; `crash`, under load |
 //! | 23, 32, 35, 36, statements without end or measure | `engine_limits`; 32 and 35 over the wire in `pg_faults` |
