@@ -74,6 +74,8 @@ pub enum Target {
     },
     Slack {
         url: Secret,
+        /// As that of a webhook; the message shows the picture that lies there.
+        results_url: Option<Url>,
     },
     Email {
         server: String,
@@ -113,7 +115,7 @@ impl Target {
         let place = match self {
             Self::Directory(path) => path.display().to_string(),
             Self::ObjectStore(url) => url.to_string(),
-            Self::Webhook { url, .. } | Self::Slack { url } | Self::Alertmanager { url, .. } => url.place(),
+            Self::Webhook { url, .. } | Self::Slack { url, .. } | Self::Alertmanager { url, .. } => url.place(),
             Self::Email { server, port, .. } => format!("{server}:{port}"),
         };
         format!("{} {place}", self.name())
@@ -191,7 +193,7 @@ mod tests {
     #[test]
     fn a_secret_does_not_tell_itself() {
         let url = Secret::Plain("https://hooks.example/T0KEN".to_owned());
-        let told = format!("{:?}", Target::Slack { url });
-        assert_eq!(told, "Slack { url: Plain(…) }");
+        let told = format!("{:?}", Target::Slack { url, results_url: None });
+        assert_eq!(told, "Slack { url: Plain(…), results_url: None }");
     }
 }

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use url::Url;
 
-use super::attempt::{Failure, RetryPolicy};
+use super::attempt::{Failure, Retry, RetryPolicy};
 use super::digest::{Digest, told};
 use super::http::{Post, post};
 use super::secrets::{Environment, Secrets};
+use super::slack::{self, Shown};
 use super::smtp::{self, Recipients, Server};
-use super::{Message, directory, files, mail, names, object_store, prometheus, slack, webhook};
+use super::{Message, directory, files, mail, names, object_store, prometheus, webhook};
 use crate::report::alert::Notice;
 use crate::report::clock::Clock;
 use crate::report::definition::{Deliver, Delivery, Secret, Target};
@@ -171,9 +172,23 @@ impl Courier {
                 let headers = webhook::headers(&message.key, key.as_deref(), now_ms, &body)?;
                 Post { receiver: "the webhook", url, headers, body }
             }
-            Target::Slack { url } => {
+            Target::Slack { url, results_url } => {
                 let url = address(&mut secrets, "the URL of the chat's webhook", url)?;
-                Post { receiver: "the chat's webhook", url, headers: HeaderMap::new(), body: slack::body(&digest) }
+                let shown = slack::Shown::of(message, results_url.as_ref());
+                let sent = |shown: &Shown| {
+                    let (url, body) = (url.clone(), slack::body(&digest, shown));
+                    Post { receiver: "the chat's webhook", url, headers: HeaderMap::new(), body }
+                };
+                if shown.picture.is_some() {
+                    match post(sent(&shown), &self.trusted, tries, now_ms, &secrets).await {
+                        // A picture that the chat cannot fetch is no reason to lose the message.
+                        Err(failure) if failure.retry == Retry::Never => {
+                            tracing::warn!("the delivery {} is made without its picture: {}", message.key, failure.why);
+                        }
+                        told => return told,
+                    }
+                }
+                sent(&Shown { picture: None, ..shown })
             }
             Target::Alertmanager { url, results_url } => {
                 let mut url = address(&mut secrets, "the Alertmanager's URL", url)?;
@@ -268,7 +283,7 @@ mod tests {
 
     #[test]
     fn runs_are_delivered_that_a_delivery_is_about() {
-        let slack = Target::Slack { url: Secret::Env("URL".to_owned()) };
+        let slack = Target::Slack { url: Secret::Env("URL".to_owned()), results_url: None };
         let alertmanager = Target::Alertmanager { url: Secret::Env("URL".to_owned()), results_url: None };
         let failed = Run { status: Status::TimedOut, rows: None, ..run() };
         let empty = Run { rows: Some(0), ..run() };

@@ -1,5 +1,6 @@
 //! Where the files of a run go at a place that has many: `REPORT/RUN/FILE`, each a name that cannot lead elsewhere.
 
+use url::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::report::history::Run;
@@ -12,6 +13,13 @@ pub(super) fn folder(run: &Run) -> [String; 2] {
     // The name of the report begins the id too, and would be there twice.
     let time = run.id.strip_prefix(&run.report).and_then(|rest| rest.strip_prefix('@')).unwrap_or(&run.id);
     [safe(&run.report), safe(time)]
+}
+
+/// Where a browser finds a file of a run, or its folder with an empty name, below the address at which results are shown.
+pub(super) fn address(results: &Url, run: &Run, file: &str) -> Option<Url> {
+    let mut url = results.clone();
+    url.path_segments_mut().ok()?.pop_if_empty().extend(folder(run)).push(file);
+    Some(url)
 }
 
 /// A name of letters, digits, `-`, `_` and `.` that does not begin with a dot. Colons become nothing, as in the names of our own folders;

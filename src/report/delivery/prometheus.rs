@@ -66,10 +66,8 @@ fn annotations(notice: &Notice, run: &Run) -> Map<String, Value> {
 fn generator_url(run: &Run, results: Option<&Url>) -> Option<String> {
     let result = run.result.as_deref()?;
     let Some(results) = results else { return Url::from_directory_path(result).ok().map(String::from) };
-    let mut url = results.clone();
     // What ends with a slash is a folder to a web server too.
-    url.path_segments_mut().ok()?.pop_if_empty().extend(names::folder(run)).push("");
-    Some(url.into())
+    names::address(results, run, "").map(String::from)
 }
 
 fn starts_ms(notice: &Notice) -> i64 {

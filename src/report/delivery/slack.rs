@@ -5,9 +5,11 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::digest::Digest;
 use super::markup::escaped;
+use super::{Message, names};
 use crate::report::alert::{AlertState, Notice};
 
 /// Slack refuses a whole message for one text that is longer.
@@ -16,20 +18,50 @@ const MOST_SECTION: usize = 3000;
 const MOST_CONTEXT: usize = 2000;
 /// Slack cuts a longer one off.
 const MOST_TEXT: usize = 4000;
+const MOST_ALT: usize = 2000;
+
+/// Slack refuses a whole message for one address that is longer.
+const MOST_ADDRESS: usize = 3000;
+
+/// Where a browser finds what a run left.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Shown {
+    pub folder: Option<Url>,
+    /// The picture of its charts. Slack fetches it, and refuses the whole message where it cannot.
+    pub picture: Option<Url>,
+}
+
+impl Shown {
+    /// What the address of results says of a run.
+    pub(super) fn of(message: &Message<'_>, results: Option<&Url>) -> Self {
+        let Some(results) = results.filter(|_| message.run.result.is_some()) else { return Self::default() };
+        let is_short = |url: &Url| url.as_str().len() <= MOST_ADDRESS;
+        let address = |file: &str| names::address(results, message.run, file).filter(is_short);
+        let picture = message.artifacts.iter().find(|artifact| artifact.media_type == "image/png");
+        Self { folder: address(""), picture: picture.and_then(|picture| address(&names::safe(&picture.file_name))) }
+    }
+}
 
 /// The body of the request.
-pub(super) fn body(digest: &Digest<'_>) -> Bytes {
+pub(super) fn body(digest: &Digest<'_>, shown: &Shown) -> Bytes {
     let lines: Vec<String> = digest.alerts.iter().map(|notice| line(notice)).collect();
     let mut blocks = vec![
         json!({"type": "header", "text": {"type": "plain_text", "text": clip(digest.title, MOST_HEADER), "emoji": false}}),
         section(&outcome(digest)),
     ];
     blocks.extend(lines.iter().map(|line| section(line)));
+    if let Some(picture) = &shown.picture {
+        let words = clip(&format!("The charts of {}", digest.title), MOST_ALT);
+        blocks.push(json!({"type": "image", "image_url": picture.as_str(), "alt_text": words}));
+    }
     let mut facts = Vec::new();
     if !digest.more.is_empty() {
         facts.push(format!("and {}", digest.more.join(", ")));
     }
-    facts.extend(digest.result.map(|result| format!("result in {}", code(result))));
+    facts.extend(match &shown.folder {
+        Some(folder) => Some(format!("<{}|result>", escaped(&folder.as_str().replace('|', "%7C")))),
+        None => digest.result.map(|result| format!("result in {}", code(result))),
+    });
     facts.push(format!("run {}", code(digest.run)));
     let facts = clip(&facts.join(" · "), MOST_CONTEXT);
     blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": facts, "verbatim": true}]}));
@@ -106,10 +138,37 @@ mod tests {
     use super::*;
     use crate::report::delivery::testing::{notice, report, run};
     use crate::report::history::{Run, Status};
+    use crate::report::output::Artifact;
 
     fn message(notices: &[Notice], run: &Run) -> Value {
         let report = report();
-        serde_json::from_slice(&body(&Digest::of(&report, run, notices))).expect("JSON")
+        serde_json::from_slice(&body(&Digest::of(&report, run, notices), &Shown::default())).expect("JSON")
+    }
+
+    #[test]
+    fn a_message_shows_the_picture_where_browsers_find_it() {
+        let (report, run) = (report(), run());
+        let artifact =
+            |file_name: &str, media_type| Artifact { file_name: file_name.to_owned(), media_type, bytes: Bytes::new() };
+        let artifacts = [artifact("health.html", "text/html"), artifact("health.png", "image/png")];
+        let message = |artifacts| Message {
+            key: String::new(),
+            report: &report,
+            run: &run,
+            artifacts,
+            notices: &[],
+            summary: String::new(),
+        };
+        let results = Url::parse("https://reports.example/a|b").expect("an address");
+        let shown = Shown::of(&message(&artifacts), Some(&results));
+        let body: Value = serde_json::from_slice(&body(&Digest::of(&report, &run, &[]), &shown)).expect("JSON");
+        let folder = "https://reports.example/a|b/health/2026-03-29T050000Z/";
+        let picture = json!({"type": "image", "image_url": format!("{folder}health.png"), "alt_text": "The charts of Daily <health>"});
+        assert_eq!(body["blocks"][2], picture);
+        let facts = body["blocks"][3]["elements"][0]["text"].as_str().expect("facts");
+        assert_eq!(facts, format!("<{}|result> · run `health@2026-03-29T05:00:00Z`", folder.replace('|', "%7C")));
+        assert_eq!(Shown::of(&message(&artifacts), None), Shown::default());
+        assert_eq!(Shown::of(&message(&artifacts[..1]), Some(&results)).picture, None);
     }
 
     #[test]
@@ -143,7 +202,8 @@ mod tests {
             .collect();
         let run = Run { error: Some(long.clone()), result: Some(long.clone()), status: Status::Failed, ..run() };
         let report = crate::report::definition::Report { title: long.clone(), ..report() };
-        let body: Value = serde_json::from_slice(&body(&Digest::of(&report, &run, &many))).expect("JSON");
+        let body: Value =
+            serde_json::from_slice(&body(&Digest::of(&report, &run, &many), &Shown::default())).expect("JSON");
         let blocks = body["blocks"].as_array().expect("blocks");
         assert!(blocks.len() <= 50, "{}", blocks.len());
         let length = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());

@@ -12,7 +12,7 @@ const KINDS: [(&str, &[&str]); 6] = [
     ("directory", &["path"]),
     ("object_store", &["url"]),
     ("webhook", &["url", "sign_with", "results_url"]),
-    ("slack", &["url"]),
+    ("slack", &["url", "results_url"]),
     ("email", &["server", "port", "tls", "user", "password", "from", "recipients"]),
     ("alertmanager", &["url", "results_url"]),
 ];
@@ -71,7 +71,10 @@ fn target(section: &Section<'_>, kind: &str) -> Option<Target> {
             let results_url = transposed(results_url(section))?;
             Some(Target::Webhook { url: address(section)?, sign_with: transposed(sign_with)?, results_url })
         }
-        "slack" => Some(Target::Slack { url: address(section)? }),
+        "slack" => {
+            let results_url = transposed(results_url(section))?;
+            Some(Target::Slack { url: address(section)?, results_url })
+        }
         "alertmanager" => {
             let results_url = transposed(results_url(section))?;
             Some(Target::Alertmanager { url: address(section)?, results_url })

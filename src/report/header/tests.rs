@@ -122,7 +122,7 @@ fn a_whole_header_is_read() {
     assert_eq!(report.alerts[1].test, Test::Absent);
     let [slack, mail] = report.deliveries.as_slice() else { panic!("{:?}", report.deliveries) };
     assert_eq!((slack.name.as_str(), slack.when, slack.attempts), ("slack", Deliver::Firing, 5));
-    assert_eq!(slack.target, Target::Slack { url: Secret::Env("SLACK_URL".to_owned()) });
+    assert_eq!(slack.target, Target::Slack { url: Secret::Env("SLACK_URL".to_owned()), results_url: None });
     let Target::Email { port: 587, tls: Tls::StartTls, password: Some(Secret::File(_)), .. } = &mail.target else {
         panic!("{:?}", mail.target)
     };

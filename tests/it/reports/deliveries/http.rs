@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
-use spanhouse::report::{Delivered, DeliveryStatus, RetryPolicy, Secret, Target};
+use spanhouse::report::{Artifact, Delivered, DeliveryStatus, RetryPolicy, Secret, Target};
 
 use super::receiver::{Answer, Receiver, ok, status};
-use super::{DUE_MS, JumpingClock, courier, deliver_with, delivery, tries};
+use super::{DUE_MS, JumpingClock, artifacts, courier, deliver_files, deliver_with, delivery, tries};
 
 fn webhook(url: &str) -> Target {
     Target::Webhook { url: Secret::Plain(url.to_owned()), sign_with: None, results_url: None }
@@ -83,7 +84,7 @@ async fn what_passes_is_waited_for_and_longer_each_time() {
 async fn a_receiver_that_says_when_is_asked_then() {
     let busy = Answer::Status(429, &[("Retry-After", "120")], "slow down".to_owned());
     let receiver = Receiver::answering(vec![busy, ok()]);
-    let (delivered, clock) = deliver(Target::Slack { url: Secret::Plain(receiver.url("/")) }).await;
+    let (delivered, clock) = deliver(Target::Slack { url: Secret::Plain(receiver.url("/")), results_url: None }).await;
     assert_eq!((delivered.status, delivered.attempts), (DeliveryStatus::Delivered, 2));
     assert!((120_000..=122_000).contains(&clock.waits_ms()[0]), "{:?}", clock.waits_ms());
     let tomorrow = Answer::Status(503, &[("Retry-After", "86400")], String::new());
@@ -174,7 +175,8 @@ async fn a_redirect_is_followed_on_the_same_host_and_nowhere_else() {
 #[tokio::test]
 async fn a_chat_gets_blocks() {
     let receiver = Receiver::answering(vec![ok()]);
-    let (delivered, _) = deliver(Target::Slack { url: Secret::Plain(receiver.url("/services/T/B/X")) }).await;
+    let (delivered, _) =
+        deliver(Target::Slack { url: Secret::Plain(receiver.url("/services/T/B/X")), results_url: None }).await;
     assert_eq!(delivered.status, DeliveryStatus::Delivered);
     let requests = receiver.requests();
     assert_eq!(requests[0].path, "/services/T/B/X");
@@ -186,6 +188,29 @@ async fn a_chat_gets_blocks() {
     let text = body["text"].as_str().expect("a text for who knows no blocks");
     assert!(text.starts_with("Daily &lt;health&gt;: 2 rows, 1 firing, 1 resolved"), "{text}");
     assert!(text.contains("`0af7651916cd43dd8448eb211c80319c`"), "{text}");
+}
+
+#[tokio::test]
+async fn a_chat_shows_a_picture_and_gets_the_message_where_it_cannot() {
+    let refused = Answer::Status(400, &[], "invalid_blocks".to_owned());
+    let receiver = Receiver::answering(vec![refused, ok()]);
+    let results_url = Some(url::Url::parse("https://reports.example/results").expect("an address"));
+    let target = Target::Slack { url: Secret::Plain(receiver.url("/")), results_url };
+    let picture = Artifact { file_name: "health.png".to_owned(), media_type: "image/png", bytes: Bytes::new() };
+    let files: Vec<Artifact> = artifacts().into_iter().chain([picture]).collect();
+    let clock = JumpingClock::new();
+    let delivered = deliver_files(&courier(&[]), &delivery(target), &tries(), &clock, &files).await;
+    assert_eq!((delivered.status, delivered.attempts), (DeliveryStatus::Delivered, 1));
+    assert!(clock.waits_ms().is_empty(), "what is refused for its picture is sent at once without it");
+    let bodies: Vec<_> = receiver.requests().iter().map(|request| request.json()).collect();
+    let pictures = |body: &serde_json::Value| {
+        let blocks = body["blocks"].as_array().expect("blocks");
+        blocks.iter().filter(|block| block["type"] == "image").cloned().collect::<Vec<_>>()
+    };
+    let address = "https://reports.example/results/health/2026-03-29T050000Z/health.png";
+    assert_eq!(pictures(&bodies[0])[0]["image_url"], address);
+    assert!(pictures(&bodies[1]).is_empty());
+    assert_eq!((&bodies[0]["text"], bodies.len()), (&bodies[1]["text"], 2));
 }
 
 #[tokio::test]

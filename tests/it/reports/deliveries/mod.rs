@@ -132,13 +132,24 @@ fn delivery(target: Target) -> Delivery {
 
 /// Delivers a run with two alerts, one of which ended.
 async fn deliver_with(courier: &Courier, delivery: &Delivery, tries: &RetryPolicy, clock: &JumpingClock) -> Delivered {
-    let (report, run, artifacts) = (report(), run(), artifacts());
+    deliver_files(courier, delivery, tries, clock, &artifacts()).await
+}
+
+/// The same with these files.
+async fn deliver_files(
+    courier: &Courier,
+    delivery: &Delivery,
+    tries: &RetryPolicy,
+    clock: &JumpingClock,
+    artifacts: &[Artifact],
+) -> Delivered {
+    let (report, run) = (report(), run());
     let notices = [notice("cart", AlertState::Firing), notice("shop", AlertState::Resolved)];
     let message = Message {
         key: format!("{}/{}", run.id, delivery.name),
         report: &report,
         run: &run,
-        artifacts: &artifacts,
+        artifacts,
         notices: &notices,
         summary: spanhouse::report::summarise(&report, &run, &notices),
     };

@@ -89,8 +89,8 @@ async fn a_planted_secret_is_told_nowhere() {
         },
         Target::Webhook { url: env("NO_URL"), sign_with: None, results_url: None },
         Target::Webhook { url: env("MISSING"), sign_with: None, results_url: None },
-        Target::Slack { url: Secret::File(file) },
-        Target::Slack { url: env("REDIRECT") },
+        Target::Slack { url: Secret::File(file), results_url: None },
+        Target::Slack { url: env("REDIRECT"), results_url: None },
         Target::Alertmanager { url: env("CLOSE"), results_url: None },
         Target::Alertmanager { url: env("WITH_PASSWORD"), results_url: None },
         mail,
@@ -124,7 +124,7 @@ async fn a_secret_is_read_when_it_is_needed() {
     let receiver = Receiver::answering(vec![status(500), status(500), status(200)]);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("url");
-    let target = Target::Slack { url: Secret::File(file.clone()) };
+    let target = Target::Slack { url: Secret::File(file.clone()), results_url: None };
     let clock = JumpingClock::new();
     let delivered = deliver_with(&courier(&[]), &delivery(target.clone()), &tries(), &clock).await;
     assert_eq!((delivered.status, delivered.attempts), (DeliveryStatus::Failed, 1));
