@@ -2,63 +2,61 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Settings;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::Error;
 use crate::report::{Folder, ReportsHome, Runner, Scheduler, SystemClock};
 
-/// The tasks of reports; nothing else waits for them but the end of the server.
-#[derive(Default)]
-pub(super) struct ReportsAtWork(Vec<JoinHandle<()>>);
+/// The task of reports; nothing else waits for it but the end of the server.
+pub(super) struct ReportsAtWork(JoinHandle<()>);
 
 impl ReportsAtWork {
-    /// Starts watching and scheduling. Where the journals cannot be read, no report runs and everything else goes on.
+    /// Starts watching and scheduling, and waits neither for the disk nor for the store. Where the journals cannot be read, no report runs and
+    /// everything else goes on.
     pub(super) fn start(settings: &Settings, engine: &Arc<Engine>, shutdown: &CancellationToken) -> Self {
-        match Self::try_start(settings, engine, shutdown) {
-            Ok(started) => started,
-            Err(error) => {
-                let hint = error.hint.as_deref().unwrap_or_default();
-                tracing::error!(%error, hint, "no report runs until the server starts again");
-                Self::default()
-            }
-        }
-    }
-
-    fn try_start(settings: &Settings, engine: &Arc<Engine>, shutdown: &CancellationToken) -> Result<Self> {
-        let home = ReportsHome::new(&settings.data_dir);
-        let runner = Runner::open(engine.clone(), home, Arc::new(SystemClock), &settings.reports_dir)?;
-        let folder = Arc::new(Folder::open(&settings.reports_dir));
-        let definitions = folder.clone();
-        let scheduler = Scheduler::new(runner, Arc::new(move || definitions.defined()));
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
-        let planned = CancellationToken::new();
-        // What is wrong is told and not run: nothing is due before all is planned.
-        let watching = {
-            let (planned, shutdown) = (planned.clone().drop_guard(), shutdown.clone());
-            tokio::spawn(async move {
-                folder.plan_and_tell(&engine).await;
-                drop(planned);
-                folder.watch(engine, shutdown).await;
-            })
-        };
-        let scheduling = tokio::spawn(async move {
-            tokio::select! {
-                () = planned.cancelled() => scheduler.run(shutdown).await,
-                () = shutdown.cancelled() => {}
+        let (home, dir) = (ReportsHome::new(&settings.data_dir), settings.reports_dir.clone());
+        let opened = tokio::task::spawn_blocking({
+            let engine = engine.clone();
+            move || {
+                let runner = Runner::open(engine, home.clone(), Arc::new(SystemClock), &dir)?;
+                Ok::<_, Error>((runner, Arc::new(Folder::open_to_plan(&dir, &home))))
             }
         });
-        Ok(Self(vec![watching, scheduling]))
+        Self(tokio::spawn(async move {
+            let opened = opened.await.unwrap_or_else(|error| Err(Error::internal(error.to_string())));
+            match opened {
+                Ok((runner, folder)) => work(runner, folder, engine, shutdown).await,
+                Err(error) => {
+                    let hint = error.hint.as_deref().unwrap_or_default();
+                    tracing::error!(%error, hint, "no report runs until the server starts again");
+                }
+            }
+        }))
     }
 
     /// Waits until everything has ended, after the shutdown was told.
     pub(super) async fn stop(self) {
-        for task in self.0 {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task of reports failed");
-            }
-        }
+        told(self.0.await);
+    }
+}
+
+/// Watches the folder and schedules. A report is known to the scheduler once its statement is planned: what is wrong is told and not run, and one
+/// that the store keeps waiting holds up no other.
+async fn work(runner: Runner, folder: Arc<Folder>, engine: Arc<Engine>, shutdown: CancellationToken) {
+    let definitions = folder.clone();
+    let scheduler = Scheduler::new(runner, Arc::new(move || definitions.defined()));
+    let watching = tokio::spawn(folder.watch(engine, shutdown.clone()));
+    let scheduling = tokio::spawn(scheduler.run(shutdown));
+    told(watching.await);
+    told(scheduling.await);
+}
+
+fn told(ended: std::result::Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task of reports failed");
     }
 }

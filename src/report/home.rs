@@ -45,6 +45,11 @@ impl ReportsHome {
         self.dir.join("tables")
     }
 
+    /// The file that tells which folder has the files of reports.
+    pub fn folder_memory(&self) -> PathBuf {
+        self.dir.join("folder")
+    }
+
     /// The file whose lock runs share, and which a redaction has for itself.
     pub fn standstill(&self) -> PathBuf {
         self.dir.join("standstill.lock")

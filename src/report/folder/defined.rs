@@ -1,6 +1,6 @@
 //! What the folder says of reports by name: what they are, and of which nobody can say.
 //!
-//! A volume that is not mounted yet and a mistake in a header take no report away: what runs left of it waits until it is known again.
+//! A volume that is not mounted, a mistake in a header and a store that is slow to plan take no report away: what runs left of it waits until it is known again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::report::definition::Report;
 pub struct Defined {
     /// The last good version of each, in order of name.
     pub reports: Arc<Vec<Arc<Report>>>,
-    /// Whether the folder could be listed whole: what is not in it then is not there.
+    /// Whether the folder is there and could be listed whole: what is not in it then is not there.
     pub is_listed: bool,
-    /// Those that have files of which no version was right yet.
+    /// Those that have files of which no version was right yet, or was planned.
     pub wrong: BTreeSet<String>,
 }
 

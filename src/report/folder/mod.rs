@@ -5,6 +5,7 @@
 
 mod defined;
 mod kept;
+mod place;
 mod scan;
 mod watch;
 
@@ -15,11 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 pub use defined::{Defined, Standing};
+pub(super) use place::Place;
 pub use watch::News;
 
 use self::kept::Kept;
+use self::place::Watched;
 use super::definition::Report;
 use super::header::Definition;
+use super::home::ReportsHome;
 use super::mistake::Mistake;
 use crate::error::{Error, Kind, Result};
 use crate::typed::nearest;
@@ -30,6 +34,8 @@ pub struct Folder {
     dir: PathBuf,
     shown: ArcSwap<Shown>,
     state: Mutex<State>,
+    /// The file that tells the next process which folder this was.
+    memory: Option<PathBuf>,
     /// Held while the folder is read again, so that two who do so do not cross.
     turn: tokio::sync::Mutex<()>,
 }
@@ -50,6 +56,9 @@ struct State {
     stray: Vec<Mistake>,
     /// Whether the last look saw the folder whole.
     is_listed: bool,
+    watched: Watched,
+    /// What others see of reports whose newest version is not planned yet.
+    planning: BTreeMap<String, Option<Definition>>,
     /// How often the folder was read.
     reads: u64,
 }
@@ -57,22 +66,52 @@ struct State {
 impl Folder {
     /// Reads a folder; one that is not there has no reports. Waits for the disk.
     pub fn open(dir: &Path) -> Self {
+        Self::opened(dir, None)
+    }
+
+    fn opened(dir: &Path, memory: Option<PathBuf>) -> Self {
         let folder = Self {
             dir: dir.to_owned(),
             shown: ArcSwap::default(),
             state: Mutex::default(),
+            memory,
             turn: tokio::sync::Mutex::default(),
         };
-        let known = BTreeMap::new();
-        let scanned = scan::scan(dir, &known, scan::Haste::Now);
+        let (known, watched) = (BTreeMap::new(), folder.memory.as_deref().map(Watched::read).unwrap_or_default());
+        let scanned = scan::scan(dir, &known, watched, scan::Haste::Now);
+        folder.remember(&scanned.watched, &watched);
         let mut state = folder.state();
-        (state.stray, state.is_listed) = (scanned.stray, scanned.is_listed);
+        (state.stray, state.is_listed, state.watched) = (scanned.stray, scanned.is_listed, scanned.watched);
         for (name, seen) in scanned.reports {
             state.kept.extend(kept::next(None, seen).kept.map(|kept| (name, kept)));
         }
-        folder.shown.store(Arc::new(shown(&state)));
         drop(state);
+        folder.show();
         folder
+    }
+
+    /// The same, but of each report nobody can say how it stands before it was planned. `home` knows which folder it was before.
+    pub fn open_to_plan(dir: &Path, home: &ReportsHome) -> Self {
+        let folder = Self::opened(dir, Some(home.folder_memory()));
+        let mut state = folder.state();
+        state.planning = state.kept.keys().map(|name| (name.clone(), None)).collect();
+        drop(state);
+        folder.show();
+        folder
+    }
+
+    fn remember(&self, watched: &Watched, before: &Watched) {
+        if let Some(memory) = &self.memory
+            && let Err(error) = watched.write(memory, before)
+        {
+            tracing::warn!(path = %memory.display(), %error, "which folder has the reports could not be written down");
+        }
+    }
+
+    /// Shows others what is known now.
+    fn show(&self) {
+        let shown = shown(&self.state());
+        self.shown.store(Arc::new(shown));
     }
 
     /// The folder itself.
@@ -130,12 +169,16 @@ impl Folder {
 }
 
 fn shown(state: &State) -> Shown {
-    let definitions: Vec<Definition> = state.kept.values().filter_map(|kept| kept.good.clone()).collect();
+    let of_name = |(name, kept): (&String, &Kept)| match state.planning.get(name) {
+        Some(before) => before.clone(),
+        None => kept.good.clone(),
+    };
+    let definitions: Vec<Definition> = state.kept.iter().filter_map(of_name).collect();
     let of_reports = state.kept.values().flat_map(|kept| &kept.mistakes);
     let mut mistakes: Vec<Mistake> = state.stray.iter().chain(of_reports).cloned().collect();
     mistakes.sort();
     let reports = Arc::new(definitions.iter().map(|definition| definition.report.clone()).collect());
-    let wrong = state.kept.iter().filter(|(_, kept)| kept.good.is_none()).map(|(name, _)| name.clone()).collect();
+    let wrong = state.kept.iter().filter(|known| of_name(*known).is_none()).map(|(name, _)| name.clone()).collect();
     let defined = Arc::new(Defined { reports, is_listed: state.is_listed, wrong });
     Shown { defined, definitions, mistakes }
 }

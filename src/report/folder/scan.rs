@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::kept::Kept;
+use super::place::{Place, Verdict, Watched};
 use crate::report::header::{self, Parsed, Source, is_name};
 use crate::report::mistake::Mistake;
 
@@ -53,8 +54,10 @@ pub(super) struct Scanned {
     pub reports: BTreeMap<String, Seen>,
     /// Mistakes of files that are no report's.
     pub stray: Vec<Mistake>,
-    /// Whether all that is in the folder was seen.
+    /// Whether all that is in the folder was seen, and it is the folder.
     pub is_listed: bool,
+    /// What is remembered for the next look.
+    pub watched: Watched,
 }
 
 /// The files of a report.
@@ -65,23 +68,28 @@ struct Files {
 }
 
 /// Looks at the folder. Waits for the disk.
-pub(super) fn scan(dir: &Path, known: &BTreeMap<String, Kept>, haste: Haste) -> Scanned {
-    let mut scanned = Scanned::default();
-    let listed = match list(dir, &mut scanned.stray) {
-        Ok((listed, is_whole)) => {
-            scanned.is_listed = is_whole;
-            listed
-        }
+pub(super) fn scan(dir: &Path, known: &BTreeMap<String, Kept>, watched: Watched, haste: Haste) -> Scanned {
+    let mut scanned = Scanned { watched, ..Scanned::default() };
+    // What was known goes on where the reports were not taken away.
+    let goes_on = || known.keys().map(|name| (name.clone(), Seen::Same)).collect();
+    let listed = Place::of(dir).and_then(|place| Ok((place, list(dir, &mut scanned.stray)?)));
+    let (place, (listed, is_whole)) = match listed {
+        Ok(listed) => listed,
         Err(error) => {
-            // What was known goes on: the reports were not taken away. A folder that never was there need not be.
+            // A folder that never was there need not be.
             if error.kind() != io::ErrorKind::NotFound || !known.is_empty() {
                 let why = format!("the reports folder cannot be read: {error}; what was read before goes on");
                 scanned.stray.push(Mistake::of_file(dir, why));
             }
-            scanned.reports = known.keys().map(|name| (name.clone(), Seen::Same)).collect();
-            return scanned;
+            return Scanned { reports: goes_on(), ..scanned };
         }
     };
+    let verdict = scanned.watched.look(place, !listed.is_empty());
+    scanned.is_listed = is_whole && verdict == Verdict::Whole;
+    if verdict != Verdict::Whole {
+        scanned.stray.extend((!known.is_empty()).then(|| Mistake::of_file(dir, empty(verdict))));
+        return Scanned { reports: goes_on(), ..scanned };
+    }
     scanned.reports = known.keys().map(|name| (name.clone(), Seen::Missing)).collect();
     for (name, files) in listed {
         match files {
@@ -97,6 +105,19 @@ pub(super) fn scan(dir: &Path, known: &BTreeMap<String, Kept>, haste: Haste) -> 
         }
     }
     scanned
+}
+
+/// Why reports go on though the folder has none.
+fn empty(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::EmptyAtOnce => {
+            "the reports folder is empty at once; what was read before goes on for some seconds, and is gone if it is empty then"
+        }
+        Verdict::Elsewhere | Verdict::Whole => {
+            "the reports folder is empty, and another than the one that had reports, as where a volume is not mounted; what was read before goes on \
+             until a report is in it or the server starts again"
+        }
+    }
 }
 
 /// The reports by name, and whether these are all; what cannot be one is a mistake.

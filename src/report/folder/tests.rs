@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::{Engine, EngineSettings};
-use crate::store::{Store, StoreSettings};
+use crate::store::{Snapshot, SnapshotSource, Store, StoreSettings};
 
 fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Arc<Folder>) {
     let dir = tempfile::tempdir().expect("directory");
@@ -153,6 +153,97 @@ async fn a_statement_that_cannot_be_planned_is_a_mistake_too() {
     assert_eq!(told(&folder).len(), 1, "{:?}", told(&folder));
     assert_eq!(folder.refresh(Some(&engine)).await, [], "it is told once");
     store.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_known_once_it_is_planned_whatever_becomes_of_others() {
+    let dir = tempfile::tempdir().expect("a folder");
+    write(
+        dir.path(),
+        &[("a.sql", "SELECT 1 AS n"), ("slow.sql", "SELECT count(*) FROM spans"), ("wrong.sql", "SELECT")],
+    );
+    let data = tempfile::tempdir().expect("directory");
+    let store = Store::open(data.path(), StoreSettings::default()).await.expect("store");
+    let waits = Arc::new(Waiting { store: store.clone(), go_on: tokio::sync::Semaphore::new(0) });
+    let engine = Engine::new(waits.clone(), EngineSettings::default()).expect("engine");
+    let folder = Arc::new(Folder::open_to_plan(dir.path(), &ReportsHome::new(data.path())));
+    let standings = |folder: &Folder| ["a", "slow", "wrong"].map(|name| folder.defined().standing(name));
+    assert_eq!(standings(&folder), [Standing::Unknown, Standing::Unknown, Standing::Unknown]);
+    let planning = tokio::spawn({
+        let (folder, engine) = (folder.clone(), engine.clone());
+        async move { folder.plan(&engine).await }
+    });
+    while !matches!(&standings(&folder), [Standing::There(_), Standing::Unknown, Standing::Unknown]) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(!planning.is_finished(), "the store keeps one waiting");
+    waits.go_on.add_permits(1_000);
+    let news = planning.await.expect("planned");
+    assert_eq!(news.len(), 3, "{news:?}");
+    assert!(matches!(&standings(&folder), [Standing::There(_), Standing::There(_), Standing::Unknown]));
+    drop((engine, waits));
+    store.close().await.expect("closed");
+}
+
+/// A store that answers once it may.
+#[derive(Debug)]
+struct Waiting {
+    store: Arc<Store>,
+    go_on: tokio::sync::Semaphore,
+}
+
+#[async_trait::async_trait]
+impl SnapshotSource for Waiting {
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.go_on.acquire().await.expect("open").forget();
+        self.store.snapshot().await
+    }
+
+    async fn newest(&self) -> Result<Snapshot> {
+        self.snapshot().await
+    }
+}
+
+#[tokio::test]
+async fn an_empty_folder_in_the_place_of_the_one_with_reports_takes_none_away() {
+    let (dir, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let home = ReportsHome::new(data.path());
+    write(dir.path(), &[("a.sql", "SELECT 1")]);
+    let folder = Arc::new(Folder::open_to_plan(dir.path(), &home));
+    assert_eq!(folder.defined().standing("a"), Standing::Unknown, "it is not planned yet");
+    folder.state().planning.clear();
+    // The volume goes: its mount point is there, and empty.
+    let volume = dir.path().with_extension("volume");
+    fs::rename(dir.path(), &volume).expect("unmounted");
+    fs::create_dir(dir.path()).expect("a mount point");
+    for _ in 0..2 * place::LOOKS_TO_BELIEVE {
+        folder.refresh(None).await;
+        assert!(matches!(folder.defined().standing("a"), Standing::There(_)));
+        assert_eq!(folder.defined().standing("other"), Standing::Unknown);
+        assert_eq!(told(&folder).len(), 1, "{:?}", told(&folder));
+        assert!(told(&folder)[0].contains("as where a volume is not mounted"), "{:?}", told(&folder));
+    }
+    // Nor does a server that starts then think that they are gone.
+    let next = Folder::open_to_plan(dir.path(), &home);
+    assert_eq!((next.defined().standing("a"), told(&next).len()), (Standing::Unknown, 0));
+    fs::remove_dir(dir.path()).expect("mounted");
+    fs::rename(&volume, dir.path()).expect("mounted");
+    folder.refresh(None).await;
+    assert!(told(&folder).is_empty() && folder.defined().standing("other") == Standing::Gone);
+
+    // Emptied in place it has no reports, once that is sure: also for a server that starts then.
+    fs::remove_file(dir.path().join("a.sql")).expect("removed");
+    let next = Arc::new(Folder::open_to_plan(dir.path(), &home));
+    for folder in [folder, next] {
+        for _ in 0..place::LOOKS_TO_BELIEVE - 1 {
+            folder.refresh(None).await;
+            assert_ne!(folder.defined().standing("a"), Standing::Gone);
+        }
+        for _ in 0..3 {
+            folder.refresh(None).await;
+        }
+        assert_eq!((folder.defined().standing("a"), told(&folder).len()), (Standing::Gone, 0));
+    }
 }
 
 #[tokio::test]

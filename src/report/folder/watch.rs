@@ -1,14 +1,16 @@
 //! The folder looked at again and again while a server runs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::Folder;
 use super::kept::{self, Change, Kept};
 use super::scan::{self, Haste, Scanned};
-use super::{Folder, shown};
 use crate::engine::Engine;
 use crate::report::check::check;
 use crate::report::header::Definition;
@@ -18,6 +20,9 @@ use crate::report::mistake::Mistake;
 const EVERY: Duration = Duration::from_secs(1);
 /// After so many looks statements that could not be planned are planned again: a table that they read may be there now.
 const LOOKS_TO_PLAN_AGAIN: u64 = 30;
+
+/// So many statements are planned at once: one that the store keeps waiting holds up few others.
+const MOST_PLANNED_AT_ONCE: usize = 4;
 
 /// What is new in the folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,21 +70,20 @@ impl ToPlan {
 }
 
 impl Folder {
-    /// Looks at the folder again and again until told to stop, and says in the log what is new. Statements are planned before a version is taken.
+    /// Plans what was read when the folder was opened, and then looks at it again and again until told to stop; says in the log what is new, right and
+    /// wrong. Statements are planned before a version is taken.
     pub async fn watch(self: Arc<Self>, engine: Arc<Engine>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                () = stop.cancelled() => return,
+        let watching = async {
+            tell(self.plan(&engine).await);
+            loop {
+                tokio::time::sleep(EVERY).await;
+                tell(self.refresh(Some(&engine)).await);
             }
-            tell(self.refresh(Some(&engine)).await);
+        };
+        tokio::select! {
+            () = watching => {}
+            () = stop.cancelled() => {}
         }
-    }
-
-    /// Plans what was read when the folder was opened, and says in the log what is right and what is wrong. What is wrong is not among the reports
-    /// after it.
-    pub async fn plan_and_tell(self: &Arc<Self>, engine: &Arc<Engine>) {
-        tell(self.plan(engine).await);
     }
 
     /// Looks at the folder once; a file that changed is read when it is the same at the next look.
@@ -96,28 +100,44 @@ impl Folder {
         let _turn = self.turn.lock().await;
         let folder = self.clone();
         let scanned = tokio::task::spawn_blocking(move || {
-            let known = folder.state().kept.clone();
-            scan::scan(&folder.dir, &known, haste)
+            let (known, watched) = {
+                let state = folder.state();
+                (state.kept.clone(), state.watched)
+            };
+            let scanned = scan::scan(&folder.dir, &known, watched, haste);
+            folder.remember(&scanned.watched, &watched);
+            scanned
         });
         let Ok(scanned) = scanned.await else { return Vec::new() };
         let (mut news, to_plan) = self.take_in(scanned);
-        if let Some(engine) = engine {
-            for to_plan in to_plan {
-                let mistakes = match check(engine, &to_plan.candidate).await {
-                    Ok(mistakes) => mistakes,
-                    Err(error) => {
-                        tracing::warn!(report = to_plan.name, %error, "the statement of a report could not be checked");
-                        Vec::new()
-                    }
-                };
-                news.extend(self.take_planned(to_plan, mistakes));
-            }
-        } else {
-            news.extend(to_plan.into_iter().map(|to_plan| News::Taken(to_plan.name)));
+        match engine {
+            Some(engine) => news.extend(self.planned(engine, to_plan).await),
+            None => news.extend(to_plan.into_iter().map(|to_plan| News::Taken(to_plan.name))),
         }
-        let shown = shown(&self.state());
-        self.shown.store(Arc::new(shown));
+        self.show();
         news
+    }
+
+    /// Plans what is to be planned, and shows each version as soon as it is.
+    async fn planned(&self, engine: &Arc<Engine>, to_plan: Vec<ToPlan>) -> Vec<News> {
+        let before = |to_plan: &ToPlan| (to_plan.name.clone(), to_plan.before.clone());
+        self.state().planning.extend(to_plan.iter().map(before));
+        self.show();
+        let checked = to_plan.into_iter().enumerate().map(|(at, to_plan)| async move {
+            let checked = check(engine, &to_plan.candidate).await;
+            let mistakes = checked.unwrap_or_else(|error| {
+                tracing::warn!(report = to_plan.name, %error, "the statement of a report could not be checked");
+                Vec::new()
+            });
+            (at, to_plan, mistakes)
+        });
+        let mut checked = futures::stream::iter(checked).buffer_unordered(MOST_PLANNED_AT_ONCE);
+        let mut news = BTreeMap::new();
+        while let Some((at, to_plan, mistakes)) = checked.next().await {
+            news.extend(self.take_planned(to_plan, mistakes).map(|new| (at, new)));
+            self.show();
+        }
+        news.into_values().collect()
     }
 
     /// Takes in what was seen; gives what is new, and what is to be planned.
@@ -130,7 +150,7 @@ impl Folder {
         news.extend(
             scanned.stray.iter().filter(|mistake| is_first || !state.stray.contains(mistake)).cloned().map(News::Stray),
         );
-        (state.stray, state.is_listed) = (scanned.stray, scanned.is_listed);
+        (state.stray, state.is_listed, state.watched) = (scanned.stray, scanned.is_listed, scanned.watched);
         for (name, seen) in scanned.reports {
             let known = state.kept.remove(&name);
             let before = known.as_ref().and_then(|kept| kept.good.clone());
@@ -158,6 +178,7 @@ impl Folder {
     fn take_planned(&self, to_plan: ToPlan, mistakes: Vec<Mistake>) -> Option<News> {
         let ToPlan { name, candidate, before } = to_plan;
         let mut state = self.state();
+        state.planning.remove(&name);
         let kept = state.kept.remove(&name)?;
         let next = kept::planned(kept, candidate, before, mistakes);
         let news = match next.change {
