@@ -13,6 +13,7 @@ mod alert;
 mod bind;
 mod check;
 mod clock;
+mod deadline;
 mod definition;
 mod delivery;
 mod due;

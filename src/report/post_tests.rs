@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::definition::Report;
 use super::folder::Defined;
 use super::history::{Cause, DeliveryStatus, Entry, Run, Status};
-use super::post::Post;
+use super::post::{Bounds, Post};
 use super::runner::{RunOrder, Runner};
 use super::schedule::tests::ms;
 use super::scheduler_tests::{Bench, report};
@@ -142,6 +142,128 @@ async fn a_receiver_that_hangs_holds_up_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn however_many_receivers_hang_others_get_theirs() {
+    let out = tempfile::tempdir().expect("a folder");
+    let mut receivers = Vec::new();
+    for _ in 0..8 {
+        receivers.push(Receiver::start(true).await);
+    }
+    let hanging = receivers.iter().enumerate().map(|(at, receiver)| to_webhook(&format!("a{at}"), &receiver.url));
+    let mut reports: Vec<Report> = hanging.collect();
+    reports.push(to_directory("b", out.path()));
+    let bench = Bench::at("2026-03-01T07:00:00Z", reports.clone()).await;
+    // Places for two that are quick and two that are slow, and eight that hang for a minute.
+    let bounds = Bounds { quick: 2, slow: 2, at_one: 2, patience: Duration::from_secs(2) };
+    let post = Post::new(bench.runner.clone(), bounds);
+    for report in reports {
+        let run = made(&bench, &report, bench.clock.now_ms()).await;
+        tokio::spawn(post.deliver(Arc::new(report), &run, None));
+    }
+    until(|| out.path().join("b/2026-03-01T070000Z").is_dir()).await;
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_delivers_to_one_receiver_while_it_waits_for_another() {
+    let (hanging, refusing) = (Receiver::start(true).await, Receiver::start(false).await);
+    let out = tempfile::tempdir().expect("a folder");
+    let delivery = |name: &str, to: &str| format!("[[deliveries]]\nname = \"{name}\"\n{to}\n");
+    let webhook = |receiver: &Receiver| format!("to = \"webhook\"\nurl = \"{}\"", receiver.url);
+    let directory = format!("to = \"directory\"\npath = \"{}\"", out.path().display());
+    let header = |hook: &Receiver| {
+        delivery("hook", &webhook(hook)) + &delivery("other", &webhook(&refusing)) + &delivery("out", &directory)
+    };
+    let daily = report("daily", &header(&hanging), "SELECT 1 AS x");
+    // The same delivery goes to another receiver from the third run on.
+    let mended = report("daily", &header(&refusing), "SELECT 1 AS x");
+    let mut bench = Bench::at("2026-03-01T07:00:00Z", vec![daily.clone()]).await;
+    let post = Post::new(bench.runner.clone(), Bounds::default());
+    let mut runs = Vec::new();
+    for (at, report) in [&daily, &daily, &mended].into_iter().enumerate() {
+        let due_ms = bench.clock.now_ms() + i64::try_from(at).expect("small") * 1_000;
+        runs.push(made(&bench, report, due_ms).await);
+        tokio::spawn(post.deliver(Arc::new(report.clone()), &runs[at], None));
+    }
+    // The first thing that it hears it refuses in passing, and takes again when the clock says so.
+    let delivered = |bench: &Bench| {
+        let of = |run: &Run| run.deliveries.iter().map(|made| made.status == DeliveryStatus::Delivered).collect();
+        bench.runs("daily").iter().map(of).collect::<Vec<Vec<bool>>>()
+    };
+    let expected = [[false, true, true], [false, true, true], [true, true, true]];
+    while delivered(&bench) != expected {
+        bench.clock.turn_by(Duration::from_millis(500));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(hanging.keys(), [runs[0].deliveries[0].key.clone()], "the second waits behind the first");
+    bench.scheduler.settle().await;
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_still_to_be_delivered_is_kept_until_it_is() {
+    let out = tempfile::tempdir().expect("a folder");
+    let header = format!(
+        "schedule = {{ cron = \"0 7 * * *\" }}\nkeep = \"2 days\"\n[[deliveries]]\nto = \"directory\"\nname = \"out\"\npath = \"{}\"",
+        out.path().display()
+    );
+    let daily = report("daily", &header, "SELECT 1 AS x");
+    let mut bench = Bench::at("2026-03-01T06:59:00Z", vec![daily.clone()]).await;
+    let due_ms = ms("2026-03-01T07:00:00Z");
+    let left = made(&bench, &daily, due_ms).await;
+    let newer = made(&bench, &daily, due_ms + DAY_MS).await;
+    // Its folder is away, and nobody knows where it goes, for longer than its results are kept.
+    *bench.reports.lock().expect("reports") = Arc::new(Defined { is_listed: false, ..Defined::from(Vec::new()) });
+    bench.clock.turn_to(due_ms + 400 * DAY_MS);
+    bench.restart().await;
+    bench.look().await;
+    let result = |run: &Run| std::path::PathBuf::from(run.result.clone().expect("a result"));
+    assert!(result(&left).is_dir() && result(&newer).is_dir());
+    // It is known again: what is due is delivered before it is kept no longer.
+    let off = Report { enabled: false, ..daily };
+    bench.now_has(vec![off]);
+    bench.restart().await;
+    bench.look().await;
+    for folder in ["2026-03-01T070000Z", "2026-03-02T070000Z"] {
+        assert!(out.path().join("daily").join(folder).is_dir(), "{folder}");
+    }
+    bench.clock.turn_by(Duration::from_secs(2 * 3600));
+    bench.look().await;
+    let kept: Vec<String> = bench.runs("daily").into_iter().map(|run| run.id).collect();
+    assert_eq!(kept, [newer.id.clone()], "the last due run stays");
+    assert!(!result(&left).exists() && result(&newer).is_dir());
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_by_hand_that_delivers_to_a_receiver_that_hangs_holds_up_no_run() {
+    let receiver = Receiver::start(true).await;
+    let daily = to_webhook("daily", &receiver.url);
+    let bench = Bench::at("2026-03-01T07:00:00Z", vec![daily.clone()]).await;
+    let order = RunOrder::by_hand(bench.clock.now_ms());
+    let by_hand = tokio::spawn({
+        let (runner, daily) = (bench.runner.clone(), daily.clone());
+        async move { runner.run(&daily, order).await.map(|run| run.id) }
+    });
+    until(|| !receiver.keys().is_empty()).await;
+    // Another process finds nothing to do, as the first is at it, and runs what is due.
+    let other =
+        Runner::open(bench.engine.clone(), bench.home(), bench.clock.clone(), bench.folder.path()).expect("a runner");
+    let there = |_: &str| super::folder::Standing::There(Arc::new(daily.clone()));
+    assert_eq!(other.left_behind(there).await.expect("looked"), []);
+    let order = RunOrder::by_hand(bench.clock.now_ms() + 1);
+    let plain = Report { deliveries: Vec::new(), ..daily.clone() };
+    assert_eq!(other.run(&plain, order).await.expect("a run").status, Status::Succeeded);
+    assert!(!by_hand.is_finished());
+    by_hand.abort();
+    let _ = by_hand.await;
+    // Its process went: now they are to be made by whoever looks.
+    until(|| !super::turn::Delivering::is_taken(&bench.home(), "daily")).await;
+    assert_eq!(other.left_behind(there).await.expect("looked").len(), 1);
+    drop(other);
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_process_has_delivered_is_not_delivered_again() {
     let out = tempfile::tempdir().expect("a folder");
     let daily = to_directory("daily", out.path());
@@ -153,7 +275,7 @@ async fn what_another_process_has_delivered_is_not_delivered_again() {
     let mut delivered = run.deliveries[0].clone();
     (delivered.status, delivered.attempts) = (DeliveryStatus::Delivered, 1);
     other.note_delivered(&run.id, delivered.clone()).await.expect("noted");
-    Post::new(bench.runner.clone()).deliver(Arc::new(daily), &run, None).await.expect("seen to");
+    Post::new(bench.runner.clone(), Bounds::default()).deliver(Arc::new(daily), &run, None).await.expect("seen to");
     assert!(!out.path().join("daily").exists());
     assert_eq!(bench.runs("daily")[0].deliveries, [delivered.clone()]);
     bench.runner.give_up(&run.id, "it is gone").await.expect("seen to");

@@ -39,15 +39,14 @@ pub struct RedactedReports {
     pub pictures: u64,
 }
 
-/// Takes the ids of traces out of what the reports of a data directory keep, and gives what keeps them from running: whoever holds it until the
-/// spans are gone knows that no report recorded the ids anew. Waits for the disk, and done again after it was interrupted it goes on.
+/// Takes the ids of traces out of what the reports of a data directory keep. No report runs meanwhile: whoever looks for the traces while all stand
+/// still, and holds that until the spans are gone, knows that no report recorded an id anew. Waits for the disk, and done again after it was
+/// interrupted it goes on.
 ///
 /// # Errors
-/// [`crate::error::Kind::Overloaded`] while a report runs: what it read may still be recorded. When something cannot be read, so that nobody knows
-/// what is in it.
-pub fn redact_reports(home: &ReportsHome, traces: &HashSet<u128>) -> Result<(RedactedReports, Standstill)> {
-    let still = Standstill::take(home)?;
-    Ok((redacted(home, traces, false)?, still))
+/// When something cannot be read, so that nobody knows what is in it.
+pub fn redact_reports(home: &ReportsHome, traces: &HashSet<u128>, _still: &Standstill) -> Result<RedactedReports> {
+    redacted(home, traces, false)
 }
 
 /// Counts what [`redact_reports`] would take.
@@ -100,20 +99,33 @@ fn without_ids(text: &str, traces: &HashSet<u128>) -> Option<String> {
     Some(edited)
 }
 
-/// Where ids begin that are among `traces`: so many hex digits with none beside them, large or small.
+/// Where ids begin that are among `traces`: so many hex digits with none beside them, large or small, but those of an escape that ends there.
 fn ids<'a>(bytes: &'a [u8], traces: &'a HashSet<u128>) -> impl Iterator<Item = usize> + 'a {
     let mut at = 0;
     std::iter::from_fn(move || {
         while at < bytes.len() {
             let digits = bytes[at..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let begin = at;
+            let (run, end) = (at, at + digits);
             at += digits.max(1);
-            if digits == ID_DIGITS && id_of(&bytes[begin..begin + digits]).is_some_and(|id| traces.contains(&id)) {
+            let Some(begin) = end.checked_sub(ID_DIGITS).filter(|begin| *begin >= run) else { continue };
+            let is_whole = begin == run || escape_digits(&bytes[..run]).contains(&(begin - run));
+            if is_whole && id_of(&bytes[begin..end]).is_some_and(|id| traces.contains(&id)) {
                 return Some(begin);
             }
         }
         None
     })
+}
+
+/// How many hex digits may be those of an escape that begins at the end of `text`: `\u001b`, `\x1b`, `\033`, `\b`, `%1b`.
+fn escape_digits(text: &[u8]) -> &'static [usize] {
+    match text {
+        [.., b'\\', b'u'] => &[4],
+        [.., b'\\', b'U'] => &[8],
+        [.., b'\\', b'x'] | [.., b'%'] => &[2],
+        [.., b'\\'] => &[1, 2, 3],
+        _ => &[],
+    }
 }
 
 fn id_of(digits: &[u8]) -> Option<u128> {
@@ -180,6 +192,7 @@ mod tests {
 
     use super::*;
     use crate::error::OBJECT_IN_USE;
+    use crate::report::deadline::Deadline;
     use crate::report::definition::{Output, OutputFormat};
     use crate::report::frame::Frame;
     use crate::report::output::{self, Artifact, testing};
@@ -194,7 +207,8 @@ mod tests {
     }
 
     fn gone(home: &ReportsHome, traces: &HashSet<u128>) -> RedactedReports {
-        redact_reports(home, traces).expect("redacted").0
+        let still = Standstill::take(home).expect("nothing runs");
+        redact_reports(home, traces, &still).expect("redacted")
     }
 
     #[test]
@@ -208,6 +222,37 @@ mod tests {
         for text in ["", OTHER, &ID[1..], &format!("{ID}0"), &format!("f{ID}"), "é"] {
             assert_eq!(edited(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_behind_an_escaped_character_is_found_however_that_is_written() {
+        let edited = |text: &str| without_ids(text, &traces());
+        for escape in [
+            "\\u001b",
+            "\\u0000",
+            "\\U0000001b",
+            "\\x1b",
+            "\\x00",
+            "\\033",
+            "\\0",
+            "\\b",
+            "\\f",
+            "%1B",
+            "\\u{1b}",
+            "&#x1b;",
+        ] {
+            let expected = format!("x {escape}redacted {OTHER}");
+            assert_eq!(edited(&format!("x {escape}{ID} {OTHER}")), Some(expected), "{escape}");
+            assert_eq!(edited(&format!("x {escape}{OTHER}")), None, "{escape}");
+        }
+        // As it stands in a journal and in a message of JSON.
+        for c in (0..0x20_u8).map(char::from).chain(['\u{7f}', '\u{9b}', '"', '\\']) {
+            let line = serde_json::to_string(&[format!("{c}{ID}")]).expect("JSON");
+            let read: Vec<String> = serde_json::from_str(&edited(&line).expect("found")).expect("JSON still");
+            assert_eq!(read, [format!("{c}redacted")]);
+        }
+        assert_eq!(edited(&format!("001b{ID}")), None, "digits of nothing");
+        assert_eq!(edited(&format!("\\u01b{ID}")), None, "no escape has so few");
     }
 
     /// A file with a list of names.
@@ -237,7 +282,7 @@ mod tests {
             for (run, parts, _) in &cases {
                 let artifact = output::render(&Output { format }, &parts.page()).expect("drawn");
                 let parcel = Parcel { artifacts: vec![artifact], ..Parcel::default() };
-                results::write(&home, "a", run, &parcel).expect("written");
+                results::write(&home, "a", run, &parcel, &Deadline::never()).expect("written");
             }
             let traces = HashSet::from([u128::from_str_radix(OTHER, 16).expect("an id")]);
             assert_eq!(gone(&home, &traces).results, 3, "{format}");
@@ -271,12 +316,12 @@ mod tests {
         ];
         for (run, artifacts, _) in &results {
             let parcel = Parcel { artifacts: artifacts.clone(), ..Parcel::default() };
-            results::write(&home, "a", run, &parcel).expect("written");
+            results::write(&home, "a", run, &parcel, &Deadline::never()).expect("written");
         }
         let expected = RedactedReports { texts: 0, lines: 2, results: 4, pictures: 1 };
         assert_eq!(redactable_reports(&home, &traces()).expect("counted"), expected);
         let turn = Turn::take(&home, "a").expect("free");
-        assert_eq!(redact_reports(&home, &traces()).expect_err("a run").sqlstate(), OBJECT_IN_USE);
+        assert_eq!(Standstill::take(&home).expect_err("a run").sqlstate(), OBJECT_IN_USE);
         drop(turn);
         assert_eq!(gone(&home, &traces()), expected);
         assert_eq!(gone(&home, &traces()), RedactedReports::default());

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Notice;
+use super::deadline::Deadline;
 use super::history::{History, Run};
 use super::home::ReportsHome;
 use super::output::Artifact;
@@ -24,6 +25,8 @@ use crate::error::{Error, Kind, Result};
 const MESSAGE_FILE: &str = "message.json";
 /// How folders are named that are not whole.
 const PARTIAL: &str = ".partial";
+/// A slow disk has so much to sync at once.
+const PIECE_BYTES: usize = 8 << 20;
 
 /// What a message is made of that is sent with a run.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -51,37 +54,52 @@ fn folder_name(run_id: &str) -> String {
     time.replace(':', "")
 }
 
-/// Writes the files of a run and gives their folder, relative to `home`. Waits for the disk.
-pub(super) fn write(home: &ReportsHome, report: &str, run_id: &str, parcel: &Parcel) -> Result<String> {
+/// Writes the files of a run, all before `deadline` or none, and gives their folder, relative to `home`. Waits for the disk.
+pub(super) fn write(
+    home: &ReportsHome,
+    report: &str,
+    run_id: &str,
+    parcel: &Parcel,
+    deadline: &Deadline,
+) -> Result<String> {
     let folder = folder_of(report, run_id);
     let path = home.dir().join(&folder);
-    write_folder(&path, parcel).map_err(|error| Error::io(format!("cannot write {}", path.display()), error))?;
+    let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
+    let partial = write_partial(&path, parcel, deadline, &failed)?;
+    deadline.check()?;
+    make_whole(&partial, &path).map_err(failed)?;
     Ok(folder)
 }
 
-fn write_folder(path: &Path, parcel: &Parcel) -> io::Result<()> {
-    let (Some(parent), Some(partial)) = (path.parent(), partial_of(path)) else {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    };
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
-    fs::create_dir_all(&partial)?;
+/// The files in a folder that is not whole yet.
+fn write_partial(
+    path: &Path,
+    parcel: &Parcel,
+    deadline: &Deadline,
+    failed: &dyn Fn(io::Error) -> Error,
+) -> Result<PathBuf> {
+    let partial = partial_of(path).ok_or_else(|| failed(io::Error::from(io::ErrorKind::InvalidInput)))?;
+    remove_folder(&partial).and_then(|()| fs::create_dir_all(&partial)).map_err(failed)?;
     for artifact in &parcel.artifacts {
-        write_file(&partial.join(&artifact.file_name), &artifact.bytes)?;
+        write_file(&partial.join(&artifact.file_name), &artifact.bytes, deadline, failed)?;
     }
     let message = Message {
         summary: parcel.summary.clone(),
         notices: parcel.notices.clone(),
         files: parcel.artifacts.iter().map(|artifact| artifact.file_name.clone()).collect(),
     };
-    write_file(&partial.join(MESSAGE_FILE), &serde_json::to_vec(&message)?)?;
-    File::open(&partial)?.sync_all()?;
+    let message = serde_json::to_vec(&message).map_err(|error| failed(error.into()))?;
+    write_file(&partial.join(MESSAGE_FILE), &message, deadline, failed)?;
+    Ok(partial)
+}
+
+fn make_whole(partial: &Path, path: &Path) -> io::Result<()> {
+    File::open(partial)?.sync_all()?;
     // A run whose rows could not be kept says so in the place of what it said before.
     remove_folder(path)?;
-    fs::rename(&partial, path)?;
+    fs::rename(partial, path)?;
     // The folder of the report may be new, and so may the one around it.
-    for dir in parent.ancestors().take(3) {
+    for dir in path.ancestors().skip(1).take(3) {
         File::open(dir)?.sync_all()?;
     }
     Ok(())
@@ -100,10 +118,18 @@ fn remove_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Writes a file piece by piece, durably; the sync of its last ones is all that its time does not end.
+fn write_file(path: &Path, bytes: &[u8], deadline: &Deadline, failed: &dyn Fn(io::Error) -> Error) -> Result<()> {
+    let mut file = File::create_new(path).map_err(failed)?;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        deadline.check()?;
+        file.write_all(piece).map_err(failed)?;
+        if bytes.len() > PIECE_BYTES {
+            file.sync_data().map_err(failed)?;
+        }
+    }
+    deadline.check()?;
+    file.sync_all().map_err(failed)
 }
 
 /// Reads what [`write`] wrote.
@@ -234,7 +260,8 @@ mod tests {
     fn a_folder_is_read_as_it_was_written() {
         let (_folder, home) = home();
         let parcel = parcel();
-        let folder = write(&home, "health", "health@2026-03-29T05:00:00Z", &parcel).expect("written");
+        let folder =
+            write(&home, "health", "health@2026-03-29T05:00:00Z", &parcel, &Deadline::never()).expect("written");
         assert_eq!(folder, "results/health/2026-03-29T050000Z");
         assert_eq!(read(&home, &folder).expect("read"), parcel);
         assert_eq!(fs::read(home.dir().join(&folder).join("health.csv")).expect("the file"), b"a\n1\n");
@@ -251,13 +278,17 @@ mod tests {
         fs::write(partial.join("health.html"), "half").expect("half a file");
         let twice =
             Parcel { artifacts: vec![parcel.artifacts[0].clone(), parcel.artifacts[0].clone()], ..parcel.clone() };
-        assert!(write(&home, "health", "health@2026-03-29T05:00:00Z", &twice).is_err(), "two files of a name");
+        assert!(
+            write(&home, "health", "health@2026-03-29T05:00:00Z", &twice, &Deadline::never()).is_err(),
+            "two files of a name"
+        );
         assert!(!home.results().join("health").join("2026-03-29T050000Z").exists());
-        let folder = write(&home, "health", "health@2026-03-29T05:00:00Z", &parcel).expect("written");
+        let folder =
+            write(&home, "health", "health@2026-03-29T05:00:00Z", &parcel, &Deadline::never()).expect("written");
         assert_eq!(read(&home, &folder).expect("read"), parcel);
         assert!(!partial.exists());
         let other = Parcel { artifacts: Vec::new(), summary: "it failed".to_owned(), ..parcel };
-        write(&home, "health", "health@2026-03-29T05:00:00Z", &other).expect("written over");
+        write(&home, "health", "health@2026-03-29T05:00:00Z", &other, &Deadline::never()).expect("written over");
         assert_eq!(read(&home, &folder).expect("read"), other);
         for _ in 0..2 {
             remove(&home, "health", "health@2026-03-29T05:00:00Z").expect("removed");
@@ -271,8 +302,9 @@ mod tests {
         assert_eq!(sweep(&home, || panic!("nothing there")).expect("swept"), 0);
         let due = [1, 2, 3, 4].map(|day| day * 86_400_000);
         let runs = due.map(|due_ms| history::tests::run("a", due_ms));
-        let folders = [0, 1].map(|at| write(&home, "a", &runs[at].id, &Parcel::default()).expect("written"));
-        write(&home, "b", "b@1970-01-02T00:00:00Z", &Parcel::default()).expect("written");
+        let folders =
+            [0, 1].map(|at| write(&home, "a", &runs[at].id, &Parcel::default(), &Deadline::never()).expect("written"));
+        write(&home, "b", "b@1970-01-02T00:00:00Z", &Parcel::default(), &Deadline::never()).expect("written");
         let partial = |run: &Run| partial_of(&home.dir().join(folder_of("a", &run.id))).expect("a name");
         for run in &runs[2..] {
             fs::create_dir_all(partial(run)).expect("a partial folder");

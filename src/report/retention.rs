@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::alert::AlertLine;
 use super::definition::Report;
+use super::folder::{Defined, Standing};
 use super::history::{Cause, Entry, History, Run, Status};
 use super::home::ReportsHome;
 use super::journal::Journal;
+use super::letters;
 use super::results;
 use crate::error::Result;
 
@@ -22,18 +24,23 @@ const MOST_ALERTS: usize = 20_000;
 #[derive(Debug, Clone)]
 pub(super) struct Keep {
     now_ms: i64,
-    of: HashMap<String, Duration>,
+    defined: Arc<Defined>,
 }
 
 impl Keep {
-    /// What the reports say; those that are not there any more had what a report has that does not say.
-    pub(super) fn of<'a>(reports: impl Iterator<Item = &'a Report>, now_ms: i64) -> Self {
-        Self { now_ms, of: reports.map(|report| (report.name.clone(), report.keep)).collect() }
+    /// What the reports say; those that are not there any more had what a report has that does not say. What is of a report of which nobody can say
+    /// whether it is there stays.
+    pub(super) fn of(defined: Arc<Defined>, now_ms: i64) -> Self {
+        Self { now_ms, defined }
     }
 
     /// Whether something of that time is still kept.
     fn is_kept(&self, report: &str, at_ms: i64) -> bool {
-        let keep = self.of.get(report).copied().unwrap_or(Report::DEFAULT_KEEP);
+        let keep = match self.defined.standing(report) {
+            Standing::There(report) => report.keep,
+            Standing::Gone => Report::DEFAULT_KEEP,
+            Standing::Unknown => return true,
+        };
         at_ms >= self.now_ms.saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
     }
 }
@@ -60,7 +67,8 @@ pub(super) fn forget(home: &ReportsHome, runs: &Journal, alerts: &Journal, keep:
     Ok(())
 }
 
-/// Of each run, whether it is kept. The last due run of a report always is: after it comes what is due next.
+/// Of each run, whether it is kept. The last due run of a report always is, as after it comes what is due next; so is what is not over, and what is
+/// still to be delivered, until it is or nobody tries any more.
 fn kept_runs(history: &History, keep: &Keep) -> HashMap<String, bool> {
     let mut kept = HashMap::new();
     let mut newer: HashMap<&str, usize> = HashMap::new();
@@ -68,7 +76,8 @@ fn kept_runs(history: &History, keep: &Keep) -> HashMap<String, bool> {
         let newer = newer.entry(&run.report).or_default();
         let is_last = run.cause != Cause::Manual && history.last_due_ms(&run.report, i64::MAX) == Some(run.due_ms);
         let is_fresh = *newer < MOST_RUNS && keep.is_kept(&run.report, ended_ms(run));
-        kept.insert(run.id.clone(), is_last || is_fresh || run.status == Status::Running);
+        let is_open = run.status == Status::Running || letters::pending(run).next().is_some();
+        kept.insert(run.id.clone(), is_last || is_fresh || is_open);
         *newer += 1;
     }
     kept
@@ -134,12 +143,43 @@ struct Later {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::report::alert::testing;
+    use crate::report::deadline::Deadline;
     use crate::report::history::tests::run;
+    use crate::report::history::{Delivered, DeliveryStatus};
     use crate::report::results::{Parcel, folder_of, write};
 
     const DAY_MS: i64 = 86_400_000;
+
+    /// What these reports say, and no others.
+    fn keep(reports: Vec<Report>, now_ms: i64) -> Keep {
+        let reports: Vec<Arc<Report>> = reports.into_iter().map(Arc::new).collect();
+        Keep::of(Arc::new(Defined::from(reports)), now_ms)
+    }
+
+    #[test]
+    fn what_is_still_to_be_delivered_stays_and_so_does_what_nobody_knows_about() {
+        let delivered =
+            |status| Delivered { name: "hook".into(), key: "k".into(), status, attempts: 0, error: None, at_ms: 0 };
+        let run = |day: i64, deliveries| Run { status: Status::Succeeded, deliveries, ..run("a", day * DAY_MS) };
+        let runs = [
+            run(1, vec![delivered(DeliveryStatus::Delivered), delivered(DeliveryStatus::Pending)]),
+            run(2, vec![delivered(DeliveryStatus::Failed)]),
+            run(3, Vec::new()),
+        ];
+        let mut history = History::default();
+        runs.iter().for_each(|run| history.apply(Entry::Run(Box::new(run.clone()))));
+        let kept = |keep: &Keep| {
+            let kept = kept_runs(&history, keep);
+            runs.iter().map(|run| kept[&run.id]).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&keep(Vec::new(), 400 * DAY_MS)), [true, false, true], "and the last one");
+        let away = Defined { is_listed: false, ..Defined::from(Vec::new()) };
+        assert_eq!(kept(&Keep::of(Arc::new(away), 400 * DAY_MS)), [true; 3]);
+    }
 
     fn note(journal: &Journal, entries: Vec<Entry>) {
         let lines: Vec<String> = entries.iter().map(|entry| entry.line().expect("a line")).collect();
@@ -169,7 +209,7 @@ mod tests {
             for report in ["a", "b"] {
                 let begun = run(report, day * DAY_MS);
                 note(&runs, vec![Entry::Run(Box::new(begun.clone())), ended(&begun)]);
-                write(&home, report, &begun.id, &Parcel::default()).expect("written");
+                write(&home, report, &begun.id, &Parcel::default(), &Deadline::never()).expect("written");
             }
         }
         // One of b's died, and nobody has marked it yet; c ran once, long ago.
@@ -179,7 +219,7 @@ mod tests {
         note(&runs, vec![Entry::Run(Box::new(by_hand.clone())), ended(&by_hand)]);
         let week = Report { name: "a".into(), keep: Duration::from_secs(7 * 86_400), ..testing::report(Vec::new()) };
         let day = Report { name: "c".into(), keep: Duration::from_secs(86_400), ..week.clone() };
-        let keep = Keep::of([week, day].iter(), 20 * DAY_MS + 3_600_000);
+        let keep = keep(vec![week, day], 20 * DAY_MS + 3_600_000);
         forget(&home, &runs, &alerts, &keep).expect("forgotten");
         let history = History::read(&runs).expect("whole");
         let days: Vec<i64> = history.of("a").map(|run| run.due_ms / DAY_MS).collect();
@@ -209,7 +249,7 @@ mod tests {
         for at in 0..most + 5 {
             history.apply(Entry::Run(Box::new(Run { status: Status::Succeeded, ..run("a", at * 10_000) })));
         }
-        let kept = kept_runs(&history, &Keep::of([].iter(), most * 10_000));
+        let kept = kept_runs(&history, &keep(Vec::new(), most * 10_000));
         assert_eq!(kept.values().filter(|kept| **kept).count(), MOST_RUNS);
         assert!(!kept[&run("a", 40_000).id] && kept[&run("a", 50_000).id]);
     }
@@ -236,7 +276,7 @@ mod tests {
             line("cart", "firing", "firing", 200 * DAY_MS + 2),
         ];
         alerts.append(&lines).expect("noted");
-        let keep = Keep::of([].iter(), 200 * DAY_MS);
+        let keep = keep(Vec::new(), 200 * DAY_MS);
         forget_alerts(&alerts, &keep).expect("forgotten");
         let kept = || alerts.read().expect("whole").into_iter().map(|(_, line)| line).collect::<Vec<_>>();
         // What ship does now is told by its third line, and remembered by its last.
@@ -256,7 +296,7 @@ mod tests {
             AlertLine::parse(&text).expect("a line")
         };
         let most = i64::try_from(MOST_ALERTS).expect("a number");
-        let keep = Keep::of([].iter(), 2 * most);
+        let keep = keep(Vec::new(), 2 * most);
         // Values that a rule remembers make a line for each run; of those the last one stays.
         let quiet: Vec<AlertLine> = (0..1000).map(|at| parsed("ok", "ok", at)).collect();
         assert_eq!(kept_alerts(&quiet, &keep).iter().filter(|kept| **kept).count(), 1);

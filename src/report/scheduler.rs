@@ -18,7 +18,7 @@ use super::definition::{Report, Schedule};
 use super::due::{Candidate, Decision, schedule_text, since_ms};
 use super::folder::{Defined, Standing};
 use super::history::{Entry, Run, RunKey};
-use super::post::Post;
+use super::post::{Bounds, Post};
 use super::results::Parcel;
 use super::retention::Keep;
 use super::runner::{RunOrder, Runner};
@@ -71,7 +71,7 @@ impl Scheduler {
     /// A scheduler that has not looked at anything yet.
     pub fn new(runner: Runner, definitions: Definitions) -> Self {
         Self {
-            post: Post::new(runner.clone()),
+            post: Post::new(runner.clone(), Bounds::default()),
             runner,
             definitions,
             timetables: HashMap::new(),
@@ -140,7 +140,7 @@ impl Scheduler {
             }
         }
         told("schedules could not be noted", self.note_gone(&defined, now_ms).await);
-        self.forget(&defined.reports, now_ms);
+        self.forget(&defined, now_ms);
         // What is due at this very moment has begun.
         wake_ms.max(now_ms.saturating_add(1))
     }
@@ -235,7 +235,7 @@ impl Scheduler {
         });
     }
 
-    fn forget(&mut self, reports: &[Arc<Report>], now_ms: i64) {
+    fn forget(&mut self, defined: &Arc<Defined>, now_ms: i64) {
         let bytes = self.runner.journals_bytes();
         let is_due = self.forgot.is_none_or(|(forgot_ms, forgot_bytes)| {
             (now_ms - forgot_ms).abs() >= FORGET_EVERY_MS || bytes >= forgot_bytes + FORGET_EVERY_BYTES
@@ -244,7 +244,7 @@ impl Scheduler {
             return;
         }
         self.forgot = Some((now_ms, bytes));
-        let keep = Keep::of(reports.iter().map(Arc::as_ref), now_ms);
+        let keep = Keep::of(defined.clone(), now_ms);
         let runner = self.runner.clone();
         self.at_work.spawn(async move {
             told("what reports keep no longer could not be removed", runner.forget(keep).await);

@@ -1,7 +1,8 @@
-//! No two runs of one report at once, in whatever process: a lock that a run holds, and that its death lets go.
+//! No two runs of one report at once, in whatever process: a lock that a run holds, and that its death lets go. Another one says that the
+//! deliveries of runs by hand are being made, so that nobody else makes them, and runs need not wait for receivers.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::ReportsHome;
@@ -45,6 +46,51 @@ impl Standstill {
     }
 }
 
+/// Deliveries of a report that a process makes for a person. Several may.
+#[derive(Debug)]
+pub(super) struct Delivering {
+    _file: File,
+}
+
+impl Delivering {
+    /// Tells other processes to leave the report's deliveries alone until it is dropped.
+    pub(super) fn take(home: &ReportsHome, report: &str) -> Result<Self> {
+        let path = path_of(home, report);
+        fs::create_dir_all(home.locks()).map_err(|error| cannot_lock(&path, error))?;
+        let file = opened(&path)?;
+        // Whoever asks holds it for himself, for a moment.
+        match tried(|| file.try_lock_shared()) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(in_use(format!("the deliveries of report {report} are being looked at")))
+            }
+            Err(TryLockError::Error(error)) => Err(cannot_lock(&path, error)),
+        }
+    }
+
+    /// Whether somebody makes them now.
+    pub(super) fn is_taken(home: &ReportsHome, report: &str) -> bool {
+        let Ok(file) = File::open(path_of(home, report)) else { return false };
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    }
+}
+
+/// No report has a dot in its name.
+fn path_of(home: &ReportsHome, report: &str) -> PathBuf {
+    home.locks().join(format!("{report}.deliveries"))
+}
+
+/// Tries to lock again and again for a moment.
+fn tried(lock: impl Fn() -> std::result::Result<(), TryLockError>) -> std::result::Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(TRY_PAUSE),
+            tried => return tried,
+        }
+    }
+    lock()
+}
+
 impl Turn {
     /// Takes the turn of a report.
     ///
@@ -56,15 +102,11 @@ impl Turn {
         fs::create_dir_all(&dir).map_err(|error| cannot_lock(&path, error))?;
         let no_standstill = no_standstill(home, report)?;
         let file = opened(&path)?;
-        for attempt in 1.. {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(TRY_PAUSE),
-                Err(TryLockError::WouldBlock) => return Err(busy(report)),
-                Err(TryLockError::Error(error)) => return Err(cannot_lock(&path, error)),
-            }
+        match tried(|| file.try_lock()) {
+            Ok(()) => Ok(Self { _file: file, _no_standstill: no_standstill }),
+            Err(TryLockError::WouldBlock) => Err(busy(report)),
+            Err(TryLockError::Error(error)) => Err(cannot_lock(&path, error)),
         }
-        Ok(Self { _file: file, _no_standstill: no_standstill })
     }
 
     /// Whether a run of the report lives now.
@@ -120,6 +162,18 @@ mod tests {
         drop(turn);
         assert!(!Turn::is_taken(&home, "a"));
         Turn::take(&home, "a").expect("free again");
+    }
+
+    #[test]
+    fn deliveries_of_runs_by_hand_are_left_to_who_makes_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = ReportsHome::new(folder.path());
+        assert!(!Delivering::is_taken(&home, "a"));
+        let made = [0; 2].map(|_| Delivering::take(&home, "a").expect("several may"));
+        assert!(Delivering::is_taken(&home, "a") && !Delivering::is_taken(&home, "b"));
+        let _turn = Turn::take(&home, "a").expect("runs do not wait for deliveries");
+        drop(made);
+        assert!(!Delivering::is_taken(&home, "a"));
     }
 
     #[test]

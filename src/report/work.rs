@@ -1,12 +1,12 @@
 //! The work of one run: the question, the judgement, the files, the rows of its table. Notes nothing about the run itself and delivers nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::alert::{AlertBook, AlertLine, Notice, Silence};
 use super::bind::bound;
+use super::deadline::Deadline;
 use super::definition::Report;
 use super::frame::Frame;
 use super::history::{Cause, Run, Status};
@@ -49,6 +49,8 @@ pub(super) struct Work {
     pub home: ReportsHome,
     pub alerts: Ledger<AlertBook>,
     pub judges: JudgesLeave,
+    /// Begins with the run.
+    pub deadline: Deadline,
     pub silences: Vec<Silence>,
     pub report: Arc<Report>,
     /// The run as it began.
@@ -70,6 +72,8 @@ pub(super) struct Worked {
     pub parcel: Parcel,
     /// The rows on their way into their table.
     pub prepared: Option<Prepared>,
+    /// What of the run's time is left for putting it where it belongs.
+    pub deadline: Deadline,
     /// The rows, for a person who waits for them.
     pub frame: Option<Arc<Frame>>,
 }
@@ -77,7 +81,15 @@ pub(super) struct Worked {
 impl Worked {
     /// What came of a run that made nothing.
     pub(super) fn ended(status: Status, error: Option<String>) -> Self {
-        Self { status, rows: None, error, parcel: Parcel::default(), prepared: None, frame: None }
+        Self {
+            status,
+            rows: None,
+            error,
+            parcel: Parcel::default(),
+            prepared: None,
+            deadline: Deadline::never(),
+            frame: None,
+        }
     }
 
     /// What came of a run that could not even begin.
@@ -89,10 +101,9 @@ impl Worked {
 impl Work {
     /// Does it within the report's time. A failure after the alerts were judged leaves what they say.
     pub(super) async fn done(self) -> Worked {
-        let mut worked = Worked::ended(Status::Succeeded, None);
-        let timeout = self.report.timeout;
-        let done = tokio::time::timeout(timeout, self.step_by_step(&mut worked)).await;
-        match done.unwrap_or_else(|_| Err(too_long(timeout))) {
+        let deadline = self.deadline.clone();
+        let mut worked = Worked { deadline: deadline.clone(), ..Worked::ended(Status::Succeeded, None) };
+        match deadline.within(self.step_by_step(&mut worked)).await {
             Ok(()) => worked,
             Err(error) => {
                 worked.parcel.artifacts.clear();
@@ -191,7 +202,8 @@ impl Work {
 
     fn rendered(&self, frame: &Frame, notices: &[Notice], traces: &[TraceDrawing]) -> Result<Vec<Artifact>> {
         let run = Run { status: Status::Succeeded, rows: Some(frame.rows), ..self.run.clone() };
-        let page = Page { report: &self.report, run: &run, frame, notices, traces, zone: self.report.zone() };
+        let (report, deadline) = (&self.report, &self.deadline);
+        let page = Page { report, run: &run, frame, notices, traces, zone: report.zone(), deadline };
         self.report.outputs.iter().map(|output| output::render(output, &page)).collect()
     }
 
@@ -199,13 +211,8 @@ impl Work {
         let Some(record) = self.report.record.as_ref().filter(|_| self.keeps_rows) else { return Ok(None) };
         let window = self.run.window_from_ms.zip(self.run.window_to_ms);
         let until_ms = window.map_or(self.run.due_ms, |(_, to_ms)| to_ms);
-        record::prepare(&TablesFolder::of(&self.home), record, frame, window, until_ms).map(Some)
+        record::prepare(&TablesFolder::of(&self.home), record, frame, window, until_ms, &self.deadline).map(Some)
     }
-}
-
-fn too_long(timeout: Duration) -> Error {
-    let message = format!("it took longer than its timeout of {} ms", timeout.as_millis());
-    Error::new(Kind::Cancelled, message).with_hint("ask for less, or give the report a longer timeout")
 }
 
 /// The error with the line of the report's file that it is about.
@@ -218,7 +225,7 @@ fn in_file(report: &Report, bound: &Bound, mut error: Error) -> Error {
     error
 }
 
-fn status_of(error: &Error) -> Status {
+pub(super) fn status_of(error: &Error) -> Status {
     if error.kind == Kind::Cancelled { Status::TimedOut } else { Status::Failed }
 }
 

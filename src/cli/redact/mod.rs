@@ -16,12 +16,14 @@ use super::exit::Exit;
 use super::output::say;
 use super::settings::Settings;
 use super::sql;
+use super::tenant_flag::TenantFlag;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::render::count;
-use crate::report::{RedactedReports, ReportsHome, redact_reports, redactable_reports};
+use crate::report::{RedactedReports, ReportsHome, Standstill, redact_reports, redactable_reports};
 use crate::store::{
-    FoundSpans, RedactReport, Redaction, SnapshotSource, SpanFilter, Store, StoreReader, TraceFilter, find_spans,
+    FoundSpans, RedactReport, Redaction, Snapshot, SnapshotSource, SpanFilter, Store, StoreReader, TraceFilter,
+    find_spans,
 };
 
 const EXAMPLES: &str = "\
@@ -68,10 +70,12 @@ pub(super) struct Arguments {
     receipt: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDir,
+    #[command(flatten)]
+    tenant: TenantFlag,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
-    let settings = arguments.data_dir.flags().settings()?;
+    let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
     data::must_exist(&settings.data_dir)?;
     let receipt = arguments.receipt.as_deref().map(NewReceipt::begin).transpose()?;
     let reader = data::open_reader(&settings).await?;
@@ -79,9 +83,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let written = match arguments.dry_run {
         true => {
             let snapshot = reader.snapshot().await?;
-            let found = find_spans(&snapshot, filter).await?;
+            let found = find_spans(&snapshot, filter.clone()).await?;
             tell_found(&found)?;
             tell_quarantined(snapshot.quarantined_files)?;
+            let traces = traces.in_snapshot(&settings, &snapshot, filter).await?;
             let reports = in_reports(&settings, move |home| redactable_reports(home, &traces)).await?;
             tell_reports(&reports, "would go")?;
             Receipt::of_dry_run(by, &found, snapshot.quarantined_files, reports)
@@ -108,25 +113,44 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 struct Meant {
     by: By,
     filter: Arc<dyn SpanFilter>,
-    /// The traces that the spans are of.
-    traces: HashSet<u128>,
+    traces: Traces,
 }
 
-async fn selection(arguments: &Arguments, settings: &Settings, reader: Arc<StoreReader>) -> Result<Meant> {
-    if let Some(predicate) = &arguments.predicate {
-        let snapshot = reader.snapshot().await?;
-        let engine = Engine::new(reader, settings.engine())?;
-        let filter = engine.span_filter(predicate).await.map_err(|error| sql::located(error, predicate))?;
-        let by = By::Predicate(predicate.clone());
-        if !ReportsHome::new(&settings.data_dir).has_runs() {
-            return Ok(Meant { by, filter, traces: HashSet::new() });
+/// The traces that the spans are of.
+enum Traces {
+    These(HashSet<u128>),
+    /// Those of which the filter means a span.
+    OfSpans,
+}
+
+impl Traces {
+    /// The ids that reports are searched for.
+    async fn in_snapshot(
+        self,
+        settings: &Settings,
+        snapshot: &Snapshot,
+        filter: Arc<dyn SpanFilter>,
+    ) -> Result<HashSet<u128>> {
+        if let Self::These(ids) = self {
+            return Ok(ids);
         }
-        let found = find_spans(&snapshot, filter.clone()).await?;
+        if !ReportsHome::new(&settings.data_dir).has_runs() {
+            return Ok(HashSet::new());
+        }
+        let found = find_spans(snapshot, filter).await?;
         if !found.traces_are_all() {
             let error = Error::new(Kind::TooLarge, "the spans are of more traces than reports can be searched for");
             return Err(error.with_hint("take several predicates, such as one for each month"));
         }
-        return Ok(Meant { by, filter, traces: found.trace_ids().collect() });
+        Ok(found.trace_ids().collect())
+    }
+}
+
+async fn selection(arguments: &Arguments, settings: &Settings, reader: Arc<StoreReader>) -> Result<Meant> {
+    if let Some(predicate) = &arguments.predicate {
+        let engine = Engine::new(reader, settings.engine())?;
+        let filter = engine.span_filter(predicate).await.map_err(|error| sql::located(error, predicate))?;
+        return Ok(Meant { by: By::Predicate(predicate.clone()), filter, traces: Traces::OfSpans });
     }
     let ids = match &arguments.trace_ids_from {
         Some(file) => ids::read(file)?,
@@ -134,20 +158,25 @@ async fn selection(arguments: &Arguments, settings: &Settings, reader: Arc<Store
     };
     let filter = TraceFilter::new(ids.iter().copied());
     let traces = ids.iter().map(|id| u128::from_be_bytes(*id.as_bytes())).collect();
-    Ok(Meant { by: By::TraceIds(ids.iter().map(ToString::to_string).collect()), filter: Arc::new(filter), traces })
+    let by = By::TraceIds(ids.iter().map(ToString::to_string).collect());
+    Ok(Meant { by, filter: Arc::new(filter), traces: Traces::These(traces) })
 }
 
 async fn redact(
     settings: &Settings,
     filter: Arc<dyn SpanFilter>,
-    traces: HashSet<u128>,
+    traces: Traces,
     delete_now: bool,
 ) -> Result<(String, RedactReport, RedactedReports)> {
     let store = Store::open(&settings.data_dir, data::for_upkeep(settings)?).await.map_err(stop_the_server)?;
     let id = uuid::Uuid::new_v4().to_string();
     let redacted = async {
-        // Before the spans go: by a predicate nobody would find them any more, should this be interrupted. No report reads them meanwhile.
-        let (reports, _still) = in_reports(settings, move |home| redact_reports(home, &traces)).await?;
+        // No report runs from here until the spans are gone, and no server is there to take new ones: what is found is all that there is.
+        let still = in_reports(settings, Standstill::take).await?;
+        let traces = traces.in_snapshot(settings, &store.snapshot().await?, filter.clone()).await?;
+        // Before the spans go: by a predicate nobody would find them any more, should this be interrupted.
+        let redacted = move |home: &ReportsHome| Ok((redact_reports(home, &traces, &still)?, still));
+        let (reports, _still) = in_reports(settings, redacted).await?;
         let report = store.redact(Redaction { filter, receipt: id.clone(), delete_now }).await?;
         Ok::<_, Error>((id, report, reports))
     };
@@ -227,3 +256,6 @@ fn tell_done(report: &RedactReport) -> Result<()> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

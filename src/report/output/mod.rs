@@ -36,8 +36,9 @@ use crate::report::definition::{Output, OutputFormat};
 /// Renders one output of a run.
 ///
 /// # Errors
-/// When a value of the result has no form there, or memory is short of it; a chart that cannot be drawn is no error, the page says why.
+/// When a value of the result has no form there, memory is short of it, or its time is over; a chart that cannot be drawn is no error, the page says why.
 pub fn render(output: &Output, page: &Page<'_>) -> Result<Artifact> {
+    page.deadline.check()?;
     let bytes = match output.format {
         OutputFormat::Markdown => markdown::render(page)?,
         OutputFormat::Csv => rows::render(Format::Csv, page)?,

@@ -5,6 +5,7 @@ use chrono_tz::Tz;
 
 use super::chart::TraceDrawing;
 use crate::report::alert::Notice;
+use crate::report::deadline::Deadline;
 use crate::report::definition::{Output, OutputFormat, Report};
 use crate::report::frame::Frame;
 use crate::report::history::Run;
@@ -20,6 +21,8 @@ pub struct Page<'a> {
     pub traces: &'a [TraceDrawing],
     /// Where people read times.
     pub zone: Tz,
+    /// Asked between files, charts and batches of rows.
+    pub deadline: &'a Deadline,
 }
 
 /// A file of a result.

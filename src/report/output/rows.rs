@@ -14,7 +14,7 @@ const MOST_BYTES: usize = 256 << 20;
 /// Writes the rows with times in the zone of the page, where the format has no instants.
 ///
 /// # Errors
-/// When the file would be longer than any is.
+/// When the file would be longer than any is, or its time is over.
 pub(super) fn render(format: Format, page: &Page<'_>) -> Result<Bytes> {
     render_within(format, page, MOST_BYTES)
 }
@@ -24,6 +24,7 @@ fn render_within(format: Format, page: &Page<'_>, most_bytes: usize) -> Result<B
     let out = Bounded { bytes: Vec::new(), most_bytes };
     let mut writer = Writer::new(format, page.frame.schema.clone(), &options, out)?;
     for batch in &page.frame.batches {
+        page.deadline.check()?;
         writer.batch(batch)?;
     }
     let (_, out) = writer.finish()?;
@@ -54,7 +55,17 @@ impl Write for Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
     use crate::report::output::testing::parts;
+
+    #[test]
+    fn nothing_is_written_for_nobody() {
+        for format in [Format::Csv, Format::Ndjson, Format::Parquet] {
+            let parts = parts();
+            parts.deadline.end();
+            assert_eq!(render(format, &parts.page()).expect_err("it is over").kind, Kind::Cancelled, "{format}");
+        }
+    }
 
     #[test]
     fn a_file_is_whole_or_refused_by_its_length() {

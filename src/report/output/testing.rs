@@ -7,6 +7,7 @@ use datafusion::arrow::array::*;
 
 use super::{DrawnSpan, Page, TraceDrawing};
 use crate::report::alert::{AlertState, Notice};
+use crate::report::deadline::Deadline;
 use crate::report::definition::{AlertRule, Chart, ChartKind, Output, OutputFormat, Report, Test};
 use crate::report::frame::Frame;
 use crate::report::history::{Cause, Run, Status};
@@ -24,6 +25,7 @@ pub struct Parts {
     pub frame: Frame,
     pub notices: Vec<Notice>,
     pub traces: Vec<TraceDrawing>,
+    pub deadline: Deadline,
 }
 
 impl Parts {
@@ -35,6 +37,7 @@ impl Parts {
             notices: &self.notices,
             traces: &self.traces,
             zone: chrono_tz::Europe::Berlin,
+            deadline: &self.deadline,
         }
     }
 }
@@ -78,7 +81,7 @@ pub fn parts() -> Parts {
         sql: String::new(),
         version: "5f2c9a".to_owned(),
     };
-    Parts { report, run: run(), frame: frame(), notices: notices(), traces: vec![trace()] }
+    Parts { report, run: run(), frame: frame(), notices: notices(), traces: vec![trace()], deadline: Deadline::never() }
 }
 
 fn run() -> Run {

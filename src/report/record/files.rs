@@ -17,6 +17,7 @@ use super::columns::aligned;
 use super::gone::Gone;
 use super::manifest::{FileEntry, is_missing};
 use crate::error::{Error, Kind, Result};
+use crate::report::deadline::Deadline;
 use crate::store::failpoint;
 
 /// Rows in a row group: what is held in memory before it is written, and what a question about some hours reads at least.
@@ -116,17 +117,25 @@ pub(super) fn batches(
 }
 
 /// How many rows of a file go.
-pub(super) fn count_gone(folder: &Path, entry: &FileEntry, gone: &Gone) -> Result<u64> {
+pub(super) fn count_gone(folder: &Path, entry: &FileEntry, gone: &Gone, deadline: &Deadline) -> Result<u64> {
     let mut count = 0;
     for batch in batches(folder, entry, Some(&gone.column))? {
+        deadline.check()?;
         count += gone.covers(&batch?).iter().filter(|covered| *covered == Some(true)).count() as u64;
     }
     Ok(count)
 }
 
 /// Copies the rows of a file that stay.
-pub(super) fn copy(folder: &Path, entry: &FileEntry, gone: Option<&Gone>, into: &mut NewFile) -> Result<()> {
+pub(super) fn copy(
+    folder: &Path,
+    entry: &FileEntry,
+    gone: Option<&Gone>,
+    into: &mut NewFile,
+    deadline: &Deadline,
+) -> Result<()> {
     for batch in batches(folder, entry, None)? {
+        deadline.check()?;
         let batch = batch?;
         let Some(gone) = gone else {
             into.write(&batch)?;

@@ -1,15 +1,19 @@
 //! The right to write a table: one writer at a time, in whatever process.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::folder::TablesFolder;
 use super::manifest::{Manifest, sync_folder};
 use crate::error::{Error, Result};
+use crate::report::deadline::Deadline;
 
 /// The lock's name in a table's folder.
 const LOCK: &str = "lock";
+/// How often the right is asked for.
+const TRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A table's folder that nobody else writes. Dropped, it has no files but those that its manifest names.
 #[derive(Debug)]
@@ -19,8 +23,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Makes the table's folder, durably, and waits for the right to write it.
-    pub fn take(tables: &TablesFolder, table: &str) -> Result<Self> {
+    /// Makes the table's folder, durably, and waits for the right to write it until `deadline`.
+    pub fn take(tables: &TablesFolder, table: &str, deadline: &Deadline) -> Result<Self> {
         let folder = tables.folder_of(table);
         let failed = |error| Error::io(format!("cannot write {}", folder.display()), error);
         fs::create_dir_all(&folder).map_err(failed)?;
@@ -28,7 +32,14 @@ impl Held {
         parents.try_for_each(sync_folder).map_err(failed)?;
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(LOCK)).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => deadline.check()?,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            std::thread::sleep(TRY_PAUSE);
+        }
         Ok(Self { folder, _lock: lock })
     }
 

@@ -11,6 +11,7 @@ use super::held::Held;
 use super::manifest::{FileEntry, Manifest, RecordedRun, sync_folder};
 use super::merge::to_merge;
 use crate::error::{Error, Result};
+use crate::report::deadline::Deadline;
 use crate::report::definition::{Record, RecordMode, RowsKept};
 use crate::report::frame::Frame;
 
@@ -33,29 +34,30 @@ pub struct Prepared {
 /// [`crate::error::Kind::BadInput`] when the rows do not fit the table, which stays as it is after any error.
 pub fn keep(tables: &TablesFolder, record: &Record, frame: &Frame, window: Option<(i64, i64)>) -> Result<u64> {
     let until_ms = window.map_or(i64::MIN, |(_, to_ms)| to_ms);
-    prepare(tables, record, frame, window, until_ms)?.commit(None)
+    prepare(tables, record, frame, window, until_ms, &Deadline::never())?.commit(None)
 }
 
-/// Writes a result as `record` says, so that nothing but [`Prepared::commit`] is left to do; nobody else writes the table meanwhile. What is older
-/// than `record` keeps it, counted from `until_ms`, goes.
+/// Writes a result as `record` says before `deadline`, so that nothing but [`Prepared::commit`] is left to do; nobody else writes the table meanwhile.
+/// What is older than `record` keeps it, counted from `until_ms`, goes.
 ///
 /// # Errors
-/// As [`keep`].
+/// As [`keep`], and [`crate::error::Kind::Cancelled`] when the time is over.
 pub(in crate::report) fn prepare(
     tables: &TablesFolder,
     record: &Record,
     frame: &Frame,
     window: Option<(i64, i64)>,
     until_ms: i64,
+    deadline: &Deadline,
 ) -> Result<Prepared> {
     check_name(&record.table)?;
     let replaced = replaced(record, window)?;
     let rows = checked(record, frame, replaced.as_ref())?;
-    let held = Held::take(tables, &record.table)?;
+    let held = Held::take(tables, &record.table, deadline)?;
     let before = Manifest::read(held.folder())?.unwrap_or_default();
     held.tidy();
     let expired = record.keep.as_ref().and_then(|keep| expired(keep, &before, until_ms));
-    let mut writing = Writing::of(&record.table, &held, &before, &frame.schema)?;
+    let mut writing = Writing::of(&record.table, &held, &before, &frame.schema, deadline)?;
     writing.leave_out(&gone(replaced, expired.as_ref()))?;
     writing.add(&rows)?;
     writing.merge()?;
@@ -141,6 +143,7 @@ fn checked(record: &Record, frame: &Frame, replaced: Option<&Gone>) -> Result<Ve
 struct Writing<'a> {
     held: &'a Held,
     before: &'a Manifest,
+    deadline: &'a Deadline,
     /// The columns of the newest file, and all that there are with the run's.
     newest: Option<SchemaRef>,
     columns: SchemaRef,
@@ -149,7 +152,7 @@ struct Writing<'a> {
 }
 
 impl<'a> Writing<'a> {
-    fn of(table: &str, held: &'a Held, before: &'a Manifest, result: &Schema) -> Result<Self> {
+    fn of(table: &str, held: &'a Held, before: &'a Manifest, result: &Schema, deadline: &'a Deadline) -> Result<Self> {
         let folder = held.folder();
         let newest = before.files.last().map(|entry| {
             let file = files::open(folder, entry)?;
@@ -158,7 +161,7 @@ impl<'a> Writing<'a> {
         });
         let newest = newest.transpose()?;
         let columns = united(table, newest.as_deref(), result)?;
-        Ok(Self { held, before, newest, columns, files: before.files.clone(), written: 0 })
+        Ok(Self { held, before, deadline, newest, columns, files: before.files.clone(), written: 0 })
     }
 
     fn new_file(&mut self) -> Result<NewFile> {
@@ -175,7 +178,7 @@ impl<'a> Writing<'a> {
     fn leave_out_by(&mut self, gone: &Gone) -> Result<()> {
         let (mut stay, mut rest) = (Vec::new(), Vec::new());
         for file in std::mem::take(&mut self.files) {
-            match count_gone(self.held.folder(), &file, gone)? {
+            match count_gone(self.held.folder(), &file, gone, self.deadline)? {
                 0 => stay.push(file),
                 all if all == file.rows => {}
                 _ => rest.push(file),
@@ -191,7 +194,7 @@ impl<'a> Writing<'a> {
         }
         let mut into = self.new_file()?;
         for file in files {
-            copy(self.held.folder(), file, gone, &mut into)?;
+            copy(self.held.folder(), file, gone, &mut into, self.deadline)?;
         }
         let file = into.finish()?;
         self.files.push(file);
@@ -207,7 +210,7 @@ impl<'a> Writing<'a> {
             return Ok(());
         }
         let mut into = self.new_file()?;
-        rows.iter().try_for_each(|batch| into.write(batch))?;
+        rows.iter().try_for_each(|batch| self.deadline.check().and_then(|()| into.write(batch)))?;
         let file = into.finish()?;
         self.files.push(file);
         Ok(())

@@ -13,6 +13,7 @@ use super::folder::TablesFolder;
 use super::held::Held;
 use super::manifest::{FileEntry, Manifest, sync_folder};
 use crate::error::{Error, Result};
+use crate::report::deadline::Deadline;
 
 /// What becomes of a text; `None` leaves it.
 pub(in crate::report) type Edit<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -27,7 +28,7 @@ fn redact_table(tables: &TablesFolder, table: &str, edit: Edit<'_>, dry_run: boo
     if Manifest::read(&tables.folder_of(table))?.is_none() {
         return Ok(0);
     }
-    let held = Held::take(tables, table)?;
+    let held = Held::take(tables, table, &Deadline::never())?;
     let Some(before) = Manifest::read(held.folder())? else { return Ok(0) };
     let (mut files, mut texts, mut written) = (Vec::new(), 0, 0);
     for file in &before.files {

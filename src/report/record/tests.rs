@@ -19,6 +19,7 @@ use super::merge::MOST_SMALL;
 use super::{TablesFolder, keep, prepare, redact};
 use crate::engine::RecordedTables;
 use crate::error::{Error, Kind};
+use crate::report::deadline::Deadline;
 use crate::report::definition::{Record, RecordMode, RowsKept};
 use crate::report::frame::Frame;
 use crate::report::home::ReportsHome;
@@ -211,7 +212,9 @@ fn rows_are_nobodys_until_they_are_committed_and_then_a_runs() {
     kept.append(vec![("n", ints([1]))]).expect("kept");
     let record = Record { table: "t".to_owned(), mode: RecordMode::Append, keep: None };
     let run = |id: &str| RecordedRun { report: "r".to_owned(), run: id.to_owned(), rows: 1 };
-    let prepared = || prepare(&kept.tables, &record, &frame(vec![("n", ints([2]))]), None, 0).expect("prepared");
+    let prepared = || {
+        prepare(&kept.tables, &record, &frame(vec![("n", ints([2]))]), None, 0, &Deadline::never()).expect("prepared")
+    };
     let (before, files) = (kept.manifest(), kept.files());
     drop(prepared());
     assert_eq!((kept.manifest(), kept.files()), (before, files), "what is not committed leaves nothing");
@@ -237,7 +240,7 @@ fn rows_go_that_are_kept_no_longer() {
         for number in 0..10 {
             let rows = frame(vec![("time", minutes([number * DAY_MINUTES + 60])), ("n", ints([number]))]);
             let window = (number * 24 * HOUR_MS, (number + 1) * 24 * HOUR_MS);
-            prepare(&kept.tables, &record, &rows, Some(window), window.1)
+            prepare(&kept.tables, &record, &rows, Some(window), window.1, &Deadline::never())
                 .expect("prepared")
                 .commit(None)
                 .expect("kept");
@@ -246,11 +249,17 @@ fn rows_go_that_are_kept_no_longer() {
         // A run over a window of long ago takes nothing away; its rows go with the next day.
         let rows = || frame(vec![("time", minutes([DAY_MINUTES + 60])), ("n", ints([1]))]);
         let window = (24 * HOUR_MS, 48 * HOUR_MS);
-        prepare(&kept.tables, &record, &rows(), Some(window), window.1).expect("prepared").commit(None).expect("kept");
+        prepare(&kept.tables, &record, &rows(), Some(window), window.1, &Deadline::never())
+            .expect("prepared")
+            .commit(None)
+            .expect("kept");
         assert_eq!(kept.numbers("n"), [1, 7, 8, 9].map(Some), "{record:?}");
         let next = (10 * 24 * HOUR_MS, 11 * 24 * HOUR_MS);
         let none = frame(vec![("time", minutes([])), ("n", ints([]))]);
-        prepare(&kept.tables, &record, &none, Some(next), next.1).expect("prepared").commit(None).expect("kept");
+        prepare(&kept.tables, &record, &none, Some(next), next.1, &Deadline::never())
+            .expect("prepared")
+            .commit(None)
+            .expect("kept");
         assert_eq!(kept.numbers("n"), [8, 9].map(Some), "{record:?}");
     }
 }

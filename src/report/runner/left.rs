@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Runner, blocking, end_of};
+use super::end::end_of;
+use super::{Runner, blocking};
 use crate::error::{OBJECT_IN_USE, Result};
 use crate::report::definition::Report;
 use crate::report::folder::Standing;
@@ -10,7 +11,7 @@ use crate::report::history::{Delivered, Entry, Run, Status};
 use crate::report::letters;
 use crate::report::record::TablesFolder;
 use crate::report::results::{self, Parcel};
-use crate::report::turn::Turn;
+use crate::report::turn::{Delivering, Turn};
 use crate::report::work::Worked;
 use crate::store::failpoint;
 
@@ -52,7 +53,8 @@ impl Runner {
                 Err(error) => tracing::error!(report = name, %error, "the end of a run could not be noted"),
             }
         }
-        let is_free = |run: &&Run| !Turn::is_taken(&self.0.home, &run.report);
+        let home = &self.0.home;
+        let is_free = |run: &&Run| !Turn::is_taken(home, &run.report) && !Delivering::is_taken(home, &run.report);
         Ok(self.history().undelivered().filter(is_free).cloned().collect())
     }
 

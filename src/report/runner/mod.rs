@@ -1,7 +1,8 @@
 //! One run of a report, from its order to its deliveries.
 //!
 //! 1. The report's turn is taken, and the run is noted in the journal, durably: from here on its due time has had its run.
-//! 2. The statement runs in a session of its own, with the report's limits of time and memory. Its rows become a frame.
+//! 2. The statement runs in a session of its own, with the report's limits of memory and time, which holds to the fourth step. Its rows become a
+//!    frame.
 //! 3. The alerts are judged, the outputs are rendered, the rows are written beside those of their table.
 //! 4. The files are put into a folder, whole; then the rows become those of the table, in one step that names the run.
 //! 5. The end is noted together with the deliveries that are to be made.
@@ -11,6 +12,7 @@
 //! table, and then it ended well. So rows of a run that died are in no table, and lie beside nothing when it is repeated. One that dies after it
 //! leaves deliveries to make, and they are made with the same keys. A run that panics ends as one that died.
 
+mod end;
 mod left;
 mod order;
 
@@ -27,6 +29,7 @@ pub use self::order::RunOrder;
 use super::alert::{AlertBook, Notice};
 use super::bind::effective;
 use super::clock::Clock;
+use super::deadline::Deadline;
 use super::definition::{FROM, Report, TO};
 use super::frame::Frame;
 use super::history::{Cause, Entry, History, Run, Status, time_text};
@@ -34,11 +37,11 @@ use super::home::ReportsHome;
 use super::journal::{Journal, Ledger};
 use super::letters;
 use super::output::Artifact;
-use super::record::{Prepared, RecordedRun};
-use super::results::{self, Parcel};
+use super::results::Parcel;
 use super::retention::{self, Keep};
 use super::schedule::Timetable;
 use super::silences::Silences;
+use super::turn::Delivering;
 use super::window::{self, WindowMs};
 use super::work::{JudgesLeave, Work, Worked};
 use crate::engine::Engine;
@@ -104,10 +107,13 @@ impl Runner {
         self.note_begun(&begun).await?;
         let mut worked = self.worked(self.work(report, &begun, &order), &CancellationToken::new()).await;
         let frame = worked.frame.take();
+        // The deliveries are ours until they are made; whoever finds them open later makes them. The next run does not wait for receivers.
+        let (home, of) = (self.0.home.clone(), report.name.clone());
+        let delivering = blocking(move || Delivering::take(&home, &of)).await?;
         let (run, parcel) = self.ended(report, begun, worked).await?;
-        let run = self.deliver(report, run, &parcel).await?;
-        // Until here the deliveries were ours; whoever finds them open later makes them.
         drop(turn);
+        let run = self.deliver(report, run, &parcel).await?;
+        drop(delivering);
         let Parcel { artifacts, notices, summary } = parcel;
         Ok(Made { run, artifacts, notices, summary, frame })
     }
@@ -201,6 +207,7 @@ impl Runner {
             home: self.0.home.clone(),
             alerts: self.0.alerts.clone(),
             judges: JudgesLeave::default(),
+            deadline: Deadline::after(report.timeout),
             silences: self.0.silences.now(),
             report: Arc::new(report.clone()),
             run: begun.clone(),
@@ -213,11 +220,15 @@ impl Runner {
 
     /// What comes of the work, or of what there was of it when `stop` ended it. Alerts that it had judged by then are told: no later run does.
     async fn worked(&self, work: Work, stop: &CancellationToken) -> Worked {
-        let (judges, run_id) = (work.judges.clone(), work.run.id.clone());
+        let (judges, deadline, run_id) = (work.judges.clone(), work.deadline.clone(), work.run.id.clone());
         let mut worked = tokio::select! {
             worked = guarded(work.done()) => worked,
             () = stop.cancelled() => Worked::ended(Status::Died, Some("the server was stopped while it ran".to_owned())),
         };
+        if worked.status.is_failure() {
+            // What no await interrupts ends where it asks next.
+            deadline.end();
+        }
         if worked.status.is_failure() && worked.parcel.notices.is_empty() {
             let ended = blocking(move || {
                 judges.end();
@@ -229,62 +240,6 @@ impl Runner {
             }
         }
         worked
-    }
-
-    /// Puts files and rows where they belong and notes the end.
-    async fn ended(&self, report: &Report, begun: Run, worked: Worked) -> Result<(Run, Parcel)> {
-        let Worked { status, rows, error, mut parcel, prepared, frame: _ } = worked;
-        let ended_ms = Some(self.now_ms());
-        let mut run = Run { status, rows, error, ended_ms, ..begun };
-        if run.status.is_failure() {
-            self.tell_again(&run, &mut parcel.notices);
-        }
-        if let Err(error) = self.put(report, &mut run, &mut parcel, prepared).await {
-            tracing::error!(run = run.id, %error, "what a report made could not be kept");
-            (run.status, run.error) = (Status::Failed, Some(error.to_string()));
-            parcel.artifacts.clear();
-            self.tell_again(&run, &mut parcel.notices);
-            // Its messages say so now; where even they cannot be kept, they are lost if this process ends before they are sent.
-            if self.put(report, &mut run, &mut parcel, None).await.is_err() {
-                run.result = None;
-            }
-        }
-        self.note(vec![end_of(&run)]).await?;
-        failpoint("report_ended");
-        Ok((run, parcel))
-    }
-
-    /// Adds what alerts have firing to what a run that did not judge them tells: they have not ended.
-    fn tell_again(&self, run: &Run, notices: &mut Vec<Notice>) {
-        let firing = self.0.alerts.known().firing(&run.report, &self.0.silences.now(), self.now_ms());
-        let is_told =
-            |firing: &Notice| notices.iter().any(|told| (&told.rule, &told.labels) == (&firing.rule, &firing.labels));
-        let untold: Vec<Notice> = firing.into_iter().filter(|firing| !is_told(firing)).collect();
-        notices.extend(untold);
-    }
-
-    /// Puts the files into their folder, and then the rows into their table: by the rows whoever comes later knows that all was done.
-    async fn put(&self, report: &Report, run: &mut Run, parcel: &mut Parcel, rows: Option<Prepared>) -> Result<()> {
-        run.deliveries = letters::due(report, run, &parcel.notices, self.now_ms());
-        parcel.summary = letters::summary(report, run, &parcel.notices);
-        let has_files = !parcel.artifacts.is_empty() || !run.deliveries.is_empty();
-        let folder = results::folder_of(&run.report, &run.id);
-        run.result = has_files.then(|| self.0.home.dir().join(folder).display().to_string());
-        let (home, run, parcel) = (self.0.home.clone(), run.clone(), parcel.clone());
-        blocking(move || {
-            match has_files {
-                true => results::write(&home, &run.report, &run.id, &parcel).map(|_| ())?,
-                false => results::remove(&home, &run.report, &run.id)?,
-            }
-            failpoint("report_put");
-            if let Some(prepared) = rows {
-                let rows = prepared.rows();
-                prepared.commit(Some(RecordedRun { report: run.report, run: run.id, rows }))?;
-                failpoint("report_recorded");
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// Makes the deliveries of a run that are still to be made, and notes each as it ends. Returns the run with them.
@@ -357,18 +312,6 @@ async fn guarded(work: impl Future<Output = Worked> + Send + 'static) -> Worked 
     }
 }
 
-fn end_of(run: &Run) -> Entry {
-    Entry::Ended {
-        id: run.id.clone(),
-        ended_ms: run.ended_ms.unwrap_or(run.started_ms),
-        status: run.status,
-        rows: run.rows,
-        error: run.error.clone(),
-        result: run.result.clone(),
-        deliveries: run.deliveries.clone(),
-    }
-}
-
 fn window_of(window: &super::definition::Window, report: &Report, order: &RunOrder) -> Result<WindowMs> {
     match (&report.schedule, order.cause) {
         (Some(schedule), Cause::Schedule | Cause::Missed | Cause::Repeat) => {
@@ -399,26 +342,4 @@ pub(super) async fn blocking_on<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_run_that_panics_has_died_and_one_that_is_given_up_ends() {
-        let worked = guarded(async { panic!("a test that panics") }).await;
-        assert_eq!((worked.status, worked.error.as_deref()), (Status::Died, Some("it made its thread panic")));
-        let work = Arc::new(());
-        let held = work.clone();
-        let endless = async move {
-            let _held = held;
-            std::future::pending::<Worked>().await
-        };
-        let waiting = tokio::spawn(guarded(endless));
-        tokio::task::yield_now().await;
-        waiting.abort();
-        let _ = waiting.await;
-        // It ends with whoever waited for it; otherwise this never does.
-        while Arc::strong_count(&work) > 1 {
-            tokio::task::yield_now().await;
-        }
-    }
-}
+mod tests;
