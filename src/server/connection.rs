@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::audited::Audited;
 use super::backend::Severity;
 use super::frontend::Frontend;
+use super::rights::Standing;
 use super::statement::Named;
 use super::wire::{FLUSH_BYTES, Halt, Stops, Wire, shutting_down};
 use crate::engine::{Doing, Registration, Session};
@@ -17,6 +18,7 @@ pub(super) struct Connection {
     pub(super) wire: Wire,
     pub(super) session: Session,
     pub(super) registration: Registration,
+    pub(super) standing: Standing,
     pub(super) shutdown: CancellationToken,
     pub(super) status: TransactionStatus,
     /// Names of the open savepoints, oldest first.
@@ -109,7 +111,10 @@ impl Connection {
     /// Answers an extended-protocol message; `false` when it failed and the rest up to `Sync` is to be passed over.
     async fn extended(&mut self, message: Frontend) -> Result<bool, Halt> {
         let stops = self.begin();
-        let answered = self.answer(message, &stops).await;
+        let answered = match self.take_rights() {
+            Ok(()) => self.answer(message, &stops).await,
+            Err(error) => Err(error.into()),
+        };
         self.registration.end();
         match answered {
             Ok(()) => Ok(true),

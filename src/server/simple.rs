@@ -56,6 +56,7 @@ impl Connection {
     }
 
     async fn piece(&mut self, piece: Piece<'_>, stops: &Stops) -> Result<(), Halt> {
+        self.take_rights()?;
         let prepared = Arc::new(self.prepare(piece.text, &[], Some(piece.offset_chars), stops).await?);
         if !prepared.parameters.is_empty() {
             let message = "there is no parameter $1: a simple query has none";

@@ -18,9 +18,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::functions::OWNER;
 use super::recorded;
 use super::reg::Objects;
-use crate::engine::activity::{Activity, Doing};
-use crate::engine::catalog::{CATALOG, TRACES};
+use crate::engine::activity::{Activity, Doing, Shown};
+use crate::engine::catalog::TRACES;
 use crate::engine::computed::Computed;
+use crate::engine::rights::Sight;
 use crate::engine::scan::PinnedSnapshot;
 use crate::engine::session_data::ThisSession;
 
@@ -76,12 +77,21 @@ fn times(values: impl Iterator<Item = Option<DateTime<Utc>>>) -> ArrayRef {
     Arc::new(values.with_timezone("+00:00"))
 }
 
-fn sessions(schema: &SchemaRef, activity: &Activity, database: u32) -> Result<RecordBatch> {
+/// What is shown of a statement to whom it is none of their business, as in PostgreSQL.
+const NOT_FOR_OTHERS: &str = "<insufficient privilege>";
+
+/// Who asks sees of other users' sessions that they are there; an admin sees all of them.
+fn sessions(schema: &SchemaRef, state: &dyn Session, activity: &Activity, objects: &Objects) -> Result<RecordBatch> {
+    let this = this_session(state)?;
+    let (is_admin, own) = (this.rights().is_admin, this.process_id().and_then(|own| activity.user_of(own)));
     let shown = activity.shown();
     let rows = shown.len();
-    let address = |at: usize| shown[at].client.address;
-    let addresses: StringArray = (0..rows).map(|at| address(at).map(|a| a.ip().to_canonical().to_string())).collect();
-    let ports: Int32Array = (0..rows).map(|at| address(at).map(|a| i32::from(a.port()))).collect();
+    let mine = |session: &Shown| is_admin || own.as_ref() == Some(&session.client.user);
+    let of_mine = || shown.iter().map(|session| Some(session).filter(|session| mine(session)));
+    let address = || of_mine().map(|session| session.and_then(|session| session.client.address));
+    let addresses: StringArray = address().map(|at| at.map(|at| at.ip().to_canonical().to_string())).collect();
+    let ports: Int32Array = address().map(|at| at.map(|at| i32::from(at.port()))).collect();
+    let states: StringArray = of_mine().map(|session| session.map(|session| state_word(session.doing))).collect();
     let columns: [(&str, ArrayRef); 14] = [
         ("datid", Arc::new(UInt32Array::from(vec![database; rows]))),
         ("datname", texts(shown.iter().map(|_| CATALOG))),
@@ -91,12 +101,12 @@ fn sessions(schema: &SchemaRef, activity: &Activity, database: u32) -> Result<Re
         ("application_name", texts(shown.iter().map(|session| session.application.as_str()))),
         ("client_addr", Arc::new(addresses)),
         ("client_port", Arc::new(ports)),
-        ("backend_start", times(shown.iter().map(|session| Some(session.started)))),
-        ("xact_start", times(shown.iter().map(|session| session.transaction_since))),
-        ("query_start", times(shown.iter().map(|session| session.text_since))),
-        ("state_change", times(shown.iter().map(|session| Some(session.changed)))),
-        ("state", texts(shown.iter().map(|session| state_word(session.doing)))),
-        ("query", texts(shown.iter().map(|session| session.text.as_str()))),
+        ("backend_start", times(of_mine().map(|session| Some(session?.started)))),
+        ("xact_start", times(of_mine().map(|session| session?.transaction_since))),
+        ("query_start", times(of_mine().map(|session| session?.text_since))),
+        ("state_change", times(of_mine().map(|session| Some(session?.changed)))),
+        ("state", Arc::new(states)),
+        ("query", texts(of_mine().map(|session| session.map_or(NOT_FOR_OTHERS, |session| session.text.as_str())))),
     ];
     let kinds = ("backend_type", texts(shown.iter().map(|_| "client backend")));
     fill(schema, rows, &columns.into_iter().chain([kinds]).collect::<Vec<_>>())
@@ -122,8 +132,7 @@ fn database(schema: &SchemaRef, activity: &Activity, oid: u32) -> Result<RecordB
 }
 
 fn settings(schema: &SchemaRef, session: &dyn Session) -> Result<RecordBatch> {
-    let this = session.config().get_extension::<ThisSession>();
-    let this = this.ok_or_else(|| internal_datafusion_err!("a scan of pg_settings without a session"))?;
+    let this = this_session(session)?;
     let inner = this.0.lock().unwrap_or_else(PoisonError::into_inner);
     let shown: Vec<_> = inner.variables.shown().collect();
     let mut values = ListBuilder::new(StringBuilder::new());
@@ -148,6 +157,11 @@ fn settings(schema: &SchemaRef, session: &dyn Session) -> Result<RecordBatch> {
         ("pending_restart", Arc::new(BooleanArray::from(vec![false; shown.len()]))),
     ];
     fill(schema, shown.len(), &columns)
+fn this_session(state: &dyn Session) -> Result<Arc<ThisSession>> {
+    let this = state.config().get_extension::<ThisSession>();
+    this.ok_or_else(|| internal_datafusion_err!("a scan of what a session is shown without a session"))
+}
+
 }
 
 /// What no role may, by its column.
@@ -194,6 +208,9 @@ fn role_oid(name: &str) -> u32 {
     }
 }
 
+    if Sight::of(session).is_some() {
+        return None;
+    }
 /// The number of spans that the statement sees.
 fn spans(session: &dyn Session) -> Option<u64> {
     let pinned = session.config().get_extension::<PinnedSnapshot>()?;
