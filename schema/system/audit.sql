@@ -10,5 +10,6 @@ SELECT
     bytes,
     duration_ms,
     outcome,
-    detail
+    detail,
+    tenant
 FROM internal.audit

@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::exit::{self, Exit};
 use super::{
-    access, audit, check, compact, completions, config, demo, generate, import, man, redact, repl, report, serve, sql,
-    status, table,
+    access, audit, check, compact, completions, config, demo, export, generate, import, man, redact, repl, replay,
+    report, serve, sql, status, table,
 };
 use crate::error::{Error, Result};
 
@@ -36,6 +36,8 @@ fn long_after_help() -> String {
 enum Command {
     Serve(serve::Arguments),
     Import(import::Arguments),
+    Export(export::Arguments),
+    Replay(replay::Arguments),
     Generate(generate::Arguments),
     Demo(demo::Arguments),
     Sql(sql::Arguments),
@@ -47,6 +49,7 @@ enum Command {
     Redact(redact::Arguments),
     User(access::UserArguments),
     Token(access::TokenArguments),
+    Tenant(access::TenantArguments),
     Status(status::Arguments),
     Audit(audit::Arguments),
     Config(config::Arguments),
@@ -85,6 +88,8 @@ fn run(command: Command) -> Result<Exit> {
         match command {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Import(arguments) => import::run(arguments).await,
+            Command::Export(arguments) => export::run(arguments).await,
+            Command::Replay(arguments) => replay::run(arguments).await,
             Command::Generate(arguments) => generate::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
@@ -96,6 +101,7 @@ fn run(command: Command) -> Result<Exit> {
             Command::Redact(arguments) => redact::run(arguments).await,
             Command::User(arguments) => access::run_user(arguments),
             Command::Token(arguments) => access::run_token(arguments),
+            Command::Tenant(arguments) => access::run_tenant(arguments).await,
             Command::Status(arguments) => status::run(arguments).await,
             Command::Audit(arguments) => audit::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),

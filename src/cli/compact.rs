@@ -6,6 +6,7 @@ use super::audit;
 use super::data::{self, DataDir};
 use super::exit::Exit;
 use super::output::say;
+use super::tenant_flag::TenantFlag;
 use crate::error::Result;
 use crate::render::count;
 use crate::store::{CompactReport, Store};
@@ -25,10 +26,12 @@ by the next server.";
 pub(super) struct Arguments {
     #[command(flatten)]
     data_dir: DataDir,
+    #[command(flatten)]
+    tenant: TenantFlag,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
-    let settings = arguments.data_dir.flags().settings()?;
+    let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
     data::must_exist(&settings.data_dir)?;
     let store = Store::open(&settings.data_dir, data::for_upkeep(&settings)?).await?;
     let sealed = store.seal().await;

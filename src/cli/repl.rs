@@ -7,6 +7,7 @@ use super::data;
 use super::exit::Exit;
 use super::report::{Place, ShellReports};
 use super::sql;
+use super::tenant_flag::TenantFlag;
 use crate::error::Result;
 use crate::render::Format;
 use crate::repl;
@@ -27,6 +28,8 @@ Reads the data directory only, so a server may run on it at the same time. Insid
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    tenant: TenantFlag,
     /// How to show results at first; \format changes it
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -39,7 +42,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
-    let settings = arguments.place.settings()?;
+    let settings = arguments.tenant.of(arguments.place.settings()?)?;
     let reports = ShellReports::of(&settings.reports_dir);
     let (format, stop_on_error) = (arguments.format, arguments.stop_on_error);
     let options =

@@ -12,6 +12,7 @@ use super::data::{self, DataDir};
 use super::exit::{self, Exit};
 use super::output::beside;
 use super::settings::Settings;
+use super::tenant_flag::TenantFlag;
 use super::terminal;
 use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
 use crate::error::{Error, Result};
@@ -50,6 +51,8 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDir,
+    #[command(flatten)]
+    tenant: TenantFlag,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
@@ -63,7 +66,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         let wrong = Error::bad_input(format!("{} is not for a terminal", arguments.format));
         return Err(exit::usage(wrong.with_hint("give --output FILE, or send the output to a file or pipe")));
     }
-    let settings = arguments.data_dir.flags().settings()?;
+    let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
     data::must_exist(&settings.data_dir)?;
     let engine = open_engine(&settings).await?;
     let options = render_options(arguments.output.is_none());

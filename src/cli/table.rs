@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use super::data::{self, DataDir};
 use super::exit::Exit;
 use super::sql;
+use super::tenant_flag::TenantFlag;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::render::Format;
@@ -38,13 +39,15 @@ const INDEXES_AT_A_TIME: usize = 8;
 pub(super) struct Arguments {
     #[command(flatten)]
     data_dir: DataDir,
+    #[command(flatten)]
+    tenant: TenantFlag,
     /// How to write: table, csv, json, ndjson or markdown
     #[arg(long, value_name = "FORMAT", default_value_t)]
     format: Format,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
-    let settings = arguments.data_dir.flags().settings()?;
+    let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
     data::must_exist(&settings.data_dir)?;
     let reader = data::open_reader(&settings).await?;
     let snapshot = reader.snapshot().await?;

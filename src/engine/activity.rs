@@ -144,7 +144,7 @@ impl Activity {
     }
 
     /// How many sessions are open.
-    pub(super) fn sessions(&self) -> usize {
+    pub fn sessions(&self) -> usize {
         lock(&self.sessions).by_process_id.len()
     }
 

@@ -7,14 +7,13 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
+use datafusion::execution::context::SessionContext;
 
 use super::recorded::{Recorded, RecordedSchema};
 use super::scan::SpansTable;
 use super::span_tree::SpanTreeTable;
 use super::system::{self, Sources};
 
-/// The catalogue's name, which clients see as the database.
-pub(super) const CATALOG: &str = "spanhouse";
 /// The schema on the search path.
 pub(super) const TRACES: &str = "traces";
 /// The schema of what the store says of itself.
@@ -25,9 +24,9 @@ pub(super) const REPORTS: &str = "reports";
 pub(super) const INTERNAL: &str = "internal";
 /// The tables of [`INTERNAL`] whose rows are spans.
 pub(super) const SPANS: &str = "spans";
+pub(super) const SPAN_TREE: &str = "span_tree";
 /// The table of [`INTERNAL`] that says what the data files take.
 pub(super) const SIZES: &str = "sizes";
-pub(super) const SPAN_TREE: &str = "span_tree";
 
 /// The views in the order in which they are made: a view may use those before it.
 pub(super) const VIEWS: &[(&str, &str)] = &[
@@ -59,6 +58,11 @@ pub(super) const SYSTEM_VIEWS: &[(&str, &str)] = &[
     ("report_runs", include_str!("../../schema/system/report_runs.sql")),
     ("alerts", include_str!("../../schema/system/alerts.sql")),
 ];
+
+/// The catalogue's name in a context, which clients see as the database.
+pub(super) fn database(context: &SessionContext) -> String {
+    context.state().config().options().catalog.default_catalog.clone()
+}
 
 /// The one catalogue, shared by all sessions.
 #[derive(Debug)]

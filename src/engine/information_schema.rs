@@ -14,7 +14,7 @@ use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast, create_udf};
 use datafusion::prelude::{col, lit};
 
-use super::catalog::{CATALOG, TRACES};
+use super::catalog::{TRACES, database};
 use super::pg_catalog;
 use crate::pg::PgType;
 
@@ -33,8 +33,9 @@ pub(super) fn install(context: &SessionContext) -> Result<()> {
     let state = context.state();
     let inner = InformationSchemaProvider::new(state.catalog_list().clone())
         .with_table_functions(state.table_functions().clone());
-    if let Some(catalog) = context.catalog(CATALOG) {
-        catalog.register_schema(INFORMATION_SCHEMA, Arc::new(InformationSchema { inner }))?;
+    let database = database(context);
+    if let Some(catalog) = context.catalog(&database) {
+        catalog.register_schema(INFORMATION_SCHEMA, Arc::new(InformationSchema { inner, database }))?;
     }
     Ok(())
 }
@@ -64,6 +65,7 @@ pub(super) fn only_traces(plan: LogicalPlan) -> Result<LogicalPlan> {
 #[derive(Debug)]
 struct InformationSchema {
     inner: InformationSchemaProvider,
+    database: String,
 }
 
 #[async_trait]
@@ -81,7 +83,7 @@ impl SchemaProvider for InformationSchema {
         }
         let table = self.inner.table(&name).await?;
         match (table, FULL.iter().find(|(full, _)| *full == name)) {
-            (Some(table), Some((full, schema))) => Ok(Some(widened(full, table, schema)?)),
+            (Some(table), Some((full, schema))) => Ok(Some(widened(full, table, schema, &self.database)?)),
             (table, _) => Ok(table),
         }
     }
@@ -92,13 +94,18 @@ impl SchemaProvider for InformationSchema {
 }
 
 /// The table with all columns of `schema`: DataFusion's where it has them, and what we know of the others.
-fn widened(name: &str, table: Arc<dyn TableProvider>, schema: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
+fn widened(
+    name: &str,
+    table: Arc<dyn TableProvider>,
+    schema: &SchemaRef,
+    database: &str,
+) -> Result<Arc<dyn TableProvider>> {
     let known = table.schema();
     let columns = schema.fields().iter().map(|field| {
         let value = match (field.name().as_str(), known.field_with_name(field.name())) {
             // DataFusion counts from zero.
             ("ordinal_position", Ok(_)) => col("ordinal_position") + lit(1),
-            (other, _) => match told(name, other) {
+            (other, _) => match told(name, other, database) {
                 Some(value) => value,
                 None if known.field_with_name(other).is_ok() => col(other),
                 None => lit(ScalarValue::Null),
@@ -109,7 +116,7 @@ fn widened(name: &str, table: Arc<dyn TableProvider>, schema: &SchemaRef) -> Res
     let mut rows = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?.project(columns)?;
     if name == "schemata" {
         let itself = schema.fields().iter().map(|field| match field.name().as_str() {
-            "catalog_name" => lit(CATALOG),
+            "catalog_name" => lit(database),
             "schema_name" => lit(INFORMATION_SCHEMA),
             _ => lit(ScalarValue::Utf8(None)),
         });
@@ -119,14 +126,14 @@ fn widened(name: &str, table: Arc<dyn TableProvider>, schema: &SchemaRef) -> Res
 }
 
 /// What is the same for all of ours, or follows from their types.
-fn told(table: &str, column: &str) -> Option<Expr> {
+fn told(table: &str, column: &str, database: &str) -> Option<Expr> {
     Some(match (table, column) {
         ("columns", "data_type") => of_type("type_name", |pg_type| match pg_type {
             PgType::Array(_) => "ARRAY".to_owned(),
             other => other.name().to_owned(),
         }),
         ("columns", "udt_name") => of_type("udt_name", udt_name),
-        ("columns", "udt_catalog") => lit(CATALOG),
+        ("columns", "udt_catalog") => lit(database),
         ("columns", "udt_schema") => lit("pg_catalog"),
         ("columns", "dtd_identifier") => cast(col("ordinal_position") + lit(1), DataType::Utf8),
         ("columns", "is_self_referencing" | "is_identity" | "identity_cycle" | "is_updatable")

@@ -18,6 +18,8 @@ pub struct Load {
     pub column_cache_limit_bytes: usize,
     pub spilled_bytes: u64,
     pub spill_limit_bytes: u64,
+    /// Whether the temporary disk is that of other engines too.
+    pub shares_spill: bool,
     pub statements: StatementCounts,
 }
 
@@ -36,6 +38,7 @@ impl Engine {
             column_cache_limit_bytes: settings.column_cache_bytes,
             spilled_bytes,
             spill_limit_bytes: settings.spill_bytes,
+            shares_spill: !self.is_whole(),
             statements: self.tally().counts(),
         }
     }

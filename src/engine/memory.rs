@@ -35,7 +35,13 @@ const MERGE: &str = "ExternalSorterMerge";
 
 /// The pool of all statements.
 pub(super) fn shared_pool(limit_bytes: usize) -> Arc<dyn MemoryPool> {
-    Arc::new(SharedPool { limit_bytes, pool: GreedyMemoryPool::new(limit_bytes), sharing: Arc::default() })
+    Arc::new(SharedPool { limit_bytes, pool: GreedyMemoryPool::new(limit_bytes), sharing: Arc::default(), of: None })
+}
+
+/// The pool of some of the statements, which hold at most `limit_bytes` of another pool.
+pub(super) fn pool_within(of: &Arc<dyn MemoryPool>, limit_bytes: usize) -> Arc<dyn MemoryPool> {
+    let pool = GreedyMemoryPool::new(limit_bytes);
+    Arc::new(SharedPool { limit_bytes, pool, sharing: Arc::default(), of: Some(of.clone()) })
 }
 
 /// The runtime environment of one statement, which may hold at most `limit_bytes`, and spills what its part of the disk takes.
@@ -246,34 +252,44 @@ impl MemoryPool for StatementPool {
     }
 }
 
-/// The pool of all statements, which knows how many share it.
+/// The pool of all statements, which knows how many share it; or of some, within that of all.
 #[derive(Debug)]
 struct SharedPool {
     limit_bytes: usize,
     pool: GreedyMemoryPool,
     sharing: Arc<AtomicUsize>,
+    of: Option<Arc<dyn MemoryPool>>,
 }
 
 impl SharedPool {
     /// The part of each statement for what can do with less.
     fn part_bytes(&self) -> usize {
         let elastic_bytes = self.limit_bytes - self.limit_bytes / KEPT_SHARE;
-        elastic_bytes / self.sharing.load(Ordering::Relaxed).max(1)
+        let part_bytes = elastic_bytes / self.sharing.load(Ordering::Relaxed).max(1);
+        self.whole().map_or(part_bytes, |whole| whole.part_bytes().min(part_bytes))
     }
 
     fn count(&self) -> Counted {
+        let mut counted = self.whole().map_or_else(|| Counted(Vec::new()), Self::count);
         self.sharing.fetch_add(1, Ordering::Relaxed);
-        Counted(self.sharing.clone())
+        counted.0.push(self.sharing.clone());
+        counted
+    }
+
+    fn whole(&self) -> Option<&Self> {
+        self.of.as_ref()?.downcast_ref()
     }
 }
 
 /// A statement that counts until this is dropped.
 #[derive(Debug)]
-struct Counted(Arc<AtomicUsize>);
+struct Counted(Vec<Arc<AtomicUsize>>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        for sharing in &self.0 {
+            sharing.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -290,22 +306,28 @@ impl MemoryPool for SharedPool {
 
     fn register(&self, consumer: &MemoryConsumer) {
         self.pool.register(consumer);
+        self.of.iter().for_each(|of| of.register(consumer));
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
         self.pool.unregister(consumer);
+        self.of.iter().for_each(|of| of.unregister(consumer));
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
         self.pool.grow(reservation, additional);
+        self.of.iter().for_each(|of| of.grow(reservation, additional));
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.pool.shrink(reservation, shrink);
+        self.of.iter().for_each(|of| of.shrink(reservation, shrink));
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.pool.try_grow(reservation, additional)
+        self.pool.try_grow(reservation, additional)?;
+        let Some(of) = &self.of else { return Ok(()) };
+        of.try_grow(reservation, additional).inspect_err(|_| self.pool.shrink(reservation, additional))
     }
 
     fn reserved(&self) -> usize {
@@ -356,6 +378,27 @@ mod tests {
         drop(of_a);
         assert_eq!((a.memory_pool.reserved(), shared.memory_pool.reserved()), (0, 40));
         of_b.try_grow(20).expect("freed by the other");
+    }
+
+    #[test]
+    fn those_of_one_pool_leave_the_rest_of_another_to_others() {
+        let whole = shared(100);
+        let part = |bytes| {
+            let pool = pool_within(&whole.memory_pool, bytes);
+            RuntimeEnvBuilder::new().with_memory_pool(pool).build().expect("env")
+        };
+        let (one, other) = (part(60), part(60));
+        let (a, b) = (statement_env(&one, 60), statement_env(&one, 60));
+        let (of_a, of_b, of_other) = (fixed(&a), fixed(&b), fixed(&statement_env(&other, 60)));
+        of_a.try_grow(50).expect("within all");
+        assert!(of_b.try_grow(11).is_err(), "over what its pool has");
+        of_b.try_grow(10).expect("what its pool has");
+        assert!(of_other.try_grow(41).is_err(), "over what all have");
+        assert_eq!(other.memory_pool.reserved(), 0, "what is refused is not held");
+        of_other.try_grow(40).expect("what all have");
+        assert_eq!((one.memory_pool.reserved(), whole.memory_pool.reserved()), (60, 100));
+        drop((of_a, of_b, of_other));
+        assert_eq!((one.memory_pool.reserved(), whole.memory_pool.reserved()), (0, 0));
     }
 
     #[test]

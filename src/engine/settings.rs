@@ -3,9 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What a database is called that has no name of its own.
+pub const DEFAULT_DATABASE: &str = "spanhouse";
+
 /// What a user may set about queries.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
+    /// What the database is called; clients see it as the catalogue of all there is.
+    pub database: String,
     /// The memory that all running statements share.
     pub memory_bytes: usize,
     /// The most memory that one statement may hold.
@@ -29,6 +34,7 @@ pub struct EngineSettings {
 impl Default for EngineSettings {
     fn default() -> Self {
         Self {
+            database: DEFAULT_DATABASE.to_owned(),
             memory_bytes: 512 << 20,
             statement_memory_bytes: 384 << 20,
             column_cache_bytes: 512 << 20,

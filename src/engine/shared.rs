@@ -23,7 +23,7 @@ use super::errors::from_datafusion;
 use super::few_groups::FewGroups;
 use super::functions;
 use super::information_schema;
-use super::memory::shared_pool;
+use super::machine::Machine;
 use super::parameters::TimesAndIntervals;
 use super::pg_catalog;
 use super::planner::Dialect;
@@ -41,16 +41,17 @@ use super::scan::ColumnCache;
 use super::script::{self, Body};
 use super::session::Session;
 use super::settings::EngineSettings;
-use super::spill::{SpillDisk, SpillLimits};
 use super::system::{IngestCount, ReportTeller, Sources};
 use super::tally::Tally;
 use super::top_rows::TopRows;
 use super::traces::KnownRuns;
 use crate::error::{Error, Result};
-use crate::store::{Priority, SnapshotSource};
+use crate::store::SnapshotSource;
 
 /// The memory for parsed footers and page indexes: those of some hundred large files, least recently used ones go.
 const METADATA_CACHE_BYTES: usize = 256 << 20;
+/// The same of an engine that is one of several.
+const PART_METADATA_CACHE_BYTES: usize = 16 << 20;
 
 /// The shared part: functions, catalogue, memory pool and query runtime.
 #[derive(Debug)]
@@ -60,8 +61,7 @@ pub struct Engine {
     state: SessionState,
     /// The same without functions by name.
     nameless: SessionState,
-    runtime: QueryRuntime,
-    background: QueryRuntime,
+    machine: Machine,
     plans: KnownPlans,
     activity: Arc<Activity>,
     tally: Arc<Tally>,
@@ -72,12 +72,20 @@ pub struct Engine {
 impl Engine {
     /// Starts the query runtime over `source`.
     pub fn new(source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
-        let runtime = QueryRuntime::new(settings.threads, Priority::Usual);
-        let background = QueryRuntime::new(settings.threads, Priority::Idle);
+        Self::on(Machine::new(&settings), source, settings)
+    }
+
+    /// Starts an engine over another source in the same process: it shares the threads and the temporary disk of this one, and its statements hold at
+    /// most `settings.memory_bytes` of the memory of this one's.
+    pub fn beside(&self, source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
+        Self::on(self.machine.part(settings.memory_bytes), source, settings)
+    }
+
+    fn on(machine: Machine, source: Arc<dyn SnapshotSource>, settings: EngineSettings) -> Result<Arc<Self>> {
         let activity = Arc::new(Activity::default());
         let sources = Arc::new(Sources::default());
         let recorded = Arc::new(Recorded::default());
-        let state = state(&settings, &activity, &sources, &recorded)?;
+        let state = state_on(&machine, &settings, &activity, &sources, &recorded)?;
         let nameless = nameless(state.clone());
         let plans = KnownPlans::default();
         let engine = Arc::new(Self {
@@ -85,8 +93,7 @@ impl Engine {
             settings,
             state,
             nameless,
-            runtime,
-            background,
+            machine,
             plans,
             activity,
             tally: Arc::default(),
@@ -104,12 +111,20 @@ impl Engine {
 
     /// How many statements are running now. One that was stopped counts until it has really ended.
     pub fn running_statements(&self) -> usize {
-        self.runtime.running() + self.background.running()
+        match self.machine.is_whole {
+            true => self.machine.runtime.running() + self.machine.background.running(),
+            false => self.tally.running(),
+        }
+    }
+
+    /// Whether it has the whole of what engines of a process share.
+    pub(super) fn is_whole(&self) -> bool {
+        self.machine.is_whole
     }
 
     /// The threads of work that nobody waits for; they take what ingest, the clients' statements and the table's upkeep leave of the processor.
     pub fn background(&self) -> Result<Handle> {
-        self.background.handle()
+        self.machine.background.handle()
     }
 
     /// The sessions of clients that are open now.
@@ -129,7 +144,12 @@ impl Engine {
 
     /// Shows in `system.audit` the lines of the audit log in `folder`, from now on; only the first call has an effect.
     pub fn show_audit(&self, folder: PathBuf) {
-        self.sources.audit.ask(folder);
+        self.sources.audit.ask(folder, None);
+    }
+
+    /// The same, of which only the lines about a tenant are shown.
+    pub fn show_audit_of(&self, tenant: &str, folder: PathBuf) {
+        self.sources.audit.ask(folder, Some(tenant.to_owned()));
     }
 
     /// Who tells of reports, if anybody does.
@@ -161,7 +181,7 @@ impl Engine {
 
     /// Where statements of a session run.
     pub(super) fn runtime(&self, in_background: bool) -> &QueryRuntime {
-        if in_background { &self.background } else { &self.runtime }
+        if in_background { &self.machine.background } else { &self.machine.runtime }
     }
 
     /// Where statements are counted.
@@ -174,7 +194,19 @@ impl Engine {
     }
 }
 
+/// The state of an engine of its own.
+#[cfg(test)]
 pub(super) fn state(
+    settings: &EngineSettings,
+    activity: &Arc<Activity>,
+    sources: &Arc<Sources>,
+    recorded: &Arc<Recorded>,
+) -> Result<SessionState> {
+    state_on(&Machine::new(settings), settings, activity, sources, recorded)
+}
+
+fn state_on(
+    machine: &Machine,
     settings: &EngineSettings,
     activity: &Arc<Activity>,
     sources: &Arc<Sources>,
@@ -182,15 +214,15 @@ pub(super) fn state(
 ) -> Result<SessionState> {
     let (catalog, [internal, traces, system]) = Catalog::new(sources, recorded);
     let builder = SessionStateBuilder::new()
-        .with_config(config(settings))
-        .with_runtime_env(Arc::new(runtime_env(settings)?))
+        .with_config(config(machine, settings))
+        .with_runtime_env(Arc::new(runtime_env(machine)?))
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rules(physical_optimizer_rules())
         .with_expr_planners(expr_planners());
     let context = SessionContext::new_with_state(builder.build());
-    context.register_catalog(catalog::CATALOG, catalog);
+    context.register_catalog(&settings.database, catalog);
     for function in functions::scalar_functions() {
         context.register_udf(function);
     }
@@ -293,20 +325,15 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()
 }
 
-fn config(settings: &EngineSettings) -> SessionConfig {
-    let spill_limits = SpillLimits {
-        of_all: settings.spill_bytes,
-        of_statement: settings.statement_spill_bytes,
-        kept_free: settings.spill_free_bytes,
-    };
+fn config(machine: &Machine, settings: &EngineSettings) -> SessionConfig {
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(catalog::CATALOG, catalog::TRACES)
+        .with_default_catalog_and_schema(&settings.database, catalog::TRACES)
         .with_create_default_catalog_and_schema(false)
         // Ours is registered in its place.
         .with_information_schema(false)
         .with_extension(Arc::new(ColumnCache::new(settings.column_cache_bytes)))
         .with_extension(Arc::new(KnownRuns::default()))
-        .with_extension(SpillDisk::new(settings.spill_dir.clone(), spill_limits));
+        .with_extension(machine.spill.clone());
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     // Statistics come from the table's log; listing files would read each footer for them.
@@ -324,13 +351,13 @@ fn config(settings: &EngineSettings) -> SessionConfig {
     config
 }
 
-fn runtime_env(settings: &EngineSettings) -> Result<RuntimeEnv> {
+fn runtime_env(machine: &Machine) -> Result<RuntimeEnv> {
     // What runs on disk does so as a statement.
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     RuntimeEnvBuilder::new()
-        .with_memory_pool(shared_pool(settings.memory_bytes))
+        .with_memory_pool(machine.memory.clone())
         .with_disk_manager_builder(disk)
-        .with_metadata_cache_limit(METADATA_CACHE_BYTES)
+        .with_metadata_cache_limit(if machine.is_whole { METADATA_CACHE_BYTES } else { PART_METADATA_CACHE_BYTES })
         .build()
         .map_err(from_datafusion)
 }

@@ -68,6 +68,13 @@ impl Tally {
         }
     }
 
+    /// Statements that have begun and not ended.
+    pub fn running(&self) -> usize {
+        let StatementCounts { started, completed, stopped, failed, .. } = self.counts();
+        let ended = completed + stopped + failed.iter().map(|(_, count)| count).sum::<u64>();
+        usize::try_from(started.saturating_sub(ended)).unwrap_or(usize::MAX)
+    }
+
     /// Counts a statement that failed before it could begin.
     pub fn refused(&self, error: &Error) {
         self.started.fetch_add(1, Ordering::Relaxed);

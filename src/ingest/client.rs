@@ -22,10 +22,12 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Extensions, Status};
 use tower::Service;
 
+use super::authentication::TENANT;
 use super::connector::Connector;
 use super::grpc::EXPORT_PATH;
 use super::raw_codec::RawCodec;
 use super::status::{RETRY_INFO_TYPE, RetryInfo, RpcStatus};
+use crate::access::TenantName;
 use crate::error::{Error, Kind, Result};
 
 /// How a client sends.
@@ -37,13 +39,15 @@ pub struct ClientSettings {
     pub retry_for: Duration,
     /// What lets it in; it is not shown.
     pub authorization: Option<HeaderValue>,
+    /// Whose spans they are, where that is not said by what lets it in.
+    pub tenant: Option<TenantName>,
     /// The authority of the server's certificate; those that the system trusts without it.
     pub tls_ca: Option<PathBuf>,
 }
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { max_in_flight: 8, retry_for: Duration::from_secs(60), authorization: None, tls_ca: None }
+        Self { max_in_flight: 8, retry_for: Duration::from_secs(60), authorization: None, tenant: None, tls_ca: None }
     }
 }
 
@@ -78,7 +82,8 @@ pub struct ExportClient {
     uri: Uri,
     connector: Connector,
     transport: Transport,
-    authorization: Option<HeaderValue>,
+    /// What each export has beside its content.
+    headers: HeaderMap,
     in_flight: Semaphore,
     retry_for: Duration,
     /// When a retry was last told of.
@@ -151,9 +156,12 @@ impl ExportClient {
         };
         let in_flight = Semaphore::new(settings.max_in_flight.max(1));
         let (endpoint, told) = (endpoint.to_owned(), Mutex::new(Instant::now()));
-        let authorization = settings.authorization.clone();
+        let mut headers = HeaderMap::new();
+        headers.extend(settings.authorization.clone().map(|value| (AUTHORIZATION, value)));
+        let tenant = settings.tenant.as_ref().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+        headers.extend(tenant.map(|name| (TENANT, name)));
         let retry_for = settings.retry_for;
-        Ok(Self { endpoint, authority, uri, connector, transport, authorization, in_flight, retry_for, told })
+        Ok(Self { endpoint, authority, uri, connector, transport, headers, in_flight, retry_for, told })
     }
 
     /// Opens a connection and closes it again: a wrong endpoint is told at once and not after all retries.
@@ -219,9 +227,9 @@ impl ExportClient {
 
     async fn attempt(&self, payload: Bytes) -> Result<Receipt, Failure> {
         match &self.transport {
-            Transport::Grpc(channel) => attempt_grpc(channel.clone(), self.authorization.as_ref(), payload).await,
+            Transport::Grpc(channel) => attempt_grpc(channel.clone(), &self.headers, payload).await,
             Transport::Http(client, uri) => {
-                let attempt = attempt_http(client, uri, self.authorization.as_ref(), payload);
+                let attempt = attempt_http(client, uri, &self.headers, payload);
                 match tokio::time::timeout(EXPORT_TIMEOUT, attempt).await {
                     Ok(outcome) => outcome,
                     Err(_) => Err(unreachable_server("no answer in time")),
@@ -231,29 +239,19 @@ impl ExportClient {
     }
 }
 
-async fn attempt_grpc(
-    channel: Channel,
-    authorization: Option<&HeaderValue>,
-    payload: Bytes,
-) -> Result<Receipt, Failure> {
+async fn attempt_grpc(channel: Channel, headers: &HeaderMap, payload: Bytes) -> Result<Receipt, Failure> {
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
     client.ready().await.map_err(|error| unreachable_server(chain(&error)))?;
     let path = PathAndQuery::from_static(EXPORT_PATH);
-    let headers = authorization.map(|value| (AUTHORIZATION, value.clone())).into_iter().collect();
-    let request = tonic::Request::from_parts(MetadataMap::from_headers(headers), Extensions::new(), payload);
+    let request = tonic::Request::from_parts(MetadataMap::from_headers(headers.clone()), Extensions::new(), payload);
     let answer = client.unary(request, path, RawCodec).await;
     answer.map_err(|status| grpc_failure(&status)).and_then(|answer| receipt(&answer.into_inner()))
 }
 
-async fn attempt_http(
-    client: &HttpClient,
-    uri: &Uri,
-    authorization: Option<&HeaderValue>,
-    payload: Bytes,
-) -> Result<Receipt, Failure> {
+async fn attempt_http(client: &HttpClient, uri: &Uri, headers: &HeaderMap, payload: Bytes) -> Result<Receipt, Failure> {
     let mut request = Request::post(uri.clone()).header(CONTENT_TYPE, "application/x-protobuf");
-    if let Some(value) = authorization {
-        request = request.header(AUTHORIZATION, value);
+    for (name, value) in headers {
+        request = request.header(name, value);
     }
     let request = request
         .body(Full::new(payload))

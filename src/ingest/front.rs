@@ -11,6 +11,7 @@ use super::body::{Compression, decompress};
 use super::counters::{Counters, CountersSnapshot};
 use super::rules::{RuleCount, Rules};
 use super::settings::IngestSettings;
+use super::share::{Pool, Share, ShareLimits};
 use crate::error::{Error, Result};
 use crate::otlp::{Decoded, Refusals, decode_export, json_to_protobuf};
 use crate::store::Store;
@@ -28,6 +29,8 @@ pub struct Ingest {
     counters: Counters,
     /// One large request a core is decoded at a time: each may take half a gigabyte for a moment.
     decode_slots: Arc<Semaphore>,
+    /// That of a tenant beside the default one.
+    share: Option<Arc<Share>>,
 }
 
 /// What became of an export.
@@ -66,7 +69,32 @@ impl Ingest {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let admission = Admission::new(settings.max_in_flight_bytes);
         let decode_slots = Arc::new(Semaphore::new(cores));
-        Arc::new(Self { store, settings, admission, counters: Counters::default(), decode_slots })
+        Arc::new(Self { store, settings, admission, counters: Counters::default(), decode_slots, share: None })
+    }
+
+    /// Opens the front door of another tenant's store: of the memory for requests in flight it gets a fair part, and it decodes in turn with this one.
+    pub(super) fn beside(&self, store: Arc<Store>, pool: &Arc<Pool>, limits: ShareLimits) -> Arc<Self> {
+        Arc::new(Self {
+            share: Some(Share::of(pool, store.clone(), limits)),
+            store,
+            settings: self.settings.clone(),
+            // One tenant gets half of it at most: as much as the default one has.
+            admission: pool.admission(self.settings.max_in_flight_bytes.saturating_mul(2)),
+            counters: Counters::default(),
+            decode_slots: self.decode_slots.clone(),
+        })
+    }
+
+    /// Changes what a tenant may take from now on.
+    pub fn limit(&self, limits: ShareLimits) {
+        if let Some(share) = &self.share {
+            share.limit(limits);
+        }
+    }
+
+    /// What a tenant beside the default one may take.
+    pub fn limits(&self) -> Option<ShareLimits> {
+        self.share.as_ref().map(|share| share.limits())
     }
 
     /// Keeps a protobuf `ExportTraceServiceRequest`: when this returns, its spans are on disk and visible.
@@ -123,6 +151,9 @@ impl Ingest {
 
     async fn try_export(&self, received: Received) -> Result<ExportAnswer> {
         let (began, max_bytes) = (Instant::now(), self.settings.max_request_bytes);
+        if let Some(share) = &self.share {
+            share.check()?;
+        }
         let is_small = received.body.len() <= INLINE_BYTES && received.compression == Compression::Identity;
         let prepared = if is_small {
             prepare(received, max_bytes, self.settings.rules.as_deref())?

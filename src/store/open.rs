@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use chrono::DateTime;
 use datafusion::object_store::ObjectStore;
@@ -36,6 +37,7 @@ use super::settings::StoreSettings;
 use super::state::Visible;
 use super::store::{Counters, Shared, Store, log_dir};
 use super::table::{DeltaLog, FileName, Leftovers, TableDir, TableState, Tombstone, remove_leftovers};
+use super::trace_index::IndexMemory;
 use super::wal::{Appender, LogEnd, Lsn, Record, ReplayStart, SegmentList, WriterSettings, replay};
 use super::{DataFile, RefusalWatch, Retention, retention, table_url};
 use crate::error::{Error, Kind, Result};
@@ -58,6 +60,10 @@ pub(crate) struct Components {
     pub decode: Decode,
     pub convert: Convert,
     pub plan_limits: PlanLimits,
+    /// See [`Shared::upkeep`].
+    pub upkeep: Arc<Semaphore>,
+    /// The memory for trace indexes that the store shares with others; what it has by itself without one.
+    pub indexes: Option<Arc<IndexMemory>>,
     /// In the place of the object store that the table's URL names.
     pub remote: Option<Arc<dyn ObjectStore>>,
 }
@@ -70,6 +76,8 @@ impl Default for Components {
             decode: decode_payload,
             convert: write_sorted,
             plan_limits: PlanLimits::default(),
+            upkeep: Arc::new(Semaphore::new(1)),
+            indexes: None,
             remote: None,
         }
     }
@@ -91,12 +99,15 @@ pub(crate) async fn open(dir: &Path, settings: StoreSettings, components: Compon
 
 fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) -> Result<Arc<Store>> {
     let begun = Instant::now();
-    let Components { disk, clock, decode, convert, plan_limits, remote } = components;
+    let Components { disk, clock, decode, convert, plan_limits, upkeep, indexes, remote } = components;
     let log_dir = log_dir(dir);
     disk.create_dir_all(&log_dir).map_err(|error| Error::io(log_dir.display(), error))?;
     let lock = DirectoryLock::take(dir)?;
     let runtime = table_runtime("spanhouse-table")?;
     let (place, node, mut table) = open_table(dir, &settings, &disk, runtime.handle(), remote)?;
+    if let Some(indexes) = &indexes {
+        table.indexes().share(indexes.clone());
+    }
     let is_shared = place.is_shared();
     let fence = Arc::<Fence>::default();
     let table_dir = TableDir { is_shared, home: place.home, disk: disk.clone(), clock: clock.clone() };
@@ -109,6 +120,9 @@ fn open_blocking(dir: &Path, settings: StoreSettings, components: Components) ->
         budget: Arc::new(Semaphore::new(0)),
         waiting: Default::default(),
         retries: Retries::new(settings.retry_window),
+        retention: ArcSwap::from_pointee(settings.retention.clone()),
+        upkeep,
+        indexes_beside: indexes.unwrap_or_default(),
         settings,
         clock: clock.clone(),
         disk: disk.clone(),

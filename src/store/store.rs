@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::object_store::ObjectStore;
@@ -24,7 +24,7 @@ use super::lock::DirectoryLock;
 use super::open::Decode;
 use super::publish::Attachment;
 use super::quarantine::Quarantine;
-use super::retention::{Expiry, MatchMemory, expiry_of};
+use super::retention::{Expiry, MatchMemory, announce, expiry_of};
 use super::retries::{Outcome, Retries, Standing};
 use super::seal::Convert;
 use super::sealer::Sealer;
@@ -33,7 +33,7 @@ use super::state::{State, Visible};
 use super::table::{DeltaLog, TableDir, TableState};
 use super::trace_index::IndexMemory;
 use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
-use super::{DataFile, RedactReport, RefusalWatch, Snapshot, SnapshotSource, missing_file, open};
+use super::{DataFile, RedactReport, RefusalWatch, Retention, Snapshot, SnapshotSource, missing_file, open};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
@@ -150,6 +150,12 @@ pub(crate) struct Shared {
     pub table: tokio::sync::Mutex<DeltaLog>,
     pub fence: Arc<Fence>,
     pub plan_limits: PlanLimits,
+    /// How long spans are kept now, which may change.
+    pub retention: ArcSwap<Retention>,
+    /// Held while files of the table are kept in order; the stores of a process take turns.
+    pub upkeep: Arc<Semaphore>,
+    /// The memory for trace indexes of the stores beside this one.
+    pub indexes_beside: Arc<IndexMemory>,
     pub decode: Decode,
     pub convert: Convert,
     pub quarantine: Quarantine,
@@ -205,7 +211,7 @@ impl Shared {
         of: (&State, Option<&[&DataFile]>),
         at_unix_ms: i64,
     ) -> Result<Option<Arc<Expiry>>> {
-        expiry_of(&self.settings.retention, at_unix_ms, of, &self.object_store, &self.matches).await
+        expiry_of(&self.retention.load_full(), at_unix_ms, of, &self.object_store, &self.matches).await
     }
 
     /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
@@ -247,6 +253,16 @@ impl Store {
     /// [`Kind::Denied`] when another process has the directory, [`Kind::Corrupt`] when its log is damaged.
     pub async fn open(dir: &Path, settings: StoreSettings) -> Result<Arc<Self>> {
         open::open(dir, settings, open::Components::default()).await
+    }
+
+    /// Opens another data directory in the same process: keeping the files of their tables in order, the stores take turns, and all that are opened
+    /// so share memory for trace indexes.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub async fn open_beside(&self, dir: &Path, settings: StoreSettings) -> Result<Arc<Self>> {
+        let (upkeep, indexes) = (self.shared.upkeep.clone(), Some(self.shared.indexes_beside.clone()));
+        open::open(dir, settings, open::Components { upkeep, indexes, ..open::Components::default() }).await
     }
 
     pub(crate) fn new(
@@ -441,6 +457,30 @@ impl Store {
         (self.shared.settings.fresh_budget_bytes as u64, self.shared.settings.log_budget_bytes)
     }
 
+    /// Memory that fresh spans, and requests under way, take.
+    pub fn fresh_bytes(&self) -> u64 {
+        let free_units = self.shared.budget.available_permits();
+        (self.shared.budget_units().saturating_sub(free_units) * CHARGE_UNIT_BYTES) as u64
+    }
+
+    /// Disk that the log takes.
+    pub fn log_bytes(&self) -> u64 {
+        self.shared.segments.bytes() + self.current_log_bytes()
+    }
+
+    fn current_log_bytes(&self) -> u64 {
+        self.appender.load().as_ref().map_or(0, |appender| appender.current_bytes())
+    }
+
+    /// Keeps spans for another time from now on, for readers of the directory as well.
+    pub fn set_retention(&self, retention: Retention) -> Result<()> {
+        let settings = StoreSettings { retention, ..self.shared.settings.clone() };
+        settings.validate()?;
+        announce(self.shared.disk.as_ref(), &self.shared.dir, &settings.retention)?;
+        self.shared.retention.store(Arc::new(settings.retention));
+        Ok(())
+    }
+
     async fn pin(&self) -> Result<Snapshot> {
         let state = self.shared.visible.load();
         let object_store = self.shared.object_store.clone();
@@ -453,14 +493,13 @@ impl Store {
     pub fn status(&self) -> StoreStatus {
         let (state, counters) = (self.shared.visible.load(), &self.shared.counters);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let used_units = self.shared.budget_units().saturating_sub(self.shared.budget.available_permits());
-        let current_bytes = self.appender.load().as_ref().map_or(0, |appender| appender.current_bytes());
+        let current_bytes = self.current_log_bytes();
         StoreStatus {
             last_lsn: count(&counters.last_lsn),
             sealed_lsn: count(&counters.sealed_lsn),
             fresh_rows: state.fresh_rows() as u64,
             fresh_batches: state.parts.len(),
-            fresh_bytes: (used_units * CHARGE_UNIT_BYTES) as u64,
+            fresh_bytes: self.fresh_bytes(),
             log_bytes: self.shared.segments.bytes() + current_bytes,
             log_segments: self.shared.segments.count() + usize::from(current_bytes > 0),
             oldest_fresh_ms: state

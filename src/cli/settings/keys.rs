@@ -8,7 +8,7 @@ use super::log_filter::log_filter;
 use super::machine::column_cache_bytes;
 use super::rules::parse_rules;
 use super::values::{Listen, LogFormat, parse_file, parse_listen, parse_log_format, parse_timeout};
-use crate::access::{GateSettings, Plaintext, TlsFiles};
+use crate::access::{GateSettings, Plaintext, TenantName, TlsFiles};
 use crate::audit::{AuditSettings, Level};
 use crate::engine::EngineSettings;
 use crate::error::Result;
@@ -38,6 +38,8 @@ impl Key {
 #[derive(Debug, Clone, Default)]
 pub(in crate::cli) struct Settings {
     pub(in crate::cli) data_dir: PathBuf,
+    /// The tenant whose data directory that is, and the one that it lies in.
+    pub(super) of_tenant: Option<(TenantName, PathBuf)>,
     pub(in crate::cli) otlp_grpc: Listen,
     pub(in crate::cli) otlp_http: Listen,
     pub(in crate::cli) postgres: Listen,
@@ -53,17 +55,17 @@ pub(in crate::cli) struct Settings {
     tls_key: Option<PathBuf>,
     tls_client_ca: Option<PathBuf>,
     plaintext: Plaintext,
-    fresh_memory_bytes: u64,
-    log_size_bytes: u64,
+    pub(super) fresh_memory_bytes: u64,
+    pub(super) log_size_bytes: u64,
     seal_after: Duration,
     keep_removed: Duration,
-    retention: Option<Duration>,
-    table_url: Option<TableUrl>,
-    retention_rules: Vec<RetentionRule>,
-    cache_bytes: u64,
+    pub(super) retention: Option<Duration>,
+    pub(super) table_url: Option<TableUrl>,
+    pub(super) retention_rules: Vec<RetentionRule>,
+    pub(super) cache_bytes: u64,
     max_request_bytes: u64,
-    query_memory_bytes: u64,
-    column_cache_bytes: u64,
+    pub(super) query_memory_bytes: u64,
+    pub(super) column_cache_bytes: u64,
     spill_size_bytes: u64,
     spill_free_bytes: u64,
     statement_timeout: Option<Duration>,
@@ -491,7 +493,9 @@ impl Settings {
 
     pub(in crate::cli) fn engine(&self) -> EngineSettings {
         let memory_bytes = usize::try_from(self.query_memory_bytes).unwrap_or(usize::MAX);
+        let default = EngineSettings::default();
         EngineSettings {
+            database: self.tenant().unwrap_or(default.database),
             memory_bytes,
             statement_memory_bytes: memory_bytes / 4 * 3,
             column_cache_bytes: usize::try_from(self.column_cache_bytes).unwrap_or(usize::MAX),
@@ -499,7 +503,8 @@ impl Settings {
             statement_spill_bytes: self.spill_size_bytes / 4 * 3,
             spill_free_bytes: self.spill_free_bytes,
             statement_timeout: self.statement_timeout,
-            ..EngineSettings::default()
+            spill_dir: default.spill_dir,
+            threads: default.threads,
         }
     }
 

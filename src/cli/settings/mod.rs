@@ -9,12 +9,15 @@ mod keys;
 mod log_filter;
 mod machine;
 mod rules;
+mod tenant;
 mod values;
 
 pub(super) use effective::{Effective, Mistake, Sources, resolve};
 pub(super) use file::FileText;
 pub(super) use keys::{KEYS, Key, Settings};
 pub(super) use log_filter::log_filter;
+pub(super) use rules::parse_rules;
+pub(super) use tenant::{MOST_WITH_CACHES, parse_retention, tenant_dir};
 pub(super) use values::{Listen, LogFormat};
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use crate::store::{MOST_RULES, RetentionRule};
 use crate::typed::{nearest, parse_duration};
 
 /// Reads rules with `;` between them.
-pub(super) fn parse_rules(text: &str) -> Result<Vec<RetentionRule>, String> {
+pub(in crate::cli) fn parse_rules(text: &str) -> Result<Vec<RetentionRule>, String> {
     let mut rules = Vec::new();
     for words in split(text)?.split(|token| *token == Token::End).filter(|words| !words.is_empty()) {
         rules.push(rule_of(words).map_err(|why| format!("rule {}: {why}", rules.len() + 1))?);

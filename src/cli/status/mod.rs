@@ -14,6 +14,7 @@ use super::data::{self, DataDir, ServerFile};
 use super::exit::Exit;
 use super::output::say;
 use super::settings::Settings;
+use super::tenant_flag::TenantFlag;
 use crate::admin::Vitals;
 use crate::error::{Error, Kind, Result};
 use crate::store::{DiskRoom, SnapshotSource};
@@ -36,13 +37,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Arguments {
     #[command(flatten)]
     data_dir: DataDir,
+    #[command(flatten)]
+    tenant: TenantFlag,
     /// Write JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
-    let settings = arguments.data_dir.flags().settings()?;
+    let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
     data::must_exist(&settings.data_dir)?;
     let notes = notes(&settings).await?;
     let is_bad = notes.iter().any(|note| note.level == Level::Bad);
@@ -55,6 +58,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 }
 
 async fn notes(settings: &Settings) -> Result<Vec<Note>> {
+    if settings.tenant().is_some() {
+        // What a server says of itself is about all of its tenants.
+        return of_directory(settings).await;
+    }
     let server = ServerFile::read(&settings.data_dir);
     let note = match server.as_ref().map(|server| (server.pid, server.admin)) {
         Some((pid, Some(address))) => match ask(address).await {

@@ -39,11 +39,9 @@ pub(super) fn tables(
         let (activity, objects) = (activity.clone(), objects.clone());
         let table = match name {
             "pg_stat_activity" => {
-                Computed::table(schema, move |schema, _| sessions(schema, &activity, objects.database))
+                Computed::table(schema, move |schema, session| sessions(schema, session, &activity, &objects))
             }
-            "pg_stat_database" => {
-                Computed::table(schema, move |schema, _| database(schema, &activity, objects.database))
-            }
+            "pg_stat_database" => Computed::table(schema, move |schema, _| database(schema, &activity, &objects)),
             "pg_settings" => Computed::table(schema, settings),
             "pg_stat_user_tables" | "pg_stat_all_tables" => {
                 Computed::table(schema, move |schema, session| user_tables(schema, &objects, spans(session)))
@@ -93,8 +91,8 @@ fn sessions(schema: &SchemaRef, state: &dyn Session, activity: &Activity, object
     let ports: Int32Array = address().map(|at| at.map(|at| i32::from(at.port()))).collect();
     let states: StringArray = of_mine().map(|session| session.map(|session| state_word(session.doing))).collect();
     let columns: [(&str, ArrayRef); 14] = [
-        ("datid", Arc::new(UInt32Array::from(vec![database; rows]))),
-        ("datname", texts(shown.iter().map(|_| CATALOG))),
+        ("datid", Arc::new(UInt32Array::from(vec![objects.database; rows]))),
+        ("datname", texts(shown.iter().map(|_| &*objects.database_name))),
         ("pid", Arc::new(shown.iter().map(|session| session.process_id).collect::<Int32Array>())),
         ("usesysid", Arc::new(shown.iter().map(|session| role_oid(&session.client.user)).collect::<UInt32Array>())),
         ("usename", texts(shown.iter().map(|session| session.client.user.as_str()))),
@@ -121,11 +119,11 @@ fn state_word(doing: Doing) -> &'static str {
     }
 }
 
-fn database(schema: &SchemaRef, activity: &Activity, oid: u32) -> Result<RecordBatch> {
+fn database(schema: &SchemaRef, activity: &Activity, objects: &Objects) -> Result<RecordBatch> {
     let sessions = i32::try_from(activity.shown().len()).unwrap_or(i32::MAX);
     let columns: [(&str, ArrayRef); 3] = [
-        ("datid", Arc::new(UInt32Array::from(vec![oid]))),
-        ("datname", texts([CATALOG].into_iter())),
+        ("datid", Arc::new(UInt32Array::from(vec![objects.database]))),
+        ("datname", texts([&*objects.database_name].into_iter())),
         ("numbackends", Arc::new(Int32Array::from(vec![sessions]))),
     ];
     fill(schema, 1, &columns)
@@ -157,11 +155,11 @@ fn settings(schema: &SchemaRef, session: &dyn Session) -> Result<RecordBatch> {
         ("pending_restart", Arc::new(BooleanArray::from(vec![false; shown.len()]))),
     ];
     fill(schema, shown.len(), &columns)
+}
+
 fn this_session(state: &dyn Session) -> Result<Arc<ThisSession>> {
     let this = state.config().get_extension::<ThisSession>();
     this.ok_or_else(|| internal_datafusion_err!("a scan of what a session is shown without a session"))
-}
-
 }
 
 /// What no role may, by its column.
@@ -208,11 +206,11 @@ fn role_oid(name: &str) -> u32 {
     }
 }
 
+/// The number of spans that the statement sees. Who does not see all of them is told nothing before they are counted.
+fn spans(session: &dyn Session) -> Option<u64> {
     if Sight::of(session).is_some() {
         return None;
     }
-/// The number of spans that the statement sees.
-fn spans(session: &dyn Session) -> Option<u64> {
     let pinned = session.config().get_extension::<PinnedSnapshot>()?;
     let stored: u64 = pinned.0.files.iter().map(|file| file.rows).sum();
     Some(stored + pinned.0.fresh.iter().map(|batch| batch.num_rows() as u64).sum::<u64>())

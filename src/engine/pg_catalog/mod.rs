@@ -4,6 +4,7 @@
 //! The physical tables are not listed.
 
 mod callable;
+mod descriptions;
 mod empty;
 mod functions;
 mod live;
@@ -22,7 +23,7 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
 use super::activity::Activity;
-use super::catalog::CATALOG;
+use super::catalog;
 use super::errors::from_datafusion;
 use super::recorded::Recorded;
 use crate::error::Result;
@@ -44,12 +45,13 @@ const OF_OIDS: [&str; 6] = [
 
 /// Adds the catalogue's tables and functions to the engine's context.
 pub(super) fn install(context: &SessionContext, activity: &Arc<Activity>, recorded: &Arc<Recorded>) -> Result<()> {
-    setup_pg_catalog(context, CATALOG, EmptyContextProvider).map_err(|error| from_datafusion(*error))?;
+    let database = catalog::database(context);
+    setup_pg_catalog(context, &database, EmptyContextProvider).map_err(|error| from_datafusion(*error))?;
     let tables = relations::PgCatalog::new(context, activity, recorded).map_err(from_datafusion)?;
     context.register_udf(functions::view_definition(tables.definitions()));
     context.register_udf(functions::table_is_visible(tables.visible()));
-    let objects = tables.objects().clone();
-    if let Some(catalog) = context.catalog(CATALOG) {
+    let (objects, descriptions) = (tables.objects().clone(), tables.descriptions().clone());
+    if let Some(catalog) = context.catalog(&database) {
         catalog.register_schema("pg_catalog", Arc::new(tables)).map_err(from_datafusion)?;
     }
     let state = context.state();
@@ -58,7 +60,9 @@ pub(super) fn install(context: &SessionContext, activity: &Arc<Activity>, record
             context.register_udf(ScalarUDF::from(OverOids::of(function.clone())));
         }
     }
-    for function in functions::scalar_functions().into_iter().chain(reg::functions(&objects)) {
+    for function in
+        functions::scalar_functions().into_iter().chain(descriptions.functions()).chain(reg::functions(&objects))
+    {
         context.register_udf(function);
     }
     let known = context.state_ref().read().clone();

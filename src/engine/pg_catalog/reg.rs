@@ -26,6 +26,7 @@ pub(super) const TYPE_NAMES: &str = "regtypenames";
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     pub(super) database: u32,
+    pub(super) database_name: Arc<str>,
     /// Schema and name of each relation.
     pub(super) relations: BTreeMap<u32, (String, String)>,
     pub(super) namespaces: BTreeMap<u32, String>,
@@ -224,6 +225,7 @@ mod tests {
     fn objects_are_found_and_shown() {
         let objects = Objects {
             database: 5,
+            database_name: "spanhouse".into(),
             relations: [(1, ("traces".into(), "spans".into())), (2, ("system".into(), "files".into()))].into(),
             types: [(23, "int4".into()), (1007, "_int4".into()), (2950, "uuid".into())].into(),
             functions: [(750, "array_in".into())].into(),

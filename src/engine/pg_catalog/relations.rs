@@ -19,12 +19,13 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable};
 use futures::TryStreamExt;
 
+use super::descriptions::Descriptions;
 use super::functions::OWNER;
 use super::oids::{with_functions, with_oids};
 use super::reg::Objects;
 use super::{callable, empty, live, recorded};
 use crate::engine::activity::Activity;
-use crate::engine::catalog::{CATALOG, REPORTS, SYSTEM, TRACES, VIEWS};
+use crate::engine::catalog::{REPORTS, SYSTEM, TRACES, VIEWS, database};
 use crate::engine::recorded::Recorded;
 use crate::pg::PgType;
 
@@ -38,12 +39,13 @@ const FIRST: [&str; 5] = ["pg_namespace", "pg_class", "pg_attribute", "pg_databa
 pub(super) struct PgCatalog {
     tables: BTreeMap<String, Arc<dyn TableProvider>>,
     objects: Arc<Objects>,
+    descriptions: Arc<Descriptions>,
 }
 
 impl PgCatalog {
     /// Describes the relations that `context` has now.
     pub(super) fn new(context: &SessionContext, activity: &Arc<Activity>, recorded: &Arc<Recorded>) -> Result<Self> {
-        let listed = Listed(context.state().catalog_list().clone());
+        let listed = Listed { catalogs: context.state().catalog_list().clone(), database: database(context).into() };
         let inner = PgCatalogSchemaProvider::try_new(
             listed.clone(),
             Arc::new(PgCatalogStaticTables::try_new()?),
@@ -58,7 +60,7 @@ impl PgCatalog {
                 batches.insert(name, with_oids(&batch)?);
             }
         }
-        let mut objects = Objects::of(&batches, recorded)?;
+        let mut objects = Objects::of(&batches, &listed.database, recorded)?;
         objects.functions.extend(callable::ours());
         let objects = Arc::new(objects);
         // Of functions of one name, the first is meant.
@@ -70,6 +72,7 @@ impl PgCatalog {
             }
         }
         mend(&mut batches, &listed, &objects)?;
+        let descriptions = describe(&mut batches, &objects, context)?;
         let classes = batches.get("pg_class").ok_or_else(|| DataFusionError::Internal("pg_class is missing".into()))?;
         let live = live::tables(activity, &objects, classes);
         let added = recorded::tables(&objects, |name| batches.get(name).cloned());
@@ -83,7 +86,7 @@ impl PgCatalog {
         for (name, table) in live.into_iter().chain(added) {
             tables.insert(name.to_owned(), table);
         }
-        Ok(Self { tables, objects })
+        Ok(Self { tables, objects, descriptions: Arc::new(descriptions) })
     }
 
     /// The SQL of our relations by OID.
@@ -96,6 +99,11 @@ impl PgCatalog {
     /// What has a name and an OID.
     pub(super) fn objects(&self) -> &Arc<Objects> {
         &self.objects
+    }
+
+    /// What is said of relations, columns and functions.
+    pub(super) fn descriptions(&self) -> &Arc<Descriptions> {
+        &self.descriptions
     }
 
     /// OIDs of the relations that are found without their schema.
@@ -134,7 +142,7 @@ fn mend(batches: &mut BTreeMap<String, RecordBatch>, listed: &Listed, objects: &
         *tables = replace(tables, &[("tableowner", Arc::new(owners))])?;
     }
     if let Some(databases) = batches.get_mut("pg_database") {
-        *databases = only_ours(databases)?;
+        *databases = only_ours(databases, &listed.database)?;
     }
     if let Some(collations) = batches.get_mut("pg_collation") {
         // The crate has the name of a later PostgreSQL than the one that we say we are.
@@ -145,6 +153,21 @@ fn mend(batches: &mut BTreeMap<String, RecordBatch>, listed: &Listed, objects: &
         batches.insert("pg_proc".to_owned(), listed);
     }
     Ok(())
+}
+
+/// Adds what is said of our relations and functions to `pg_description`.
+fn describe(
+    batches: &mut BTreeMap<String, RecordBatch>,
+    objects: &Objects,
+    context: &SessionContext,
+) -> Result<Descriptions> {
+    let table = |name: &str| {
+        batches.get(name).ok_or_else(|| DataFusionError::Internal(format!("{name} is missing from pg_catalog")))
+    };
+    let known = table("pg_description")?.clone();
+    let descriptions = Descriptions::of(table("pg_attribute")?, &known, objects, context)?;
+    batches.insert("pg_description".to_owned(), descriptions.rows(&known, objects)?);
+    Ok(descriptions)
 }
 
 /// Returns all rows of a table of the crate.
@@ -166,7 +189,7 @@ fn rows(
 }
 
 impl Objects {
-    fn of(batches: &BTreeMap<String, RecordBatch>, recorded: &Arc<Recorded>) -> Result<Self> {
+    fn of(batches: &BTreeMap<String, RecordBatch>, ours: &Arc<str>, recorded: &Arc<Recorded>) -> Result<Self> {
         let named = |table: &str, column: &str| -> Result<BTreeMap<u32, String>> {
             let batch = batches.get(table).ok_or_else(|| DataFusionError::Internal(format!("{table} is missing")))?;
             Ok(oids(batch, "oid")?.values().iter().copied().zip(texts(batch, column)?).collect())
@@ -182,8 +205,9 @@ impl Objects {
         }
         let (functions, types) = (named("pg_proc", "proname")?, named("pg_type", "typname")?);
         let databases = named("pg_database", "datname")?;
-        let database = databases.iter().find(|(_, name)| *name == CATALOG).map_or(0, |(oid, _)| *oid);
-        Ok(Self { database, relations, namespaces, functions, types, recorded: recorded.clone() })
+        let database = databases.iter().find(|(_, name)| **name == **ours).map_or(0, |(oid, _)| *oid);
+        let database_name = ours.clone();
+        Ok(Self { database, database_name, relations, namespaces, functions, types, recorded: recorded.clone() })
     }
 
     pub(super) fn namespace(&self, wanted: &str) -> u32 {
@@ -211,7 +235,7 @@ async fn typed(attributes: &RecordBatch, listed: &Listed, known: &Objects) -> Re
     let (mut types, mut modifiers) = (Vec::new(), Vec::new());
     for (relation, number) in relations.values().iter().zip(numbers.values()) {
         if let (false, Some((schema, name))) = (schemas.contains_key(relation), known.relations.get(relation)) {
-            schemas.insert(*relation, listed.table_schema(CATALOG, schema, name).await?);
+            schemas.insert(*relation, listed.table_schema(&listed.database, schema, name).await?);
         }
         let field = schemas
             .get(relation)
@@ -253,8 +277,8 @@ fn renamed(batch: &RecordBatch, from: &str, to: &str) -> Result<RecordBatch> {
 }
 
 /// Leaves the one database that there is.
-fn only_ours(databases: &RecordBatch) -> Result<RecordBatch> {
-    let ours: BooleanArray = texts(databases, "datname")?.iter().map(|name| Some(name == CATALOG)).collect();
+fn only_ours(databases: &RecordBatch, ours: &str) -> Result<RecordBatch> {
+    let ours: BooleanArray = texts(databases, "datname")?.iter().map(|name| Some(name == ours)).collect();
     Ok(filter_record_batch(databases, &ours)?)
 }
 
@@ -270,25 +294,28 @@ pub(super) fn replace(batch: &RecordBatch, values: &[(&str, ArrayRef)]) -> Resul
 
 /// The relations that clients see. All of ours are tables to them: what lists only tables lists them all.
 #[derive(Debug, Clone)]
-struct Listed(Arc<dyn CatalogProviderList>);
+struct Listed {
+    catalogs: Arc<dyn CatalogProviderList>,
+    database: Arc<str>,
+}
 
 #[async_trait]
 impl CatalogInfo for Listed {
     async fn catalog_names(&self) -> Result<Vec<String>> {
-        Ok(vec![CATALOG.to_owned()])
+        Ok(vec![self.database.to_string()])
     }
 
     async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
-        Ok((catalog == CATALOG)
+        Ok((*catalog == *self.database)
             .then(|| [TRACES, SYSTEM, PG_CATALOG, "information_schema", REPORTS].map(str::to_owned).to_vec()))
     }
 
     async fn table_names(&self, catalog: &str, schema: &str) -> Result<Option<Vec<String>>> {
-        self.0.table_names(catalog, schema).await
+        self.catalogs.table_names(catalog, schema).await
     }
 
     async fn table_schema(&self, catalog: &str, schema: &str, table: &str) -> Result<Option<SchemaRef>> {
-        self.0.table_schema(catalog, schema, table).await
+        self.catalogs.table_schema(catalog, schema, table).await
     }
 
     async fn table_type(&self, _catalog: &str, schema: &str, _table: &str) -> Result<Option<TableType>> {

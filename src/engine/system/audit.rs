@@ -14,12 +14,12 @@ const MOST_LINES: usize = 100_000;
 
 /// Where the audit log lies, once somebody has said so.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct AuditFolder(OnceLock<PathBuf>);
+pub(in crate::engine) struct AuditFolder(OnceLock<(PathBuf, Option<String>)>);
 
 impl AuditFolder {
-    /// Reads `folder` from now on; only the first one is read.
-    pub fn ask(&self, folder: PathBuf) {
-        let _ = self.0.set(folder);
+    /// Reads `folder` from now on, of one tenant only what is about it; only the first one is read.
+    pub fn ask(&self, folder: PathBuf, tenant: Option<String>) {
+        let _ = self.0.set((folder, tenant));
     }
 }
 
@@ -38,12 +38,17 @@ pub(super) fn schema() -> SchemaRef {
         number("duration_ms", true),
         text("outcome", false),
         text("detail", true),
+        text("tenant", true),
     ]))
 }
 
 pub(super) fn rows(schema: &SchemaRef, folder: &AuditFolder) -> Result<RecordBatch> {
-    let lines = folder.0.get().map(|folder| newest(folder, MOST_LINES)).transpose();
-    let lines = lines.map_err(|error| DataFusionError::External(Box::new(error)))?.unwrap_or_default();
+    let asked = folder.0.get();
+    let lines = asked.map(|(folder, _)| newest(folder, MOST_LINES)).transpose();
+    let mut lines = lines.map_err(|error| DataFusionError::External(Box::new(error)))?.unwrap_or_default();
+    if let Some((_, Some(tenant))) = asked {
+        lines.retain(|line| line.event.tenant.as_ref() == Some(tenant));
+    }
     let text =
         |of: fn(&Line) -> Option<&str>| -> ArrayRef { Arc::new(lines.iter().map(of).collect::<StringViewArray>()) };
     let number = |of: fn(&Line) -> Option<u64>| -> ArrayRef {
@@ -62,6 +67,7 @@ pub(super) fn rows(schema: &SchemaRef, folder: &AuditFolder) -> Result<RecordBat
         number(|line| line.event.duration_ms),
         text(|line| Some(&line.event.outcome)),
         text(|line| line.event.detail.as_deref()),
+        text(|line| line.event.tenant.as_deref()),
     ];
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }

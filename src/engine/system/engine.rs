@@ -48,7 +48,11 @@ fn figures(load: &Load) -> Vec<Figure> {
         ("memory_limit_bytes", of(load.memory_limit_bytes), "the size of that pool"),
         ("column_cache_bytes", of(load.column_cache_bytes), "memory that the cache of columns takes"),
         ("column_cache_limit_bytes", of(load.column_cache_limit_bytes), "what that cache may take"),
-        ("spilled_bytes", Some(load.spilled_bytes), "temporary disk that statements take"),
+        (
+            "spilled_bytes",
+            Some(load.spilled_bytes).filter(|_| !load.shares_spill),
+            "temporary disk that statements take",
+        ),
         ("spill_limit_bytes", Some(load.spill_limit_bytes), "what all statements together may take of it"),
     ]
 }

@@ -1,6 +1,7 @@
 //! Taking out of the table what has expired.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ const MOST_EXPIRED_FILES: usize = 64;
 impl Work {
     /// Takes the files out of the table all of whose spans have expired.
     pub(super) fn expire(&mut self) -> Result<()> {
-        let retention = &self.shared.settings.retention;
+        let retention = self.shared.retention.load_full();
         if retention.is_off() {
             return Ok(());
         }
@@ -42,7 +43,12 @@ impl Work {
     /// one commit. Tells whether there was one to look at.
     pub(super) fn expire_by_rule(&mut self) -> Result<bool> {
         let shared = self.shared.clone();
-        let retention = &shared.settings.retention;
+        let retention = shared.retention.load_full();
+        if !Arc::ptr_eq(&retention, &self.looked_for) {
+            // What files were looked at for was another retention.
+            self.looked_at.clear();
+            self.looked_for = retention.clone();
+        }
         if retention.rules.is_empty() {
             return Ok(false);
         }

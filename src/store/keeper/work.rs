@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use datafusion::object_store::path::Path;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::handle::Command;
 use crate::error::{Error, Kind, Result};
@@ -17,10 +18,12 @@ use crate::store::replace::{NotReplaced, try_replace};
 use crate::store::store::Shared;
 use crate::store::table::{Replacement, Tombstone, WrittenFile};
 use crate::store::vacuum::{Vacuum, YoungOrphans};
-use crate::store::{DataFile, failpoint};
+use crate::store::{DataFile, Retention, failpoint};
 
 /// How often the keeper looks for work.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a keeper that waits for its turn looks whether its store is to close.
+const LOOK_WHETHER_TO_STOP: Duration = Duration::from_millis(100);
 /// How long files are left alone after merging them failed.
 pub(super) const AVOID_FOR: Duration = Duration::from_secs(600);
 
@@ -33,6 +36,8 @@ pub(super) struct Work {
     pub avoided: HashMap<Path, Instant>,
     /// Before how many of retention's cutoffs the spans of files lay when they were looked at.
     pub looked_at: HashMap<Path, usize>,
+    /// The retention that they were looked at for.
+    pub looked_for: Arc<Retention>,
 }
 
 impl Work {
@@ -40,6 +45,7 @@ impl Work {
     pub fn new(shared: Arc<Shared>, rewriter: Rewriter, gone: Vec<Tombstone>, orphans: Vec<Path>) -> Self {
         Self {
             orphans: YoungOrphans::new(orphans, shared.clock.unix_ms()),
+            looked_for: shared.retention.load_full(),
             shared,
             rewriter,
             vacuum: Vacuum::new(gone),
@@ -51,8 +57,12 @@ impl Work {
     pub fn run(mut self, runtime: &Runtime, mut queue: mpsc::Receiver<Command>) {
         let mut pause = LOOK_EVERY;
         loop {
-            match runtime.block_on(async { tokio::time::timeout(pause, queue.recv()).await }) {
-                Ok(None) => return,
+            let asked = runtime.block_on(async { tokio::time::timeout(pause, queue.recv()).await });
+            if matches!(asked, Ok(None)) {
+                return;
+            }
+            let Some(_turn) = runtime.block_on(self.turn()) else { return };
+            match asked {
                 Ok(Some(Command::Compact(answer))) => {
                     // The asker may have gone away; the work is done all the same.
                     let _ = answer.send(self.unless_it_panics(Self::compact_all));
@@ -60,12 +70,23 @@ impl Work {
                 Ok(Some(Command::Redact(redaction, answer))) => {
                     let _ = answer.send(self.unless_it_panics(|work| work.redact(&redaction)));
                 }
-                Err(_) => {}
+                Ok(None) | Err(_) => {}
             }
             if self.rewriter.stop.check().is_err() {
                 return;
             }
             pause = if self.do_what_is_due() { Duration::ZERO } else { LOOK_EVERY };
+        }
+    }
+
+    /// Waits until no other store of the process does such work; `None` when the store is to close.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let mut turn = pin!(self.shared.upkeep.clone().acquire_owned());
+        loop {
+            tokio::select! {
+                permit = &mut turn => return permit.ok(),
+                () = tokio::time::sleep(LOOK_WHETHER_TO_STOP) => self.rewriter.stop.check().ok()?,
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -59,6 +59,8 @@ pub struct IndexFigures {
 #[derive(Debug)]
 pub(crate) struct IndexMemory {
     budget_bytes: u64,
+    /// What several tables of a process have together.
+    within: OnceLock<Arc<IndexMemory>>,
     resident_bytes: AtomicU64,
     /// The indexes whose heads have been kept, oldest first.
     resident: Mutex<VecDeque<Weak<Inner>>>,
@@ -78,6 +80,7 @@ impl IndexMemory {
     pub(super) fn of(budget_bytes: u64) -> Self {
         Self {
             budget_bytes,
+            within: OnceLock::new(),
             resident_bytes: AtomicU64::new(0),
             resident: Mutex::default(),
             failures: AtomicU64::new(0),
@@ -87,15 +90,24 @@ impl IndexMemory {
 
     /// Takes memory, if there is so much.
     fn take(&self, bytes: u64) -> bool {
-        let taken = self.resident_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.budget_bytes;
+        let has_room = self.resident_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.budget_bytes;
+        let taken = has_room && self.within.get().is_none_or(|within| within.take(bytes));
         if !taken {
-            self.give_back(bytes);
+            self.resident_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         taken
     }
 
     fn give_back(&self, bytes: u64) {
         self.resident_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(within) = self.within.get() {
+            within.give_back(bytes);
+        }
+    }
+
+    /// Takes its memory out of what several have from now on. No head may have been kept yet.
+    pub(crate) fn share(&self, within: Arc<Self>) {
+        let _ = self.within.set(within);
     }
 
     /// Lets go of the head that has been there longest; `false` when there is none.
@@ -363,4 +375,24 @@ fn joined(ranges: impl Iterator<Item = BlockRange>) -> Vec<BlockRange> {
         overlap
     });
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_that_share_memory_for_heads_have_so_much_together() {
+        let all = Arc::new(IndexMemory::of(100));
+        let [one, other] = [(); 2].map(|()| IndexMemory::of(80));
+        one.share(all.clone());
+        other.share(all.clone());
+        assert!(!one.take(81), "more than it may have itself");
+        assert!(one.take(80) && !other.take(30));
+        assert_eq!((other.resident_bytes(), all.resident_bytes()), (0, 80), "what is refused is not held");
+        assert!(other.take(20));
+        one.give_back(80);
+        assert!(other.take(60));
+        assert_eq!((one.resident_bytes(), other.resident_bytes(), all.resident_bytes()), (0, 80, 80));
+    }
 }
