@@ -8,6 +8,7 @@ mod again;
 mod binding;
 mod bounds;
 mod catalog;
+mod chosen_spans;
 mod combined;
 mod commands;
 mod computed;
@@ -81,6 +82,7 @@ mod wording;
 
 pub use activity::{Activity, Client, Doing, Registration};
 pub use binding::{Bound, ParameterKind, Placeholder, bind};
+pub use chosen_spans::{ChosenSpans, SpanRows};
 pub use execution::RowStream;
 pub use library::{LibraryParameter, LibraryQuery, library};
 pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};

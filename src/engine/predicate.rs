@@ -42,14 +42,14 @@ impl Engine {
         check_is_closed(text)?;
         let script = format!("{BEFORE}{text}{AFTER}");
         let session = self.session();
-        let (state, plan) = session.planned(&script).await.map_err(|error| replaced(error, text))?;
+        let (state, plan) = session.planned(&script).await.map_err(|error| replaced(error, BEFORE, text))?;
         let predicate = self.runtime(false).run(async move { physical(state, plan) }).await?;
         Ok(Arc::new(SpanPredicate(predicate)))
     }
 }
 
 /// Refuses a text that would close the parenthesis around it, or end the statement.
-fn check_is_closed(text: &str) -> Result<()> {
+pub(super) fn check_is_closed(text: &str) -> Result<()> {
     // What cannot be read as tokens is for the parser to tell.
     let Ok(tokens) = Tokenizer::new(&Grammar::for_tokens(0), text).tokenize_with_location() else { return Ok(()) };
     let mut open = 0_usize;
@@ -77,9 +77,9 @@ fn check_is_closed(text: &str) -> Result<()> {
 }
 
 /// The error with its place in the predicate instead of in the statement around it.
-fn replaced(mut error: Error, text: &str) -> Error {
+pub(super) fn replaced(mut error: Error, before: &str, text: &str) -> Error {
     let length = text.chars().count();
-    let position = error.position.map(|position| position.saturating_sub(BEFORE.chars().count()));
+    let position = error.position.map(|position| position.saturating_sub(before.chars().count()));
     if position.is_some_and(|position| position > length) && error.message.starts_with("syntax error") {
         error.message = "syntax error at end of input".into();
     }

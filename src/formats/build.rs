@@ -9,6 +9,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
+use crate::model::schema::UNKNOWN_SERVICE;
+
 /// What a document of another format became.
 #[derive(Debug, Default)]
 pub struct Converted {
@@ -97,18 +99,18 @@ pub fn regrouped(request: ExportTraceServiceRequest) -> ExportTraceServiceReques
     gathered.finish()
 }
 
+/// The service that a resource names.
+pub fn service_of(resource_spans: &ResourceSpans) -> &str {
+    let attributes = resource_spans.resource.as_ref().map(|resource| resource.attributes.as_slice());
+    find_text(attributes.unwrap_or_default(), "service.name").unwrap_or(UNKNOWN_SERVICE)
+}
+
 pub(super) fn attribute(key: impl Into<String>, value: Value) -> KeyValue {
     KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
 pub(super) fn text_attribute(key: impl Into<String>, text: impl Into<String>) -> KeyValue {
     attribute(key, Value::StringValue(text.into()))
-}
-
-/// Takes the first attribute with this key out.
-pub(super) fn take(attributes: &mut Vec<KeyValue>, key: &str) -> Option<Value> {
-    let place = attributes.iter().position(|attribute| attribute.key == key)?;
-    Some(attributes.remove(place).value?.value?)
 }
 
 /// Takes the first attribute with this key out when it is a text.

@@ -5,15 +5,19 @@
 
 mod build;
 pub mod columns;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod jaeger;
 mod names;
 pub mod otlp_json;
 pub mod perfetto;
+mod replayed;
 mod shape;
 mod span_rows;
 pub mod zipkin;
 
-pub use build::{Converted, RefusedSpan, regrouped};
+pub use build::{Converted, RefusedSpan, regrouped, service_of};
+pub use replayed::{Replayed, latest_end_ns};
 pub use shape::{JsonShape, first_keys};
 pub use span_rows::{is_span_table, rows_to_request};
 

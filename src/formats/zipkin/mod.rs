@@ -75,8 +75,6 @@ struct ZipkinSpan {
     binary_annotations: Vec<BinaryAnnotation>,
     #[serde(default, deserialize_with = "null_is_empty")]
     tags: Map<String, Json>,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    shared: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
