@@ -34,6 +34,7 @@
 -- above = 1.0
 -- clear_below = 0.5
 -- group_by = ["operation"]
+-- exemplars = "trace_id"
 -- summary = "an operation is more than twice as slow as it was"
 SELECT
     operation,

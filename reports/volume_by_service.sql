@@ -24,6 +24,7 @@
 -- clear_below = 0.5
 -- group_by = ["service_name"]
 -- severity = "info"
+-- exemplars = "example_trace_id"
 -- summary = "a service sends more than twice as many spans as the week before"
 SELECT
     service_name,
@@ -37,7 +38,8 @@ SELECT
     stored_spans,
     CAST(round(stored_spans * bytes_a_span) AS BIGINT) AS estimated_stored_bytes,
     oldest_timestamp,
-    extract(epoch FROM :to - oldest_timestamp) / 86400 AS kept_days
+    extract(epoch FROM :to - oldest_timestamp) / 86400 AS kept_days,
+    example_trace_id
 FROM (
     SELECT
         service_name,
@@ -50,6 +52,13 @@ FROM (
     WHERE timestamp < :to AND service_name LIKE :service
     GROUP BY service_name
 ) AS services
+-- Ids are read of the spans of the window alone: they are large.
+LEFT JOIN (
+    SELECT service_name AS of_service, first_value(trace_id ORDER BY timestamp DESC) AS example_trace_id
+    FROM spans
+    WHERE timestamp >= :from AND timestamp < :to AND service_name LIKE :service
+    GROUP BY service_name
+) AS examples ON of_service = service_name
 -- NULL as long as no span has been sealed into a file.
 CROSS JOIN (SELECT sum(bytes) / nullif(sum(rows), 0) AS bytes_a_span FROM system.files) AS stored
 ORDER BY spans DESC, stored_spans DESC, service_name

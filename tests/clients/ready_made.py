@@ -182,6 +182,11 @@ def slowest(spans):
     return {span.trace for span in spans if span.end - span.start == most}
 
 
+def newest(spans):
+    last = max((span.start for span in spans), default=None)
+    return {span.trace for span in spans if span.start == last}
+
+
 def daily_service_health(spans, rows, _):
     requests = list(filter(is_request, spans))
     now, before = (grouped(within(requests, window), lambda span: span.service) for window in (NOW, BEFORE))
@@ -311,10 +316,19 @@ def dependency_changes(spans, rows, _):
 
 def n_plus_one_suspects(spans, rows, _):
     least = 5
-    # Few are repeated even by their names alone.
-    asking = grouped((s for s in within(spans, NOW) if s.parent and s.kind in ("CLIENT", "INTERNAL")), lambda s: (s.trace, s.parent, s.service, s.name))
-    asking = {key: of for key, of in asking.items() if len(of) >= least}
     by_id = {span.id: span for span in spans}
+    below = collections.defaultdict(list)
+    for span in spans:
+        if span.parent in by_id:
+            below[span.parent].append(span.id)
+    above = {child: parent for parent, children in below.items() for child in children}
+
+    def caller(span):
+        return by_id[trace_search.outermost(span.id, by_id, above.get, lambda at: below.get(at, ()))].parent
+
+    # Few are repeated even by their names alone.
+    asking = grouped((s for s in within(spans, NOW) if s.kind in ("CLIENT", "INTERNAL")), lambda s: (s.trace, caller(s), s.service, s.name))
+    asking = {key: of for key, of in asking.items() if len(of) >= least and key[1]}
     answers = collections.defaultdict(list)
     for span in spans:
         if span.kind == "SERVER":
@@ -378,6 +392,7 @@ def volume_by_service(spans, rows, store):
             "spans": len(now), "share": len(now) / everything, "spans_before": len(before), "spans_change": change(len(now), len(before)),
             "spans_per_day": float(len(now)), "errors": failed(now), "estimated_bytes": OneOf(near(len(now) * bytes_a_span)),
             "stored_spans": len(of), "estimated_stored_bytes": OneOf(near(len(of) * bytes_a_span)), "oldest_timestamp": Time(oldest),
+            "example_trace_id": OneOf(newest(now)),
             "kept_days": lambda row, oldest=oldest: row["kept_days"] if abs(row["kept_days"] - (NOW[1] - oldest) / DAY) < 1e-9 else oldest,
         }
     return compare("volume_by_service", rows, ["service_name"], wanted)
