@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
@@ -13,6 +14,7 @@ use super::definition::Report;
 use super::folder::Defined;
 use super::history::{Cause, DeliveryStatus, Entry, Run, Status};
 use super::post::{Bounds, Post};
+use super::retention::Keep;
 use super::runner::{RunOrder, Runner};
 use super::schedule::tests::ms;
 use super::scheduler_tests::{Bench, report};
@@ -155,11 +157,13 @@ async fn however_many_receivers_hang_others_get_theirs() {
     // Places for two that are quick and two that are slow, and eight that hang for a minute.
     let bounds = Bounds { quick: 2, slow: 2, at_one: 2, patience: Duration::from_secs(2) };
     let post = Post::new(bench.runner.clone(), bounds);
+    let mut delivering = JoinSet::new();
     for report in reports {
         let run = made(&bench, &report, bench.clock.now_ms()).await;
-        tokio::spawn(post.deliver(Arc::new(report), &run, None));
+        delivering.spawn(post.deliver(Arc::new(report), &run, None));
     }
     until(|| out.path().join("b/2026-03-01T070000Z").is_dir()).await;
+    delivering.shutdown().await;
     bench.close().await;
 }
 
@@ -176,13 +180,13 @@ async fn a_report_delivers_to_one_receiver_while_it_waits_for_another() {
     let daily = report("daily", &header(&hanging), "SELECT 1 AS x");
     // The same delivery goes to another receiver from the third run on.
     let mended = report("daily", &header(&refusing), "SELECT 1 AS x");
-    let mut bench = Bench::at("2026-03-01T07:00:00Z", vec![daily.clone()]).await;
+    let bench = Bench::at("2026-03-01T07:00:00Z", vec![daily.clone()]).await;
     let post = Post::new(bench.runner.clone(), Bounds::default());
-    let mut runs = Vec::new();
+    let (mut runs, mut delivering) = (Vec::new(), JoinSet::new());
     for (at, report) in [&daily, &daily, &mended].into_iter().enumerate() {
         let due_ms = bench.clock.now_ms() + i64::try_from(at).expect("small") * 1_000;
         runs.push(made(&bench, report, due_ms).await);
-        tokio::spawn(post.deliver(Arc::new(report.clone()), &runs[at], None));
+        delivering.spawn(post.deliver(Arc::new(report.clone()), &runs[at], None));
     }
     // The first thing that it hears it refuses in passing, and takes again when the clock says so.
     let delivered = |bench: &Bench| {
@@ -194,8 +198,9 @@ async fn a_report_delivers_to_one_receiver_while_it_waits_for_another() {
         bench.clock.turn_by(Duration::from_millis(500));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    until(|| !hanging.keys().is_empty()).await;
     assert_eq!(hanging.keys(), [runs[0].deliveries[0].key.clone()], "the second waits behind the first");
-    bench.scheduler.settle().await;
+    delivering.shutdown().await;
     bench.close().await;
 }
 
@@ -218,9 +223,11 @@ async fn what_is_still_to_be_delivered_is_kept_until_it_is() {
     bench.look().await;
     let result = |run: &Run| std::path::PathBuf::from(run.result.clone().expect("a result"));
     assert!(result(&left).is_dir() && result(&newer).is_dir());
-    // It is known again: what is due is delivered before it is kept no longer.
-    let off = Report { enabled: false, ..daily };
-    bench.now_has(vec![off]);
+    // It is known again: what is to be delivered stays until it is.
+    bench.now_has(vec![Report { enabled: false, ..daily }]);
+    let defined = bench.reports.lock().expect("reports").clone();
+    bench.runner.forget(Keep::of(defined, bench.clock.now_ms())).await.expect("looked for");
+    assert!(result(&left).is_dir() && result(&newer).is_dir());
     bench.restart().await;
     bench.look().await;
     for folder in ["2026-03-01T070000Z", "2026-03-02T070000Z"] {
