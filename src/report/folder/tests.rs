@@ -3,10 +3,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::*;
-use crate::engine::{Engine, EngineSettings};
-use crate::store::{Snapshot, SnapshotSource, Store, StoreSettings};
+use crate::engine::{Engine, EngineSettings, RecordedTables, RecordedVersion};
+use crate::store::{Store, StoreSettings};
 
 fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Arc<Folder>) {
     let dir = tempfile::tempdir().expect("directory");
@@ -158,14 +162,13 @@ async fn a_statement_that_cannot_be_planned_is_a_mistake_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_is_known_once_it_is_planned_whatever_becomes_of_others() {
     let dir = tempfile::tempdir().expect("a folder");
-    write(
-        dir.path(),
-        &[("a.sql", "SELECT 1 AS n"), ("slow.sql", "SELECT count(*) FROM spans"), ("wrong.sql", "SELECT")],
-    );
+    let slow = ("slow.sql", "SELECT n FROM reports.slow");
+    write(dir.path(), &[("a.sql", "SELECT 1 AS n"), slow, ("wrong.sql", "SELECT nope")]);
     let data = tempfile::tempdir().expect("directory");
     let store = Store::open(data.path(), StoreSettings::default()).await.expect("store");
-    let waits = Arc::new(Waiting { store: store.clone(), go_on: tokio::sync::Semaphore::new(0) });
-    let engine = Engine::new(waits.clone(), EngineSettings::default()).expect("engine");
+    let engine = Engine::new(store.clone(), EngineSettings::default()).expect("engine");
+    let tables = Arc::new(SlowTables::default());
+    engine.show_recorded(tables.clone());
     let folder = Arc::new(Folder::open_to_plan(dir.path(), &ReportsHome::new(data.path())));
     let standings = |folder: &Folder| ["a", "slow", "wrong"].map(|name| folder.defined().standing(name));
     assert_eq!(standings(&folder), [Standing::Unknown, Standing::Unknown, Standing::Unknown]);
@@ -174,33 +177,38 @@ async fn a_report_is_known_once_it_is_planned_whatever_becomes_of_others() {
         async move { folder.plan(&engine).await }
     });
     while !matches!(&standings(&folder), [Standing::There(_), Standing::Unknown, Standing::Unknown]) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!planning.is_finished(), "the store keeps one waiting");
-    waits.go_on.add_permits(1_000);
+    assert!(!planning.is_finished(), "a table keeps one waiting");
+    tables.may_go_on.store(true, Ordering::Relaxed);
     let news = planning.await.expect("planned");
     assert_eq!(news.len(), 3, "{news:?}");
-    assert!(matches!(&standings(&folder), [Standing::There(_), Standing::There(_), Standing::Unknown]));
-    drop((engine, waits));
+    assert!(matches!(&standings(&folder), [Standing::There(_), Standing::There(_), Standing::Unknown]), "{news:?}");
+    drop(engine);
     store.close().await.expect("closed");
 }
 
-/// A store that answers once it may.
-#[derive(Debug)]
-struct Waiting {
-    store: Arc<Store>,
-    go_on: tokio::sync::Semaphore,
+/// A recorded table whose disk answers once it may.
+#[derive(Debug, Default)]
+struct SlowTables {
+    may_go_on: AtomicBool,
 }
 
-#[async_trait::async_trait]
-impl SnapshotSource for Waiting {
-    async fn snapshot(&self) -> Result<Snapshot> {
-        self.go_on.acquire().await.expect("open").forget();
-        self.store.snapshot().await
+impl RecordedTables for SlowTables {
+    fn names(&self) -> Vec<String> {
+        vec!["slow".to_owned()]
     }
 
-    async fn newest(&self) -> Result<Snapshot> {
-        self.snapshot().await
+    fn columns(&self, name: &str) -> Result<Option<SchemaRef>> {
+        while !self.may_go_on.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let schema = || Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        Ok((name == "slow").then(schema))
+    }
+
+    fn open(&self, _: &str) -> Result<Option<RecordedVersion>> {
+        Ok(None)
     }
 }
 
