@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// A session somewhere.
 pub enum Backend {
     Local { engine: Arc<Engine>, session: Session },
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 /// A statement that is ready to run.
@@ -49,7 +49,7 @@ impl Backend {
     pub async fn another(&self) -> Result<Self> {
         match self {
             Self::Local { engine, .. } => Ok(Self::local(engine)),
-            Self::Remote(remote) => remote.another().await.map(Self::Remote),
+            Self::Remote(remote) => remote.another().await.map(|remote| Self::Remote(Box::new(remote))),
         }
     }
 

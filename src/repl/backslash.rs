@@ -67,7 +67,7 @@ impl Shell {
                 None => self.say(&[Line::of(Style::Plain, "There was no error.")])?,
             },
             Command::SqlHelp => self.say(&help::sql())?,
-            Command::Help => self.show_lines(&help::commands())?,
+            Command::Help => self.show_lines(&help::commands(self.columns))?,
         }
         Ok(Next::GoOn)
     }

@@ -1,6 +1,10 @@
 //! Ranges of numbers for a histogram: of one width, or doubling where most numbers are far below the largest.
 
+use chrono::DateTime;
+
 use super::charts::Bar;
+
+const SECOND_NS: i64 = 1_000_000_000;
 
 /// The ranges that a histogram is to have.
 const WANTED: f64 = 16.0;
@@ -16,6 +20,8 @@ pub enum Bins {
     Even { from: f64, width: f64, count: i64 },
     /// Ranges that double: a range ends with a power of two, and has it. What is at most the least power is one.
     Doubling { low: i32, high: i32 },
+    /// Intervals of time.
+    Times { start_ns: i64, interval_ns: i64, count: usize },
 }
 
 impl Bins {
@@ -37,6 +43,7 @@ impl Bins {
     pub fn sql(self) -> String {
         match self {
             Self::Even { from, width, .. } => format!("floor((x - ({from:e})) / {width:e})"),
+            Self::Times { start_ns, interval_ns, .. } => format!("floor((x - ({start_ns})) / {interval_ns})"),
             Self::Doubling { low, high } => {
                 format!("CASE WHEN x > 0 THEN greatest({low}, least({high}, ceil(log2(x)))) ELSE {low} END")
             }
@@ -48,6 +55,7 @@ impl Bins {
         let (first, last) = match self {
             Self::Even { count, .. } => (0, count - 1),
             Self::Doubling { low, high } => (i64::from(low), i64::from(high)),
+            Self::Times { count, .. } => (0, i64::try_from(count).unwrap_or(i64::MAX) - 1),
         };
         let mut bars: Vec<Bar> = (first..=last).map(|bin| Bar { label: self.label(bin), count: 0 }).collect();
         for (bin, count) in counted {
@@ -55,8 +63,7 @@ impl Bins {
             let at = usize::try_from(bin.clamp(first, last) - first).unwrap_or(0);
             bars[at].count += count;
         }
-        let drop_empty = |bar: &Bar| bar.count == 0;
-        let end = bars.iter().rposition(|bar| !drop_empty(bar)).map_or(0, |last| last + 1);
+        let end = bars.iter().rposition(|bar| bar.count > 0).map_or(0, |last| last + 1);
         bars.truncate(end);
         bars
     }
@@ -65,13 +72,18 @@ impl Bins {
         match self {
             Self::Even { from, width, .. } => {
                 let at = |bin: i64| from + width * bin as f64;
-                format!("{} – {}", number(at(bin)), number(at(bin + 1)))
+                format!("{} to {}", number(at(bin)), number(at(bin + 1)))
+            }
+            Self::Times { start_ns, interval_ns, .. } => {
+                let at = DateTime::from_timestamp_nanos(start_ns.saturating_add(interval_ns.saturating_mul(bin)));
+                at.format(if interval_ns % SECOND_NS == 0 { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%d %H:%M:%S%.3f" })
+                    .to_string()
             }
             Self::Doubling { low, .. } => {
                 let at = |bin: i64| 2_f64.powi(i32::try_from(bin).unwrap_or(0));
                 match bin == i64::from(low) {
                     true => format!("up to {}", number(at(bin))),
-                    false => format!("{} – {}", number(at(bin - 1)), number(at(bin))),
+                    false => format!("{} to {}", number(at(bin - 1)), number(at(bin))),
                 }
             }
         }
@@ -80,7 +92,7 @@ impl Bins {
 
 /// The least of 1, 2, 2.5 and 5 times a power of ten that is not less.
 fn nice(width: f64) -> f64 {
-    if !(width > 0.0) || !width.is_finite() {
+    if width <= 0.0 || !width.is_finite() {
         return 1.0;
     }
     let power = 10_f64.powf(width.log10().floor());
@@ -122,10 +134,10 @@ mod tests {
         let bars = Bins::over(0.3, 900.0, 4.0).bars([(-1, 2), (2, 5), (99, 1)].into_iter());
         assert_eq!(bars.len(), 12);
         let shown: Vec<(&str, u64)> = bars.iter().map(|bar| (bar.label.as_str(), bar.count)).collect();
-        assert_eq!(shown[..4], [("up to 0.5", 2), ("0.5 – 1", 0), ("1 – 2", 0), ("2 – 4", 5)]);
-        assert_eq!(shown[11], ("512 – 1024", 1));
+        assert_eq!(shown[..4], [("up to 0.5", 2), ("0.5 to 1", 0), ("1 to 2", 0), ("2 to 4", 5)]);
+        assert_eq!(shown[11], ("512 to 1024", 1));
         let even = Bins::over(0.0, 160.0, 80.0).bars([(0, 1), (15, 1)].into_iter());
-        assert_eq!((even.len(), even[15].label.as_str()), (16, "150 – 160"));
+        assert_eq!((even.len(), even[15].label.as_str()), (16, "150 to 160"));
     }
 
     #[test]

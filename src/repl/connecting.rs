@@ -15,13 +15,14 @@ const LOCAL: &str = "local";
 /// A session of a server; asks for a password where the server wants one and none was given.
 pub async fn connect(text: &str, ask_password: Option<fn(&str) -> Result<String>>) -> Result<Backend> {
     let place = Place::parse(text)?;
-    match (Remote::connect(place.clone()).await, ask_password) {
+    let remote = match (Remote::connect(place.clone()).await, ask_password) {
         (Err(error), Some(ask)) if wants_password(&error) => {
             let password = ask(&format!("Password for {}: ", place.shown()))?;
-            Remote::connect(place.with_password(password)).await.map(Backend::Remote)
+            Remote::connect(place.with_password(password)).await
         }
-        (done, _) => done.map(Backend::Remote),
-    }
+        (done, _) => done,
+    };
+    remote.map(|remote| Backend::Remote(Box::new(remote)))
 }
 
 /// Whether it failed because there was no password; a wrong one is not asked for again.

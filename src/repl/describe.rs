@@ -32,7 +32,8 @@ async fn of_server(backend: &Backend, relation: &str, parts: &[String]) -> Resul
         _ => "any(current_schemas(true))".to_owned(),
     };
     let name = parts.last().map(String::as_str).unwrap_or_default();
-    let batches = backend.batches(&query::RELATION_COLUMNS.replace(":schema", &schema), &[name]).await?;
+    let batches =
+        backend.batches(&query::filled(query::RELATION_COLUMNS, &[("schema", schema.as_str())]), &[name]).await?;
     match batches.iter().all(|batch| batch.num_rows() == 0) {
         true => {
             Err(Error::new(Kind::NotFound, format!("relation \"{relation}\" does not exist")).with_sqlstate("42P01"))

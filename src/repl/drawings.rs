@@ -9,15 +9,19 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use super::backend::{Backend, literal};
 use super::bins::Bins;
 use super::charts::{self, Bar, Call, Cell, Heatmap, Stack};
-use super::query;
+use super::query::{self, filled};
 use super::shell::Shell;
-use super::text::{Line, Style};
+use super::text::{Line, Style, fit};
 use crate::error::{Error, Result};
-use crate::render::count;
+use crate::render::{count, sanitize};
 use crate::typed::parse_duration;
 
 /// Values are drawn one by one when there are at most so many.
 const FEW_VALUES: u64 = 20;
+/// The intervals of time that a histogram has at most.
+const TIMES: usize = 24;
+/// What times are to the engine.
+const INSTANT: &str = "Timestamp(Nanosecond, Some(\"UTC\"))";
 /// Lengths of an interval of a heat map, in nanoseconds.
 const INTERVALS_NS: [i64; 22] = {
     const MS: i64 = 1_000_000;
@@ -54,7 +58,7 @@ impl Shell {
     /// Draws who calls whom.
     pub async fn draw_map(&mut self, from: Option<&str>, to: Option<&str>) -> Result<()> {
         let time = |text: Option<&str>| text.map_or("NULL".to_owned(), time_of);
-        let sql = query::MAP.replace(":since", &time(from)).replace(":until", &time(to));
+        let sql = filled(query::MAP, &[("since", &time(from)), ("until", &time(to))]);
         let rows = self.drawn_from(&sql).await?;
         let call = |row: &Vec<String>| {
             let number = |at: usize| row[at].parse().unwrap_or(0_u64);
@@ -75,7 +79,7 @@ impl Shell {
 
     /// Draws what the time went to.
     pub async fn draw_flame(&mut self, condition: &str) -> Result<()> {
-        let rows = self.drawn_from(&query::FLAME.replace(":condition", condition)).await?;
+        let rows = self.drawn_from(&filled(query::FLAME, &[("condition", condition)])).await?;
         let stack = |row: &Vec<String>| {
             let number = |at: usize| row[at].parse().unwrap_or(0);
             Stack { names: row[0].clone(), self_us: number(1), spans: number(2) }
@@ -92,8 +96,8 @@ impl Shell {
     /// Draws when spans took how long.
     pub async fn draw_heatmap(&mut self, condition: &str) -> Result<()> {
         let relation = self.relation_with(condition).await;
-        let sql = |text: &str| text.replace(":relation", relation).replace(":condition", condition);
-        let range = self.backend.batches(&sql(query::TIME_RANGE), &[]).await.map_err(placeless)?;
+        let of_spans = [("relation", relation), ("condition", condition)];
+        let range = self.backend.batches(&filled(query::TIME_RANGE, &of_spans), &[]).await.map_err(placeless)?;
         let times = |column: usize| integers(&range, column);
         let (Some(first), Some(last)) = (times(0)?.first().copied().flatten(), times(1)?.first().copied().flatten())
         else {
@@ -101,9 +105,9 @@ impl Shell {
         };
         let paper = self.terminal.paper(self.columns);
         let (start_ns, interval_ns, intervals) = intervals(first, last, Heatmap::room(paper));
-        let text =
-            sql(query::HEATMAP).replace(":start", &start_ns.to_string()).replace(":width", &interval_ns.to_string());
-        let rows = self.drawn_from(&text).await?;
+        let (start, width) = (start_ns.to_string(), interval_ns.to_string());
+        let of_intervals = [of_spans[0], of_spans[1], ("start", start.as_str()), ("width", width.as_str())];
+        let rows = self.drawn_from(&filled(query::HEATMAP, &of_intervals)).await?;
         let cell = |row: &Vec<String>| {
             let cell = (row[0].parse().ok()?, row[1].parse().ok()?, row[2].parse().ok()?);
             Some(Cell { interval: cell.0, le_ms: cell.1, spans: cell.2 })
@@ -112,7 +116,9 @@ impl Shell {
         let spans = cells.iter().map(|cell| cell.spans).sum::<u64>();
         let each = crate::typed::duration_text(Duration::from_nanos(interval_ns.unsigned_abs()));
         let mut lines = charts::heatmap(&Heatmap { start_ns, interval_ns, intervals, cells }, paper);
-        lines.insert(0, Line::of(Style::Bold, format!("Latency of {}, a column is {each}", count(spans, "span"))));
+        let mut title = Line::of(Style::Bold, format!("Latency of {}", count(spans, "span")));
+        title.push(Style::Dim, format!(", {each} a column"));
+        lines.insert(0, title);
         self.show_drawing(lines, "there are no such spans")
     }
 
@@ -120,32 +126,36 @@ impl Shell {
     pub async fn draw_histogram(&mut self, value: &str, condition: &str) -> Result<()> {
         let both = format!("({value}) IS NOT NULL AND ({condition})");
         let relation = self.relation_with(&both).await;
-        // The condition last: it may hold what looks like the others' names.
-        let sql = |text: &str| {
-            text.replace(":relation", relation)
-                .replace(":value", &format!("({value})"))
-                .replace(":condition", condition)
+        let is_time = self.is_time(value, relation).await;
+        let asked = if is_time {
+            format!("arrow_cast(arrow_cast({value}, '{INSTANT}'), 'Int64')")
+        } else {
+            format!("({value})")
         };
-        let about = self.drawn_from(&sql(query::NUMBERS)).await?;
+        let of_values = [("relation", relation), ("value", asked.as_str()), ("condition", condition)];
+        let about = self.drawn_from(&filled(query::NUMBERS, &of_values)).await?;
         let Some([all, numbers, different, low, high, middle]) = about.first().map(Vec::as_slice) else {
             return Err(Error::internal("the query of numbers gives no row"));
         };
         let number = |text: &String| text.parse::<u64>().unwrap_or(0);
         let (all, numbers, different) = (number(all), number(numbers), number(different));
-        let mut title = vec![Line::of(Style::Bold, format!("{value}: {}, {different} different", count(all, "value")))];
+        let paper = self.terminal.paper(self.columns);
+        let text = format!("{}: {}, {different} different", sanitize(value), count(all, "value"));
+        let mut title = vec![Line::of(Style::Bold, fit(&text, paper.columns(), paper.ellipsis()))];
         if all == 0 {
             return self.show_drawing(Vec::new(), "there are no such values");
         }
         let float = |text: &String| text.parse::<f64>().ok().filter(|number| number.is_finite());
         let bars = match (float(low), float(high), float(middle)) {
+            (Some(low), Some(high), _) if is_time => {
+                let (start_ns, interval_ns, count) = intervals(low as i64, high as i64, TIMES);
+                self.binned(Bins::Times { start_ns, interval_ns, count }, of_values).await?
+            }
             (Some(low), Some(high), Some(middle)) if numbers == all && different > FEW_VALUES => {
-                let bins = Bins::over(low, high, middle);
-                let rows = self.drawn_from(&sql(&query::NUMBER_BINS.replace(":bin", &bins.sql()))).await?;
-                let counted = rows.iter().filter(|row| row.len() == 2);
-                bins.bars(counted.filter_map(|row| Some((row[0].parse().ok()?, row[1].parse().ok()?))))
+                self.binned(Bins::over(low, high, middle), of_values).await?
             }
             _ => {
-                let rows = self.drawn_from(&sql(query::TEXT_VALUES)).await?;
+                let rows = self.drawn_from(&filled(query::TEXT_VALUES, &of_values)).await?;
                 let bar = |row: &Vec<String>| Bar { label: row[0].clone(), count: row[1].parse().unwrap_or(0) };
                 let mut bars: Vec<Bar> = rows.iter().filter(|row| row.len() == 2).map(bar).collect();
                 let shown: u64 = bars.iter().map(|bar| bar.count).sum();
@@ -159,8 +169,25 @@ impl Shell {
                 bars
             }
         };
-        title.extend(charts::histogram(&bars, all, self.terminal.paper(self.columns)));
+        title.extend(charts::histogram(&bars, all, paper));
         self.show_drawing(title, "there are no such values")
+    }
+
+    /// A bar for every range of numbers.
+    async fn binned(&self, bins: Bins, [relation, value, condition]: [(&str, &str); 3]) -> Result<Vec<Bar>> {
+        let bin = bins.sql();
+        let sql = filled(query::NUMBER_BINS, &[relation, value, condition, ("bin", bin.as_str())]);
+        let rows = self.drawn_from(&sql).await?;
+        let counted = rows.iter().filter(|row| row.len() == 2);
+        Ok(bins.bars(counted.filter_map(|row| Some((row[0].parse().ok()?, row[1].parse().ok()?)))))
+    }
+
+    /// Whether a value is a time. What is wrong with it is told when it is asked for.
+    async fn is_time(&self, value: &str, relation: &str) -> bool {
+        let columns = self.backend.columns(&format!("SELECT ({value}) FROM {relation}")).await;
+        columns.is_ok_and(|columns| {
+            columns.fields().iter().all(|field| matches!(field.data_type(), DataType::Timestamp(..)))
+        })
     }
 
     /// The rows of a query, of which a part is the user's: where it is wrong is told of that part, and not of a text that the user did not write.

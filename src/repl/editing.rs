@@ -29,20 +29,24 @@ impl Shell {
     }
 
     async fn lines(&mut self, text: &str) -> Result<Next> {
-        let mut splitter = Splitter::default();
+        let (mut splitter, mut end) = (Splitter::default(), Next::GoOn);
         for line in script_lines(text) {
             for item in splitter.push_line(line) {
                 self.pending = splitter.pending().to_owned();
                 match Box::pin(self.item_of_script(&item)).await? {
                     Next::Quit => return Ok(Next::Quit),
                     Next::ForgetPending => splitter.reset(),
-                    Next::GoOn | Next::Typed(_) | Next::Moved => {}
+                    Next::Moved => end = Next::Moved,
+                    Next::GoOn | Next::Typed(_) => {}
+                }
+                if self.stops() {
+                    return Ok(end);
                 }
             }
         }
         match splitter.finish() {
-            Some(rest) => Box::pin(self.item_of_script(&Item::Statement(rest))).await,
-            None => Ok(Next::GoOn),
+            Some(rest) => Box::pin(self.item_of_script(&Item::Statement(rest))).await.map(|_| end),
+            None => Ok(end),
         }
     }
 

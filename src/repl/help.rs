@@ -5,19 +5,28 @@ use super::reports::ReportQuestion;
 use super::text::{Line, Style, fit, width};
 use crate::engine::library;
 
+/// The columns of a command with its arguments.
+const COMMAND_COLUMNS: usize = 38;
+/// A terminal that has room for commands beside what they do.
+const WIDE_COLUMNS: usize = 106;
+
 /// What SQL there is, in short.
 pub(super) fn sql() -> Vec<Line> {
     vec![Line::of(Style::Plain, include_str!("sql_help.txt").trim_end())]
 }
 
-/// The backslash commands.
-pub(super) fn commands() -> Vec<Line> {
+/// The backslash commands; on a narrow terminal what each does stands below it.
+pub(super) fn commands(columns: Option<usize>) -> Vec<Line> {
     let line = |(name, arguments, what): &(&str, &str, &str)| {
-        let mut line = Line::of(Style::Bold, fit(&format!("  {name} {arguments}"), 34, ""));
+        let command = format!("  {name} {arguments}");
+        if columns.is_some_and(|columns| columns < WIDE_COLUMNS) {
+            return vec![Line::of(Style::Bold, command), Line::of(Style::Plain, format!("      {what}"))];
+        }
+        let mut line = Line::of(Style::Bold, fit(&command, COMMAND_COLUMNS, ""));
         line.push(Style::Plain, *what);
-        line
+        vec![line]
     };
-    HELP.iter().map(line).collect()
+    HELP.iter().flat_map(line).collect()
 }
 
 /// The shipped questions, each with its purpose and what it takes.

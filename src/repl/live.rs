@@ -13,7 +13,6 @@ use super::query;
 use super::shell::Shell;
 use super::splitter::Script;
 use super::text::{Line, Style, fit, width};
-use super::waterfall::duration;
 use crate::error::{Error, Result};
 use crate::render::{cell_text, count, sanitize};
 
@@ -37,6 +36,7 @@ impl Shell {
             return Err(Error::bad_input("\\watch has no statement to ask")
                 .with_hint("ask one first, or write SELECT … \\watch"));
         };
+        self.last = Some(script.clone());
         self.is_live = true;
         let mut asked = 0;
         while times.is_none_or(|times| asked < times) {
@@ -56,7 +56,11 @@ impl Shell {
 
     /// Shows spans as they arrive, until Ctrl-C.
     pub async fn tail(&mut self, condition: &str) -> Result<()> {
-        let sql = query::TAIL.replace(":condition", condition);
+        if self.backend.in_transaction() {
+            let error = Error::bad_input("a transaction sees one state of the data, and no span that arrives");
+            return Err(error.with_hint("COMMIT ends it"));
+        }
+        let sql = query::filled(query::TAIL, &[("condition", condition)]);
         let mut seen: Option<HashSet<String>> = None;
         self.is_live = true;
         loop {
@@ -130,12 +134,12 @@ fn arrived(batches: &[RecordBatch]) -> Result<Vec<Arrived>> {
 fn line(span: &Arrived, paper: Paper) -> Line {
     let started: DateTime<Utc> = DateTime::from_timestamp_nanos(span.start_ns);
     let mut line = Line::of(Style::Dim, started.format("%H:%M:%S%.3f ").to_string());
-    line.push(Style::Plain, format!("{:>8} ", duration(span.duration_ns)));
+    line.push(Style::Plain, format!("{:>8} ", paper.duration(span.duration_ns)));
     let mut left = paper.columns().saturating_sub(12 + 1 + 8 + 1);
     let mut piece = |style: Style, text: String| {
         let columns = width(&text).min(left);
         left -= columns;
-        line.push(style, fit(&text, columns, "…"));
+        line.push(style, fit(&text, columns, paper.ellipsis()));
     };
     piece(Style::Tint(tint(&span.service)), format!("{} ", sanitize(&span.service)));
     piece(if span.is_error { Style::Error } else { Style::Plain }, sanitize(&span.name).into_owned());

@@ -35,6 +35,7 @@ mod settings;
 mod shell;
 mod show;
 mod splitter;
+mod statements;
 mod text;
 mod theme;
 mod trace;

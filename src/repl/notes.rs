@@ -29,7 +29,7 @@ pub async fn on_attributes(backend: &Backend, catalog: &Catalog, text: &str) -> 
     let known = |key: &Key| catalog.attribute_keys.contains(key);
     for key in keys(text).into_iter().filter(|key| !known(key)).take(MAX_KEYS) {
         let attribute = format!("{}[{}]", key.map, literal(&key.key));
-        let sql = query::HAS_ATTRIBUTE.replace(":attribute", &attribute);
+        let sql = query::filled(query::HAS_ATTRIBUTE, &[("attribute", attribute.as_str())]);
         let asked = timeout(PATIENCE, query::texts(backend, &sql, &[])).await;
         if !matches!(asked, Ok(Ok(rows)) if rows.is_empty()) {
             continue;

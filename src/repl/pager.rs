@@ -3,7 +3,6 @@
 //! What fits is written as it is. Only what has turned out not to fit starts the pager, so that a short answer stays on the screen.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::text::width;
@@ -59,7 +58,7 @@ impl Pager {
 
 fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// A writer to standard output, by way of the pager when the text does not fit. What is held is written, and the pager waited for, when it is dropped.

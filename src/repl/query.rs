@@ -43,3 +43,40 @@ pub fn rows_of(batches: &[RecordBatch]) -> Result<Vec<Vec<String>>> {
     }
     Ok(rows)
 }
+
+/// A query with texts in the places of names such as `:condition`. What is put in is not looked at again: it may hold what looks like a name.
+pub fn filled(query: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(query.len());
+    let mut rest = query;
+    while let Some(colon) = rest.find(':') {
+        let (before, from) = rest.split_at(colon);
+        out.push_str(before);
+        if let Some(after) = from.strip_prefix("::") {
+            out.push_str("::");
+            rest = after;
+            continue;
+        }
+        let length =
+            from[1..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(from.len(), |end| end + 1);
+        let (name, after) = from.split_at(length);
+        match values.iter().find(|(known, _)| *known == &name[1..]) {
+            Some((_, value)) => out.push_str(value),
+            None => out.push_str(name),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_replaced_once() {
+        let text = filled("a :b = :bc AND x::text :d", &[("b", ":bc"), ("bc", "1"), ("text", "no")]);
+        assert_eq!(text, "a :bc = 1 AND x::text :d");
+        assert_eq!(filled("SELECT ':x' WHERE :c", &[("c", "y = ':c é'")]), "SELECT ':x' WHERE y = ':c é'");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::backend::{Answer, Backend};
+use super::backend::Backend;
 use super::catalog::{self, Catalog};
 use super::commands;
 use super::editor::{Editor, Read};
@@ -13,7 +13,6 @@ use super::input::{
     BYTE_ORDER_MARK, MAX_PENDING_BYTES, PlainWord, next_line, plain_word, read_line, script_lines, too_long,
 };
 use super::last_error::LastError;
-use super::notes;
 use super::output::Terminal;
 use super::output_file::OutputFile;
 use super::pager::Pager;
@@ -86,6 +85,7 @@ pub async fn run(engine: Option<&Arc<Engine>>, options: Options) -> Result<Summa
         output: None,
         is_live: false,
         depth: 0,
+        stop_on_error: options.stop_on_error,
         title: options.title.clone(),
         reports: options.reports.clone(),
         ask_password: options.ask_password,
@@ -95,7 +95,7 @@ pub async fn run(engine: Option<&Arc<Engine>>, options: Options) -> Result<Summa
     }
     let ended = match terminal.interactive {
         true => shell.interactive(&preferences).await,
-        false => shell.script(&options).await,
+        false => shell.script().await,
     };
     let failed = if terminal.interactive { 0 } else { shell.failed };
     match ended {
@@ -135,6 +135,8 @@ pub(super) struct Shell {
     pub is_live: bool,
     /// How many files run each other.
     pub depth: usize,
+    /// Whether a script ends with what fails first.
+    stop_on_error: bool,
     /// What is read, for people.
     pub title: String,
     pub ask_password: Option<fn(&str) -> Result<String>>,
@@ -157,7 +159,7 @@ pub(super) enum Next {
 
 impl Shell {
     async fn interactive(&mut self, preferences: &Preferences) -> Result<()> {
-        let values = Values::of(Arc::new(self.backend.another().await?));
+        let values = Values::of(self.beside().await);
         let mut editor = Editor::new(self.names.clone(), values, preferences)?;
         self.read_names();
         self.say(&[Line::of(
@@ -222,7 +224,7 @@ impl Shell {
                         typed.extend(lines.into_iter().rev());
                     }
                     Next::Moved => {
-                        editor.set_values(Values::of(Arc::new(self.backend.another().await?)));
+                        editor.set_values(Values::of(self.beside().await));
                         self.read_names();
                     }
                     Next::Quit => return Ok(()),
@@ -233,6 +235,11 @@ impl Shell {
                 self.report(&too_long(), None, None);
             }
         }
+    }
+
+    /// A session beside this one; where there is no second, this one.
+    async fn beside(&self) -> Arc<Backend> {
+        self.backend.another().await.map_or_else(|_| self.backend.clone(), Arc::new)
     }
 
     /// Reads what completion offers, in the background.
@@ -267,7 +274,7 @@ impl Shell {
         Ok(Next::GoOn)
     }
 
-    async fn script(&mut self, options: &Options) -> Result<()> {
+    async fn script(&mut self) -> Result<()> {
         let mut splitter = Splitter::default();
         let (mut is_first, mut is_last) = (true, false);
         while !is_last {
@@ -278,7 +285,7 @@ impl Shell {
             if splitter.pending().len() > MAX_PENDING_BYTES {
                 return Err(too_long());
             }
-            is_last = self.items(&mut items, &mut splitter, options).await?;
+            is_last = self.items(&mut items, &mut splitter).await?;
         }
         if !is_last && let Some(rest) = splitter.finish() {
             self.item(&Item::Statement(rest.clone()), Some(rest.line)).await?;
@@ -287,23 +294,24 @@ impl Shell {
     }
 
     /// Runs a script's items; tells whether it ends there.
-    async fn items(&mut self, items: &mut Vec<Item>, splitter: &mut Splitter, options: &Options) -> Result<bool> {
+    async fn items(&mut self, items: &mut Vec<Item>, splitter: &mut Splitter) -> Result<bool> {
         for item in items.drain(..) {
-            let line = match &item {
-                Item::Statement(script) => script.line,
-                Item::Command { line, .. } => *line,
-            };
             self.pending = splitter.pending().to_owned();
-            match self.item(&item, Some(line)).await? {
+            match self.item_of_script(&item).await? {
                 Next::Quit => return Ok(true),
                 Next::ForgetPending => splitter.reset(),
                 Next::GoOn | Next::Typed(_) | Next::Moved => {}
             }
-            if options.stop_on_error && self.failed > 0 {
+            if self.stops() {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether a script is to end because something in it failed.
+    pub fn stops(&self) -> bool {
+        self.stop_on_error && !self.terminal.interactive && self.failed > 0
     }
 
     /// Runs an item of a file.
@@ -345,50 +353,6 @@ impl Shell {
             self.say_time(started)?;
         }
         Ok(next)
-    }
-
-    /// Runs a text of SQL and shows what it gives.
-    pub async fn statement(&mut self, script: &Script) -> Result<()> {
-        let done = self.statements(script).await;
-        self.block_failed |= done.is_err() && self.backend.is_local() && self.backend.in_transaction();
-        done
-    }
-
-    async fn statements(&mut self, script: &Script) -> Result<()> {
-        let backend = self.backend.clone();
-        for statement in backend.prepare(&script.text).await? {
-            if self.block_failed {
-                self.end_failed_block(statement.text()).await?;
-                self.say(&[Line::of(Style::Plain, "ROLLBACK")])?;
-                continue;
-            }
-            let started = Instant::now();
-            match backend.run(&statement).await? {
-                Answer::Rows { schema, stream, is_plan } => {
-                    let expanded = if script.expanded { Expanded::On } else { self.expanded };
-                    self.show_result(expanded, is_plan, schema, stream, started).await?;
-                }
-                Answer::Command(tag) => self.say(&[Line::of(Style::Plain, tag)])?,
-            }
-            if self.terminal.interactive && !self.is_live && !backend.in_transaction() {
-                self.say(&notes::on_attributes(&backend, &self.names.load(), statement.text()).await)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a transaction in which a statement failed; only its end is taken, as in PostgreSQL.
-    async fn end_failed_block(&mut self, text: &str) -> Result<()> {
-        let word = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
-        if !["commit", "end", "rollback", "abort"].contains(&word.as_str()) {
-            let message = "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(Error::bad_input(message).with_sqlstate("25P02").with_hint("ROLLBACK ends it"));
-        }
-        self.block_failed = false;
-        for statement in self.backend.prepare("ROLLBACK").await? {
-            self.backend.run(&statement).await?;
-        }
-        Ok(())
     }
 }
 

@@ -40,13 +40,12 @@ impl Shell {
         mut rows: RowStream,
         started: Instant,
     ) -> Result<()> {
-        if let Some(mut file) = self.output.take() {
-            let options =
-                RenderOptions { zone: self.backend.time_zone()?, null: self.null.clone(), ..RenderOptions::default() };
-            let written = file.put(schema, rows, &options).await;
-            let (name, written) = (file.name(), written);
-            self.output = Some(file);
-            return self.say(&[Line::of(Style::Dim, format!("{} written to {name}", count(written?, "row")))]);
+        let zone = self.backend.time_zone()?;
+        if let Some(file) = &mut self.output {
+            let options = RenderOptions { zone, null: self.null.clone(), ..RenderOptions::default() };
+            let written = count(file.put(schema, rows, &options).await?, "row");
+            let told = format!("{written} written to {}", file.name());
+            return self.say(&[Line::of(Style::Dim, told)]);
         }
         if is_plan && self.format == Format::Table {
             let mut batches = Vec::new();
@@ -80,19 +79,23 @@ impl Shell {
             null: self.null.clone(),
             ..RenderOptions::default()
         };
+        let out: Box<dyn Write + Send> = match self.paged() {
+            Some(paged) => Box::new(paged),
+            None => Box::new(io::stdout()),
+        };
         // A table is harmless by itself; the other formats keep every byte for the programs that read them.
-        let out: Box<dyn Write + Send> = match self.terminal.stdout_is_terminal && format != Format::Table {
-            true => Box::new(Visible::new(io::stdout())),
-            false => match self.paged() {
-                Some(paged) => Box::new(paged),
-                None => Box::new(io::stdout()),
-            },
+        let out = match self.terminal.stdout_is_terminal && format != Format::Table {
+            true => Box::new(Visible::new(out)),
+            false => out,
         };
         let written =
             render::write_all(format, schema, rows, &options, BufWriter::with_capacity(WRITE_BYTES, out)).await;
         match written {
-            // Whoever quits the pager has seen enough.
-            Err(error) if error.is_closed_pipe() && self.terminal.interactive => return Ok(()),
+            // Whoever quits the pager has seen enough; a server would go on sending.
+            Err(error) if error.is_closed_pipe() && self.terminal.interactive => {
+                self.backend.cancel().await;
+                return Ok(());
+            }
             written => drop(written?),
         }
         match self.terminal.interactive && format == Format::Table {

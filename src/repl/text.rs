@@ -98,7 +98,11 @@ impl Line {
     /// The line as text, without spaces at its end.
     pub fn paint(&self, palette: Palette) -> String {
         let mut pieces = self.0.clone();
-        while let Some((_, last)) = pieces.last_mut() {
+        while let Some((style, last)) = pieces.last_mut() {
+            // A space may have a ground of its own.
+            if matches!(style, Style::Block(_)) && palette.is_coloured() {
+                break;
+            }
             last.truncate(last.trim_end_matches(' ').len());
             if !last.is_empty() {
                 break;

@@ -96,7 +96,7 @@ impl Values {
 
     /// The values that the text at `place` may become; none when they do not come soon. May not be called on a thread of the runtime.
     pub fn complete(&self, place: &ValuePlace) -> Completion {
-        let sql = query::VALUES.replace(":value", &place.value);
+        let sql = query::filled(query::VALUES, &[("value", place.value.as_str())]);
         let pattern = starting_with(&place.prefix);
         let parameters = [pattern.as_str()];
         let asked = async { timeout(PATIENCE, query::texts(&self.backend, &sql, &parameters)).await };

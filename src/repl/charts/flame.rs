@@ -6,7 +6,6 @@ use super::Paper;
 use super::bars::{amount, bar, percent};
 use crate::render::sanitize;
 use crate::repl::text::{Line, Style, fit, width};
-use crate::repl::waterfall::duration;
 
 /// Deeper stacks are not drawn: more than a screen.
 const MAX_LEVELS: usize = 40;
@@ -150,10 +149,12 @@ fn hottest(stacks: &[Stack], total_us: u64, paper: Paper) -> Vec<Line> {
     let mut lines = vec![head];
     for (name, (self_us, spans)) in shown {
         let mut line = Line::of(Style::Plain, fit(&sanitize(name), name_columns, paper.ellipsis()));
-        let took = duration(i64::try_from(self_us.saturating_mul(1000)).unwrap_or(i64::MAX));
+        let took = paper.duration(i64::try_from(self_us.saturating_mul(1000)).unwrap_or(i64::MAX));
         line.push(Style::Plain, format!(" {took:>8} {:>6}", percent(*self_us, total_us)));
         line.push(Style::Dim, format!(" {:>7} ", amount(*spans)));
-        line.push(Style::Tint(0), bar(*self_us as f64 / total_us as f64, bar_columns, paper));
+        if bar_columns > 0 {
+            line.push(Style::Tint(0), bar(*self_us as f64 / total_us as f64, bar_columns, paper));
+        }
         lines.push(line);
     }
     lines

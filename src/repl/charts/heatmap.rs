@@ -7,7 +7,6 @@ use chrono::DateTime;
 use super::Paper;
 use super::bars::amount;
 use crate::repl::text::{Line, Style, fit, width};
-use crate::repl::waterfall::duration;
 
 /// The columns of a latency.
 const LABEL_COLUMNS: usize = 8;
@@ -16,6 +15,8 @@ const SHADES: [&str; 5] = [" ", "░", "▒", "▓", "█"];
 const ASCII_SHADES: [&str; 5] = [" ", ".", ":", "+", "#"];
 /// A range of latencies that has more powers of two ends with what is above.
 const MAX_ROWS: i32 = 40;
+/// An axis that has room for two dates with their years.
+const WIDE_AXIS: usize = 34;
 /// Below this, a microsecond in milliseconds as a power of two, all is one row.
 const LEAST_OCTAVE: i32 = -10;
 
@@ -63,7 +64,7 @@ pub fn heatmap(map: &Heatmap, paper: Paper) -> Vec<Line> {
     let mut lines = Vec::new();
     for octave in (low..=high).rev() {
         let ns = (2_f64.powi(octave) * 1e6).round() as i64;
-        let mut line = Line::of(Style::Plain, format!("{:>LABEL_COLUMNS$}", duration(ns)));
+        let mut line = Line::of(Style::Plain, format!("{:>LABEL_COLUMNS$}", paper.duration(ns)));
         line.push(Style::Dim, format!(" {edge}"));
         for interval in 0..map.intervals {
             let spans = counts.get(&(octave, interval)).copied().unwrap_or(0);
@@ -99,7 +100,11 @@ fn axis(map: &Heatmap, each: usize, paper: Paper) -> [Line; 2] {
     let intervals = i64::try_from(map.intervals).unwrap_or(i64::MAX);
     let end_ns = map.start_ns.saturating_add(map.interval_ns.saturating_mul(intervals));
     let days = end_ns.saturating_sub(map.start_ns) >= 86_400_000_000_000;
-    let form = if days { "%Y-%m-%d %H:%M" } else { "%H:%M:%S" };
+    let form = match days {
+        true if columns < WIDE_AXIS => "%m-%d %H:%M",
+        true => "%Y-%m-%d %H:%M",
+        false => "%H:%M:%S",
+    };
     let text = |ns: i64| DateTime::from_timestamp_nanos(ns).format(form).to_string();
     let (from, to) = (text(map.start_ns), text(end_ns));
     let room = columns.max(width(&from) + width(&to) + 1);

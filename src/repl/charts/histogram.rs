@@ -47,10 +47,10 @@ mod tests {
     #[test]
     fn bars_are_as_they_were_approved() {
         let bars: Vec<Bar> = [
-            ("1 ms – 2 ms", 12),
-            ("2 ms – 4 ms", 4_162),
-            ("4 ms – 8 ms", 900),
-            ("8 ms – 16 ms", 0),
+            ("1 ms to 2 ms", 12),
+            ("2 ms to 4 ms", 4_162),
+            ("4 ms to 8 ms", 900),
+            ("8 ms to 16 ms", 0),
             ("\x1b[2J日本 with a name that is far too long to be shown whole", 1),
         ]
         .map(|(label, count)| Bar { label: label.to_owned(), count })

@@ -4,6 +4,7 @@
 //! its number of calls and the share that failed.
 
 mod drawing;
+mod grid;
 mod layers;
 mod list;
 

@@ -16,6 +16,8 @@ pub use histogram::{Bar, histogram};
 pub use map::{Call, map};
 pub use plan::{is_measured, plan};
 
+use super::waterfall::duration;
+
 /// What is drawn on.
 #[derive(Debug, Clone, Copy)]
 pub struct Paper {
@@ -37,8 +39,14 @@ impl Paper {
         self.columns
     }
 
+    /// A length of time in at most eight columns.
+    pub fn duration(self, ns: i64) -> String {
+        let text = duration(ns);
+        if self.ascii { text.replace('µ', "u") } else { text }
+    }
+
     /// What stands where a text was cut.
-    fn ellipsis(self) -> &'static str {
+    pub fn ellipsis(self) -> &'static str {
         if self.ascii { ".." } else { "…" }
     }
 }

@@ -6,7 +6,6 @@ use super::Paper;
 use super::bars::bar;
 use crate::render::sanitize;
 use crate::repl::text::{Line, Style, fit, width};
-use crate::repl::waterfall::duration;
 
 /// What the engine calls a plan that was run.
 const MEASURED: &str = "Plan with Metrics";
@@ -48,9 +47,10 @@ pub fn plan(text: &str, took_ns: i64, paper: Paper) -> Vec<Line> {
     head.push(Style::Dim, format!("{}{}{}{}", word("time"), " ".repeat(bar_columns), word("rows"), word("bytes")));
     let mut lines = vec![head];
     for (at, operator) in operators.iter().enumerate() {
-        lines.push(drawn(operator, &guides(&operators, at, paper), total_ns, label_columns, bar_columns, paper));
+        let guides = guides(&operators, at, label_columns / 4, paper);
+        lines.push(drawn(operator, &guides, total_ns, label_columns, bar_columns, paper));
     }
-    lines.push(Line::of(Style::Plain, totals(&operators, total_ns, took_ns)));
+    lines.extend(totals(&operators, total_ns, took_ns, paper));
     lines
 }
 
@@ -71,7 +71,7 @@ fn drawn(
     line.push(if share > HOT_SHARE { Style::Error } else { Style::Bold }, name);
     let detail = if operator.detail.is_empty() { String::new() } else { format!(" {}", operator.detail) };
     line.push(Style::Dim, fit(&detail, left, paper.ellipsis()));
-    let took = duration(i64::try_from(operator.time_ns).unwrap_or(i64::MAX));
+    let took = paper.duration(i64::try_from(operator.time_ns).unwrap_or(i64::MAX));
     line.push(style, format!(" {took:>NUMBER_COLUMNS$}"));
     if bar_columns > 0 {
         line.push(Style::Tint(0), fit(&format!(" {}", bar(share, BAR_COLUMNS, paper)), bar_columns, ""));
@@ -84,7 +84,7 @@ fn drawn(
 }
 
 /// What is said of all operators together. Operators work side by side, so that their times may add up to more than the statement took.
-fn totals(operators: &[Operator], total_ns: u64, took_ns: i64) -> String {
+fn totals(operators: &[Operator], total_ns: u64, took_ns: i64, paper: Paper) -> Vec<Line> {
     let mut parts = Vec::new();
     if let Some(rows) = operators.first().and_then(|operator| operator.rows.as_deref()) {
         parts.push(format!("{rows} {}", if rows == "1" { "row" } else { "rows" }));
@@ -93,9 +93,11 @@ fn totals(operators: &[Operator], total_ns: u64, took_ns: i64) -> String {
     if operators.iter().any(|operator| operator.read.is_some()) {
         parts.push(format!("{} read", bytes_text(read)));
     }
-    let work = duration(i64::try_from(total_ns).unwrap_or(i64::MAX));
-    parts.push(format!("{work} of work in {}", duration(took_ns)));
-    parts.join(", ")
+    let work = paper.duration(i64::try_from(total_ns).unwrap_or(i64::MAX));
+    parts.push(format!("{work} of work in {}", paper.duration(took_ns)));
+    let whole = parts.join(", ");
+    let lines = if width(&whole) <= paper.columns() { vec![whole] } else { parts };
+    lines.into_iter().map(|line| Line::of(Style::Plain, line)).collect()
 }
 
 /// The operators in the order of the text. Those that measure nothing only pass on what comes, and are left out.
@@ -129,7 +131,7 @@ fn operator(depth: usize, what: &str, metrics: &str) -> Operator {
     Operator {
         depth,
         name: sanitize(name.trim_end_matches("Exec")).into_owned(),
-        detail: sanitize(&short(detail)).into_owned(),
+        detail: sanitize(&short(&detail.replacen("Exec: ", " ", 1))).into_owned(),
         // What reads files counts its work by itself.
         time_ns: time("elapsed_compute").max(time("time_elapsed_processing")),
         rows: metric("output_rows").map(|rows| rows.replace(' ', "")),
@@ -147,15 +149,14 @@ fn short(detail: &str) -> String {
     format!("{files} {}, {rest}", if files == 1 { "file" } else { "files" })
 }
 
-/// The lines of the tree before an operator.
-fn guides(operators: &[Operator], at: usize, paper: Paper) -> String {
+/// The lines of the tree before an operator; of a deeper tree only the nearest levels.
+fn guides(operators: &[Operator], at: usize, max_levels: usize, paper: Paper) -> String {
     let (branch, last, pass) = if paper.ascii { ("|-", "`-", "| ") } else { ("├ ", "└ ", "│ ") };
     let depth = operators[at].depth;
     // Whether the level goes on below this operator, before one that lies above it.
     let goes_on = |level: usize| {
         operators[at + 1..].iter().take_while(|below| below.depth >= level).any(|below| below.depth == level)
     };
-    let max_levels = paper.columns() / 8;
     let mut guides = String::new();
     for level in 1..=depth {
         let is_own = level == depth;

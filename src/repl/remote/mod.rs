@@ -91,10 +91,14 @@ impl Remote {
 
     /// Runs one statement.
     pub async fn run(&self, text: &str) -> Result<Answer> {
+        let first = first_word(text);
+        if first == "COPY" {
+            let error = Error::bad_input("the shell does not copy").with_sqlstate("42601");
+            return Err(error.with_hint("\\o FILE writes results to a file"));
+        }
         // Simple queries tell no types, and their rows are text, which shows every type as the server writes it.
         let statement = self.client.prepare(text).await.map_err(|error| self.failed(error))?;
         let schema = rows::schema(statement.columns());
-        let first = first_word(text);
         if statement.columns().is_empty() {
             self.client.simple_query(text).await.map_err(|error| self.failed(error))?;
             match first.as_str() {

@@ -11,8 +11,8 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::trust;
 
-/// The port of PostgreSQL, which is ours too.
-const PORT: u16 = 5432;
+/// The port of our servers.
+const PORT: u16 = 5433;
 const VARIABLE: &str = "PGPASSWORD";
 
 /// A server: a URL as psql takes it. A certificate is always checked, whatever `sslmode` says, unless nothing is encrypted.
@@ -139,7 +139,7 @@ mod tests {
         let place = Place::parse("postgresql://localhost").expect("a place").with_password("typed".to_owned());
         let mut config = tokio_postgres::Config::from_str(place.conninfo()).expect("understood");
         place.complete(&mut config);
-        assert_eq!((config.get_ports(), config.get_dbname()), (&[5432][..], Some("spanhouse")));
+        assert_eq!((config.get_ports(), config.get_dbname()), (&[5433][..], Some("spanhouse")));
         assert_eq!(config.get_password(), Some(&b"typed"[..]));
     }
 

@@ -50,5 +50,10 @@ impl Canvas {
 pub fn draw(trace_id: &str, spans: &[TraceSpan], canvas: Canvas) -> Vec<Line> {
     let forest = Forest::new(spans);
     let shown = choose(&forest, spans, canvas.max_spans);
-    layout::lines(trace_id, spans, &forest, &shown, canvas)
+    let mut lines = layout::lines(trace_id, spans, &forest, &shown, canvas);
+    if canvas.ascii {
+        let pieces = lines.iter_mut().flat_map(|line| &mut line.0);
+        pieces.for_each(|(_, text)| *text = text.replace('µ', "u"));
+    }
+    lines
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::super::Paper;
 use super::super::bars::{amount, percent};
 use super::Call;
+use super::grid::{DOWN, Grid, LEFT, RIGHT, UP};
 use super::layers::Layers;
 use crate::repl::text::{Line, Style, fit, width};
 
@@ -19,11 +20,8 @@ const TRIES: [(usize, usize); 4] = [(24, 2), (16, 2), (16, 1), (12, 1)];
 /// A layer is moved down by at most so many rows, so that no two lines lie on each other.
 const MAX_SHIFT: usize = 6;
 const SWEEPS: usize = 6;
-
-const LEFT: u8 = 1;
-const RIGHT: u8 = 2;
-const UP: u8 = 4;
-const DOWN: u8 = 8;
+/// What joins the lines that come to a name, and the spaces around the name.
+const AROUND_NAME: usize = 3;
 
 /// What stands in a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,27 +80,27 @@ impl<'a> Plan<'a> {
     fn of(calls: &'a [Call], layers: &'a Layers<'a>, name_columns: usize, pitch: usize, paper: Paper) -> Option<Self> {
         let mut plan = Self { calls, layers, paper, pitch, placed: Vec::new(), channels: Vec::new() };
         let items = ordered(layers);
-        for (depth, items) in items.into_iter().enumerate() {
+        for items in items {
             let names = items.iter().filter_map(|item| match item {
                 Item::Name(name) => Some(width(layers.names[*name])),
                 Item::Pass(_) => None,
             });
-            let columns = names.max().unwrap_or(1).min(name_columns) + 2;
-            plan.place(depth, items, columns)?;
+            let columns = names.max().unwrap_or(1).min(name_columns) + AROUND_NAME;
+            plan.place(items, columns)?;
         }
         let rows = plan.placed.iter().map(Placed::height).max().unwrap_or(0);
         (rows <= MAX_ROWS).then_some(plan)
     }
 
     /// Gives a layer its rows, and the channel before it its lines.
-    fn place(&mut self, depth: usize, items: Vec<Item>, columns: usize) -> Option<()> {
+    fn place(&mut self, items: Vec<Item>, columns: usize) -> Option<()> {
         let Some(before) = self.placed.last() else {
-            self.placed.push(self.at_rows(items, 0, columns, depth));
+            self.placed.push(self.at_rows(items, 0, columns));
             return Some(());
         };
         let exits = before.exits(self.layers);
         let (placed, tracks) = (0..=MAX_SHIFT).find_map(|shift| {
-            let placed = self.at_rows(items.clone(), shift, columns, depth);
+            let placed = self.at_rows(items.clone(), shift, columns);
             tracks(&exits, &placed.entries).map(|tracks| (placed, tracks))
         })?;
         let labels = placed.entries.iter().filter_map(|entry| entry.relation);
@@ -112,7 +110,7 @@ impl<'a> Plan<'a> {
         Some(())
     }
 
-    fn at_rows(&self, items: Vec<Item>, shift: usize, columns: usize, depth: usize) -> Placed {
+    fn at_rows(&self, items: Vec<Item>, shift: usize, columns: usize) -> Placed {
         let above = |net: usize| self.placed.last().and_then(|placed| placed.exit_row(net, self.layers)).unwrap_or(0);
         let (mut rows, mut entries, mut next) = (Vec::new(), Vec::new(), shift);
         for item in &items {
@@ -137,7 +135,6 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        debug_assert!(depth > 0 || entries.is_empty());
         Placed { items, rows, entries, columns }
     }
 
@@ -172,24 +169,25 @@ impl<'a> Plan<'a> {
         for (item, &row) in placed.items.iter().zip(&placed.rows) {
             match *item {
                 Item::Pass(net) => grid.across(row, at, at + placed.columns, net),
-                Item::Name(name) => {
-                    let into = placed
-                        .entries
-                        .iter()
-                        .filter(|entry| entry.relation.is_some_and(|relation| self.layers.ends[relation].1 == name));
-                    let into = into.count();
-                    for port in 0..into.max(1) {
-                        grid.put(row + port, at, joint(port, into, self.paper.ascii), Style::Dim);
-                    }
-                    let shown = fit(self.layers.names[name], placed.columns - 2, self.paper.ellipsis());
-                    let shown = shown.trim_end();
-                    let style = if self.is_service(name) { Style::Bold } else { Style::Plain };
-                    grid.put(row, at + 1, shown, style);
-                    if self.goes_on(name) {
-                        grid.across(row, at + 2 + width(shown), at + placed.columns, name);
-                    }
-                }
+                Item::Name(name) => self.draw_name(grid, at, row, name, placed),
             }
+        }
+    }
+
+    fn draw_name(&self, grid: &mut Grid, at: usize, row: usize, name: usize, placed: &Placed) {
+        let ends_here = |entry: &&Entry| entry.relation.is_some_and(|relation| self.layers.ends[relation].1 == name);
+        let into = placed.entries.iter().filter(ends_here).count();
+        for port in 0..into {
+            grid.put(row + port, at, joint(port, into, self.paper.ascii), Style::Dim);
+        }
+        // Beside a joint stands a space.
+        let from = if into > 1 { at + 2 } else { at + 1 };
+        let shown = fit(self.layers.names[name], placed.columns - AROUND_NAME, self.paper.ellipsis());
+        let shown = shown.trim_end();
+        let style = if self.is_service(name) { Style::Bold } else { Style::Plain };
+        grid.put(row, from, shown, style);
+        if self.goes_on(name) {
+            grid.across(row, from + width(shown) + 1, at + placed.columns, name);
         }
     }
 
@@ -226,7 +224,7 @@ impl<'a> Plan<'a> {
     /// The last part of a line, with its label and arrow.
     fn draw_end(&self, grid: &mut Grid, row: usize, start: usize, end: usize, call: &Call, net: usize) {
         let label = label(call);
-        let label_at = end - 2 - width(&label) - 1;
+        let label_at = end - 2 - width(&label);
         grid.across(row, start, label_at - 1, net);
         let style = if call.errors > 0 { Style::Error } else { Style::Plain };
         grid.put(row, label_at, &label, style);
@@ -261,8 +259,8 @@ impl<'a> Plan<'a> {
     }
 
     fn is_service(&self, name: usize) -> bool {
-        let into = self.calls.iter().zip(&self.layers.ends).filter(|(_, ends)| ends.1 == name);
-        into.into_iter().all(|(call, _)| call.callee_type.is_none())
+        let mut into = self.calls.iter().zip(&self.layers.ends).filter(|(_, ends)| ends.1 == name);
+        into.all(|(call, _)| call.callee_type.is_none())
     }
 
     fn goes_on(&self, name: usize) -> bool {
@@ -386,97 +384,4 @@ fn tracks(exits: &[(usize, usize)], entries: &[Entry]) -> Option<Vec<usize>> {
         exits.iter().filter(|(net, row)| !turns(*net, *row) && entries.iter().any(|entry| entry.net == *net));
     let mut straight = straight.map(|(_, row)| *row);
     straight.all(|row| entries.iter().filter(|entry| entry.row == row).count() == 1).then_some(order)
-}
-
-/// A cell of the drawing.
-#[derive(Debug, Clone)]
-enum Cell {
-    Empty,
-    /// A line's ends in this cell, and whose line it is.
-    Line {
-        ends: u8,
-        net: usize,
-    },
-    /// Two lines that have nothing to do with each other.
-    Crossing {
-        net: usize,
-    },
-    Text(char, Style),
-    /// The second column of a wide character.
-    Rest,
-}
-
-struct Grid {
-    cells: Vec<Vec<Cell>>,
-    ascii: bool,
-}
-
-impl Grid {
-    fn new(rows: usize, columns: usize, paper: Paper) -> Self {
-        Self { cells: vec![vec![Cell::Empty; columns]; rows], ascii: paper.ascii }
-    }
-
-    fn mark(&mut self, row: usize, column: usize, ends: u8, net: usize) {
-        let Some(cell) = self.cells.get_mut(row).and_then(|cells| cells.get_mut(column)) else { return };
-        *cell = match cell {
-            Cell::Line { ends: others, net: other } if *other == net => Cell::Line { ends: ends | *others, net },
-            Cell::Line { net: other, .. } => Cell::Crossing { net: *other },
-            Cell::Crossing { net } => Cell::Crossing { net: *net },
-            _ => Cell::Line { ends, net },
-        };
-    }
-
-    /// A line over columns of one row.
-    fn across(&mut self, row: usize, from: usize, to: usize, net: usize) {
-        (from..to).for_each(|column| self.mark(row, column, LEFT | RIGHT, net));
-    }
-
-    fn put(&mut self, row: usize, column: usize, text: &str, style: Style) {
-        let mut at = column;
-        for letter in text.chars() {
-            let columns = width(letter.encode_utf8(&mut [0; 4]));
-            let Some(cells) = self.cells.get_mut(row).and_then(|cells| cells.get_mut(at..at + columns)) else { return };
-            cells.iter_mut().enumerate().for_each(|(part, cell)| {
-                *cell = if part == 0 { Cell::Text(letter, style) } else { Cell::Rest };
-            });
-            at += columns;
-        }
-    }
-
-    fn lines(&self) -> Vec<Line> {
-        self.cells.iter().map(|cells| self.line(cells)).collect()
-    }
-
-    fn line(&self, cells: &[Cell]) -> Line {
-        let mut line = Line::default();
-        for cell in cells {
-            let (letter, style) = match cell {
-                Cell::Empty => (' ', Style::Plain),
-                Cell::Line { ends, net } => (self.glyph(*ends), tint(*net)),
-                Cell::Crossing { net } => (if self.ascii { '|' } else { '┼' }, tint(*net)),
-                Cell::Text(letter, style) => (*letter, *style),
-                Cell::Rest => continue,
-            };
-            match line.0.last_mut() {
-                Some((last, text)) if *last == style => text.push(letter),
-                _ => line.push(style, letter.to_string()),
-            }
-        }
-        line
-    }
-
-    fn glyph(&self, ends: u8) -> char {
-        const GLYPHS: [char; 16] = [' ', '─', '─', '─', '│', '┘', '└', '┴', '│', '┐', '┌', '┬', '│', '┤', '├', '╬'];
-        match (self.ascii, ends) {
-            (false, ends) => GLYPHS[usize::from(ends & 15)],
-            (true, 0) => ' ',
-            (true, ends) if ends & (UP | DOWN) == 0 => '-',
-            (true, ends) if ends & (LEFT | RIGHT) == 0 => '|',
-            (true, _) => '+',
-        }
-    }
-}
-
-fn tint(net: usize) -> Style {
-    Style::Tint(u8::try_from(net % 6).unwrap_or(0))
 }
