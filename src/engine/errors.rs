@@ -172,8 +172,16 @@ fn unknown_column(field: &Column, known: &[Column]) -> Error {
             .filter(|(distance, _)| *distance <= 2.max(wanted.len() / 3))
             .map(|(_, name)| name)
     };
+    // The other name itself may be misspelt.
+    let near_other = || {
+        let distance = |other: &str| datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, other);
+        let near = OTHER_NAMES.iter().filter(|(other, ours)| {
+            distance(other) * 4 <= wanted.len() && known.iter().any(|column| column.name == *ours)
+        });
+        near.map(|(_, ours)| *ours).next()
+    };
     let begun = || known.iter().map(|column| column.name.as_str()).find(|name| name.starts_with(&format!("{wanted}_")));
-    match meant.or_else(close).or_else(begun) {
+    match meant.or_else(close).or_else(near_other).or_else(begun) {
         Some(name) => error.with_hint(format!("did you mean \"{name}\"?")),
         None => error,
     }
