@@ -14,6 +14,7 @@ use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 
 use super::functions::OWNER;
+use crate::engine::catalog::TRACES;
 use crate::engine::table_functions::{self, TableFunction};
 use crate::pg::oid_of_name;
 
@@ -29,6 +30,8 @@ const FIRST_IN_FROM: u32 = 16_200;
 /// Columns of `pg_type` that name functions. Clients look these up, and nobody calls them.
 const BY_TYPES: [&str; 7] = ["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"];
 
+const ARGUMENT_NAMES: &str = "proargnames";
+
 /// A function as clients see it.
 struct Callable {
     kind: &'static str,
@@ -39,6 +42,8 @@ struct Callable {
     defaults: i32,
     result: &'static str,
     purpose: Option<&'static str>,
+    /// Its SQL, of one that stands in FROM.
+    source: Option<&'static str>,
 }
 
 static CALLABLE: LazyLock<BTreeMap<u32, Callable>> = LazyLock::new(|| {
@@ -53,7 +58,10 @@ fn read(line: &'static str) -> Option<(u32, Callable)> {
     let (arguments, result) = rest.rsplit_once(") ")?;
     let arguments = Cow::from(arguments);
     let declared = arguments.clone();
-    Some((oid.parse().ok()?, Callable { kind, name, arguments, declared, defaults: 0, result, purpose: None }))
+    Some((
+        oid.parse().ok()?,
+        Callable { kind, name, arguments, declared, defaults: 0, result, purpose: None, source: None },
+    ))
 }
 
 fn in_from(function: &'static TableFunction) -> Callable {
@@ -77,6 +85,7 @@ fn in_from(function: &'static TableFunction) -> Callable {
         defaults,
         result: "SETOF record",
         purpose: Some(&function.purpose),
+        source: Some(&function.source),
     }
 }
 
@@ -100,9 +109,28 @@ pub(super) fn purpose(oid: u32) -> Option<&'static str> {
     CALLABLE.get(&oid)?.purpose
 }
 
+/// The statement that would make a function, as `\sf` shows it; aggregates and windows have none.
+pub(super) fn definition(oid: u32) -> Option<String> {
+    let function = CALLABLE.get(&oid).filter(|function| function.kind == "f")?;
+    if let Some(source) = function.source {
+        let rest = source.strip_prefix("CREATE FUNCTION ")?;
+        return Some(format!("CREATE OR REPLACE FUNCTION {TRACES}.{rest}\n"));
+    }
+    let schema = if oid < FIRST_OF_OURS { "pg_catalog" } else { TRACES };
+    let Callable { name, declared, result, .. } = function;
+    Some(format!(
+        "CREATE OR REPLACE FUNCTION {schema}.{name}({declared})\n RETURNS {result}\n LANGUAGE internal\nAS $function${name}$function$\n"
+    ))
+}
+
 /// Whether a function is offered to who looks for one.
 pub(super) fn is_visible(oid: u32) -> bool {
     CALLABLE.contains_key(&oid)
+}
+
+/// All functions that can be called, by OID.
+pub(super) fn all() -> impl Iterator<Item = (u32, &'static str)> {
+    CALLABLE.iter().map(|(oid, function)| (*oid, function.name))
 }
 
 /// The functions that PostgreSQL does not have, by OID.
@@ -123,7 +151,13 @@ pub(super) fn listed(proc: &RecordBatch, types: &RecordBatch, namespace: u32) ->
         oids.values().iter().map(|oid| Some(CALLABLE.contains_key(oid) || by_types.contains(oid))).collect();
     let theirs = filter_record_batch(proc, &kept)?;
     let ours = rows_of_ours(proc, namespace)?;
-    let theirs = RecordBatch::try_new(ours.schema(), theirs.columns().to_vec())?;
+    let columns = theirs.columns().iter().zip(ours.schema().fields()).map(|(column, field)| {
+        match column.data_type() == field.data_type() {
+            true => column.clone(),
+            false => new_null_array(field.data_type(), column.len()),
+        }
+    });
+    let theirs = RecordBatch::try_new(ours.schema(), columns.collect())?;
     Ok(concat_batches(&ours.schema(), [&theirs, &ours])?)
 }
 
@@ -135,8 +169,9 @@ fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
     let texts = |value: &dyn Fn(&Callable) -> String| {
         Arc::new(ours.iter().map(|(_, function)| Some(value(function))).collect::<StringArray>()) as ArrayRef
     };
+    let schema = nullable(proc);
     let mut columns = Vec::new();
-    for field in proc.schema().fields() {
+    for field in schema.fields() {
         let values = match field.name().as_str() {
             "oid" => Arc::new(ours.iter().map(|(oid, _)| *oid).collect::<UInt32Array>()) as ArrayRef,
             "proname" | "prosrc" => texts(&|function| function.name.to_owned()),
@@ -153,7 +188,7 @@ fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
                 let oids = function.arguments().map(|(_, of_type)| type_oid(of_type).to_string());
                 oids.collect::<Vec<_>>().join(" ")
             }),
-            "proargnames" if matches!(field.data_type(), DataType::List(_)) => names(&ours),
+            ARGUMENT_NAMES => names(&ours),
             "proretset" => {
                 let gives_rows = |function: &Callable| function.result.starts_with("SETOF ");
                 Arc::new(ours.iter().map(|(_, function)| Some(gives_rows(function))).collect::<BooleanArray>())
@@ -165,7 +200,7 @@ fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
         };
         columns.push(cast(&values, field.data_type())?);
     }
-    Ok(RecordBatch::try_new(nullable(proc), columns)?)
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 impl Callable {
@@ -196,11 +231,16 @@ fn type_oid(name: &str) -> u32 {
     }
 }
 
-/// PostgreSQL's own functions have a value in every column, and ours do not.
+/// PostgreSQL's own functions have a value in every column, and ours do not. The names of arguments are a list, which the crate has as text.
 fn nullable(batch: &RecordBatch) -> Arc<Schema> {
-    let fields: Vec<_> =
-        batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    Arc::new(Schema::new(fields))
+    let fields = batch.schema().fields().iter().map(|field| {
+        let field = field.as_ref().clone().with_nullable(true);
+        match field.name() == ARGUMENT_NAMES {
+            true => field.with_data_type(DataType::new_list(DataType::Utf8, true)),
+            false => field,
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

@@ -34,8 +34,6 @@ enum Says {
 /// Functions with one answer, by the number of their arguments. There are no comments, locks, notifications, indexes and partitions here.
 const CONSTANT: &[(&str, RangeInclusive<usize>, Says)] = &[
     ("shobj_description", 2..=2, Says::NoText),
-    ("col_description", 2..=2, Says::NoText),
-    ("pg_get_functiondef", 1..=1, Says::NoText),
     ("pg_get_indexdef", 1..=3, Says::NoText),
     ("pg_get_triggerdef", 1..=2, Says::NoText),
     ("pg_get_ruledef", 1..=2, Says::NoText),
@@ -87,7 +85,7 @@ pub(super) fn scalar_functions() -> Vec<ScalarUDF> {
         of_oid("pg_get_function_arguments", 1..=1, callable::arguments),
         of_oid("pg_get_function_identity_arguments", 1..=1, callable::identity_arguments),
         of_oid("pg_get_function_result", 1..=1, callable::result),
-        of_oid("obj_description", 1..=2, callable::purpose),
+        of_oid("pg_get_functiondef", 1..=1, callable::definition),
         of_oid("pg_get_userbyid", 1..=1, |oid| Some(if oid == OWNER.0 { OWNER.1 } else { "unknown" })),
         visible("pg_function_is_visible", callable::is_visible),
         encoding_number(),

@@ -1,8 +1,8 @@
 //! Casts to types that the planner does not know, or takes for others.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CharacterLength, DataType, ExactNumberInfo, Expr, Interval, TypedString, Value,
-    ValueWithSpan,
+    ArrayElemTypeDef, BinaryOperator, CharacterLength, DataType, ExactNumberInfo, Expr, Interval, TypedString,
+    UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::{call, take};
@@ -34,7 +34,12 @@ pub(super) fn rewrite(expr: &mut Expr) {
             let raised = Expr::BinaryOp { left: Box::new(take(expr)), op: BinaryOperator::Plus, right: Box::new(half) };
             *expr = call("date_bin", vec![unit, raised]);
         }
-        Expr::Cast { data_type, .. } => {
+        Expr::Cast { expr: value, data_type, .. } => {
+            if is_exact(data_type)
+                && let Some(digits) = digits_of(value)
+            {
+                **value = Expr::Value(ValueWithSpan::from(Value::SingleQuotedString(digits)));
+            }
             let Some((planned, cut)) = text_type(data_type) else {
                 *data_type = number_type(data_type.clone());
                 return;
@@ -47,6 +52,24 @@ pub(super) fn rewrite(expr: &mut Expr) {
             }
         }
         _ => {}
+    }
+}
+
+fn is_exact(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_))
+}
+
+/// The digits of a constant that would be a double, as they were written; `None` for anything else.
+fn digits_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::Number(digits, false), .. }) => {
+            (digits.contains('.') && !digits.contains(['e', 'E'])).then(|| digits.clone())
+        }
+        Expr::Nested(inner) => digits_of(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            digits_of(expr).filter(|digits| !digits.starts_with('-')).map(|digits| format!("-{digits}"))
+        }
+        _ => None,
     }
 }
 

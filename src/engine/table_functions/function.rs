@@ -24,6 +24,8 @@ pub(in crate::engine) struct TableFunction {
     pub name: String,
     /// What it gives, as its file says above it.
     pub purpose: String,
+    /// What its file says below that.
+    pub source: String,
     pub(super) query: Query,
     parameters: Vec<ParameterDefault>,
     types: Vec<DataType>,
@@ -49,7 +51,9 @@ impl TableFunction {
             parameters.push((arg.name?.value, arg.default_expr));
             types.push(arg.data_type);
         }
-        Some(Self { name: name.to_string(), purpose: purpose.join(" "), query: *query, parameters, types })
+        let source: Vec<&str> = file.lines().skip(purpose.len()).collect();
+        let (purpose, source) = (purpose.join(" "), source.join("\n").trim().trim_end_matches(';').to_owned());
+        Some(Self { name: name.to_string(), purpose, source, query: *query, parameters, types })
     }
 
     /// Names, types and defaults of the parameters, as PostgreSQL writes types.
