@@ -402,12 +402,17 @@ impl Gate {
     /// 3D000 when that is not the user's.
     pub fn tenant_of_session(&self, user: &str, database: &str) -> Result<Option<TenantName>> {
         let known = self.known.load();
-        let bound = match known.user(user) {
-            Some(user) => user.bound(),
-            None if known.has_users() => return Err(wrong_password(user)),
-            None => Bound::Free,
-        };
+        let bound = bound(&known, user)?;
         bound.of_session(user, database, |name| known.has_tenant(name), !known.tenants().is_empty())
+    }
+
+    /// Whether a session of a user may go on that is about the spans of `tenant`.
+    ///
+    /// # Errors
+    /// 42501 when it may not any more.
+    pub fn may_stay(&self, user: &str, tenant: Option<&TenantName>) -> Result<()> {
+        let known = self.known.load();
+        bound(&known, user)?.may_stay(tenant, |name| known.has_tenant(name))
     }
 
     /// The tenants that there are now.
@@ -455,6 +460,15 @@ impl Gate {
             user.fits(&self.key, password);
         }
         Ok(fits)
+    }
+}
+
+/// Whose spans a session of a user may be about.
+fn bound<'a>(known: &'a Known, user: &str) -> Result<Bound<'a>> {
+    match known.user(user) {
+        Some(user) => Ok(user.bound()),
+        None if known.has_users() => Err(wrong_password(user)),
+        None => Ok(Bound::Free),
     }
 }
 

@@ -168,11 +168,49 @@ impl<'a> Bound<'a> {
             None => Err(missing(database)),
         }
     }
+
+    /// Whether a session may go on that is about the spans of `tenant`.
+    ///
+    /// # Errors
+    /// 42501 for one who was moved meanwhile.
+    pub fn may_stay(self, tenant: Option<&TenantName>, is_there: impl Fn(&str) -> bool) -> Result<()> {
+        let is_own = match self {
+            Self::To(own) => own == tenant,
+            Self::Free => true,
+        };
+        match is_own && tenant.is_none_or(|name| is_there(name.as_str())) {
+            true => Ok(()),
+            false => {
+                let database = tenant.map_or(DEFAULT_TENANT, TenantName::as_str);
+                let message = format!("permission denied for database \"{database}\"");
+                Err(Error::new(Kind::Denied, message).with_sqlstate("42501"))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_moved_does_not_stay() {
+        let (acme, zeta, gone) = (name("acme"), name("zeta"), name("gone"));
+        for (bound, tenant, may) in [
+            (Bound::To(None), None, true),
+            (Bound::To(None), Some(&acme), false),
+            (Bound::To(Some(&acme)), Some(&acme), true),
+            (Bound::To(Some(&acme)), Some(&zeta), false),
+            (Bound::To(Some(&acme)), None, false),
+            (Bound::To(Some(&gone)), Some(&gone), false),
+            (Bound::Free, None, true),
+            (Bound::Free, Some(&zeta), true),
+            (Bound::Free, Some(&gone), false),
+        ] {
+            let stays = bound.may_stay(tenant, is_there).map_err(|error| error.sqlstate());
+            assert_eq!(stays, if may { Ok(()) } else { Err("42501") }, "{bound:?} {tenant:?}");
+        }
+    }
 
     fn name(text: &str) -> TenantName {
         text.parse().expect("a name")

@@ -90,7 +90,7 @@ impl House {
             watched: admin.watched(),
             audit: audit.audit(),
         };
-        let tenants = TenantsAtWork::start(with, shutdown.clone()).await;
+        let tenants = TenantsAtWork::start(with).await;
         let mut listeners = JoinSet::new();
         if let Some(grpc) = grpc {
             listeners.spawn(serve_grpc(grpc.listener, gate.clone(), doors.clone(), shutdown.clone()));

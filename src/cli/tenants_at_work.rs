@@ -43,22 +43,24 @@ pub(super) struct With {
 /// The tenants of a running server.
 pub(super) struct TenantsAtWork {
     task: JoinHandle<()>,
+    end: CancellationToken,
     failed: mpsc::Receiver<Error>,
 }
 
 impl TenantsAtWork {
-    /// Opens the tenants that there are, and follows what becomes of them until `shutdown`.
-    pub(super) async fn start(with: With, shutdown: CancellationToken) -> Self {
-        let (fails, failed) = mpsc::channel(1);
+    /// Opens the tenants that there are, and follows what becomes of them.
+    pub(super) async fn start(with: With) -> Self {
+        let ((fails, failed), end) = (mpsc::channel(1), CancellationToken::new());
+        let ended = end.clone();
         let mut work = Work { with, fails, open: BTreeMap::new(), left_alone: BTreeMap::new() };
         work.look().await;
         let task = tokio::spawn(async move {
-            while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            while ended.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
                 work.look().await;
             }
             work.close_all().await;
         });
-        Self { task, failed }
+        Self { task, end, failed }
     }
 
     /// Waits until a tenant's store has failed for good.
@@ -69,8 +71,9 @@ impl TenantsAtWork {
         }
     }
 
-    /// Waits until all stores are closed, after the shutdown was told.
+    /// Closes all stores. Requests and sessions have ended by then.
     pub(super) async fn stop(self) {
+        self.end.cancel();
         if let Err(error) = self.task.await {
             tracing::error!(%error, "closing the stores of tenants failed");
         }
@@ -108,8 +111,8 @@ impl Work {
         for (name, entry) in tenants.iter() {
             let done = match self.open.get(name) {
                 Some(open) if open.entry == *entry => continue,
+                _ if self.left_alone.contains_key(name) => continue,
                 Some(_) => self.change(name, entry).await,
-                None if self.left_alone.contains_key(name) => continue,
                 None => self.open(name, entry).await,
             };
             is_new = true;

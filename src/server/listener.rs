@@ -186,7 +186,8 @@ fn connection(
     let registration = engine.activity().register(client, end.clone());
     session.identify(registration.process_id(), address);
     let sessions = engine.activity().sessions_of(&registration.client().user);
-    let standing = match Standing::new(shared.gate.clone(), registration.client().clone(), &session, sessions) {
+    let whose = (registration.client().clone(), tenant.clone());
+    let standing = match Standing::new(shared.gate.clone(), whose, &session, sessions) {
         Ok(standing) => standing,
         Err(error) => return Err(Box::new((wire, error))),
     };

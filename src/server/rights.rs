@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
-use crate::access::{Gate, Granted};
+use crate::access::{Gate, Granted, TenantName};
 use crate::engine::{Client, Masks, Rights, Session, Sight};
 use crate::error::{Error, Kind, Result};
 
@@ -12,6 +12,8 @@ use crate::error::{Error, Kind, Result};
 pub(super) struct Standing {
     gate: Arc<Gate>,
     client: Client,
+    /// Whose spans it is about.
+    tenant: Option<TenantName>,
     granted: Arc<Granted>,
 }
 
@@ -20,14 +22,19 @@ impl Standing {
     ///
     /// # Errors
     /// 53300 where its user has as many as it may have.
-    pub fn new(gate: Arc<Gate>, client: Client, session: &Session, sessions: usize) -> Result<Self> {
-        let granted = granted(&gate, &client)?;
+    pub fn new(
+        gate: Arc<Gate>,
+        (client, tenant): (Client, Option<TenantName>),
+        session: &Session,
+        sessions: usize,
+    ) -> Result<Self> {
+        let granted = granted(&gate, &client, tenant.as_ref())?;
         if granted.limits.connections.is_some_and(|most| sessions > most) {
             let message = format!("too many connections for role \"{}\"", client.user);
             return Err(Error::new(Kind::TooLarge, message).with_sqlstate("53300"));
         }
         session.set_rights(rights(&granted)?);
-        Ok(Self { gate, client, granted })
+        Ok(Self { gate, client, tenant, granted })
     }
 }
 
@@ -35,7 +42,7 @@ impl Connection {
     /// Holds what comes next to what the user may do by now. Results that were begun under other rights end.
     pub(super) fn take_rights(&mut self) -> Result<()> {
         let standing = &mut self.standing;
-        let now = granted(&standing.gate, &standing.client)?;
+        let now = granted(&standing.gate, &standing.client, standing.tenant.as_ref())?;
         if Arc::ptr_eq(&now, &standing.granted) {
             return Ok(());
         }
@@ -48,9 +55,11 @@ impl Connection {
     }
 }
 
-fn granted(gate: &Gate, client: &Client) -> Result<Arc<Granted>> {
+fn granted(gate: &Gate, client: &Client, tenant: Option<&TenantName>) -> Result<Arc<Granted>> {
     let address = client.address.ok_or_else(|| Error::internal("a client of the wire without an address"))?;
-    gate.granted(&client.user, address)
+    let granted = gate.granted(&client.user, address)?;
+    gate.may_stay(&client.user, tenant)?;
+    Ok(granted)
 }
 
 /// The same in the engine's words.

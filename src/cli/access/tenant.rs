@@ -135,6 +135,9 @@ fn add(data_dir: &House, name: &TenantName, limits: &Limits) -> Result<Exit> {
 }
 
 fn set(data_dir: &House, name: &TenantName, limits: &Limits) -> Result<Exit> {
+    if limits.is_empty() {
+        return Err(usage(Error::bad_input("nothing changes: give what is to be set")));
+    }
     let told = AccessFile::edit(data_dir, |file| {
         let entry = file.tenants.get_mut(name).ok_or_else(|| not_there("tenant", name.as_str()))?;
         limits.apply(entry)?;
@@ -239,6 +242,12 @@ async fn wait_for_server(dir: &Path) -> Result<()> {
 }
 
 impl Limits {
+    fn is_empty(&self) -> bool {
+        let texts = [&self.retention, &self.retention_rules, &self.spans_per_second];
+        let sizes = [&self.fresh_memory, &self.log_size, &self.query_memory];
+        texts.into_iter().chain(sizes).all(Option::is_none)
+    }
+
     /// Puts what is given into an entry.
     fn apply(&self, entry: &mut TenantEntry) -> Result<()> {
         put(&self.retention, "retention", &mut entry.retention, |text| parse_retention(text).map(|_| text.to_owned()))?;

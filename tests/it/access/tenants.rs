@@ -143,6 +143,22 @@ async fn row_15_no_tenant_sends_to_another_or_sees_it_also_after_a_kill() {
     let mut tenants = values(&root, "SELECT DISTINCT coalesce(tenant, '-') FROM system.audit").await;
     tenants.sort_unstable();
     assert_eq!(tenants, ["-", "acme", "zeta"]);
+    // Who is no admin any more stays in no database that a reader of none has no right to.
+    let in_acme = login(&server, "root", "pencil", "acme").await.expect("let in");
+    assert_eq!(values(&in_acme, "SELECT count(*) FROM spans").await, ["3"]);
+    house.must(&["user", "grant", "root", "reader"], "");
+    house.must(&["user", "revoke", "root", "admin"], "");
+    for tries in 0.. {
+        match in_acme.simple_query("SELECT count(*) FROM spans").await {
+            Err(error) => {
+                assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{error:?}");
+                break;
+            }
+            Ok(_) => assert!(tries < 600, "it still sees what is of acme"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(values(&root, "SELECT count(*) FROM spans").await, ["3"], "its own go on");
     server.stop();
 }
 
