@@ -84,7 +84,11 @@ impl Preferences {
         let mut preferences = Self::default();
         for (name, value) in table.get_ref() {
             let at = name.span().start;
-            if let Err(why) = preferences.set(name.get_ref(), value.get_ref()) {
+            // Of a line that is no TOML nothing can be taken.
+            let is_broken = mistakes.iter().any(|(other, _)| line(*other) == line(at));
+            if let Err(why) = preferences.set(name.get_ref(), value.get_ref())
+                && !is_broken
+            {
                 mistakes.push((at, told(at, why)));
             }
         }
