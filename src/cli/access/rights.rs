@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::access::{Condition, Limits, Rights, UserEntry};
+use crate::engine::Masks;
 use crate::error::{Error, Result};
 use crate::typed::{duration_text, parse_duration, parse_size, size_text};
 
@@ -29,6 +30,7 @@ impl SeesFlags {
 
     pub fn grant(self, user: &mut UserEntry) -> Result<()> {
         user.rights.add(self.services, self.conditions, self.masks);
+        Masks::new(user.rights.masks.iter().cloned())?;
         user.check().map_err(Error::bad_input)
     }
 
