@@ -45,7 +45,7 @@ impl ReportsAtWork {
 }
 
 /// Watches the folder and schedules. A report is known to the scheduler once its statement is planned: what is wrong is told and not run, and one
-/// that the store keeps waiting holds up no other.
+/// that a disk keeps waiting holds up no other.
 async fn work(runner: Runner, folder: Arc<Folder>, engine: Arc<Engine>, shutdown: CancellationToken) {
     let definitions = folder.clone();
     let scheduler = Scheduler::new(runner, Arc::new(move || definitions.defined()));

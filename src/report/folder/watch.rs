@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// After so many looks statements that could not be planned are planned again: a table that they read may be there now.
 const LOOKS_TO_PLAN_AGAIN: u64 = 30;
 
-/// So many statements are planned at once: one that the store keeps waiting holds up few others.
+/// So many statements are planned at once: one that a disk keeps waiting holds up few others.
 const MOST_PLANNED_AT_ONCE: usize = 4;
 
 /// What is new in the folder.
