@@ -9,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from pathlib import Path
 from engines import Server
 
 TABLES = Path(__file__).parent / "tables"
+HOUR_NS = 3_600_000_000_000
+# What DuckDB sorts at a time.
+SORTED_SPANS = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,22 @@ def load_duckdb(source: Source, folder: Path) -> tuple[float, int, int]:
 
     file = folder / "spans.duckdb"
     connection = duckdb.connect(file, config={"threads": source.threads})
-    seconds = _run_all(connection.execute, "duckdb", source.staging)
+    seconds = _run_all(connection.execute, "duckdb", source.staging, list(_hours(connection, source.staging)))
     ((data_bytes,),) = connection.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchall()
     connection.close()
     return seconds, data_bytes, _own_peak_bytes()
+
+
+def _hours(connection, staging: Path) -> Iterator[tuple[int, int]]:
+    """Ranges of time of whole hours, each with no more spans than are sorted at a time (or one hour)."""
+    counts = f"SELECT start_ns // {HOUR_NS} AS hour, count(*) FROM read_parquet('{staging}/*.parquet') GROUP BY hour ORDER BY hour"
+    first, spans, hour = None, 0, 0
+    for hour, count in connection.execute(counts).fetchall():
+        if first is not None and spans + count > SORTED_SPANS:
+            yield first * HOUR_NS, hour * HOUR_NS
+            first, spans = None, 0
+        first, spans = hour if first is None else first, spans + count
+    yield (first or 0) * HOUR_NS, (hour + 1) * HOUR_NS
 
 
 def load_clickhouse(source: Source, folder: Path) -> tuple[float, int, int]:
@@ -107,11 +122,15 @@ def load_clickhouse(source: Source, folder: Path) -> tuple[float, int, int]:
     return seconds, parts["bytes"][0].as_py(), _own_peak_bytes()
 
 
-def _run_all(execute: Callable[[str], object], engine: str, staging: Path) -> float:
+def _run_all(execute: Callable[[str], object], engine: str, staging: Path, ranges: Sequence[tuple[int, int]] = ()) -> float:
+    """Runs a table's statements, those that name a range of time for each of them; returns the seconds that they took."""
     script = (TABLES / f"{engine}.sql").read_text().replace("{staging}", str(staging))
     started = time.monotonic()
     for statement in script.split(";\n"):
-        if statement.strip():
+        if "{from_ns}" in statement:
+            for from_ns, until_ns in ranges:
+                execute(statement.replace("{from_ns}", str(from_ns)).replace("{until_ns}", str(until_ns)))
+        elif statement.strip():
             execute(statement)
     return time.monotonic() - started
 

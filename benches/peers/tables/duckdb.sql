@@ -5,8 +5,9 @@ CREATE TYPE span_kind AS ENUM ('UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'P
 
 CREATE TYPE status_code AS ENUM ('UNSET', 'OK', 'ERROR');
 
-CREATE TABLE spans AS
+CREATE TEMP VIEW staged AS
 SELECT
+    start_ns,
     make_timestamp_ns(start_ns) AS timestamp,
     trace_id::UUID AS trace_id,
     ('0x' || span_id)::UBIGINT AS span_id,
@@ -37,7 +38,13 @@ SELECT
             'attributes': link.attributes_json::JSON::VARIANT
         }
     ) AS links
-FROM read_parquet('{staging}/*.parquet')
+FROM read_parquet('{staging}/*.parquet');
+
+CREATE TABLE spans AS SELECT * EXCLUDE (start_ns) FROM staged LIMIT 0;
+
+-- Some hours at a time: all at once, 20 million spans with a dozen attributes each are sorted in more memory and scratch space than 24 GB.
+INSERT INTO spans
+SELECT * EXCLUDE (start_ns) FROM staged WHERE start_ns >= {from_ns} AND start_ns < {until_ns}
 ORDER BY start_ns // 3_600_000_000_000, trace_id, start_ns;
 
 CHECKPOINT;
