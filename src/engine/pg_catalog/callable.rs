@@ -151,14 +151,15 @@ pub(super) fn listed(proc: &RecordBatch, types: &RecordBatch, namespace: u32) ->
         oids.values().iter().map(|oid| Some(CALLABLE.contains_key(oid) || by_types.contains(oid))).collect();
     let theirs = filter_record_batch(proc, &kept)?;
     let ours = rows_of_ours(proc, namespace)?;
-    let columns = theirs.columns().iter().zip(ours.schema().fields()).map(|(column, field)| {
+    let schema = ours.schema();
+    let columns = theirs.columns().iter().zip(schema.fields()).map(|(column, field)| {
         match column.data_type() == field.data_type() {
             true => column.clone(),
             false => new_null_array(field.data_type(), column.len()),
         }
     });
-    let theirs = RecordBatch::try_new(ours.schema(), columns.collect())?;
-    Ok(concat_batches(&ours.schema(), [&theirs, &ours])?)
+    let theirs = RecordBatch::try_new(schema.clone(), columns.collect())?;
+    Ok(concat_batches(&schema, [&theirs, &ours])?)
 }
 
 fn rows_of_ours(proc: &RecordBatch, namespace: u32) -> Result<RecordBatch> {
@@ -233,7 +234,8 @@ fn type_oid(name: &str) -> u32 {
 
 /// PostgreSQL's own functions have a value in every column, and ours do not. The names of arguments are a list, which the crate has as text.
 fn nullable(batch: &RecordBatch) -> Arc<Schema> {
-    let fields = batch.schema().fields().iter().map(|field| {
+    let schema = batch.schema();
+    let fields = schema.fields().iter().map(|field| {
         let field = field.as_ref().clone().with_nullable(true);
         match field.name() == ARGUMENT_NAMES {
             true => field.with_data_type(DataType::new_list(DataType::Utf8, true)),
