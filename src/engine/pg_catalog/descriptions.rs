@@ -85,7 +85,8 @@ impl Descriptions {
     pub(super) fn rows(&self, known: &RecordBatch, objects: &Objects) -> Result<RecordBatch> {
         let keys = || self.ours.keys();
         let class = |oid: &u32| if objects.relations.contains_key(oid) { PG_CLASS } else { PG_PROC };
-        let columns = known.schema().fields().iter().map(|field| {
+        let schema = known.schema();
+        let columns = schema.fields().iter().map(|field| {
             let values: ArrayRef = match field.name().as_str() {
                 "objoid" => Arc::new(keys().map(|(oid, _)| *oid).collect::<UInt32Array>()),
                 "classoid" => Arc::new(keys().map(|(oid, _)| class(oid)).collect::<UInt32Array>()),
@@ -95,8 +96,8 @@ impl Descriptions {
             };
             Ok(cast(&values, field.data_type())?)
         });
-        let ours = RecordBatch::try_new(known.schema(), columns.collect::<Result<_>>()?)?;
-        Ok(concat_batches(&known.schema(), [known, &ours])?)
+        let ours = RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?;
+        Ok(concat_batches(&schema, [known, &ours])?)
     }
 
     /// `obj_description` and `col_description`.
