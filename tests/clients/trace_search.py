@@ -285,6 +285,28 @@ def covered(stretches):
     return total
 
 
+def outermost(at, spans, above, below):
+    """The outermost span around a call that makes no other: INTERNAL spans of its service, with one CLIENT span below by way of such spans, or none
+    and one without children."""
+
+    def makes_one_call(top):
+        calls, ends, waiting = 0, 0, [top]
+        while waiting:
+            at = waiting.pop()
+            if spans[at].kind == "CLIENT":
+                calls += 1
+            elif spans[at].kind == "INTERNAL":
+                children = list(below(at))
+                ends += not children
+                waiting += [child for child in children if spans[child].service == spans[at].service]
+        return calls == 1 or (calls, ends) == (0, 1)
+
+    parent = above(at)
+    while parent is not None and spans[parent].kind == "INTERNAL" and spans[parent].service == spans[at].service and makes_one_call(parent):
+        at, parent = parent, above(parent)
+    return at
+
+
 def repeats(connection, traces):
     compared = 0
     for least in (2, 3, 5):
@@ -294,10 +316,11 @@ def repeats(connection, traces):
             for span in trace.spans:
                 if span.kind == "SERVER":
                     answers[span.parent].append(f"{span.service}: {span.name}")
-            for span, said in zip(trace.spans, trace.said):
-                call = call_of(span, said, min(answers[span.id], default=None, key=str.encode)) if span.parent and span.kind in ("CLIENT", "INTERNAL") else None
+            for at, (span, said) in enumerate(zip(trace.spans, trace.said)):
+                parent = trace.spans[outermost(at, trace.spans, trace.above.get, trace.graph.successors)].parent
+                call = call_of(span, said, min(answers[span.id], default=None, key=str.encode)) if parent and span.kind in ("CLIENT", "INTERNAL") else None
                 if call:
-                    groups[trace, span.parent, span.service, span.name, call].append(span)
+                    groups[trace, parent, span.service, span.name, call].append(span)
         rows = collections.defaultdict(list)
         for (trace, parent, service, _, (system, call)), spans in groups.items():
             if len(spans) >= least:

@@ -1,6 +1,6 @@
 //! The SQL scripts of `tests/slt`, in four states of the store that must agree.
 //!
-//! A folder is a data set: `map`, `search`, `shop` and `trees` are the fixtures beside the tests, `trainticket` the shared sample of real traces.
+//! A folder is a data set: `calls`, `map`, `search`, `shop` and `trees` are the fixtures beside the tests, `trainticket` the shared sample of real traces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,13 @@ async fn map_scripts_agree_in_all_states() {
     run_folder("map", &data).await;
 }
 
+/// Traces drawn by hand: calls that stand in spans of their own, and that were delivered twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_scripts_agree_in_all_states() {
+    let data = manifest().join("tests/fixtures/calls.jsonl");
+    run_folder("calls", &data).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn trainticket_scripts_agree_in_all_states() {
     let Some(shared) = shared_data("trainticket_scripts_agree_in_all_states") else { return };
@@ -68,7 +75,7 @@ fn no_script_is_forgotten() {
         let path = entry.expect("entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         assert!(
-            path.is_dir() && ["map", "search", "shop", "trainticket", "trees"].contains(&name.as_str()),
+            path.is_dir() && ["calls", "map", "search", "shop", "trainticket", "trees"].contains(&name.as_str()),
             "nothing runs tests/slt/{name}"
         );
         assert!(!scripts(&name).is_empty(), "tests/slt/{name} has no scripts");

@@ -282,7 +282,7 @@ fn outermost<'a>(
     let (mut calls, mut ends, mut below) = (0, 0, vec![*above]);
     while let Some(span) = below.pop() {
         let own = children.get(&(span.trace.as_str(), span.id.as_str()));
-        match span.kind.as_str() {
+        match span.kind {
             "CLIENT" => calls += 1,
             "INTERNAL" if own.is_none() => ends += 1,
             "INTERNAL" => {
