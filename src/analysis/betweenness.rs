@@ -5,17 +5,20 @@
 //! all: Ulrik Brandes and Christian Pich, "Centrality Estimation in Large Networks", International Journal of Bifurcation and Chaos 17 (2007), of whose
 //! ways to choose them chance was the best.
 //!
-//! The paths from one node are counted without a pause, which takes as many steps as there are nodes and edges; between two of them whoever waits may give up.
+//! From one node to the next, and now and then on the way, whoever waits may give up.
 
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
-/// The most steps, each along an edge and back: about a second.
+/// The most steps, each along an edge and back: half a second of some thousand nodes, and longer where the paths of one node do not fit in the processor's caches.
 pub(super) const MOST_STEPS: usize = 1 << 26;
 
 /// What chooses nodes where not all are asked: the same in any process.
 const SEED: u64 = 2007;
+
+/// So many nodes are gone through between two looks at whether to go on.
+const LOOK_EACH_NODES: usize = 1 << 14;
 
 /// A node that has not been reached.
 const FAR: u32 = u32::MAX;
@@ -34,12 +37,11 @@ pub(super) fn betweenness<E>(
     let mut paths = Paths::new(nodes, edges);
     let mut sums = vec![0.0; nodes];
     for source in chosen(nodes, sources) {
-        go_on()?;
-        paths.count_from(source);
+        paths.count_from(source, &go_on)?;
         if !paths.reached.iter().all(|node| paths.counts[*node as usize].is_finite()) {
             return Ok(None);
         }
-        paths.add_to(source, &mut sums);
+        paths.add_to(source, &mut sums, &go_on)?;
     }
     let pairs = nodes.saturating_sub(1) as f64 * nodes.saturating_sub(2) as f64;
     let scale = if pairs == 0.0 { 0.0 } else { nodes as f64 / sources as f64 / pairs };
@@ -95,7 +97,7 @@ impl<'a> Paths<'a> {
     }
 
     /// Goes outwards from a node, level by level.
-    fn count_from(&mut self, source: u32) {
+    fn count_from<E>(&mut self, source: u32, go_on: &impl Fn() -> Result<(), E>) -> Result<(), E> {
         for node in self.reached.drain(..).map(|node| node as usize) {
             (self.distances[node], self.counts[node], self.loads[node]) = (FAR, 0.0, 0.0);
         }
@@ -103,6 +105,9 @@ impl<'a> Paths<'a> {
         self.reached.push(source);
         let mut next = 0;
         while let Some(node) = self.reached.get(next).copied() {
+            if next % LOOK_EACH_NODES == 0 {
+                go_on()?;
+            }
             next += 1;
             let (distance, count) = (self.distances[node as usize] + 1, self.counts[node as usize]);
             for (_, to) in self.neighbours(node) {
@@ -116,11 +121,15 @@ impl<'a> Paths<'a> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Comes back from the farthest nodes, and adds what hangs on each node to its sum.
-    fn add_to(&mut self, source: u32, sums: &mut [f64]) {
-        for node in (0..self.reached.len()).rev().map(|at| self.reached[at]) {
+    fn add_to<E>(&mut self, source: u32, sums: &mut [f64], go_on: &impl Fn() -> Result<(), E>) -> Result<(), E> {
+        for (place, node) in (0..self.reached.len()).rev().map(|at| (at, self.reached[at])) {
+            if place % LOOK_EACH_NODES == LOOK_EACH_NODES - 1 {
+                go_on()?;
+            }
             let (at, distance) = (node as usize, self.distances[node as usize] + 1);
             let mut load = 0.0;
             for to in self.neighbours(node).iter().map(|(_, to)| *to as usize) {
@@ -133,6 +142,7 @@ impl<'a> Paths<'a> {
                 sums[at] += load;
             }
         }
+        Ok(())
     }
 }
 

@@ -5,12 +5,20 @@
 
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::traces::gives_spans_of_traces;
+
 /// As DataFusion has it: a merge of two runs of wide rows.
 const MOST_BYTES: usize = 10 << 20;
 
-/// How many bytes each sort of a plan keeps: what three quarters of the statement's memory are for each partition of each operator, most of which need none.
+/// How many bytes each sort of a plan keeps: what three quarters of the statement's memory are for each partition of each operator, most of which need none;
+/// or the quarter that whole traces leave them.
 pub(super) fn kept_bytes(plan: &dyn ExecutionPlan, memory_bytes: usize) -> usize {
-    MOST_BYTES.min(memory_bytes / 4 * 3 / operators(plan))
+    let quarters = if holds_traces(plan) { 1 } else { 3 };
+    MOST_BYTES.min(memory_bytes / 4 * quarters / operators(plan))
+}
+
+fn holds_traces(plan: &dyn ExecutionPlan) -> bool {
+    gives_spans_of_traces(plan) || plan.children().into_iter().any(|child| holds_traces(child.as_ref()))
 }
 
 /// In all partitions: some make sorts that no plan shows.

@@ -215,8 +215,11 @@ impl Accumulator for Edges {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::datatypes::{Float64Type, Int64Type};
+    use datafusion::physical_plan::collect;
+    use datafusion::prelude::SessionContext;
 
     use super::*;
+    use crate::engine::stop::stoppable;
 
     fn columns(edges: &[(Option<&str>, Option<&str>)]) -> [ArrayRef; 2] {
         let sources: StringViewArray = edges.iter().map(|(source, _)| *source).collect();
@@ -273,5 +276,23 @@ mod tests {
         }
         assert_eq!(nodes(&merged.evaluate().expect("nodes")), wanted);
         assert_eq!(nodes(&Edges::default().evaluate().expect("nodes")), []);
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_is_told_to_end_makes_no_graph() {
+        let context = SessionContext::new();
+        context.register_udaf(udaf());
+        let edges = "(VALUES (1, 'a', 'b'), (1, 'b', 'c'), (2, 'c', 'a')) AS edges(g, source, target)";
+        for asked in ["SELECT graph_nodes(source, target)", "SELECT g, graph_nodes(source, target), count(*)"] {
+            let grouped = if asked.contains(" g,") { "GROUP BY g" } else { "" };
+            let plan = context.sql(&format!("{asked} FROM {edges} {grouped}")).await.expect("a plan");
+            let plan = plan.create_physical_plan().await.expect("a plan");
+            let stop = Stop::default();
+            let run = || collect(stoppable(plan.clone(), &stop).expect("a plan"), context.task_ctx());
+            assert_eq!(run().await.expect("nodes")[0].schema(), plan.schema());
+            stop.set();
+            let error = run().await.expect_err("told to end");
+            assert!(error.to_string().contains("canceling statement"), "{error}");
+        }
     }
 }

@@ -249,7 +249,8 @@ mod tests {
         }
         assert_eq!((short.iter().sum::<usize>(), pool.reserved()), (3, 0));
         let small: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(of_trace));
-        let refused = super::tests::chunks(batches(), &small).next().await.err().expect("it is there twice for a while");
+        let refused =
+            super::tests::chunks(batches(), &small).next().await.err().expect("it is there twice for a while");
         assert!(matches!(refused, DataFusionError::ResourcesExhausted(_)), "{refused}");
     }
 }

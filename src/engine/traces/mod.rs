@@ -34,7 +34,7 @@ mod within;
 pub(super) use aggregate::TraceAggregate;
 pub(super) use join::TraceJoin;
 pub(super) use local::{Local, any_scan_below, scan_below, whole_below};
-pub(super) use per_trace::PerTraceExec;
+pub(super) use per_trace::{PerTraceExec, gives_spans_of_traces};
 pub(super) use recursion::TraceRecursion;
 pub(super) use splits::KnownRuns;
 pub(super) use tree::{Given, TraceTree};

@@ -104,6 +104,11 @@ fn gives_whole_traces(input: &Arc<dyn ExecutionPlan>) -> bool {
         || input.downcast_ref::<PerTraceExec>().is_some_and(|below| below.whole_by().is_some())
 }
 
+/// Whether an operator gives the spans that come, and holds what is needed of all those of a trace at once.
+pub(in crate::engine) fn gives_spans_of_traces(plan: &dyn ExecutionPlan) -> bool {
+    plan.downcast_ref::<PerTraceExec>().is_some_and(|per_trace| per_trace.work.gives_each_row())
+}
+
 /// How the rows of a trace come to be neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comes {
