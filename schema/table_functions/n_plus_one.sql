@@ -93,6 +93,7 @@ CREATE FUNCTION n_plus_one(
                     ) AS read
                 ) AS known
                 WHERE is_database OR span_kind = 'CLIENT'
+            ) AS asked
         ) AS calls
         GROUP BY trace_id, calling_span_id, calling_name, service_name, span_name, call, system
         HAVING count(*) >= min_repeats
