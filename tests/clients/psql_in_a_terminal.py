@@ -20,5 +20,11 @@ for typed, completed in [
 shell.type("SELECT 40 + 2;\r")
 shell.wait_for(" 42")
 shell.wait_for("=> ")
+shell.type("SELECT 40 + 2 AS watched \\watch 0.1\r")
+for _ in range(3):
+    shell.wait_for("(every 0.1s)")
+    shell.wait_for(" 42")
+shell.type("\x03")
+shell.wait_for("=> ")
 shell.type("\x04")
 print(f"exit code {shell.exit_code()}")

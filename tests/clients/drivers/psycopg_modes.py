@@ -46,7 +46,8 @@ VALUES = [
     ("array[timestamptz '2024-02-29 00:00Z']", [dt.datetime(2024, 2, 29, tzinfo=UTC)]),
     ("array[12.5::numeric(5,1)]", [decimal.Decimal("12.5")]),
     ("array['\\x00ff'::bytea]", [b"\x00\xff"]),
-    ("array[interval '1 hour']", [dt.timedelta(hours=1)]),
+    # Lists of intervals, times and JSON are JSON.
+    ("array[interval '1 hour']", ["01:00:00"]),
     ("array[array[1, 2], array[3, 4]]", [[1, 2], [3, 4]]),
     ("array[]::text[]", []),
     ("NULL::timestamptz", None),

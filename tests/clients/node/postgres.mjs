@@ -49,28 +49,28 @@ for (let round = 0; round < 3; round += 1) {
 const arrays = await client.query({ text: ORDERED, rowMode: 'array' });
 assert.deepEqual(arrays.rows[3], ['render']);
 const several = await client.query('SELECT 1 AS a; SELECT 2 AS b');
-assert.deepEqual(several.map((result) => Object.values(result.rows[0])[0]), [1, 2]);
+assert.deepEqual(several.map((result) => Number(Object.values(result.rows[0])[0])), [1, 2]);
 
 await assert.rejects(client.query('SELECT nothing FROM spans'), { code: '42703' });
 await assert.rejects(client.query('SELECT nothing FROM spans WHERE span_name = $1', ['x']), { code: '42703' });
 await assert.rejects(client.query("DELETE FROM spans"), { code: '42501' });
-assert.equal((await client.query('SELECT 3 AS n')).rows[0].n, 3);
+assert.equal((await client.query('SELECT 3::int AS n')).rows[0].n, 3);
 
-const cursor = client.query(new Cursor('SELECT value FROM generate_series(1, $1) ORDER BY 1', [250]));
+const cursor = client.query(new Cursor('SELECT n FROM generate_series(1, $1::int) AS s(n) ORDER BY 1', [250]));
 let read = [];
 for (let rows = await cursor.read(100); rows.length > 0; rows = await cursor.read(100)) {
   assert.ok(rows.length <= 100);
-  read = read.concat(rows.map((found) => Number(found.value)));
+  read = read.concat(rows.map((found) => Number(found.n)));
 }
 assert.deepEqual(read, Array.from({ length: 250 }, (_, index) => index + 1));
 await cursor.close();
 
-const early = client.query(new Cursor('SELECT value FROM generate_series(1, 1000000)'));
+const early = client.query(new Cursor('SELECT n FROM generate_series(1, 1000000) AS s(n)'));
 assert.equal((await early.read(10)).length, 10);
 await early.close();
 
 let streamed = 0;
-for await (const _ of client.query(new QueryStream('SELECT value FROM generate_series(1, 10000)', [], { batchSize: 500 }))) streamed += 1;
+for await (const _ of client.query(new QueryStream('SELECT n FROM generate_series(1, 10000) AS s(n)', [], { batchSize: 500 }))) streamed += 1;
 assert.equal(streamed, 10_000);
 
 const notices = [];
