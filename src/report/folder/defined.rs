@@ -1,6 +1,7 @@
 //! What the folder says of reports by name: what they are, and of which nobody can say.
 //!
-//! A volume that is not mounted, a mistake in a header and a statement that is slow to plan take no report away: what runs left of it waits until it is known again.
+//! A volume that is not mounted, a mistake in a header and a statement that is slow to plan take no report away: what runs left of it waits until it
+//! is known again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -70,8 +70,8 @@ impl ToPlan {
 }
 
 impl Folder {
-    /// Plans what was read when the folder was opened, and then looks at it again and again until told to stop; says in the log what is new, right and
-    /// wrong. Statements are planned before a version is taken.
+    /// Plans what was read when the folder was opened, and then looks at it again and again until told to stop. Says in the log what is new, and what
+    /// is wrong; statements are planned before a version is taken.
     pub async fn watch(self: Arc<Self>, engine: Arc<Engine>, stop: CancellationToken) {
         let watching = async {
             tell(self.plan(&engine).await);
