@@ -9,7 +9,8 @@
 //!     "rights": { "services": ["cart"], "where": { "deployment.environment": ["prod"] }, "mask": ["user.*"] },
 //!     "limits": { "memory_bytes": 134217728, "statement_timeout_ms": 30000, "connections": 10 }
 //!   } },
-//!   "tokens": { "shop": { "sha256": "…", "role": "ingest", "spans_per_second": 1000 } }
+//!   "tokens": { "shop": { "sha256": "…", "role": "ingest", "spans_per_second": 1000 } },
+//!   "tenants": { "acme": { "retention": "30d", "spans_per_second": 5000 } }
 //! }
 //! ```
 //!
@@ -265,6 +266,7 @@ mod tests {
             ),
             ("\"roles\": [", "\"limits\": {\"connections\": 0}, \"roles\": [", "limits must be above zero"),
             ("\"tokens\": {}", "\"tokens\": {", "EOF while parsing"),
+            ("\"tokens\": {}", "\"tokens\": {}, \"tenants\": {\"../x\": {}}", "cannot be a tenant's name"),
             ("\"mock_key\": \"", "\"mock_key\": \"?", "its mock_key must be"),
         ] {
             let bad = good.replacen(from, to, 1);
