@@ -12,6 +12,7 @@
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `engine_limits`: what no statement may do to the process.
 //! - `faults_page`: each row of docs/faults.md names tests that there are.
+//! - `formats`: what others write is taken, what is written others read, and OTLP comes back as it went in.
 //! - `facts`: real traces answer what a separate program computed.
 //! - `fuzz_corpora`: hostile inputs and mutations of them, through the bodies of the fuzz targets.
 //! - `hostile_inputs`: the answer of a real server to each hostile input of the corpora, and the page that says it.
@@ -82,6 +83,7 @@ mod compare;
 mod crash;
 mod engine_limits;
 mod facts;
+mod formats;
 mod faults_page;
 mod fuzz_corpora;
 mod hostile_inputs;

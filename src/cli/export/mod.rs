@@ -20,6 +20,7 @@ use super::exit::{self, Exit};
 use super::instant::instant_ns;
 use super::output::tell;
 use super::sql::{located, open_engine};
+use super::tenant_flag::TenantFlag;
 use crate::engine::{ChosenSpans, Outcome, SpanRows};
 use crate::error::{Error, Kind, Result};
 use crate::model::TraceId;
@@ -65,13 +66,15 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    tenant: TenantFlag,
+    #[command(flatten)]
     data_dir: DataDir,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let format = arguments.format()?;
     let chosen = arguments.chosen()?;
-    let settings = arguments.data_dir.flags().settings()?;
+    let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
     data::must_exist(&settings.data_dir)?;
     let session = open_engine(&settings).await?.session();
     // An export takes as long as it has spans.

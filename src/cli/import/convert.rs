@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::records::{Content, Record};
+use super::record::{Content, Record};
 use crate::error::{Error, Result};
 use crate::formats::{Converted, JsonShape, RefusedSpan, jaeger, zipkin};
 use crate::otlp::json_to_protobuf;

@@ -31,11 +31,13 @@ pub(super) struct Imported {
     known: HashSet<RecordHash>,
     path: PathBuf,
     file: File,
+    /// Whether what is known is taken all the same.
+    again: bool,
 }
 
 impl Imported {
-    /// Opens the list, which begins empty.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Opens the list, which begins empty; with `again` all records count as new.
+    pub(super) fn open(path: &Path, again: bool) -> Result<Self> {
         let failed = |error| Error::io(format!("cannot read {}", path.display()), error);
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
         let mut known = HashSet::new();
@@ -45,7 +47,7 @@ impl Imported {
             let hash = std::str::from_utf8(&line).ok().filter(|line| line.len() == 32);
             known.extend(hash.and_then(|hash| u128::from_str_radix(hash, 16).ok()).map(RecordHash));
         }
-        let mut imported = Self { known, path: path.to_owned(), file };
+        let mut imported = Self { known, path: path.to_owned(), file, again };
         // What was torn ends here.
         if imported.file.metadata().map_err(failed)?.len() % LINE_BYTES != 0 {
             imported.write(b"\n").map_err(failed)?;
@@ -53,8 +55,9 @@ impl Imported {
         Ok(imported)
     }
 
+    /// Whether to leave a record out.
     pub(super) fn has(&self, hash: RecordHash) -> bool {
-        self.known.contains(&hash)
+        !self.again && self.known.contains(&hash)
     }
 
     pub(super) fn note(&mut self, hash: RecordHash) -> Result<()> {
@@ -86,16 +89,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(FILE_NAME);
         let [a, b, c] = ["a", "b", "c"].map(|text| RecordHash::of(text.as_bytes()));
-        let mut imported = Imported::open(&path).expect("opened");
+        let mut imported = Imported::open(&path, false).expect("opened");
         imported.note(a).expect("noted");
         imported.note(b).expect("noted");
         imported.finish().expect("synced");
         let whole = std::fs::read(&path).expect("read");
         std::fs::write(&path, &whole[..40]).expect("torn");
-        let mut again = Imported::open(&path).expect("opened");
+        let mut again = Imported::open(&path, false).expect("opened");
         assert!(again.has(a) && !again.has(b));
         again.note(c).expect("noted");
-        let last = Imported::open(&path).expect("opened");
+        let last = Imported::open(&path, false).expect("opened");
         assert!(last.has(a) && last.has(c) && !last.has(b));
+        assert!(!Imported::open(&path, true).expect("opened").has(a));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::records::Place;
+use super::record::Place;
 use super::spans::TraceCount;
 use crate::cli::output::{say, tell};
 use crate::error::{Error, Result};

@@ -9,10 +9,12 @@ mod files;
 mod form;
 mod ledger;
 mod mapping;
+mod record;
 mod records;
 mod senders;
 mod spans;
 mod split;
+mod stream;
 mod tables;
 mod target;
 
@@ -28,7 +30,8 @@ pub(super) use convert::to_protobuf;
 pub(super) use files::{Source, sources};
 pub(super) use form::Format;
 pub(super) use mapping::MapFlags;
-pub(super) use records::{Item, Place, Reading, Record};
+pub(super) use record::{Item, Place, Record};
+pub(super) use records::Reading;
 pub(super) use senders::Senders;
 
 use done::Imported;
@@ -39,6 +42,7 @@ use target::Target;
 use super::data::DataDir;
 use super::exit::Exit;
 use super::sender::SenderFlags;
+use super::tenant_flag::of_tenant;
 use super::{logging, terminal};
 use crate::error::{Error, Kind, Result};
 
@@ -83,7 +87,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     /// Import also what was imported before
-    #[arg(long, conflicts_with = "ledger")]
+    #[arg(long)]
     again: bool,
     /// Send to an OTLP/gRPC endpoint, or to OTLP/HTTP when it ends in /v1/traces
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
@@ -110,11 +114,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         None => {
             let settings = arguments.data_dir.flags().settings()?;
             let target = Target::data_dir(&settings, &arguments.sender).await?;
+            let settings = of_tenant(arguments.sender.tenant(), settings)?;
             (target, Some(settings.data_dir.join(done::FILE_NAME)))
         }
     };
-    let imports = arguments.ledger.or(imports).filter(|_| !arguments.again);
-    let imported = imports.as_deref().map(Imported::open).transpose();
+    let imports = arguments.ledger.or(imports);
+    let imported = imports.as_deref().map(|path| Imported::open(path, arguments.again)).transpose();
     let started = Instant::now();
     let imported = match imported {
         Ok(imported) => import_files(sources, reading, (&target, imported), &mut ledger, &bar).await,

@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::form::Format;
-use super::records::{Content, Item, Place, Reading, Record, Sink};
+use super::record::{Content, Item, Place, Record};
+use super::records::{Reading, Sink};
 use crate::error::{Error, Result};
 use crate::formats::columns::{Mapping, SpanTable, known_mapping};
 use crate::formats::{is_span_table, rows_to_request};

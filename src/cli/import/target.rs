@@ -10,7 +10,7 @@ use super::convert::to_protobuf;
 use super::describe;
 use super::done::{Imported, RecordHash};
 use super::ledger::{Ledger, Refusal};
-use super::records::Record;
+use super::record::Record;
 use super::senders::AT_ONCE;
 use super::spans::walk;
 use crate::cli::data::{self, ServerFile};

@@ -5,6 +5,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 
 use super::fields::Part;
+use super::jsonb;
 use super::values::time_of_text;
 use crate::formats::build;
 
@@ -29,10 +30,10 @@ const PART_NAMES: &[(&str, Part)] = &[
 pub(super) fn elements(cell: Value) -> Result<Vec<Vec<(Part, Value)>>, String> {
     let list = match cell {
         Value::ArrayValue(list) => list,
-        Value::StringValue(text) if text.trim().is_empty() => return Ok(Vec::new()),
-        Value::StringValue(text) => match serde_json::from_str(&text).ok().and_then(build::any_value) {
+        Value::StringValue(ref text) if text.trim().is_empty() => return Ok(Vec::new()),
+        Value::StringValue(_) | Value::BytesValue(_) => match json(&cell) {
             Some(Value::ArrayValue(list)) => list,
-            _ => return Err("it is a text and no JSON list".to_owned()),
+            _ => return Err("it is neither a list nor JSON of one".to_owned()),
         },
         _ => return Err("it is no list".to_owned()),
     };
@@ -98,13 +99,24 @@ pub(super) fn link(parts: Vec<(Part, Value)>) -> Result<Link, String> {
 pub(super) fn attributes(cell: Value) -> Result<Vec<KeyValue>, String> {
     match cell {
         Value::KvlistValue(list) => Ok(list.values),
-        Value::StringValue(text) if text.trim().is_empty() => Ok(Vec::new()),
-        Value::StringValue(text) => match serde_json::from_str(&text).ok().and_then(build::any_value) {
+        Value::StringValue(ref text) if text.trim().is_empty() => Ok(Vec::new()),
+        Value::StringValue(_) | Value::BytesValue(_) => match json(&cell) {
             Some(Value::KvlistValue(list)) => Ok(list.values),
-            _ => Err(format!("{text:?} is no JSON object of attributes")),
+            _ => Err("attributes are neither a map nor JSON of one".to_owned()),
         },
         _ => Err("attributes are neither a map nor JSON".to_owned()),
     }
+}
+
+/// JSON in a cell: as text, or in the binary form, whose bytes may be a text as well.
+fn json(cell: &Value) -> Option<Value> {
+    let bytes = match cell {
+        Value::StringValue(text) => text.as_bytes(),
+        Value::BytesValue(bytes) => bytes,
+        _ => return None,
+    };
+    let of_text = serde_json::from_slice(bytes).ok().and_then(build::any_value);
+    of_text.or_else(|| jsonb::decode(bytes).flatten())
 }
 
 fn text(value: Value) -> Option<String> {

@@ -5,6 +5,7 @@
 
 mod events;
 mod fields;
+mod jsonb;
 mod mapping;
 mod rows;
 mod values;

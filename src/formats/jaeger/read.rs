@@ -154,8 +154,11 @@ fn convert_span(processes: &BTreeMap<String, Process>, from: JaegerSpan) -> Resu
         (None, None) if from.process_id.is_empty() => None,
         (None, None) => return Err(format!("there is no process {:?}", from.process_id)),
     };
-    let mut owner = Owner { resource: process.map(resource).transpose()?.unwrap_or_default(), ..Owner::default() };
-    let mut attributes = attributes(from.tags)?;
+    // A span with its process and no id of one is a document of Elasticsearch.
+    let binary = if from.process.is_some() && from.process_id.is_empty() { Binary::Hex } else { Binary::Base64 };
+    let resource = process.map(|process| resource(process, binary)).transpose()?.unwrap_or_default();
+    let mut owner = Owner { resource, ..Owner::default() };
+    let mut attributes = attributes(from.tags, binary)?;
     owner.scope = scope(&mut attributes);
     let trace_id = id::<16>("traceID", &from.trace_id)?;
     let start_ns = from_micros("startTime", micros("startTime", from.start_time.as_ref())?)?;
@@ -183,7 +186,7 @@ fn convert_span(processes: &BTreeMap<String, Process>, from: JaegerSpan) -> Resu
         dropped_attributes_count: take_count(&mut attributes, tag::DROPPED_ATTRIBUTES),
         dropped_events_count: take_count(&mut attributes, tag::DROPPED_EVENTS),
         dropped_links_count: take_count(&mut attributes, tag::DROPPED_LINKS),
-        events: from.logs.into_iter().map(event).collect::<Result<_, _>>()?,
+        events: from.logs.into_iter().map(|log| event(log, binary)).collect::<Result<_, _>>()?,
         // Jaeger's bit for sampled is W3C's; its others mean something else.
         flags: from.flags.unwrap_or(0) & 1,
         attributes,
@@ -191,13 +194,13 @@ fn convert_span(processes: &BTreeMap<String, Process>, from: JaegerSpan) -> Resu
     Ok((owner, span))
 }
 
-fn resource(process: &Process) -> Result<Resource, String> {
+fn resource(process: &Process, binary: Binary) -> Result<Resource, String> {
     let mut attributes = Vec::with_capacity(process.tags.len() + 1);
     if !process.service_name.is_empty() && process.service_name != NO_SERVICE {
         attributes.push(text_attribute(tag::SERVICE_NAME, &process.service_name));
     }
     for tag in &process.tags {
-        attributes.push(tag_attribute(&tag.key, &tag.kind, tag.value.clone())?);
+        attributes.push(tag_attribute(&tag.key, &tag.kind, tag.value.clone(), binary)?);
     }
     Ok(Resource { attributes, ..Resource::default() })
 }
@@ -272,20 +275,41 @@ fn is_true(attribute: &KeyValue) -> bool {
     }
 }
 
-fn event(log: Log) -> Result<Event, String> {
+fn event(log: Log, binary: Binary) -> Result<Event, String> {
     let time_unix_nano = from_micros("a log's timestamp", micros("a log's timestamp", Some(&log.timestamp))?)?;
-    let mut attributes = attributes(log.fields)?;
+    let mut attributes = attributes(log.fields, binary)?;
     let name = take_text(&mut attributes, tag::EVENT).unwrap_or_default();
     let dropped_attributes_count = take_count(&mut attributes, tag::DROPPED_ATTRIBUTES);
     Ok(Event { time_unix_nano, name, attributes, dropped_attributes_count })
 }
 
-fn attributes(tags: Vec<Tag>) -> Result<Vec<KeyValue>, String> {
-    tags.into_iter().map(|tag| tag_attribute(&tag.key, &tag.kind, tag.value)).collect()
+/// How bytes are written: the API has base64, and an index of Elasticsearch has hex.
+#[derive(Debug, Clone, Copy)]
+enum Binary {
+    Base64,
+    Hex,
+}
+
+impl Binary {
+    fn read(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Base64 => BASE64.decode(text).ok(),
+            Self::Hex => {
+                let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+                digits
+                    .map(|pair| pair.filter(|pair| pair.len() == 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn attributes(tags: Vec<Tag>, binary: Binary) -> Result<Vec<KeyValue>, String> {
+    tags.into_iter().map(|tag| tag_attribute(&tag.key, &tag.kind, tag.value, binary)).collect()
 }
 
 /// A tag as an attribute. The value may be a text whatever its type: large integers are, and all values in an index of Elasticsearch.
-fn tag_attribute(key: &str, kind: &str, value: Json) -> Result<KeyValue, String> {
+fn tag_attribute(key: &str, kind: &str, value: Json, binary: Binary) -> Result<KeyValue, String> {
     let wrong = |value: &Json| format!("the tag {key:?} holds {value}, which is no {kind}");
     let value = match (kind.to_ascii_lowercase().as_str(), value) {
         ("bool", Json::String(text)) => Value::BoolValue(text.parse().map_err(|_| wrong(&Json::String(text)))?),
@@ -297,7 +321,7 @@ fn tag_attribute(key: &str, kind: &str, value: Json) -> Result<KeyValue, String>
         }
         ("float64" | "double", value) => Value::DoubleValue(value.as_f64().ok_or_else(|| wrong(&value))?),
         ("binary", Json::String(text)) => {
-            Value::BytesValue(BASE64.decode(&text).map_err(|_| wrong(&Json::String(text)))?)
+            Value::BytesValue(binary.read(&text).ok_or_else(|| wrong(&Json::String(text)))?)
         }
         ("string", value @ (Json::Bool(_) | Json::Number(_))) => Value::StringValue(value.to_string()),
         (_, value) => match any_value(value) {
