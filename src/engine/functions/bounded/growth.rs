@@ -49,7 +49,9 @@ pub(super) enum Growth {
 impl Growth {
     /// The bytes that a call makes at most, beyond what its largest argument has already where that is only copied.
     pub(super) fn made(self, args: &ScalarFunctionArgs) -> Result<i128> {
-        let rows = args.number_rows.max(1);
+        // A batch may have no rows; constants alone are made once, whatever rows there are.
+        let of_rows = args.args.iter().any(|arg| matches!(arg, ColumnarValue::Array(_)));
+        let rows = if of_rows { args.number_rows } else { args.number_rows.max(1) };
         let arg = |at: usize| args.args.get(at);
         let times = |bytes: Vec<i128>| -> Result<i128> {
             let times = integers(arg(1), rows)?;
