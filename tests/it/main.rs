@@ -6,10 +6,13 @@
 //! - `audit`: what is noted of clients and acts, and that every change of it is found.
 //! - `check`: damage is told, moved aside, and the rest is served.
 //! - `cli`: the built program's commands, as a shell runs them.
+//! - `collector`: the OpenTelemetry Collector in front.
 //! - `column_cache`: columns kept in memory answer as files do.
 //! - `compare`: what distinguishes spans and traces is what another program counts.
 //! - `compact_memory`: compaction's memory, measured.
 //! - `crash`: `kill -9` under load loses and repeats nothing.
+//! - `dashboards`: Grafana's dashboards and macros, and what tools ask the catalogue.
+//! - `doc_pages`: pages of docs/ that the catalogue writes.
 //! - `engine_limits`: what no statement may do to the process.
 //! - `faults_page`: each row of docs/faults.md names tests that there are.
 //! - `formats`: what others write is taken, what is written others read, and OTLP comes back as it went in.
@@ -20,6 +23,7 @@
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `ingest_rules`: rules for sensitive data leave nothing of it in any file.
 //! - `large_trace`: a trace that is larger than the memory of a statement is answered about, wherever it lies.
+//! - `install`: completions, manual pages and the files of `packaging/`.
 //! - `layering`: folders depend downwards only.
 //! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
@@ -34,7 +38,7 @@
 //! - `repl`: the shell on a pipe and in a terminal.
 //! - `repl_drawings`: what the shell draws, writes to files and asks of a server; the sessions of its docs.
 //! - `reports`: questions in files, on a schedule, with what becomes of their answers.
-//! - `sdk`: the OpenTelemetry SDKs of Python and Node export for real.
+//! - `sdk`: the OpenTelemetry SDKs of Python, Node, Go and Java export for real, and come again when they are refused.
 //! - `shared_table`: servers on one table see what the others do, and fail at nothing.
 //! - `slt`: the SQL scripts, in four states of the store that must agree.
 //! - `soak`: what a server holds does not grow with what it has done.
@@ -48,7 +52,7 @@
 //! - `trace_lookup`: traces by id, against a plain count of what was sent.
 //! - `versions`: data directories of other versions are read or refused.
 //! - `pg`: a PostgreSQL server in this process, for the topics below.
-//! - `pg_clients`: drivers of other languages.
+//! - `pg_clients`: drivers and tools of other languages.
 //! - `pg_functions`: every function that is listed can be called.
 //! - `pg_faults`: hostile bytes and statements on the PostgreSQL wire.
 //! - `pg_psql`: what a person sees in `psql`.
@@ -77,10 +81,13 @@ mod attributes;
 mod audit;
 mod check;
 mod cli;
+mod collector;
 mod column_cache;
 mod compact_memory;
 mod compare;
 mod crash;
+mod dashboards;
+mod doc_pages;
 mod engine_limits;
 mod facts;
 mod formats;
@@ -90,6 +97,7 @@ mod hostile_inputs;
 mod hostile_traces;
 mod ingest_faults;
 mod ingest_rules;
+mod install;
 mod large_trace;
 mod layering;
 mod library;

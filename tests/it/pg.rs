@@ -1,5 +1,6 @@
 //! A PostgreSQL server in this process over a small store, for the `pg_*` topics.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -115,6 +116,23 @@ impl Server {
             psql.args(["-c", command]);
         }
         psql.output().expect("psql runs")
+    }
+
+    /// What `psql` prints of a script that it reads from its standard input; fails when it says an error.
+    pub fn psql_script(&self, script: &str) -> String {
+        let mut psql = self
+            .psql()
+            .args(["-q"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("psql runs");
+        psql.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("psql reads");
+        let output = psql.wait_with_output().expect("psql ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{script}: {errors}");
+        String::from_utf8(output.stdout).expect("UTF-8")
     }
 
     /// What `psql` prints on its standard output; fails when it says an error.

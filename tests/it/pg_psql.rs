@@ -117,6 +117,98 @@ fn a_terminal_completes_keywords_tables_and_columns() {
 }
 
 #[test]
+fn relations_columns_and_functions_are_told_of() {
+    if !has_psql("relations_columns_and_functions_are_told_of") {
+        return;
+    }
+    let server = Server::start();
+    assert!(server.psql_text(&["\\d+ spans"]).contains("NULL for a root."));
+    assert!(server.psql_text(&["\\dt+ traces.links"]).contains("A row is a link of a span to another."));
+    let functions = server.psql_text(&["\\df+ red"]);
+    assert!(functions.contains("Rate, errors and duration of each operation"), "{functions}");
+    assert!(server.psql_text(&["\\df+ countif"]).contains("How many rows there are for which a condition is true."));
+    let definition = server.psql_text(&["\\sf red"]);
+    let head = "CREATE OR REPLACE FUNCTION traces.red(width interval DEFAULT '5 minutes'";
+    assert!(definition.starts_with(head) && definition.contains("AS p95_ms"), "{definition}");
+    assert!(server.psql_text(&["\\sf+ time_bucket"]).contains("LANGUAGE internal"));
+}
+
+#[test]
+fn results_become_variables_tables_and_records() {
+    if !has_psql("results_become_variables_tables_and_records") {
+        return;
+    }
+    let server = Server::start();
+    let set = server.psql_script(
+        "SELECT count(*) AS spans, max(service_name) AS service FROM spans \\gset\n\\echo :spans :service\n\
+         SELECT count(*) FROM spans WHERE service_name = :'service';\n",
+    );
+    assert!(set.starts_with("4 frontend\n") && set.contains("\n     3\n"), "{set}");
+    let crossed = server.psql_script(
+        "SELECT service_name, span_kind, count(*) FROM spans GROUP BY 1, 2 ORDER BY 1, 2 \\crosstabview\n",
+    );
+    let squeezed: Vec<String> =
+        crossed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(squeezed.contains(&"service_name | CLIENT | INTERNAL | SERVER".to_owned()), "{crossed}");
+    assert!(squeezed.contains(&"frontend | | 1 | 2".to_owned()), "{crossed}");
+    let record = server.psql_script("SELECT span_name, duration_ms FROM spans ORDER BY timestamp LIMIT 1 \\gx\n");
+    assert!(record.contains("-[ RECORD 1 ]") && record.contains("span_name   | GET /cart"), "{record}");
+    let described = server.psql_script("SELECT timestamp, attributes FROM spans \\gdesc\n");
+    assert!(described.contains("timestamp with time zone") && described.contains("jsonb"), "{described}");
+    let each = server
+        .psql_script("SELECT format('SELECT %L AS found', span_name) FROM spans WHERE service_name = 'cart' \\gexec\n");
+    assert!(each.contains("SELECT cart"), "{each}");
+    if psql_version() >= 16 {
+        let bound = server.psql_script("SELECT $1::int + $2::int AS sum \\bind 40 2 \\g\n");
+        assert!(bound.contains(" 42\n"), "{bound}");
+    }
+}
+
+#[test]
+fn a_copy_is_text_csv_or_binary() {
+    if !has_psql("a_copy_is_text_csv_or_binary") {
+        return;
+    }
+    let server = Server::start();
+    let copy = |options: &str| {
+        let statement = format!(
+            "COPY (SELECT span_name, duration_ns, parent_span_id FROM spans ORDER BY timestamp LIMIT 2) TO STDOUT {options}"
+        );
+        let output = server.psql_output(&[&statement]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    assert_eq!(copy(""), b"GET /cart\t100000000\t\\N\nSELECT cart\t79999211\t00f067aa0ba902b7\n");
+    assert_eq!(
+        copy("(FORMAT csv, HEADER, NULL '-')"),
+        b"span_name,duration_ns,parent_span_id\nGET /cart,100000000,-\nSELECT cart,79999211,00f067aa0ba902b7\n"
+    );
+    assert_eq!(copy("WITH CSV DELIMITER ';'"), b"GET /cart;100000000;\nSELECT cart;79999211;00f067aa0ba902b7\n");
+    let mut binary = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    for (name, duration, parent) in
+        [("GET /cart", 100_000_000i64, None), ("SELECT cart", 79_999_211, Some("00f067aa0ba902b7"))]
+    {
+        binary.extend(3i16.to_be_bytes());
+        binary.extend((name.len() as i32).to_be_bytes());
+        binary.extend(name.as_bytes());
+        binary.extend(8i32.to_be_bytes());
+        binary.extend(duration.to_be_bytes());
+        binary.extend(parent.map_or(-1, |parent: &str| parent.len() as i32).to_be_bytes());
+        binary.extend(parent.unwrap_or_default().as_bytes());
+    }
+    binary.extend((-1i16).to_be_bytes());
+    assert_eq!(copy("(FORMAT binary)"), binary);
+}
+
+/// The first number of `psql --version`.
+fn psql_version() -> u32 {
+    let said = std::process::Command::new("psql").arg("--version").output().expect("psql runs").stdout;
+    let said = String::from_utf8(said).expect("UTF-8");
+    let number = said.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no version in {said}"))
+}
+
+#[test]
 fn copies_cursors_and_errors() {
     if !has_psql("copies_cursors_and_errors") {
         return;

@@ -56,6 +56,12 @@ pub fn python(test: &str) -> Option<Runtime> {
     python_with(&PYTHON, "python", clients_folder(), test)
 }
 
+/// Python with PostgreSQL's drivers and tools, or `None` with a word when there is no Python.
+pub fn drivers(test: &str) -> Option<Runtime> {
+    static DRIVERS: OnceLock<Option<Runtime>> = OnceLock::new();
+    python_with(&DRIVERS, "drivers", clients_folder().join("drivers"), test)
+}
+
 /// The program `moto_server`, which speaks like S3, or `None` with a word when there is no Python.
 pub fn moto(test: &str) -> Option<PathBuf> {
     static MOTO: OnceLock<Option<Runtime>> = OnceLock::new();
@@ -118,7 +124,7 @@ pub fn program(names: &[&str], test: &str) -> Option<PathBuf> {
 }
 
 /// Where a program of that name lies.
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(super) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
@@ -150,9 +156,13 @@ fn found(runtime: &Option<Runtime>, test: &str, why_not: &str) -> Option<Runtime
     runtime.clone()
 }
 
-/// Installs into a folder named after the manifest's content, so that a change of the manifest installs anew.
 fn install_once(runtime: &str, manifest: &Path, install: impl FnOnce(&Path)) -> PathBuf {
-    let content = xxh3_64(&std::fs::read(manifest).expect("a readable manifest"));
+    install_for(runtime, &std::fs::read(manifest).expect("a readable manifest"), install)
+}
+
+/// Installs into a folder named after what is wanted, so that a change of it installs anew.
+pub(super) fn install_for(runtime: &str, wanted: &[u8], install: impl FnOnce(&Path)) -> PathBuf {
+    let content = xxh3_64(wanted);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{runtime}-{content:016x}"));
     let done = folder.join("installed");
     if !done.exists() {
@@ -163,7 +173,7 @@ fn install_once(runtime: &str, manifest: &Path, install: impl FnOnce(&Path)) -> 
     folder
 }
 
-fn clients_folder() -> PathBuf {
+pub(super) fn clients_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("clients")
 }
 
@@ -171,7 +181,7 @@ fn runs(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
 }
 
-fn run(command: &mut Command) {
+pub(super) fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -5,16 +5,20 @@ use std::path::PathBuf;
 mod alertmanager;
 mod authority;
 mod clients;
+mod collector;
 mod object_stores;
 mod receivers;
 mod server;
+mod toolchains;
 
 pub use alertmanager::Alertmanager;
 pub use authority::Authority;
-pub use clients::{browser, node, program, python};
+pub use clients::{browser, drivers, node, program, python};
+pub use collector::Collector;
 pub use object_stores::{Mode, ObjectStoreServer, Proxy};
 pub use receivers::Receivers;
 pub use server::{Server, peak_bytes};
+pub use toolchains::{Built, debian, go, java};
 
 /// The folder of real traces with independently computed facts, when it is at hand.
 ///
