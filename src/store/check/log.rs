@@ -54,6 +54,10 @@ impl LogContent {
                 let what = format!("requests {} to {} are in no segment before this one", lost.start.0, lost.end.0 - 1);
                 self.wrong.push((finding(&what), lost));
             }
+            Piece::Repeated(again) => {
+                let what = format!("requests {} to {} are in segments before this one", again.start.0, again.end.0 - 1);
+                self.wrong.push((finding(&what), Lsn(0)..Lsn(0)));
+            }
             Piece::Torn(bytes) => self.unfinished_bytes += bytes,
         }
     }

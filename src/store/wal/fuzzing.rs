@@ -106,6 +106,7 @@ fn scan_all(disk: &MemoryDisk) -> Result<Scanned, String> {
             Piece::BadHead => damage = Some("head"),
             Piece::Damaged { .. } => damage = Some("record"),
             Piece::Missing(_) => damage = Some("gap"),
+            Piece::Repeated(_) => damage = Some("records twice"),
             Piece::Torn(_) => {}
         }
         Ok(())

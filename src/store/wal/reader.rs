@@ -134,6 +134,9 @@ impl LogReader {
             if *first > self.next_lsn {
                 return Err(missing_records(&self.dir, self.next_lsn, *first));
             }
+            if index > start && *first < self.next_lsn {
+                return Err(repeated_records(&self.dir, *first, self.next_lsn));
+            }
             let path = segment_path(&self.dir, *first);
             let is_last = index + 1 == segments.len();
             end.torn = self.read_segment(&path, *first, is_last, &mut visit)?;
@@ -208,6 +211,12 @@ fn damaged(path: &Path, offset: u64) -> Error {
     let hint = "requests that were acknowledged may be lost: restore the file from a copy; or go on without those that cannot be read by \
                 `spanhouse check --repair`, which moves the segment aside";
     Error::corrupt(text).with_hint(hint)
+}
+
+fn repeated_records(dir: &Path, first: Lsn, next: Lsn) -> Error {
+    let text = format!("the log {} has the records {} to {} in two segments", dir.display(), first.0, next.0 - 1);
+    Error::corrupt(text)
+        .with_hint("a log segment does not belong here: put back the segments as they were, or go on without by `spanhouse check --repair`")
 }
 
 fn missing_records(dir: &Path, from: Lsn, to: Lsn) -> Error {

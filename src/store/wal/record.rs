@@ -20,6 +20,14 @@ use xxhash_rust::xxh3::xxh3_128;
 pub(crate) struct Lsn(pub u64);
 
 impl Lsn {
+    /// No log comes so far, however fast and long it grows: what claims to be beyond was made by somebody else, and counting up ends nowhere.
+    const MOST: u64 = 1 << 62;
+
+    /// Whether a record can have it.
+    pub(super) fn is_sound(self) -> bool {
+        (1..=Self::MOST).contains(&self.0)
+    }
+
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }

@@ -27,6 +27,8 @@ pub(crate) enum Piece {
     },
     /// Records that no segment has.
     Missing(Range<Lsn>),
+    /// Records that segments before this one have; they are given once.
+    Repeated(Range<Lsn>),
     /// Bytes of an unfinished write at the end, of which nobody was promised anything.
     Torn(u64),
 }
@@ -59,9 +61,17 @@ pub(crate) fn scan(
         if let Some(lacks) = next.filter(|next| next < first) {
             visit(&path, Piece::Missing(lacks..*first))?;
         }
+        let known = next.unwrap_or_default();
+        if known > *first {
+            visit(&path, Piece::Repeated(*first..known))?;
+        }
         scanned.push(Scanned { path: path.clone(), bytes: bytes.len() as u64 });
         let behind = segments.get(place + 1).map(|(first, _)| *first);
-        next = Some(scan_segment(&path, &bytes, *first, behind, &mut visit)?);
+        let end = scan_segment(&path, &bytes, *first, behind, &mut |path, piece| match piece {
+            Piece::Record(record) if record.lsn < known => Ok(()),
+            piece => visit(path, piece),
+        })?;
+        next = Some(end.max(known));
     }
     Ok(scanned)
 }

@@ -56,7 +56,8 @@ impl SegmentHead {
             return Err(Error::new(Kind::BadInput, text)
                 .with_hint("use the version of spanhouse that wrote it, or a newer one"));
         }
-        Ok(Some(Self { segment_id: u64_at(bytes, 16), first_lsn: Lsn(u64_at(bytes, 24)) }))
+        let head = Self { segment_id: u64_at(bytes, 16), first_lsn: Lsn(u64_at(bytes, 24)) };
+        Ok(Some(head).filter(|head| head.first_lsn.is_sound()))
     }
 }
 
@@ -74,7 +75,7 @@ pub(crate) fn segment_path(dir: &Path, first_lsn: Lsn) -> PathBuf {
 /// The segments of `dir` in order, by the first LSN of their names, with their lengths in bytes.
 pub(crate) fn list_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<(Lsn, u64)>> {
     let entries = disk.list(dir).map_err(|error| Error::io(dir.display(), error))?;
-    let first_lsn = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok().map(Lsn);
+    let first_lsn = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok().map(Lsn).filter(|lsn| lsn.is_sound());
     Ok(entries.iter().filter_map(|entry| Some((first_lsn(&entry.name)?, entry.len_bytes))).collect())
 }
 

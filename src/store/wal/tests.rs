@@ -157,6 +157,26 @@ fn a_missing_segment_is_an_error_unless_the_table_has_its_records() {
 }
 
 #[test]
+fn segments_that_tell_the_same_records_are_an_error_and_a_scan_gives_each_once() {
+    let dir = tempfile::tempdir().expect("directory");
+    write_log(dir.path(), Lsn(1), &[10, 20, 30]);
+    write_log(dir.path(), Lsn(3), &[30, 40]);
+    let error = read(dir.path(), 0).expect_err("the third record is there twice");
+    assert!(error.kind == Kind::Corrupt && error.message.contains("records 3 to 3 in two segments"), "{error}");
+    let (mut lsns, mut again) = (Vec::new(), Vec::new());
+    let scanned = scan(&OsDisk, dir.path(), |_, piece| {
+        match piece {
+            Piece::Record(record) => lsns.push(record.lsn.0),
+            Piece::Repeated(records) => again.push(records),
+            other => panic!("{other:?}"),
+        }
+        Ok(())
+    });
+    scanned.expect("readable");
+    assert_eq!((lsns, again), (vec![1, 2, 3, 4], vec![Lsn(3)..Lsn(4)]));
+}
+
+#[test]
 fn a_group_torn_in_its_middle_is_a_torn_tail_though_its_end_reached_the_disk() {
     let dir = tempfile::tempdir().expect("directory");
     write_log(dir.path(), Lsn(1), &[10]);
