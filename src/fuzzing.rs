@@ -3,6 +3,7 @@
 //! A body reads bytes of a stranger and says what became of them, in words that tell apart what the code under it did; a text in the error is a
 //! finding. A panic is one, too.
 
+use crate::formats;
 use crate::otlp;
 use crate::server;
 use crate::store;
@@ -19,6 +20,8 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "otlp_protobuf", body: otlp::fuzzing::protobuf },
     Target { name: "otlp_json", body: otlp::fuzzing::json },
+    Target { name: "jaeger_json", body: formats::fuzzing::jaeger },
+    Target { name: "zipkin_json", body: formats::fuzzing::zipkin },
     Target { name: "wal", body: store::fuzzing::log },
     Target { name: "sql", body: server::fuzzing::sql },
     Target { name: "pg_startup", body: server::fuzzing::startup },

@@ -46,6 +46,16 @@ fn otlp_json_that_is_taken_is_json() {
 }
 
 #[test]
+fn jaeger_files_become_requests_that_are_read() {
+    run("jaeger_json", 10_000);
+}
+
+#[test]
+fn zipkin_files_become_requests_that_are_read() {
+    run("zipkin_json", 10_000);
+}
+
+#[test]
 fn logs_are_read_alike_by_a_start_and_by_a_check() {
     run("wal", 10_000);
 }

@@ -24,7 +24,7 @@ const HEAD: &str = "# Hostile inputs, one by one
 What is sent here by strangers who mean ill, and the answer that each input gets. The inputs are the files of `fuzz/corpus`, from which fuzzers start as well; `tests/it/hostile_inputs.rs` sends each to a real server and holds the answer to this page.
 What befalls the server around them (disks, kills, clocks, floods) is in [faults.md](faults.md).
 ";
-const SECTIONS: [(&str, &str); 6] = [
+const SECTIONS: [(&str, &str); 8] = [
     (
         "otlp_protobuf",
         "## OTLP/HTTP, protobuf\n\nThe status, and what the answer's body says: the spans that are refused while the others are kept, or why the request is.",
@@ -42,6 +42,11 @@ const SECTIONS: [(&str, &str); 6] = [
         "pg_messages",
         "## In a PostgreSQL session\n\nThe types of the messages that come back, and the SQLSTATE and message of each error. A session that lives answers the `Sync` after the input with `Z`.",
     ),
+    (
+        "jaeger_json",
+        "## Files of Jaeger JSON\n\nWhat conversion makes of a file, and the decoder of that: the spans that it keeps and refuses, and behind the semicolon those that cannot be converted.",
+    ),
+    ("zipkin_json", "## Files of Zipkin JSON\n\nThe same."),
     (
         "wal",
         "## A log at the start of a server\n\nWhat replay makes of these bytes as segments of a log; behind the semicolon, when their checksums are made right first. `damaged` stops the start, with file and byte; a torn tail is cut.",

@@ -22,14 +22,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ingest", &["error", "trust", "access", "model", "otlp", "store"]),
     ("admin", &["error", "access", "engine", "ingest", "store"]),
     ("server", &["error", "access", "audit", "model", "pg", "engine"]),
-    ("fuzzing", &["otlp", "server", "store"]),
+    ("fuzzing", &["formats", "otlp", "server", "store"]),
     ("report", &["error", "typed", "pg", "engine", "render", "store"]),
     ("repl", &["error", "typed", "trust", "model", "pg", "engine", "render", "store"]),
     (
         "cli",
         &[
-            "error", "typed", "audit", "access", "model", "otlp", "store", "engine", "render", "formats", "generate", "ingest",
-            "admin", "server", "repl", "report",
+            "error", "typed", "audit", "access", "model", "otlp", "store", "engine", "render", "formats", "generate",
+            "ingest", "admin", "server", "repl", "report",
         ],
     ),
 ];
