@@ -168,7 +168,7 @@ impl fmt::Display for Rights {
         let mut parts = Vec::new();
         parts.extend(self.services.iter().map(|services| format!("sees the services {}", listed(services))));
         let of_key = |(key, values): (&String, &BTreeSet<String>)| format!("sees where {key} is {}", listed(values));
-        parts.extend(self.resources.iter().map(|(key, values)| (key, values)).map(of_key));
+        parts.extend(self.resources.iter().map(of_key));
         if !self.masks.is_empty() {
             parts.push(format!("does not see the values of {}", listed(&self.masks)));
         }

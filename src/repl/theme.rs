@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn the_environment_tells_light_from_dark() {
-        let cases: [(&str, &[(&str, &str)], Palette); 10] = [
+        type Variables = &'static [(&'static str, &'static str)];
+        let cases: [(&str, Variables, Palette); 10] = [
             ("auto", &[("TERM", "xterm")], Palette::Dark),
             ("auto", &[("TERM", "xterm"), ("COLORFGBG", "0;15")], Palette::Light),
             ("auto", &[("TERM", "xterm"), ("COLORFGBG", "0;default;7")], Palette::Light),

@@ -40,7 +40,7 @@ fn container(bytes: &[u8], levels: usize) -> Option<Option<Value>> {
         OBJECT => {
             let mut keys = parts(bytes, count.checked_mul(2)?)?;
             let values = keys.split_off(count);
-            let entry = |((_, key), (kind, part)): ((u32, &[u8]), (u32, &[u8]))| {
+            let entry = |((_, key), (kind, part)): (Part, Part)| {
                 let key = std::str::from_utf8(key).ok()?.to_owned();
                 let value = Some(AnyValue { value: value(kind, part, levels)? });
                 Some(KeyValue { key, value, ..KeyValue::default() })
@@ -56,8 +56,11 @@ fn container(bytes: &[u8], levels: usize) -> Option<Option<Value>> {
     }
 }
 
-/// The kinds and the bytes of a container's parts.
-fn parts(bytes: &[u8], count: usize) -> Option<Vec<(u32, &[u8])>> {
+/// The kind and the bytes of a part of a container.
+type Part<'a> = (u32, &'a [u8]);
+
+/// The parts of a container.
+fn parts(bytes: &[u8], count: usize) -> Option<Vec<Part<'_>>> {
     let mut at = count.checked_add(1)?.checked_mul(4).filter(|at| *at <= bytes.len())?;
     let entry = |place| {
         let entry = word(bytes, 4 * (place + 1))?;

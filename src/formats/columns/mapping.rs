@@ -155,14 +155,15 @@ impl Mapping {
             let name = schema.field(*place).name();
             return Err(Error::bad_input(format!("the column {name:?} would be what another column is already")));
         }
-        let is_there = |wanted: fn(&Field) -> bool| found.iter().any(|(_, field)| wanted(field));
-        let needed: [(&str, fn(&Field) -> bool); 3] = [
-            ("timestamp", |field| matches!(field, Field::Start(_))),
-            ("trace_id", |field| *field == Field::TraceId),
-            ("span_id", |field| *field == Field::SpanId),
-        ];
-        match needed.iter().find(|(_, wanted)| !is_there(*wanted)) {
-            Some((name, _)) => {
+        let is_there = |name: &str| {
+            found.iter().any(|(_, field)| match name {
+                "timestamp" => matches!(field, Field::Start(_)),
+                "trace_id" => *field == Field::TraceId,
+                _ => *field == Field::SpanId,
+            })
+        };
+        match ["timestamp", "trace_id", "span_id"].iter().find(|name| !is_there(name)) {
+            Some(name) => {
                 Err(Error::bad_input(format!("no column is the {name} of its spans")).with_hint(columns_of(schema)))
             }
             None => Ok(found),

@@ -95,7 +95,7 @@ fn local(span: &ZipkinSpan, base: ZipkinSpan) -> ZipkinSpan {
 }
 
 fn is_address(annotation: &BinaryAnnotation) -> bool {
-    let is_true = annotation.value == Json::Bool(true) || annotation.value == Json::from("true");
+    let is_true = annotation.value == Json::Bool(true) || annotation.value == "true";
     matches!(annotation.key.as_str(), "sa" | "ca" | "ma") && is_true
 }
 

@@ -114,8 +114,8 @@ fn axis(map: &Heatmap, each: usize, paper: Paper) -> [Line; 2] {
 
 fn legend(most: u64, shades: &[&str; 5]) -> Line {
     let mut line = Line::of(Style::Dim, format!("{}one span ", " ".repeat(LABEL_COLUMNS + 2)));
-    for level in 1..shades.len() {
-        line.push(heat(level), shades[level]);
+    for (level, shade) in shades.iter().enumerate().skip(1) {
+        line.push(heat(level), *shade);
     }
     line.push(Style::Dim, format!(" {}", amount(most)));
     line
