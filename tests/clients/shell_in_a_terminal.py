@@ -24,6 +24,11 @@ for typed, completed in [
     ("select count(attributes['retr", "attributes['retry']"),
     ("select * from spans where service_name = 'car", "service_name = 'cart'"),
     ("select * from spans where attributes['http.route'] in ('x', '/ca", "'/cart'"),
+    ("\\hist duration_m", "duration_ms"),
+    ("\\flame service_name = 'car", "service_name = 'cart'"),
+    ("\\hist attributes['retr", "attributes['retry']"),
+    ("\\pset the", "theme"),
+    ("\\i /etc/passw", "/etc/passwd"),
 ]:
     shell.completes(typed, completed)
 

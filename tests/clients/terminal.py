@@ -1,17 +1,22 @@
 """A program in a terminal of its own, and a person who types."""
 
+import fcntl
 import os
 import pty
 import re
 import select
+import struct
+import termios
 import time
 
 
 class Terminal:
-    def __init__(self, command, environment):
+    def __init__(self, command, environment, rows=0, columns=0):
         self.seen = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            if rows:
+                fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.environ["TERM"] = "xterm"
             os.environ.update(environment)
             os.execvp(command[0], command)
@@ -33,6 +38,16 @@ class Terminal:
         assert found, f"{text!r} did not come; there is {before[-300:]!r}"
         self.seen = after
         return before
+
+    def raw_until(self, text, seconds=30):
+        """Reads until `text` has come, and gives all that came with its colours."""
+        end = time.monotonic() + seconds
+        while text not in self.plain():
+            assert time.monotonic() < end, f"{text!r} did not come; there is {self.seen[-300:]!r}"
+            if select.select([self.fd], [], [], 0.2)[0]:
+                self.seen += os.read(self.fd, 65536).decode(errors="replace")
+        seen, self.seen = self.seen, ""
+        return seen
 
     def plain(self):
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x07", "", self.seen)
