@@ -37,7 +37,6 @@
 //! - `redact`: chosen spans go for good, and all others stay.
 //! - `repl`: the shell on a pipe and in a terminal.
 //! - `repl_drawings`: what the shell draws, writes to files and asks of a server; the sessions of its docs.
-//! - `repl_drawings`: what the shell draws, writes to files and asks of a server; the sessions of its docs.
 //! - `reports`: questions in files, on a schedule, with what becomes of their answers.
 //! - `sdk`: the OpenTelemetry SDKs of Python, Node, Go and Java export for real, and come again when they are refused.
 //! - `shared_table`: servers on one table see what the others do, and fail at nothing.
@@ -120,7 +119,6 @@ mod plans;
 mod predictions;
 mod redact;
 mod repl;
-mod repl_drawings;
 mod repl_drawings;
 mod reports;
 mod sdk;
