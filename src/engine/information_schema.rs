@@ -11,7 +11,9 @@ use datafusion::common::ScalarValue;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result;
 use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast, create_udf};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast, create_udf, when,
+};
 use datafusion::prelude::{col, lit};
 
 use super::catalog::{TRACES, database};
@@ -139,6 +141,10 @@ fn told(table: &str, column: &str, database: &str) -> Option<Expr> {
         ("columns", "is_self_referencing" | "is_identity" | "identity_cycle" | "is_updatable")
         | ("tables", "is_insertable_into" | "is_typed") => lit("NO"),
         ("columns", "is_generated") => lit("NEVER"),
+        // As in pg_class: what lists only tables lists all of ours.
+        ("tables", "table_type") => {
+            when(col("table_schema").eq(lit(INFORMATION_SCHEMA)), lit("VIEW")).otherwise(lit("BASE TABLE")).ok()?
+        }
         _ => return None,
     })
 }
