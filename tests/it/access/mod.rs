@@ -4,6 +4,7 @@ mod commands;
 mod doorstep;
 mod exports;
 mod logins;
+mod rights;
 mod senders;
 mod tenants;
 mod wire;
