@@ -3,8 +3,8 @@
 //! Reads the counts that the store, the listeners and the engine keep, when it is asked, and keeps none of its own. Knows nothing of spans,
 //! statements or command lines; nothing here changes anything.
 
-mod exposition;
 mod connections;
+mod exposition;
 mod families;
 mod listener;
 mod process;
@@ -12,4 +12,4 @@ mod tenants;
 mod vitals;
 
 pub use listener::serve;
-pub use vitals::{Parts, Vitals, Watched};
+pub use vitals::{Parts, TenantParts, Vitals, Watched};

@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 
 use super::families::{Family, Sample, Samples};
-use super::vitals::Parts;
-use crate::engine::DEFAULT_DATABASE;
+use super::vitals::{Parts, TenantParts};
+use crate::engine::{DEFAULT_DATABASE, Load};
+use crate::ingest::{CountersSnapshot, Ingest};
+use crate::store::{Store, StoreStatus};
 
 /// What is told of each tenant: name, help, whether it only grows, and the figure.
 type Told = (&'static str, &'static str, bool, fn(&Asked) -> u64);
@@ -47,53 +49,64 @@ const FIGURES: [Told; 20] = [
     ("spanhouse_tenant_expired_spans", "Spans of a tenant that retention rules took out of files", true, |asked| {
         asked.store.expired_rows
     }),
-    ("spanhouse_tenant_sessions", "Sessions in a tenant's database", false, |asked| asked.load.sessions as u64),
+    ("spanhouse_tenant_sessions", "Sessions in a tenant's database", false, |asked| {
+        asked.of_load(|load| load.sessions as u64)
+    }),
     ("spanhouse_tenant_statements_started", "Statements in a tenant's database", true, |asked| {
-        asked.load.statements.started
+        asked.of_load(|load| load.statements.started)
     }),
     ("spanhouse_tenant_statements_failed", "Statements that ended with an error", true, |asked| {
-        asked.load.statements.failed.iter().map(|(_, count)| count).sum()
+        asked.of_load(|load| load.statements.failed.iter().map(|(_, count)| count).sum())
     }),
     ("spanhouse_tenant_query_memory_bytes", "Memory that a tenant's statements hold", false, |asked| {
-        asked.load.memory_bytes as u64
+        asked.of_load(|load| load.memory_bytes as u64)
     }),
 ];
 
 /// What a tenant's parts say.
 struct Asked {
-    ingest: crate::ingest::CountersSnapshot,
-    store: crate::store::StoreStatus,
+    ingest: CountersSnapshot,
+    store: StoreStatus,
     backlog_files: u64,
     fresh_limit_bytes: u64,
     log_limit_bytes: u64,
-    load: crate::engine::Load,
+    /// Nothing as long as nobody has asked a statement.
+    load: Option<Load>,
 }
 
 impl Asked {
-    fn of(parts: &Parts) -> Self {
-        let (fresh_limit_bytes, log_limit_bytes) = match parts.ingest.limits() {
+    fn of(store: &Store, ingest: &Ingest, load: Option<Load>) -> Self {
+        let (fresh_limit_bytes, log_limit_bytes) = match ingest.limits() {
             Some(limits) => (limits.fresh_bytes, limits.log_bytes),
-            None => parts.store.budgets(),
+            None => store.budgets(),
         };
         Self {
-            ingest: parts.ingest.counters(),
-            store: parts.store.status(),
-            backlog_files: parts.store.backlog().files,
+            ingest: ingest.counters(),
+            store: store.status(),
+            backlog_files: store.backlog().files,
             fresh_limit_bytes,
             log_limit_bytes,
-            load: parts.engine.load(),
+            load,
         }
+    }
+
+    fn of_load(&self, figure: fn(&Load) -> u64) -> u64 {
+        self.load.as_ref().map_or(0, figure)
     }
 }
 
 /// The figures of the default tenant and of the others; none where there are no others.
-pub(super) fn of_tenants(own: &Parts, tenants: &[(String, Parts)]) -> Vec<Family> {
+pub(super) fn of_tenants(own: &Parts, tenants: &[(String, TenantParts)]) -> Vec<Family> {
     if tenants.is_empty() {
         return Vec::new();
     }
-    let default = (DEFAULT_DATABASE, Asked::of(own));
+    let default = (DEFAULT_DATABASE, Asked::of(&own.store, &own.ingest, Some(own.engine.load())));
+    let of = |parts: &TenantParts| {
+        let load = parts.engine.made().map(|engine| engine.load());
+        Asked::of(&parts.store, &parts.ingest, load)
+    };
     let asked: Vec<(&str, Asked)> =
-        tenants.iter().map(|(name, parts)| (name.as_str(), Asked::of(parts))).chain([default]).collect();
+        tenants.iter().map(|(name, parts)| (name.as_str(), of(parts))).chain([default]).collect();
     let family = |(name, help, only_grows, figure): Told| {
         let samples = asked.iter().map(|(tenant, asked)| Sample {
             label: Some(("tenant", Cow::Owned((*tenant).to_owned()))),

@@ -12,7 +12,7 @@ use super::families::{self, Asked, Family, Label, Samples};
 use super::process::Process;
 use super::tenants::of_tenants;
 use crate::access::Gate;
-use crate::engine::Engine;
+use crate::engine::{Engine, LateEngine};
 use crate::error::{Error, Result};
 use crate::ingest::Ingest;
 use crate::store::Store;
@@ -25,12 +25,20 @@ pub struct Parts {
     pub ingest: Arc<Ingest>,
 }
 
+/// The same of a tenant beside the default one.
+#[derive(Debug)]
+pub struct TenantParts {
+    pub store: Arc<Store>,
+    pub engine: Arc<LateEngine>,
+    pub ingest: Arc<Ingest>,
+}
+
 /// A server from the moment it has its ports: its parts come while it is watched already.
 pub struct Watched {
     gate: Arc<Gate>,
     parts: OnceLock<Parts>,
     /// The same of tenants beside the default one, by name.
-    tenants: ArcSwap<Vec<(String, Parts)>>,
+    tenants: ArcSwap<Vec<(String, TenantParts)>>,
     is_stopping: AtomicBool,
 }
 
@@ -59,7 +67,7 @@ impl Watched {
     }
 
     /// Says which tenants are open beside the default one.
-    pub fn tenants_are(&self, tenants: Vec<(String, Parts)>) {
+    pub fn tenants_are(&self, tenants: Vec<(String, TenantParts)>) {
         self.tenants.store(Arc::new(tenants));
     }
 

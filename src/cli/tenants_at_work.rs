@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::house::ingest_counts;
 use super::settings::{MOST_WITH_CACHES, Settings};
 use crate::access::{Gate, TenantEntry, TenantName};
-use crate::admin::{Parts, Watched};
+use crate::admin::{TenantParts, Watched};
 use crate::audit::{self, Audit, Who};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineSettings, LateEngine};
 use crate::error::{Error, Result};
 use crate::ingest::{Doors, Ingest};
 use crate::server::Databases;
@@ -93,7 +93,7 @@ struct Open {
     entry: TenantEntry,
     store: Arc<Store>,
     door: Arc<Ingest>,
-    engine: Arc<Engine>,
+    engine: Arc<LateEngine>,
     has_caches: bool,
     watching: AbortHandle,
 }
@@ -133,18 +133,9 @@ impl Work {
         let settings = with.settings.of_tenant(name, entry)?.with_part(entry, has_caches);
         make_private(&settings)?;
         let store = with.store.open_beside(&settings.data_dir, settings.store()).await?;
-        let engine = match with.engine.beside(store.clone(), settings.engine()) {
-            Ok(engine) => engine,
-            Err(error) => {
-                close_store(name, &store).await;
-                return Err(error);
-            }
-        };
-        engine.show_audit_of(name.as_str(), audit::folder(with.settings.home()));
         let door = with.doors.open(name, store.clone(), with.settings.share(entry));
-        let counted = door.clone();
-        engine.count_ingest(move || ingest_counts(&counted));
-        with.databases.open(name, engine.clone());
+        let engine = self.engine(name, (&store, &door), settings.engine());
+        self.with.databases.open(name, engine.clone());
         let (fails, watched) = (self.fails.clone(), store.clone());
         let watching = tokio::spawn(async move {
             let error = watched.poisoned().await;
@@ -161,24 +152,44 @@ impl Work {
     /// Takes over what is said of a tenant now.
     async fn change(&mut self, name: &TenantName, entry: &TenantEntry) -> Result<()> {
         let settings = self.with.settings.of_tenant(name, entry)?;
-        let Some(open) = self.open.get_mut(name) else { return Ok(()) };
+        let Some(open) = self.open.get(name) else { return Ok(()) };
         let (store, retention) = (open.store.clone(), settings.store().retention);
         let set = tokio::task::spawn_blocking(move || store.set_retention(retention)).await;
         set.map_err(|error| Error::internal(format!("changing the retention failed: {error}")))??;
         open.door.limit(self.with.settings.share(entry));
         if open.entry.query_memory_bytes != entry.query_memory_bytes {
             let engine = settings.with_part(entry, open.has_caches).engine();
-            open.engine = self.with.engine.beside(open.store.clone(), engine)?;
-            open.engine.show_audit_of(name.as_str(), audit::folder(self.with.settings.home()));
-            let counted = open.door.clone();
-            open.engine.count_ingest(move || ingest_counts(&counted));
+            let engine = self.engine(name, (&open.store, &open.door), engine);
             // The sessions that are open hold memory of the old one.
             self.with.databases.close(name);
-            self.with.databases.open(name, open.engine.clone());
+            self.with.databases.open(name, engine.clone());
+            if let Some(open) = self.open.get_mut(name) {
+                open.engine = engine;
+            }
         }
-        open.entry = entry.clone();
+        if let Some(open) = self.open.get_mut(name) {
+            open.entry = entry.clone();
+        }
         self.note(name, "changed");
         Ok(())
+    }
+
+    /// The engine over a tenant's store, which is made for its first session.
+    fn engine(
+        &self,
+        name: &TenantName,
+        (store, door): (&Arc<Store>, &Arc<Ingest>),
+        settings: EngineSettings,
+    ) -> Arc<LateEngine> {
+        let (beside, store, door, name) = (self.with.engine.clone(), store.clone(), door.clone(), name.to_string());
+        let audit = audit::folder(self.with.settings.home());
+        LateEngine::new(move || {
+            let engine = beside.beside(store.clone(), settings.clone())?;
+            engine.show_audit_of(&name, audit.clone());
+            let counted = door.clone();
+            engine.count_ingest(move || ingest_counts(&counted));
+            Ok(engine)
+        })
     }
 
     async fn close(&mut self, name: &TenantName) {
@@ -204,8 +215,8 @@ impl Work {
 }
 
 impl Open {
-    fn parts(&self) -> Parts {
-        Parts { store: self.store.clone(), engine: self.engine.clone(), ingest: self.door.clone() }
+    fn parts(&self) -> TenantParts {
+        TenantParts { store: self.store.clone(), engine: self.engine.clone(), ingest: self.door.clone() }
     }
 }
 

@@ -30,6 +30,7 @@ mod inner_names;
 mod interval_text;
 mod json_operators;
 mod key_codes;
+mod late;
 mod library;
 #[cfg(test)]
 mod life_tests;
@@ -84,6 +85,7 @@ pub use activity::{Activity, Client, Doing, Registration};
 pub use binding::{Bound, ParameterKind, Placeholder, bind};
 pub use chosen_spans::{ChosenSpans, SpanRows};
 pub use execution::RowStream;
+pub use late::LateEngine;
 pub use library::{LibraryParameter, LibraryQuery, library};
 pub use limits::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 pub use load::Load;

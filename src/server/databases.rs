@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::TenantName;
-use crate::engine::Engine;
+use crate::engine::{Engine, LateEngine};
 use crate::error::{Error, Kind, Result};
 
 /// The databases of a server.
@@ -23,7 +23,7 @@ struct Inner {
 /// A tenant's database.
 #[derive(Debug, Clone)]
 struct Open {
-    engine: Arc<Engine>,
+    engine: Arc<LateEngine>,
     /// Ends its sessions.
     end: CancellationToken,
 }
@@ -34,8 +34,8 @@ impl Databases {
         &self.0.own
     }
 
-    /// Opens a tenant's database.
-    pub fn open(&self, tenant: &TenantName, engine: Arc<Engine>) {
+    /// Opens a tenant's database, whose engine is made for the first session.
+    pub fn open(&self, tenant: &TenantName, engine: Arc<LateEngine>) {
         let open = Open { engine, end: CancellationToken::new() };
         self.0.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), open);
     }
@@ -52,7 +52,7 @@ impl Databases {
     ///
     /// # Errors
     /// 57P03 while it is not open, 53300 when it has `most_sessions` already.
-    pub(super) fn of(
+    pub(super) async fn of(
         &self,
         tenant: Option<&TenantName>,
         most_sessions: usize,
@@ -64,6 +64,7 @@ impl Databases {
             let message = format!("the database \"{name}\" is not open; try again later");
             return Err(Error::new(Kind::Closed, message).with_sqlstate("57P03"));
         };
+        let engine = engine.get().await?;
         if engine.activity().sessions() >= most_sessions {
             let message = format!("too many connections for database \"{name}\"");
             return Err(Error::new(Kind::TooLarge, message).with_sqlstate("53300"));
@@ -75,7 +76,9 @@ impl Databases {
     pub(super) fn cancel_with_secret(&self, process_id: i32, secret: i32) {
         self.0.own.activity().cancel_with_secret(process_id, secret);
         for open in self.0.tenants.read().unwrap_or_else(PoisonError::into_inner).values() {
-            open.engine.activity().cancel_with_secret(process_id, secret);
+            if let Some(engine) = open.engine.made() {
+                engine.activity().cancel_with_secret(process_id, secret);
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use super::statement::Named;
 use super::wire::{Halt, Wire, shutting_down};
 use crate::access::{Gate, Listener, Peer, TenantName};
 use crate::audit::Who;
-use crate::engine::Client;
+use crate::engine::{Client, Engine};
 use crate::error::{Error, Kind, Result};
 
 /// Sockets above the sessions' bound: clients that start, cancel requests, and those who are told that there is no room.
@@ -129,7 +129,12 @@ async fn client(stream: TcpStream, address: SocketAddr, shared: &Shared) {
         return refuse(wire, &no_room()).await;
     };
     guest.is_let_in();
-    match connection(wire, address, (&parameters, tenant), shared) {
+    let most_sessions = shared.settings.max_connections.div_ceil(TENANT_SHARE);
+    let database = match shared.databases.of(tenant.as_ref(), most_sessions, &shared.shutdown).await {
+        Ok(database) => database,
+        Err(error) => return refuse(wire, &error).await,
+    };
+    match connection(wire, address, (&parameters, tenant, database), shared) {
         Ok(connection) => connection.serve().await,
         Err(refused) => refuse(refused.0, &refused.1).await,
     }
@@ -167,14 +172,9 @@ async fn refuse(mut wire: Wire, error: &Error) {
 fn connection(
     mut wire: Wire,
     address: SocketAddr,
-    (parameters, tenant): (&[(String, String)], Option<TenantName>),
+    (parameters, tenant, (engine, end)): (&[(String, String)], Option<TenantName>, (Arc<Engine>, CancellationToken)),
     shared: &Shared,
 ) -> Result<Connection, Box<(Wire, Error)>> {
-    let most_sessions = shared.settings.max_connections.div_ceil(TENANT_SHARE);
-    let (engine, end) = match shared.databases.of(tenant.as_ref(), most_sessions, &shared.shutdown) {
-        Ok(open) => open,
-        Err(error) => return Err(Box::new((wire, error))),
-    };
     let session = engine.session();
     let applied = apply_startup(&session, parameters).and_then(|()| text_style(&session));
     let style = match applied {
