@@ -56,7 +56,8 @@ fn read_log(segments: &[Vec<u8>]) -> Result<String, String> {
         Err(error) if error.kind == Kind::Corrupt => match scanned {
             Scanned::Sound(_) => Err(format!("a scan finds nothing, and replay does: {error}")),
             Scanned::Damaged(what) => Ok(format!("damaged: {what}")),
-            Scanned::Newer => Err(format!("replay does not tell that a segment is of a newer format: {error}")),
+            // Replay ends at the first thing that is wrong, a scan where it can go no further.
+            Scanned::Newer => Ok("damaged, and of a newer format behind that".to_owned()),
         },
         Err(error) => Err(format!("a log is to blame for {:?}: {error}", error.kind)),
     }
