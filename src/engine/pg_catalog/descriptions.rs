@@ -84,7 +84,14 @@ impl Descriptions {
     /// The rows of `pg_description`: those that PostgreSQL has, and ours.
     pub(super) fn rows(&self, known: &RecordBatch, objects: &Objects) -> Result<RecordBatch> {
         let keys = || self.ours.keys();
-        let class = |oid: &u32| if objects.relations.contains_key(oid) { PG_CLASS } else { PG_PROC };
+        // 'pg_class'::regclass is the OID that the table has here.
+        let here = |table: &str, otherwise: u32| {
+            let mut tables = objects.relations.iter();
+            let found = tables.find(|(_, (schema, name))| schema == "pg_catalog" && name == table);
+            found.map_or(otherwise, |(oid, _)| *oid)
+        };
+        let (classes, functions) = (here("pg_class", PG_CLASS), here("pg_proc", PG_PROC));
+        let class = |oid: &u32| if objects.relations.contains_key(oid) { classes } else { functions };
         let schema = known.schema();
         let columns = schema.fields().iter().map(|field| {
             let values: ArrayRef = match field.name().as_str() {
