@@ -1,5 +1,6 @@
 //! Ways around what a user sees: errors, plans, masked values, what other relations tell.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use spanhouse::engine::{Rights, Session, Sight};
@@ -8,10 +9,10 @@ use super::{Stored, Two, ask, requests};
 
 /// Conditions that fail on a span that is not seen, and on no other. Each is also put below and beside what may move it.
 const ORACLES: [&str; 6] = [
-    "CASE WHEN service_name = 'auth' THEN 1 / (CASE WHEN duration_ns >= 0 THEN 0 ELSE 1 END) ELSE 1 END = 1",
-    "1 / (CASE WHEN service_name IN ('auth', 'fraud') THEN 0 ELSE 1 END) = 1",
+    "CASE WHEN service_name = 'auth' THEN CAST(span_name AS integer) ELSE 1 END = 1",
+    "9223372036854775807 + (CASE WHEN service_name IN ('auth', 'fraud') THEN 1 ELSE 0 END) > 0",
     "CAST(CASE WHEN service_name = 'auth' THEN span_name ELSE '1' END AS integer) = 1",
-    "1 / (CASE WHEN resource_attributes['service.name'] = 'auth' THEN 0 ELSE 1 END) = 1",
+    "9223372036854775807 + (CASE WHEN resource_attributes['service.name'] = 'auth' THEN 1 ELSE 0 END) > 0",
     "CASE WHEN service_name = 'auth' THEN repeat(span_name, 100000000) ELSE 'x' END = 'x'",
     "CASE WHEN service_name = 'auth' THEN CAST('x' || span_id AS timestamptz) > timestamp ELSE true END",
 ];
@@ -20,8 +21,8 @@ const ORACLES: [&str; 6] = [
 async fn no_error_tells_of_a_span_that_is_not_seen() {
     for stored in [Stored::Nothing, Stored::All] {
         let two = Two::new(stored).await;
+        let mut telling = BTreeSet::new();
         for oracle in ORACLES {
-            let mut tells = 0;
             for statement in [
                 format!("SELECT count(*) FROM spans WHERE {oracle}"),
                 format!(
@@ -35,11 +36,11 @@ async fn no_error_tells_of_a_span_that_is_not_seen() {
             ] {
                 let everybody = ask(&two.all.session(), &statement).await;
                 let guest = two.same(&statement).await;
-                tells += usize::from(everybody.is_err());
+                telling.extend(everybody.is_err().then_some(oracle));
                 assert!(guest.iter().all(|row| !row.contains(": ")), "{statement}: {guest:?}");
             }
-            assert!(tells > 1, "{oracle} tells nobody anything");
         }
+        assert!(telling.len() > 2, "these tell who sees everything: {telling:?}");
     }
 }
 

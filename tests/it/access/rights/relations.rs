@@ -177,7 +177,7 @@ async fn every_function_over_traces_sees_what_is_seen_and_no_more() {
     let mut silent = Vec::new();
     for call in CALLS {
         let rows = two.same(&format!("SELECT * FROM {}", with_ids(call, &ids))).await;
-        assert!(rows.len() != 1 || !rows[0].contains(": "), "{call}: {rows:?}");
+        assert!(rows.len() != 1 || rows[0].get(5..7) != Some(": "), "{call}: {rows:?}");
         assert!(!call.contains("('HIDDEN')") || rows.is_empty(), "{call}: {rows:?}");
         if rows.is_empty() && !call.contains("HIDDEN") {
             silent.push(call);
