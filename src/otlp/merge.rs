@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::limits::MAX_VALUE_LEVELS;
-use super::value::field;
+use super::value::{AnyValue, ValueFault, field, write_value};
 use super::wire::{Fields, WireError, WireFault};
 use super::write::push_bytes;
 
@@ -64,7 +64,13 @@ fn merge(message: &[u8], shape: &Shape, levels_left: usize, out: &mut Vec<u8>) -
     while let Some(read) = fields.next()? {
         let inner = shape.inner.iter().find(|(number, _, _)| *number == read.number);
         if is_one_of && is_value(read.number) {
-            once.retain(|number, _| *number == read.number);
+            for (number, (inner, parts)) in std::mem::take(&mut once) {
+                if number == read.number {
+                    once.insert(number, (inner, parts));
+                } else {
+                    check_replaced(number, &parts, inner, levels_left - 1)?;
+                }
+            }
         }
         match inner {
             None => out.extend_from_slice(&before[..before.len() - fields.rest().len()]),
@@ -86,6 +92,21 @@ fn merge(message: &[u8], shape: &Shape, levels_left: usize, out: &mut Vec<u8>) -
         push_bytes(number, &merged, out);
     }
     Ok(())
+}
+
+/// Reads a list that another value takes the place of: it is no part of the request, and has to be a message all the same, down to the deepest
+/// level that values may have.
+fn check_replaced(number: u32, parts: &[u8], shape: &Shape, levels_left: usize) -> Result<(), WireError> {
+    let mut merged = Vec::new();
+    let read = merge(parts, shape, levels_left, &mut merged).map_err(ValueFault::Wire).and_then(|()| {
+        let value = if number == field::ARRAY { AnyValue::Array(&merged) } else { AnyValue::KeyValueList(&merged) };
+        write_value(value, &mut String::new())
+    });
+    match read {
+        // Not where it lies: the bytes that were merged are gone.
+        Err(ValueFault::Wire(error)) if error.what != WireFault::ValuesTooDeep => Err(WireError::at(error.what, &[])),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a field of `AnyValue` is a value, of which only the last counts.

@@ -45,7 +45,7 @@ pub(super) enum ValueFault {
     Wire(WireError),
     /// A text in it is not UTF-8: the span's own fault, not the request's.
     Utf8,
-    /// A message that may stand once stands twice: the request must be merged first, see [`super::merge`].
+    /// A message that may stand once stands twice, or something stands in its place: the request must be merged first, see [`super::merge`].
     Repeated,
 }
 
@@ -64,6 +64,10 @@ pub(super) fn read_any_value(message: &[u8]) -> Result<AnyValue<'_>, ValueFault>
         value = match (read.number, value) {
             (field::ARRAY, AnyValue::Array(_)) | (field::KEY_VALUE_LIST, AnyValue::KeyValueList(_)) => {
                 read.bytes(&fields)?;
+                return Err(ValueFault::Repeated);
+            }
+            // What it takes the place of is no part of the request and has to be sound all the same: merging looks at that.
+            (field::STRING..=field::STRING_INDEX, AnyValue::Array(_) | AnyValue::KeyValueList(_)) => {
                 return Err(ValueFault::Repeated);
             }
             (field::STRING, _) => AnyValue::String(read.bytes(&fields)?),
