@@ -212,7 +212,7 @@ fn change(input: &mut Vec<u8>, pool: &[Vec<u8>], random: &mut ChaCha8Rng) {
 }
 
 /// The files of a target's corpus, by name.
-pub fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
+fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     files(&folder).iter().map(|path| (file_name(path), fs::read(path).expect("readable"))).collect()
 }

@@ -18,7 +18,6 @@
 //! - `formats`: what others write is taken, what is written others read, and OTLP comes back as it went in.
 //! - `facts`: real traces answer what a separate program computed.
 //! - `fuzz_corpora`: hostile inputs and mutations of them, through the bodies of the fuzz targets.
-//! - `hostile_inputs`: the answer of a real server to each hostile input of the corpora, and the page that says it.
 //! - `hostile_traces`: traces as deep as they have spans, or as wide, are answered about in bounded memory.
 //! - `ingest_faults`: hostile exports against real listeners, numbered as the list of faults has them.
 //! - `ingest_rules`: rules for sensitive data leave nothing of it in any file.
@@ -90,10 +89,9 @@ mod dashboards;
 mod doc_pages;
 mod engine_limits;
 mod facts;
-mod formats;
 mod faults_page;
+mod formats;
 mod fuzz_corpora;
-mod hostile_inputs;
 mod hostile_traces;
 mod ingest_faults;
 mod ingest_rules;

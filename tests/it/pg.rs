@@ -38,15 +38,6 @@ impl Server {
 
     /// Starts a server with settings of its own.
     pub fn with_settings(settings: ServerSettings) -> Self {
-        Self::with(Gate::for_this_machine(), settings)
-    }
-
-    /// Starts a server that lets in whom `gate` does.
-    pub fn guarded(gate: Arc<Gate>) -> Self {
-        Self::with(gate, ServerSettings::default())
-    }
-
-    fn with(gate: Arc<Gate>, settings: ServerSettings) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
@@ -59,6 +50,7 @@ impl Server {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("an address");
             let stop = shutdown.clone();
+            let gate = Gate::for_this_machine();
             let serving =
                 tokio::spawn(async move { serve(listener, gate, engine, settings, stop).await.expect("serves") });
             (address, serving, store, ingest)
