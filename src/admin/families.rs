@@ -244,7 +244,12 @@ fn counters_by(name: &'static str, help: &'static str, label: &'static str, coun
     Family { name, help, samples: Samples::Counter(labelled(label, counts)) }
 }
 
-pub(super) fn gauges_by(name: &'static str, help: &'static str, label: &'static str, counts: &[(&'static str, u64)]) -> Family {
+pub(super) fn gauges_by(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    counts: &[(&'static str, u64)],
+) -> Family {
     Family { name, help, samples: Samples::Gauge(labelled(label, counts)) }
 }
 

@@ -130,11 +130,11 @@ async fn client(stream: TcpStream, address: SocketAddr, shared: &Shared) {
     };
     guest.is_let_in();
     let most_sessions = shared.settings.max_connections.div_ceil(TENANT_SHARE);
-    let database = match shared.databases.of(tenant.as_ref(), most_sessions, &shared.shutdown).await {
+    let (engine, end) = match shared.databases.of(tenant.as_ref(), most_sessions, &shared.shutdown).await {
         Ok(database) => database,
         Err(error) => return refuse(wire, &error).await,
     };
-    match connection(wire, address, (&parameters, tenant, database), shared) {
+    match connection(wire, address, Wanted { parameters, tenant, engine, end }, shared) {
         Ok(connection) => connection.serve().await,
         Err(refused) => refuse(refused.0, &refused.1).await,
     }
@@ -168,15 +168,24 @@ async fn refuse(mut wire: Wire, error: &Error) {
     let _ = tokio::time::timeout(FAREWELL, wire.flush()).await;
 }
 
+/// What a client that was let in asked for.
+struct Wanted {
+    parameters: Vec<(String, String)>,
+    tenant: Option<TenantName>,
+    /// That of the tenant's database, and what ends its sessions.
+    engine: Arc<Engine>,
+    end: CancellationToken,
+}
+
 /// Lets a client in and says what it needs to know before its first statement.
 fn connection(
     mut wire: Wire,
     address: SocketAddr,
-    (parameters, tenant, (engine, end)): (&[(String, String)], Option<TenantName>, (Arc<Engine>, CancellationToken)),
+    Wanted { parameters, tenant, engine, end }: Wanted,
     shared: &Shared,
 ) -> Result<Connection, Box<(Wire, Error)>> {
     let session = engine.session();
-    let applied = apply_startup(&session, parameters).and_then(|()| text_style(&session));
+    let applied = apply_startup(&session, &parameters).and_then(|()| text_style(&session));
     let style = match applied {
         Ok(style) => style,
         Err(error) => return Err(Box::new((wire, error))),
