@@ -462,7 +462,7 @@ mod tests {
             ("select 1 > 'd^", ""),
             ("select 'sel^", ""),
             ("select 1 -- sel^", ""),
-            ("\\t^", "\\timing  \\trace "),
+            ("\\t^", "\\tail  \\timing  \\trace "),
             ("select se^ from critical_path(status_code = 'ERROR' and f(1))", "select service_name set"),
             ("select ^ from traces.critical_path(depth = 0)", "service_name share"),
             ("select ^ from critical_path('0af7') where share > 1", "from_ms service_name"),

@@ -249,11 +249,11 @@ fn intervals(first_ns: i64, last_ns: i64, room: usize) -> (i64, i64, usize) {
     let longest = INTERVALS_NS[INTERVALS_NS.len() - 1];
     let interval = INTERVALS_NS.into_iter().find(fits).unwrap_or_else(|| {
         // As many weeks as it takes.
-        let weeks = (last_ns / longest - first_ns / longest) / room + 2;
+        let weeks = (last_ns / longest - first_ns / longest) / (room - 1).max(1) + 1;
         longest.saturating_mul(weeks)
     });
     let start = first_ns.div_euclid(interval) * interval;
-    let intervals = (last_ns - start) / interval + 1;
+    let intervals = (i128::from(last_ns) - i128::from(start)) / i128::from(interval) + 1;
     (start, interval, usize::try_from(intervals).unwrap_or(1))
 }
 

@@ -100,7 +100,7 @@ mod tests {
         open.scan("select 'a");
         assert_eq!(dark("from' from", &mut open), "\x1b[32mfrom'\x1b[0m \x1b[1;94mfrom\x1b[0m");
         assert_eq!(dark("cuont(spans) from spns", &mut Scanner::default()), "cuont(spans) \x1b[1;94mfrom\x1b[0m spns");
-        assert_eq!(dark("\\flame a = 1", &mut Scanner::default()), "\x1b[1m\\flame\x1b[0m a = \x1b[36m1\x1b[0m");
+        assert_eq!(dark("\\flame a = 1", &mut Scanner::default()), "\x1b[1m\\flame \x1b[0ma = \x1b[36m1\x1b[0m");
         assert_eq!(dark("\\d 1", &mut Scanner::default()), "\x1b[1m\\d 1\x1b[0m");
     }
 

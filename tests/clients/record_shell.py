@@ -15,8 +15,7 @@ shell = Terminal([program, "repl", "--data-dir", data_dir], environment, rows=10
 shell.wait_for("spanhouse=> ")
 for line in typed:
     shell.type(line + "\r")
-    # What is typed is drawn anew with each key.
-    answer = shell.wait_for("spanhouse=> ").replace("\r", "").rpartition(line)[2]
-    print(f"spanhouse=> {line}{answer}".rstrip())
+    answer = shell.answer("spanhouse=> ").replace("\r", "")
+    print(f"spanhouse=> {line}\n{answer}".rstrip())
 shell.type("\\q\r")
 sys.exit(shell.exit_code())

@@ -1,5 +1,6 @@
 """Looks at the shell in light, dark and colourless terminals, wide and narrow ones, and one without UTF-8. Arguments: the program, a data directory."""
 
+import os
 import re
 import sys
 import tempfile
@@ -44,11 +45,14 @@ for environment, keyword in [
 # All drawings fit, and each letter is one that the terminal knows.
 for columns, environment in [(40, {}), (60, {"LC_ALL": "C"}), (80, {}), (160, {"NO_COLOR": "1"})]:
     terminal = shell(environment, columns)
-    for command in DRAWINGS:
-        terminal.type(command + "\r")
-        seen = terminal.wait_for(PROMPT)
-        # The first line is what was typed, which the terminal folds.
-        lines = seen.replace(command, "", 1).replace("\r", "").split("\n")[2 if len(command) + len(PROMPT) > columns else 1 :]
+    folder = tempfile.mkdtemp()
+    for number, command in enumerate(DRAWINGS):
+        # The editor would fold a long line, so it comes from a file.
+        with open(os.path.join(folder, str(number)), "w") as file:
+            file.write(command + "\n")
+        terminal.type(f"\\i {folder}/{number}\r")
+        seen = terminal.answer(PROMPT)
+        lines = seen.replace("\r", "").split("\n")
         assert len(lines) > 3, seen
         for line in lines:
             assert width(line) <= columns, f"{command} at {columns}: {width(line)}: {line}"

@@ -39,6 +39,17 @@ class Terminal:
         self.seen = after
         return before
 
+    def answer(self, prompt):
+        """What comes between the line that was just entered and the next prompt; the editor draws the prompt anew with each key."""
+        self.wait_for("\n")
+        return self.wait_for(prompt)
+
+    def drain(self, seconds=2):
+        """Reads until nothing has come for a while, and forgets it."""
+        while select.select([self.fd], [], [], seconds)[0]:
+            os.read(self.fd, 65536)
+        self.seen = ""
+
     def raw_until(self, text, seconds=30):
         """Reads until `text` has come, and gives all that came with its colours."""
         end = time.monotonic() + seconds

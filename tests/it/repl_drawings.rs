@@ -64,9 +64,8 @@ impl Shop {
     }
 }
 
-const DRAWINGS: [&str; 5] = [
+const DRAWINGS: [&str; 4] = [
     "\\map",
-    "\\flame root_name = 'POST /checkout'",
     "\\heatmap span_kind = 'SERVER'",
     "\\hist duration_ms span_kind = 'SERVER'",
     "\\hist attributes['http.route']",

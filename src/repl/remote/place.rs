@@ -37,6 +37,10 @@ impl Place {
         if !["postgres", "postgresql"].contains(&url.scheme()) {
             return Err(wrong(format!("it begins with {}:", url.scheme())));
         }
+        if url.has_host() && url.port().is_none() {
+            // Nothing else can be wrong with it.
+            let _ = url.set_port(Some(PORT));
+        }
         let (mut authority, mut kept) = (None, Vec::new());
         for (key, value) in url.query_pairs().into_owned() {
             match (key.as_str(), value.as_str()) {

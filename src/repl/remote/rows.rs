@@ -8,6 +8,7 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use futures::stream::Fuse;
 use futures::{StreamExt, stream};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Column, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
@@ -43,7 +44,8 @@ pub fn batches(
     failed: impl Fn(tokio_postgres::Error) -> Error + Send + Sync + 'static,
 ) -> RowStream {
     let failed = Arc::new(failed);
-    let state = (Box::pin(rows), schema);
+    // Asked once more after its end, the stream says that the connection has gone.
+    let state = (Box::pin(rows.fuse()), schema);
     Box::pin(stream::try_unfold(state, move |(mut rows, schema)| {
         let failed = failed.clone();
         async move {
@@ -57,7 +59,7 @@ pub fn batches(
 }
 
 async fn take(
-    rows: &mut Pin<Box<SimpleQueryStream>>,
+    rows: &mut Pin<Box<Fuse<SimpleQueryStream>>>,
     failed: &(impl Fn(tokio_postgres::Error) -> Error + Sync),
 ) -> Result<Vec<SimpleQueryRow>> {
     let mut taken = Vec::new();
