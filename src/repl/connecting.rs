@@ -17,8 +17,11 @@ pub async fn connect(text: &str, ask_password: Option<fn(&str) -> Result<String>
     let place = Place::parse(text)?;
     let remote = match (Remote::connect(place.clone()).await, ask_password) {
         (Err(error), Some(ask)) if wants_password(&error) => {
-            let password = ask(&format!("Password for {}: ", place.shown()))?;
-            Remote::connect(place.with_password(password)).await
+            match ask(&format!("Password for {}: ", place.shown())) {
+                Ok(password) => Remote::connect(place.with_password(password)).await,
+                // Nobody is there to be asked: what the server said is what is wrong.
+                Err(_) => Err(error),
+            }
         }
         (done, _) => done,
     };

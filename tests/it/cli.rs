@@ -161,7 +161,7 @@ fn import_names_what_it_refuses_with_its_place() {
         "mixed.jsonl: line 2, record 2: refused: ",
         "mixed.jsonl: line 3, record 3: 1 span refused: ",
         "mixed.jsonl: line 4, record 4: refused: there is no resourceSpans in it: it looks like Jaeger JSON",
-        "text.txt: byte 0: refused: it is neither OTLP protobuf nor JSON",
+        "text.txt: byte 0: refused: it is neither OTLP protobuf, nor JSON, nor Parquet",
         "torn.otlp: byte 0, record 1: refused: the file ends 3 bytes into a record of 9",
     ] {
         assert!(ran.err.contains(wanted), "{wanted:?} is in {}", ran.err);

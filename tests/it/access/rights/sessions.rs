@@ -248,7 +248,7 @@ fn psql_describes_relations_to_those_who_see_some_spans() {
     let mut psql = std::process::Command::new("psql");
     psql.args(["-X", "-h", "127.0.0.1", "-U", "ada", "-d", "spanhouse", "-p", server.postgres_port()]);
     psql.env("PGPASSWORD", "pencil").env_remove("PAGER");
-    for command in ["\\l+", "\\d+ spans", "\\dv+ traces.*", "\\df red", "\\dn+", "\\du"] {
+    for command in ["\\l+", "\\d+ spans", "\\dt+ traces.*", "\\df red", "\\dn+", "\\du"] {
         psql.args(["-c", command]);
     }
     let output = psql.output().expect("psql runs");
