@@ -9,7 +9,7 @@ const COUNTED: [(&str, &str); 3] =
 /// Calls of each function of the schema `traces` that may stand in FROM. `A` and `B` are traces of which the guest sees a part, `HIDDEN` is one of
 /// which it sees nothing.
 const CALLS: [&str; 37] = [
-    "ancestors_of(status_code = 'ERROR')",
+    "ancestors_of(service_name = 'gateway')",
     "anomalies(duration_ms < 1e9, duration_ms < 1e9)",
     "baseline()",
     "bottlenecks()",
@@ -22,7 +22,7 @@ const CALLS: [&str; 37] = [
     "deviations(since => '2026-01-05 09:00', until => '2026-01-06')",
     "error_propagation()",
     "flamegraph()",
-    "flamegraph(service_name = 'checkout')",
+    "flamegraph(service_name = 'gateway')",
     "forecast(width => '1 minute', steps => 2, season => '2 minutes')",
     "heatmap('1 minute')",
     "latency_breakdown('A')",
@@ -183,8 +183,7 @@ async fn every_function_over_traces_sees_what_is_seen_and_no_more() {
             silent.push(call);
         }
     }
-    // Of what is seen, few spans failed, and there is little to learn from.
-    assert!(silent.len() <= 7, "these say nothing, and show nothing: {silent:?}");
+    assert!(silent.len() <= 6, "these say nothing, and show nothing: {silent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
