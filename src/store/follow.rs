@@ -9,7 +9,7 @@ use datafusion::object_store::path::Path;
 
 use super::DataFile;
 use super::missing::missing_file;
-use super::store::Shared;
+use super::shared::Shared;
 use super::table::{DeltaLog, TableState};
 use crate::error::{Error, Kind, Result};
 

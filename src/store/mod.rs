@@ -40,10 +40,12 @@ mod retries;
 mod seal;
 mod sealer;
 mod settings;
+mod shared;
 #[cfg(test)]
 mod shared_tests;
 mod snapshot;
 mod state;
+mod status;
 #[expect(clippy::module_inception, reason = "the store is what this folder is about")]
 mod store;
 mod table;
@@ -73,7 +75,8 @@ pub use retention::announced as announced_retention;
 pub use retention::{Expiry, MOST_RULES, Retention, RetentionRule};
 pub use settings::StoreSettings;
 pub use snapshot::{DataFile, Snapshot, SnapshotSource};
-pub use store::{SealReport, Store, StoreStatus};
+pub use status::{SealReport, StoreStatus};
+pub use store::Store;
 pub(crate) use table::connect as connect_object_store;
 pub use table_url::TableUrl;
 pub use trace_index::{FileIndex, FileRun, IndexFigures, TraceSet};

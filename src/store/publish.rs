@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::failpoint;
 use super::fresh::Part;
-use super::store::{CHARGE_UNIT_BYTES, Shared};
+use super::shared::{CHARGE_UNIT_BYTES, Shared};
 use super::wal::{Entry, Lsn, Refusal, Sink};
 use crate::model::SpanBatch;
 

@@ -1,116 +1,34 @@
 //! The store of one process: owns the data directory and moves spans from log to table.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::object_store::ObjectStore;
-use datafusion::object_store::path::Path as ObjectPath;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::cache::{Blocks, CacheFigures};
-use super::clock::Clock;
-use super::compact::{Backlog, PlanLimits, backlog};
-use super::disk::Disk;
-use super::fence::Fence;
+use super::compact::{Backlog, backlog};
 use super::health::{DiskRoom, full_disk, full_log};
 use super::keeper::{CompactReport, Keeper, Redaction};
-use super::lock::DirectoryLock;
-use super::open::Decode;
 use super::publish::Attachment;
-use super::quarantine::Quarantine;
-use super::retention::{Expiry, MatchMemory, announce, expiry_of};
-use super::retries::{Outcome, Retries, Standing};
-use super::seal::Convert;
+use super::retention::announce;
+use super::retries::{Outcome, Standing};
 use super::sealer::Sealer;
 use super::settings::StoreSettings;
-use super::state::{State, Visible};
-use super::table::{DeltaLog, TableDir, TableState};
-use super::trace_index::IndexMemory;
-use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash, SegmentList};
-use super::{DataFile, RedactReport, RefusalWatch, Retention, Snapshot, SnapshotSource, missing_file, open};
+use super::shared::Shared;
+use super::status::{SealReport, StoreStatus};
+use super::wal::{Appender, Entry, Lsn, MAX_PAYLOAD_BYTES, Refusal, RequestHash};
+use super::{RedactReport, Retention, Snapshot, SnapshotSource, missing_file, open};
 use crate::error::{Error, Kind, Result};
 use crate::model::SpanBatch;
 
-/// The unit in which memory is charged to the budget: large enough that the budget's count fits a semaphore.
-pub(crate) const CHARGE_UNIT_BYTES: usize = 1024;
 /// What a client is told to wait when memory stayed full for as long as its export waited.
 const FRESH_RETRY_AFTER: Duration = Duration::from_secs(2);
 const FRESH_FULL: &str = "the memory for fresh spans is full; they are being moved to the table";
-
-/// What one sealing did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SealReport {
-    pub rows: u64,
-    pub files: usize,
-    pub bytes: u64,
-}
-
-impl SealReport {
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self { rows: self.rows + other.rows, files: self.files + other.files, bytes: self.bytes + other.bytes }
-    }
-}
-
-/// The store's numbers at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StoreStatus {
-    /// The last request that is in the log.
-    pub last_lsn: u64,
-    /// The last request whose spans are in the table.
-    pub sealed_lsn: u64,
-    pub fresh_rows: u64,
-    pub fresh_batches: usize,
-    /// What fresh spans, and requests under way, take of the memory budget.
-    pub fresh_bytes: u64,
-    pub log_bytes: u64,
-    /// Files of the log.
-    pub log_segments: usize,
-    /// How long the oldest fresh span has waited for the table, in milliseconds; `None` when there is none.
-    pub oldest_fresh_ms: Option<u64>,
-    pub table_version: Option<u64>,
-    pub table_files: usize,
-    pub table_rows: u64,
-    pub table_bytes: u64,
-    /// Since the store was opened.
-    pub sealings: u64,
-    pub sealed_rows: u64,
-    /// Requests that were acknowledged as retries and not stored again, since the store was opened.
-    pub retries: u64,
-    /// Exports that were asked to come again because memory was full, since the store was opened.
-    pub refused_for_memory: u64,
-    /// Bytes of an unfinished write that opening cut off the log.
-    pub cut_torn_bytes: u64,
-    /// What the trace indexes of the table's files take of memory.
-    pub trace_index_bytes: u64,
-    /// Lookups of a file that had to do without its trace index, since the store was opened.
-    pub trace_index_failures: u64,
-    /// Commits of compaction, since the store was opened.
-    pub compactions: u64,
-    /// Rows that compaction wrote, since the store was opened.
-    pub compacted_rows: u64,
-    pub compaction_failures: u64,
-    /// Files that left the table and are not deleted yet.
-    pub removed_files: u64,
-    /// Files that left the table and were deleted, since the store was opened.
-    pub deleted_files: u64,
-    /// Files that left the table because all their spans had expired, since the store was opened.
-    pub expired_files: u64,
-    /// Spans that had expired by a rule and were taken out of files, since the store was opened.
-    pub expired_rows: u64,
-    /// Requests that cannot be stored and were put into quarantine, since the store was opened.
-    pub quarantined_requests: u64,
-    /// What opening read of the log, and how long that took.
-    pub replayed_bytes: u64,
-    pub replay_ms: u64,
-    /// The cache of a table that lies on an object store.
-    pub cache: Option<CacheFigures>,
-}
 
 /// The store of one process.
 #[derive(Debug)]
@@ -121,129 +39,6 @@ pub struct Store {
     keeper: Keeper,
     poisoned: watch::Receiver<Option<Refusal>>,
     log_thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the store's threads share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub dir: PathBuf,
-    pub node: String,
-    pub settings: StoreSettings,
-    pub disk: Arc<dyn Disk>,
-    pub clock: Arc<dyn Clock>,
-    pub visible: Visible,
-    /// Free memory for fresh spans, in units of [`CHARGE_UNIT_BYTES`].
-    pub budget: Arc<Semaphore>,
-    /// Exports that wait for the budget.
-    pub waiting: AtomicUsize,
-    pub retries: Retries,
-    pub segments: Arc<SegmentList>,
-    pub seal_wanted: Notify,
-    /// Where the table lies.
-    pub object_store: Arc<dyn ObjectStore>,
-    /// The same, for reading files that are to be replaced.
-    pub rewrites: Arc<dyn ObjectStore>,
-    pub cache: Option<Arc<Blocks>>,
-    pub indexes: Arc<IndexMemory>,
-    pub table_dir: TableDir,
-    /// Held for a commit together with its becoming visible.
-    pub table: tokio::sync::Mutex<DeltaLog>,
-    pub fence: Arc<Fence>,
-    pub plan_limits: PlanLimits,
-    /// How long spans are kept now, which may change.
-    pub retention: ArcSwap<Retention>,
-    /// Held while files of the table are kept in order; the stores of a process take turns.
-    pub upkeep: Arc<Semaphore>,
-    /// The memory for trace indexes of the stores beside this one.
-    pub indexes_beside: Arc<IndexMemory>,
-    pub decode: Decode,
-    pub convert: Convert,
-    pub quarantine: Quarantine,
-    pub counters: Counters,
-    /// What old files match of retention rules.
-    pub matches: MatchMemory,
-    /// For the memory budget.
-    pub refusals: RefusalWatch,
-    /// When the table's log was looked at for commits of others.
-    pub looked_unix_ms: AtomicI64,
-    /// Files that left the table and may still be in the cache.
-    pub left: Mutex<Vec<ObjectPath>>,
-    /// Held until the store is closed or all its threads are gone.
-    pub lock: Mutex<Option<DirectoryLock>>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub last_lsn: AtomicU64,
-    pub sealed_lsn: AtomicU64,
-    pub sealings: AtomicU64,
-    pub sealed_rows: AtomicU64,
-    pub retries: AtomicU64,
-    pub refused_for_memory: AtomicU64,
-    pub cut_torn_bytes: AtomicU64,
-    pub compactions: AtomicU64,
-    pub compacted_rows: AtomicU64,
-    pub compaction_failures: AtomicU64,
-    pub removed_files: AtomicU64,
-    pub deleted_files: AtomicU64,
-    pub expired_files: AtomicU64,
-    pub expired_rows: AtomicU64,
-    pub quarantined_requests: AtomicU64,
-    pub quarantined_files: AtomicU64,
-    pub replayed_bytes: AtomicU64,
-    pub replay_ms: AtomicU64,
-}
-
-impl Shared {
-    /// Puts a request into quarantine, so that it does not keep others from being stored.
-    pub(crate) fn set_aside(&self, lsn: Lsn, payload: &[u8], why: &Error) -> Result<()> {
-        let kept = self.quarantine.keep_request(lsn, payload, &why.message)?;
-        tracing::error!(request = lsn.0, bytes = payload.len(), file = %kept.display(), error = %why,
-            "an acknowledged request cannot be stored and is in quarantine");
-        self.counters.quarantined_requests.fetch_add(1, Ordering::Relaxed);
-        self.counters.quarantined_files.store(self.quarantine.files()?, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// What has expired at a time of `state`, or of some of its files.
-    pub(crate) async fn expiry(
-        &self,
-        of: (&State, Option<&[&DataFile]>),
-        at_unix_ms: i64,
-    ) -> Result<Option<Arc<Expiry>>> {
-        expiry_of(&self.retention.load_full(), at_unix_ms, of, &self.object_store, &self.matches).await
-    }
-
-    /// Makes a version of the table visible, and frees the memory of the spans that it holds. The caller holds [`Self::table`].
-    pub(crate) fn install(&self, table: &TableState) {
-        self.note_left(&self.visible.load().files, table);
-        let freed = self.visible.install(table);
-        self.budget.add_permits(freed as usize);
-    }
-
-    /// Counts and logs a sealing that took `took`.
-    pub(crate) fn sealed(&self, report: &SealReport, mark: Lsn, took: Duration) {
-        self.counters.sealed_lsn.store(mark.0, Ordering::Relaxed);
-        self.counters.sealings.fetch_add(1, Ordering::Relaxed);
-        self.counters.sealed_rows.fetch_add(report.rows, Ordering::Relaxed);
-        let SealReport { rows, files, bytes } = *report;
-        tracing::info!(rows, files, bytes, ms = took.as_millis() as u64, "sealed fresh spans");
-    }
-
-    /// The units that a batch takes of the budget. A batch larger than the whole budget takes all of it.
-    pub(crate) fn charge(&self, batch: &SpanBatch) -> u32 {
-        let units = batch.memory_bytes().div_ceil(CHARGE_UNIT_BYTES);
-        units.clamp(1, self.budget_units()) as u32
-    }
-
-    pub(crate) fn budget_units(&self) -> usize {
-        (self.settings.fresh_budget_bytes / CHARGE_UNIT_BYTES).min(u32::MAX as usize).min(Semaphore::MAX_PERMITS)
-    }
-}
-
-/// Where the log lies in a data directory.
-pub(crate) fn log_dir(dir: &Path) -> PathBuf {
-    dir.join("wal")
 }
 
 impl Store {
@@ -459,8 +254,7 @@ impl Store {
 
     /// Memory that fresh spans, and requests under way, take.
     pub fn fresh_bytes(&self) -> u64 {
-        let free_units = self.shared.budget.available_permits();
-        (self.shared.budget_units().saturating_sub(free_units) * CHARGE_UNIT_BYTES) as u64
+        self.shared.fresh_bytes()
     }
 
     /// Disk that the log takes.
@@ -491,43 +285,7 @@ impl Store {
 
     /// The store's numbers.
     pub fn status(&self) -> StoreStatus {
-        let (state, counters) = (self.shared.visible.load(), &self.shared.counters);
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let current_bytes = self.current_log_bytes();
-        StoreStatus {
-            last_lsn: count(&counters.last_lsn),
-            sealed_lsn: count(&counters.sealed_lsn),
-            fresh_rows: state.fresh_rows() as u64,
-            fresh_batches: state.parts.len(),
-            fresh_bytes: self.fresh_bytes(),
-            log_bytes: self.shared.segments.bytes() + current_bytes,
-            log_segments: self.shared.segments.count() + usize::from(current_bytes > 0),
-            oldest_fresh_ms: state
-                .oldest_unix_ms()
-                .map(|at| self.shared.clock.unix_ms().saturating_sub(at).max(0) as u64),
-            table_version: state.table_version,
-            table_files: state.files.len(),
-            table_rows: state.files.iter().map(|file| file.rows).sum(),
-            table_bytes: state.files.iter().map(|file| file.size_bytes).sum(),
-            sealings: count(&counters.sealings),
-            sealed_rows: count(&counters.sealed_rows),
-            retries: count(&counters.retries),
-            refused_for_memory: count(&counters.refused_for_memory),
-            cut_torn_bytes: count(&counters.cut_torn_bytes),
-            trace_index_bytes: self.shared.indexes.resident_bytes(),
-            trace_index_failures: self.shared.indexes.failures(),
-            compactions: count(&counters.compactions),
-            compacted_rows: count(&counters.compacted_rows),
-            compaction_failures: count(&counters.compaction_failures),
-            removed_files: count(&counters.removed_files),
-            deleted_files: count(&counters.deleted_files),
-            expired_files: count(&counters.expired_files),
-            expired_rows: count(&counters.expired_rows),
-            quarantined_requests: count(&counters.quarantined_requests),
-            replayed_bytes: count(&counters.replayed_bytes),
-            replay_ms: count(&counters.replay_ms),
-            cache: self.shared.cache.as_ref().map(|cache| cache.figures()),
-        }
+        self.shared.status(self.current_log_bytes())
     }
 }
 

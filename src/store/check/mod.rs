@@ -22,7 +22,7 @@ use self::table_log::check_table_log;
 use super::disk::{Disk, OsDisk};
 use super::open::{Decode, decode_payload, read_node_id};
 use super::place::{CacheUse, TablePlace};
-use super::store::log_dir;
+use super::shared::log_dir;
 use super::table::{DeltaLog, LOG_DIR};
 use super::table_url::recorded;
 use crate::error::{Error, Kind, Result};

@@ -25,7 +25,7 @@ use crate::store::quarantine::Quarantine;
 use crate::store::redact::SpanFilter;
 use crate::store::replace::{NotReplaced, try_replace};
 use crate::store::seal::write_sorted;
-use crate::store::store::log_dir;
+use crate::store::shared::log_dir;
 use crate::store::table::{DeltaLog, Home, Replacement, TableDir, WrittenFile};
 use crate::store::wal::{Lsn, Piece, scan};
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::compact::{Rewriter, Stop};
 use crate::store::priority::Priority;
 use crate::store::redact::{RedactReport, SpanFilter};
-use crate::store::store::Shared;
+use crate::store::shared::Shared;
 use crate::store::table::Tombstone;
 
 /// Explicit requests that wait for the keeper.

@@ -15,7 +15,7 @@ use super::handle::Command;
 use crate::error::{Error, Kind, Result};
 use crate::store::compact::{InFile, Rewriter, is_ours};
 use crate::store::replace::{NotReplaced, try_replace};
-use crate::store::store::Shared;
+use crate::store::shared::Shared;
 use crate::store::table::{Replacement, Tombstone, WrittenFile};
 use crate::store::vacuum::{Vacuum, YoungOrphans};
 use crate::store::{DataFile, Retention, failpoint};
