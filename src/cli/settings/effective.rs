@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::file::FileText;
-use super::keys::{KEYS, Settings, Wrong};
+use super::keys::KEYS;
+use super::valid::Wrong;
+use super::whole::Settings;
 use crate::typed::nearest;
 
 /// Variables that begin like a setting's and are not one.

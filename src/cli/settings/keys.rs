@@ -1,20 +1,12 @@
 //! The table of settings.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::log_filter::log_filter;
 use super::machine::column_cache_bytes;
 use super::rules::parse_rules;
-use super::values::{Listen, LogFormat, parse_file, parse_listen, parse_log_format, parse_timeout};
-use crate::access::{GateSettings, Plaintext, TenantName, TlsFiles};
-use crate::audit::{AuditSettings, Level};
-use crate::engine::EngineSettings;
-use crate::error::Result;
-use crate::ingest::{IngestSettings, Rules};
-use crate::store::{Retention, RetentionRule, StoreSettings, TableUrl};
-use crate::typed::{parse_duration, parse_size, size_text};
+use super::values::{parse_file, parse_listen, parse_log_format, parse_timeout};
+use super::whole::Settings;
+use crate::store::TableUrl;
+use crate::typed::{parse_duration, parse_size};
 
 /// One setting: `name` in the file, `--flag` on the command line, `SPANHOUSE_NAME` in the environment.
 pub(in crate::cli) struct Key {
@@ -33,46 +25,6 @@ impl Key {
         format!("SPANHOUSE_{}", self.name.to_ascii_uppercase())
     }
 }
-
-/// Every setting's value.
-#[derive(Debug, Clone, Default)]
-pub(in crate::cli) struct Settings {
-    pub(in crate::cli) data_dir: PathBuf,
-    /// The tenant whose data directory that is, and the one that it lies in.
-    pub(super) of_tenant: Option<(TenantName, PathBuf)>,
-    pub(in crate::cli) otlp_grpc: Listen,
-    pub(in crate::cli) otlp_http: Listen,
-    pub(in crate::cli) postgres: Listen,
-    pub(in crate::cli) admin_listen: Listen,
-    ingest_rules: Option<PathBuf>,
-    audit: Level,
-    audit_keep: Option<Duration>,
-    /// Where reports are described; read when it is there.
-    pub(in crate::cli) reports_dir: PathBuf,
-    pub(in crate::cli) log: String,
-    pub(in crate::cli) log_format: LogFormat,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    tls_client_ca: Option<PathBuf>,
-    plaintext: Plaintext,
-    pub(super) fresh_memory_bytes: u64,
-    pub(super) log_size_bytes: u64,
-    seal_after: Duration,
-    keep_removed: Duration,
-    pub(super) retention: Option<Duration>,
-    pub(super) table_url: Option<TableUrl>,
-    pub(super) retention_rules: Vec<RetentionRule>,
-    pub(super) cache_bytes: u64,
-    max_request_bytes: u64,
-    pub(super) query_memory_bytes: u64,
-    pub(super) column_cache_bytes: u64,
-    spill_size_bytes: u64,
-    spill_free_bytes: u64,
-    statement_timeout: Option<Duration>,
-}
-
-/// A shorter retention is a slip of the keyboard: it would delete what was kept.
-pub(super) const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 
 const LISTENERS: &str = "Listeners";
 const STORAGE: &str = "Storage";
@@ -373,149 +325,3 @@ pub(in crate::cli) static KEYS: [Key; 29] = [
         set: |settings, text| parse_log_format(text).map(|format| settings.log_format = format),
     },
 ];
-
-/// Something wrong with values that can be read.
-pub(super) struct Wrong {
-    pub(super) key: &'static str,
-    /// The other key that it cannot go with.
-    pub(super) with: Option<&'static str>,
-    pub(super) why: String,
-}
-
-impl Settings {
-    /// What is wrong with values that can be read, alone or together.
-    pub(super) fn validate(&self) -> Vec<Wrong> {
-        let mut wrong = self.out_of_range();
-        let listeners = [
-            ("otlp_grpc", &self.otlp_grpc),
-            ("otlp_http", &self.otlp_http),
-            ("postgres", &self.postgres),
-            ("admin_listen", &self.admin_listen),
-        ];
-        for (place, (key, listen)) in listeners.into_iter().enumerate() {
-            let twin = listeners[..place].iter().find(|(_, other)| *other == listen);
-            if let (Some((twin, _)), Listen::At { port: 1.., .. }) = (twin, listen) {
-                wrong.push(Wrong { key, with: Some(twin), why: format!("{key} has the same address as {twin}") });
-            }
-        }
-        wrong.extend(self.unencrypted());
-        if self.max_request_bytes > self.fresh_memory_bytes {
-            let (request, memory) = (size_text(self.max_request_bytes), size_text(self.fresh_memory_bytes));
-            let why = format!(
-                "max_request_size ({request}) is more than fresh_memory ({memory}), so the largest requests would never be taken"
-            );
-            wrong.push(Wrong { key: "max_request_size", with: Some("fresh_memory"), why });
-        }
-        wrong
-    }
-
-    /// What is wrong with who may read along.
-    fn unencrypted(&self) -> Vec<Wrong> {
-        let mut wrong = Vec::new();
-        let mut pair = |key, with, why: &str| wrong.push(Wrong { key, with: Some(with), why: why.to_owned() });
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => pair("tls_cert", "tls_key", "tls_cert needs tls_key, its key"),
-            (None, Some(_)) => pair("tls_key", "tls_cert", "tls_key needs tls_cert, its certificate"),
-            (None, None) if self.tls_client_ca.is_some() => {
-                pair(
-                    "tls_client_ca",
-                    "tls_cert",
-                    "tls_client_ca needs tls_cert and tls_key: certificates are shown in TLS only",
-                );
-            }
-            (None, None) if self.plaintext == Plaintext::Never => {
-                pair("plaintext", "tls_cert", "with plaintext never, nobody could come in: give tls_cert and tls_key");
-            }
-            _ => {}
-        }
-        if self.tls_cert.is_none() && self.plaintext == Plaintext::Loopback {
-            for (key, listen) in
-                [("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http), ("postgres", &self.postgres)]
-            {
-                if !listen.is_local() {
-                    let why = "other machines reach it, and all between could read along: give tls_cert and tls_key, or plaintext anywhere if \
-                               that is meant";
-                    pair(key, "plaintext", why);
-                }
-            }
-        }
-        wrong
-    }
-
-    fn out_of_range(&self) -> Vec<Wrong> {
-        let mut wrong = Vec::new();
-        let mut alone = |key, why: String| wrong.push(Wrong { key, with: None, why });
-        for (name, bytes, least) in [
-            ("fresh_memory", self.fresh_memory_bytes, StoreSettings::LEAST_FRESH_BUDGET_BYTES),
-            ("log_size", self.log_size_bytes, StoreSettings::LEAST_LOG_BUDGET_BYTES),
-            ("query_memory", self.query_memory_bytes, 16 << 20),
-            ("max_request_size", self.max_request_bytes, 1 << 10),
-        ] {
-            if bytes < least {
-                alone(name, format!("{} is too little: give at least {}", size_text(bytes), size_text(least)));
-            }
-        }
-        if (1..StoreSettings::LEAST_CACHE_BYTES).contains(&self.cache_bytes) {
-            let least = size_text(StoreSettings::LEAST_CACHE_BYTES);
-            alone("cache_size", format!("{} is too little: give at least {least}, or 0", size_text(self.cache_bytes)));
-        }
-        if self.seal_after.is_zero() {
-            alone("seal_after", "it must be longer than nothing".to_owned());
-        }
-        if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
-            alone("retention", "it is too short: give at least 1h, or off".to_owned());
-        }
-        wrong
-    }
-
-    pub(in crate::cli) fn audit(&self) -> AuditSettings {
-        AuditSettings { level: self.audit, keep: self.audit_keep }
-    }
-
-    pub(in crate::cli) fn gate(&self) -> GateSettings {
-        let files = self.tls_cert.clone().zip(self.tls_key.clone());
-        let tls = files.map(|(cert, key)| TlsFiles { cert, key, client_ca: self.tls_client_ca.clone() });
-        GateSettings { tls, plaintext: self.plaintext }
-    }
-
-    pub(in crate::cli) fn store(&self) -> StoreSettings {
-        StoreSettings {
-            fresh_budget_bytes: usize::try_from(self.fresh_memory_bytes).unwrap_or(usize::MAX),
-            log_budget_bytes: self.log_size_bytes,
-            seal_after: self.seal_after,
-            keep_removed: self.keep_removed,
-            table_url: self.table_url.clone(),
-            retention: Retention { age: self.retention, rules: self.retention_rules.clone() },
-            cache_bytes: self.cache_bytes,
-            ..StoreSettings::default()
-        }
-    }
-
-    pub(in crate::cli) fn engine(&self) -> EngineSettings {
-        let memory_bytes = usize::try_from(self.query_memory_bytes).unwrap_or(usize::MAX);
-        let default = EngineSettings::default();
-        EngineSettings {
-            database: self.tenant().unwrap_or(default.database),
-            memory_bytes,
-            statement_memory_bytes: memory_bytes / 4 * 3,
-            column_cache_bytes: usize::try_from(self.column_cache_bytes).unwrap_or(usize::MAX),
-            spill_bytes: self.spill_size_bytes,
-            statement_spill_bytes: self.spill_size_bytes / 4 * 3,
-            spill_free_bytes: self.spill_free_bytes,
-            statement_timeout: self.statement_timeout,
-            spill_dir: default.spill_dir,
-            threads: default.threads,
-        }
-    }
-
-    /// # Errors
-    /// [`crate::error::Kind::BadInput`] that tells the mistakes in the rules for sensitive data.
-    pub(in crate::cli) fn ingest(&self) -> Result<IngestSettings> {
-        let max_request_bytes = usize::try_from(self.max_request_bytes).unwrap_or(usize::MAX);
-        let default = IngestSettings::default();
-        // Less than one whole request in flight would refuse the largest one for ever.
-        let max_in_flight_bytes = default.max_in_flight_bytes.max(max_request_bytes.saturating_mul(2));
-        let rules = self.ingest_rules.as_deref().map(Rules::read).transpose()?.map(Arc::new);
-        Ok(IngestSettings { max_request_bytes, max_in_flight_bytes, rules, ..default })
-    }
-}

@@ -10,15 +10,18 @@ mod log_filter;
 mod machine;
 mod rules;
 mod tenant;
+mod valid;
 mod values;
+mod whole;
 
 pub(super) use effective::{Effective, Mistake, Sources, resolve};
 pub(super) use file::FileText;
-pub(super) use keys::{KEYS, Key, Settings};
+pub(super) use keys::{KEYS, Key};
 pub(super) use log_filter::log_filter;
 pub(super) use rules::parse_rules;
 pub(super) use tenant::{MOST_WITH_CACHES, parse_retention, tenant_dir};
 pub(super) use values::{Listen, LogFormat};
+pub(super) use whole::Settings;
 
 use std::path::{Path, PathBuf};
 

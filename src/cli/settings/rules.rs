@@ -5,7 +5,7 @@ use std::str::Chars;
 
 use toml::de::{DeTable, DeValue};
 
-use super::keys::LEAST_RETENTION;
+use super::valid::LEAST_RETENTION;
 use crate::store::{MOST_RULES, RetentionRule};
 use crate::typed::{nearest, parse_duration};
 

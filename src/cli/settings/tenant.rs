@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::keys::{LEAST_RETENTION, Settings};
 use super::rules::parse_rules;
+use super::valid::LEAST_RETENTION;
 use super::values::parse_timeout;
+use super::whole::Settings;
 use crate::access::{TenantEntry, TenantName};
 use crate::error::{Error, Result};
 use crate::ingest::ShareLimits;
