@@ -77,14 +77,17 @@ mod tests {
     use datafusion::prelude::{SessionConfig, SessionContext};
 
     use super::*;
+    use crate::engine::memory::{shared_pool, statement_env};
 
     async fn planned(context: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan> {
         let rows = context.sql(sql).await.expect("planned");
         with_sides_anew(rows.create_physical_plan().await.expect("a plan")).expect("a plan")
     }
 
+    /// For a statement that may hold so much, as statements are run.
     fn with_memory(bytes: usize) -> SessionContext {
-        let env = RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build_arc().expect("an environment");
+        let shared = RuntimeEnvBuilder::new().with_memory_pool(shared_pool(1 << 30)).build().expect("an environment");
+        let env = statement_env(&shared, bytes, shared.disk_manager.clone());
         let config = SessionConfig::new().with_target_partitions(2).with_batch_size(1024);
         SessionContext::new_with_config_rt(config, env)
     }
