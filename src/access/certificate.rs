@@ -11,10 +11,10 @@
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const VERSION: u8 = 0xa0;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const VERSION: u8 = 0xa0;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;
@@ -77,12 +77,12 @@ pub(super) fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The content of the DER element of that kind that `bytes` begin with, and what follows it.
-fn element(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn element(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     any_element(bytes).filter(|(found, ..)| *found == tag).map(|(_, content, rest)| (content, rest))
 }
 
 /// The tag and the content of the DER element that `bytes` begin with, and what follows it.
-fn any_element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn any_element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, length], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = match length {
         short @ 0..0x80 => (usize::from(short), rest),

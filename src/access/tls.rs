@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificate::end_point;
 use super::stream::Stream;
+use super::terms::CertificateTerms;
 use super::watched::{Signature, Watched};
 use crate::error::{Error, Result};
 
@@ -104,6 +105,21 @@ impl TlsFiles {
             .collect()
     }
 
+    /// What the server's certificate says of itself.
+    ///
+    /// # Errors
+    /// When it cannot be used; the text says why.
+    pub fn terms(&self) -> Result<CertificateTerms> {
+        let certificates = read_certificates("certificate", &self.cert)?;
+        let terms = certificates.first().and_then(|own| CertificateTerms::of(own));
+        terms.ok_or_else(|| unusable("certificate", &self.cert, "it is no X.509 certificate"))
+    }
+
+    /// Whether whoever is on this machine may read the key.
+    pub fn key_is_for_all(&self) -> bool {
+        std::fs::metadata(&self.key).is_ok_and(|key| key.mode() & 0o007 != 0)
+    }
+
     fn load(&self) -> Result<Loaded> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certificates = read_certificates("certificate", &self.cert)?;
@@ -136,7 +152,7 @@ impl TlsFiles {
             Ok(Arc::new(config))
         };
         let loaded = Loaded { postgres: config(&[b"postgresql"])?, otlp: config(&[b"h2", b"http/1.1"])?, end_point };
-        if std::fs::metadata(&self.key).is_ok_and(|key| key.mode() & 0o007 != 0) {
+        if self.key_is_for_all() {
             tracing::warn!(
                 "whoever is on this machine may read the TLS key {}; take that right away",
                 self.key.display()

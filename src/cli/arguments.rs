@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::exit::{self, Exit};
 use super::{
-    access, audit, check, compact, completions, config, demo, export, generate, import, man, redact, repl, replay,
-    report, serve, sql, status, table,
+    access, audit, check, compact, completions, config, demo, doctor, export, generate, import, man, redact, repl,
+    replay, report, serve, sql, status, table,
 };
 use crate::error::{Error, Result};
 
@@ -51,6 +51,7 @@ enum Command {
     Token(access::TokenArguments),
     Tenant(access::TenantArguments),
     Status(status::Arguments),
+    Doctor(doctor::Arguments),
     Audit(audit::Arguments),
     Config(config::Arguments),
     Completions(completions::Arguments),
@@ -103,6 +104,7 @@ fn run(command: Command) -> Result<Exit> {
             Command::Token(arguments) => access::run_token(arguments),
             Command::Tenant(arguments) => access::run_tenant(arguments).await,
             Command::Status(arguments) => status::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Audit(arguments) => audit::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
             Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),

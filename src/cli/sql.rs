@@ -18,6 +18,7 @@ use crate::engine::{Engine, MAX_TEXT_BYTES, Outcome, Rows};
 use crate::error::{Error, Result};
 use crate::render::{Expanded, Format, RenderOptions, Visible, with_plan_lines, write_all};
 use crate::report;
+use crate::store::StoreReader;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,7 +87,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 
 /// An engine that reads the data directory and takes no lock.
 pub(super) async fn open_engine(settings: &Settings) -> Result<Arc<Engine>> {
-    let source = data::open_reader(settings).await?;
+    engine_over(data::open_reader(settings).await?, settings)
+}
+
+/// An engine over what reads the data directory, with all that it tells beside spans.
+pub(super) fn engine_over(source: Arc<StoreReader>, settings: &Settings) -> Result<Arc<Engine>> {
     let engine = Engine::new(source, settings.engine())?;
     report::show_in(&engine, &settings.data_dir);
     audit::show_in(&engine, &settings.data_dir);

@@ -31,7 +31,8 @@ impl RefusalReason {
         }
     }
 
-    fn text(self) -> &'static str {
+    /// What such spans are like, as it follows on their number.
+    pub fn text(self) -> &'static str {
         match self {
             Self::TraceId => "with a trace id that is not 16 bytes or is all zero",
             Self::SpanId => "with a span id that is not 8 bytes or is all zero",

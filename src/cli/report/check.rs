@@ -46,16 +46,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         mistakes.extend(silences(folder.dir())?);
     }
     let schema = Schema::open(&settings).await?;
-    let mut doubtful = Vec::new();
-    let kept = folder.reports();
-    let kept: Vec<&str> = kept.iter().filter_map(|report| Some(report.record.as_ref()?.table.as_str())).collect();
-    for definition in &definitions {
-        let found = check(&schema.engine, definition).await?;
-        let (waiting, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|mistake| is_kept_later(mistake, &kept));
-        mistakes.extend(wrong);
-        doubtful.extend(waiting);
-        doubtful.extend(doubts(definition));
-    }
+    let (wrong, mut doubtful) = planned(&folder, &definitions, &schema.engine).await?;
+    mistakes.extend(wrong);
+    doubtful.extend(definitions.iter().flat_map(doubts));
     schema.close().await?;
     mistakes.sort();
     for doubt in doubtful {
@@ -73,6 +66,34 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
         }
     }
     Ok(Exit::Success)
+}
+
+/// What is wrong with all that is in a folder.
+pub(in crate::cli) async fn mistakes_on(folder: &Folder, engine: &Arc<Engine>) -> Result<Vec<Mistake>> {
+    let (wrong, _) = planned(folder, &folder.definitions(), engine).await?;
+    let mut mistakes = folder.mistakes();
+    mistakes.extend(silences(folder.dir())?);
+    mistakes.extend(wrong);
+    mistakes.sort();
+    Ok(mistakes)
+}
+
+/// What is wrong with the statements of reports, and what is not there yet but will be.
+async fn planned(
+    folder: &Folder,
+    definitions: &[Definition],
+    engine: &Arc<Engine>,
+) -> Result<(Vec<Mistake>, Vec<Mistake>)> {
+    let (mut mistakes, mut waiting) = (Vec::new(), Vec::new());
+    let kept = folder.reports();
+    let kept: Vec<&str> = kept.iter().filter_map(|report| Some(report.record.as_ref()?.table.as_str())).collect();
+    for definition in definitions {
+        let found = check(engine, definition).await?;
+        let (later, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|mistake| is_kept_later(mistake, &kept));
+        mistakes.extend(wrong);
+        waiting.extend(later);
+    }
+    Ok((mistakes, waiting))
 }
 
 /// The reports that are to be checked, and what is wrong with them before their statements are looked at.

@@ -18,6 +18,7 @@ use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::report::Folder;
 
+pub(super) use check::mistakes_on;
 pub(super) use shell::ShellReports;
 
 const EXAMPLES: &str = "\

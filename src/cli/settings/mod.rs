@@ -14,7 +14,7 @@ mod valid;
 mod values;
 mod whole;
 
-pub(super) use effective::{Effective, Mistake, Sources, resolve};
+pub(super) use effective::{Effective, Mistake, Place, Sources, resolve};
 pub(super) use file::FileText;
 pub(super) use keys::{KEYS, Key};
 pub(super) use log_filter::log_filter;

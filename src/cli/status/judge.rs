@@ -4,49 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::admin::Vitals;
+use crate::cli::note::{Note, duration, size};
 use crate::render::count;
 use crate::store::DiskRoom;
-
-/// How a subject is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    Ok,
-    Warn,
-    Bad,
-}
-
-impl Level {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::Warn => "WARN",
-            Self::Bad => "BAD",
-        }
-    }
-}
-
-/// A line: what is seen, and where it is not well, what to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Note {
-    pub subject: &'static str,
-    pub level: Level,
-    pub text: String,
-    pub advice: Option<String>,
-}
-
-impl Note {
-    fn ok(subject: &'static str, text: String) -> Self {
-        Self { subject, level: Level::Ok, text, advice: None }
-    }
-
-    fn warn(subject: &'static str, text: String, advice: &str) -> Self {
-        Self { subject, level: Level::Warn, text, advice: Some(advice.to_owned()) }
-    }
-
-    fn bad(subject: &'static str, text: String, advice: &str) -> Self {
-        Self { subject, level: Level::Bad, text, advice: Some(advice.to_owned()) }
-    }
-}
 
 /// Of a budget, from here on it is worth a look: what comes in a burst may not find room.
 const NEARLY_FULL: f64 = 0.8;
@@ -122,13 +82,8 @@ impl Figures<'_> {
         self.of(name) as u64
     }
 
-    /// The samples of a metric whose one label has a value that is asked for, with that value, where they are not 0.
     fn labelled(&self, name: &str) -> Vec<(String, u64)> {
-        let label = |key: &str| {
-            Some(key.strip_prefix(name)?.strip_prefix('{')?.strip_suffix("\"}")?.split_once("=\"")?.1.to_owned())
-        };
-        let found = self.0.iter().filter(|(_, value)| **value > 0.0);
-        found.filter_map(|(key, value)| Some((label(key)?, *value as u64))).collect()
+        labelled(self.0, name)
     }
 
     fn share(&self, of: &str, limit: &str) -> f64 {
@@ -136,7 +91,16 @@ impl Figures<'_> {
     }
 }
 
-fn listed(counts: &[(String, u64)]) -> String {
+/// The samples of a metric that has one label, each with the label's value, where they are not 0.
+pub(in crate::cli) fn labelled(figures: &BTreeMap<String, f64>, name: &str) -> Vec<(String, u64)> {
+    let label = |key: &str| {
+        Some(key.strip_prefix(name)?.strip_prefix('{')?.strip_suffix("\"}")?.split_once("=\"")?.1.to_owned())
+    };
+    let found = figures.iter().filter(|(_, value)| **value > 0.0);
+    found.filter_map(|(key, value)| Some((label(key)?, *value as u64))).collect()
+}
+
+pub(in crate::cli) fn listed(counts: &[(String, u64)]) -> String {
     counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -310,30 +274,10 @@ fn reports(figures: &Figures<'_>) -> Note {
     }
 }
 
-fn size(bytes: f64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = usize::from(unit > 0 && value < 100.0);
-    format!("{value:.digits$} {}", UNITS[unit])
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds as u64 {
-        0..=119 => format!("{seconds:.0} s"),
-        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
-        seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
-        seconds => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::note::Level;
 
     const GIB: f64 = (1u64 << 30) as f64;
 
@@ -396,14 +340,5 @@ mod tests {
         assert!(notes[0].text.ends_with("not ready: it starts"), "{}", notes[0].text);
         let well = running(&vitals(&[]), 1_000 + 7_500).remove(0);
         assert_eq!(well.text, "spanhouse 1.2.3, process 7, up 2 h; it takes exports and statements");
-    }
-
-    #[test]
-    fn sizes_and_times_are_read_at_a_glance() {
-        assert_eq!(
-            [0.0, 1023.0, 1536.0, 4.0 * GIB, 250.0 * GIB].map(size),
-            ["0 bytes", "1023 bytes", "1.5 KiB", "4.0 GiB", "250 GiB"]
-        );
-        assert_eq!([0.4, 119.0, 120.0, 7_200.0, 172_800.0].map(duration), ["0 s", "119 s", "2 min", "2 h", "2 days"]);
     }
 }

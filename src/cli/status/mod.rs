@@ -9,15 +9,17 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use self::judge::{Level, Note};
+pub(super) use self::judge::{labelled, listed};
+
 use super::data::{self, DataDir, ServerFile};
 use super::exit::Exit;
+use super::note::{Note, any_is_bad};
 use super::output::say;
 use super::settings::Settings;
 use super::tenant_flag::TenantFlag;
 use crate::admin::Vitals;
 use crate::error::{Error, Kind, Result};
-use crate::store::{DiskRoom, SnapshotSource};
+use crate::store::{DiskRoom, Snapshot, SnapshotSource};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,9 +50,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let settings = arguments.tenant.of(arguments.data_dir.flags().settings()?)?;
     data::must_exist(&settings.data_dir)?;
     let notes = notes(&settings).await?;
-    let is_bad = notes.iter().any(|note| note.level == Level::Bad);
+    let is_bad = any_is_bad(&notes);
     if arguments.json {
-        say!("{}", json!({ "ok": !is_bad, "notes": notes.iter().map(as_json).collect::<Vec<_>>() }))?;
+        say!("{}", json!({ "ok": !is_bad, "notes": notes.iter().map(Note::as_json).collect::<Vec<_>>() }))?;
     } else {
         notes.iter().try_for_each(tell)?;
     }
@@ -58,22 +60,32 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 }
 
 async fn notes(settings: &Settings) -> Result<Vec<Note>> {
-    if settings.tenant().is_some() {
-        // What a server says of itself is about all of its tenants.
-        return of_directory(settings).await;
+    let mut notes = Vec::new();
+    // What a server says of itself is about all of its tenants.
+    if settings.tenant().is_none() {
+        let (told, vitals) = of_server(&settings.data_dir).await;
+        notes = told;
+        if vitals.is_some() {
+            return Ok(notes);
+        }
     }
-    let server = ServerFile::read(&settings.data_dir);
+    let snapshot = data::open_reader(settings).await?.snapshot().await?;
+    notes.extend(of_snapshot(&snapshot, &settings.data_dir));
+    Ok(notes)
+}
+
+/// What the server that has a data directory says of itself, or that it says nothing or that there is none.
+pub(super) async fn of_server(data_dir: &Path) -> (Vec<Note>, Option<Vitals>) {
+    let server = ServerFile::read(data_dir);
     let note = match server.as_ref().map(|server| (server.pid, server.admin)) {
         Some((pid, Some(address))) => match ask(address).await {
-            Ok(vitals) => return Ok(judge::running(&vitals, chrono::Utc::now().timestamp())),
+            Ok(vitals) => return (judge::running(&vitals, chrono::Utc::now().timestamp()), Some(vitals)),
             Err(error) => judge::silent(pid, address, &error.to_string()),
         },
         Some((pid, None)) => judge::without_admin(pid),
-        None => judge::no_server(crate::store::holder(&settings.data_dir)),
+        None => judge::no_server(crate::store::holder(data_dir)),
     };
-    let mut notes = vec![note];
-    notes.extend(of_directory(settings).await?);
-    Ok(notes)
+    (vec![note], None)
 }
 
 /// What the server at `address` says of itself.
@@ -87,12 +99,11 @@ async fn ask(address: SocketAddr) -> Result<Vitals> {
 }
 
 /// What the directory tells to whoever reads it.
-async fn of_directory(settings: &Settings) -> Result<Vec<Note>> {
-    let snapshot = data::open_reader(settings).await?.snapshot().await?;
+pub(super) fn of_snapshot(snapshot: &Snapshot, data_dir: &Path) -> Vec<Note> {
     let waiting = snapshot.fresh.iter().map(|batch| batch.num_rows() as u64).sum();
     let rows = snapshot.files.iter().map(|file| file.rows).sum();
     let bytes = snapshot.files.iter().map(|file| file.size_bytes).sum();
-    Ok(judge::directory(snapshot.files.len() as u64, rows, bytes, waiting, room(&settings.data_dir)))
+    judge::directory(snapshot.files.len() as u64, rows, bytes, waiting, room(data_dir))
 }
 
 fn room(data_dir: &Path) -> Option<DiskRoom> {
@@ -105,13 +116,4 @@ fn tell(note: &Note) -> Result<()> {
         Some(advice) => say!("{:18}{advice}", ""),
         None => Ok(()),
     }
-}
-
-fn as_json(note: &Note) -> serde_json::Value {
-    json!({
-        "subject": note.subject,
-        "level": note.level.word().to_lowercase(),
-        "text": note.text,
-        "advice": note.advice,
-    })
 }
