@@ -50,6 +50,11 @@ impl ReportsHome {
         self.dir.join("folder")
     }
 
+    /// The folder with the last good version of each report.
+    pub fn last_good(&self) -> PathBuf {
+        self.dir.join("last_good")
+    }
+
     /// The file whose lock runs share, and which a redaction has for itself.
     pub fn standstill(&self) -> PathBuf {
         self.dir.join("standstill.lock")

@@ -5,6 +5,7 @@
 
 mod defined;
 mod kept;
+mod last_good;
 mod place;
 mod scan;
 mod watch;
@@ -20,6 +21,7 @@ pub(super) use place::Place;
 pub use watch::News;
 
 use self::kept::Kept;
+use self::last_good::LastGood;
 use self::place::Watched;
 use super::definition::Report;
 use super::header::Definition;
@@ -36,6 +38,8 @@ pub struct Folder {
     state: Mutex<State>,
     /// The file that tells the next process which folder this was.
     memory: Option<PathBuf>,
+    /// What of its reports the next process goes on with, if their files are wrong then.
+    last_good: Option<LastGood>,
     /// Held while the folder is read again, so that two who do so do not cross.
     turn: tokio::sync::Mutex<()>,
 }
@@ -59,6 +63,8 @@ struct State {
     watched: Watched,
     /// What others see of reports whose newest version is not planned yet.
     planning: BTreeMap<String, Option<Definition>>,
+    /// What the process before this one had of reports whose files have changed since, until they are planned.
+    before: BTreeMap<String, Definition>,
     /// How often the folder was read.
     reads: u64,
 }
@@ -69,12 +75,13 @@ impl Folder {
         Self::opened(dir, None)
     }
 
-    fn opened(dir: &Path, memory: Option<PathBuf>) -> Self {
+    fn opened(dir: &Path, home: Option<&ReportsHome>) -> Self {
         let folder = Self {
             dir: dir.to_owned(),
             shown: ArcSwap::default(),
             state: Mutex::default(),
-            memory,
+            memory: home.map(ReportsHome::folder_memory),
+            last_good: home.map(LastGood::new),
             turn: tokio::sync::Mutex::default(),
         };
         let (known, watched) = (BTreeMap::new(), folder.memory.as_deref().map(Watched::read).unwrap_or_default());
@@ -85,16 +92,21 @@ impl Folder {
         for (name, seen) in scanned.reports {
             state.kept.extend(kept::next(None, seen).kept.map(|kept| (name, kept)));
         }
+        if let Some(last_good) = &folder.last_good {
+            state.go_on_with(|name| last_good.read(name));
+        }
         drop(state);
         folder.show();
         folder
     }
 
-    /// The same, but of each report nobody can say how it stands before it was planned. `home` knows which folder it was before.
+    /// The same, but of each report nobody can say how it stands before it was planned. `home` knows which folder it was before, and the last good
+    /// version of a report whose file is wrong now.
     pub fn open_to_plan(dir: &Path, home: &ReportsHome) -> Self {
-        let folder = Self::opened(dir, Some(home.folder_memory()));
+        let folder = Self::opened(dir, Some(home));
         let mut state = folder.state();
-        state.planning = state.kept.keys().map(|name| (name.clone(), None)).collect();
+        let to_plan = state.kept.iter().filter(|(_, kept)| kept.mistakes.is_empty());
+        state.planning = to_plan.map(|(name, _)| (name.clone(), None)).collect();
         drop(state);
         folder.show();
         folder
@@ -165,6 +177,20 @@ impl Folder {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Goes on with the last good version of each report where the one that was read is another. It was planned when it was taken.
+    fn go_on_with(&mut self, last_good: impl Fn(&str) -> Option<Definition>) {
+        for (name, kept) in &mut self.kept {
+            let Some(last) = last_good(name) else { continue };
+            match &kept.good {
+                None => kept.good = Some(last),
+                Some(read) if read.report.version != last.report.version => _ = self.before.insert(name.clone(), last),
+                Some(_) => {}
+            }
+        }
     }
 }
 

@@ -188,6 +188,45 @@ async fn a_report_is_known_once_it_is_planned_whatever_becomes_of_others() {
     store.close().await.expect("closed");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_goes_on_with_the_last_good_version() {
+    let (dir, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let home = ReportsHome::new(data.path());
+    let right = [
+        ("a.sql", "SELECT 1 AS n"),
+        ("b.sql", "SELECT 2 AS n"),
+        ("c.sql", "SELECT 3 AS n"),
+        ("d.sql", "SELECT 4 AS n"),
+    ];
+    write(dir.path(), &right);
+    let store = Store::open(data.path(), StoreSettings::default()).await.expect("store");
+    let engine = Engine::new(store.clone(), EngineSettings::default()).expect("engine");
+    let started = || Arc::new(Folder::open_to_plan(dir.path(), &home));
+    started().plan(&engine).await;
+    // One gets a mistake in its header, one a statement that cannot be planned, one another statement, and one goes, while no server runs.
+    write(dir.path(), &[("a.sql", "-- titel = 1\nSELECT 9"), ("b.sql", "SELECT nope"), ("c.sql", "SELECT 33 AS n")]);
+    fs::remove_file(dir.path().join("d.sql")).expect("removed");
+    for _ in 0..2 {
+        let folder = started();
+        assert_eq!(sql_of(&folder, "a"), "SELECT 1 AS n", "nothing is to be planned of it");
+        let news = folder.plan(&engine).await;
+        let is_wrong = |new: &News| matches!(new, News::Wrong { goes_on: true, mistakes, .. } if mistakes.len() == 1);
+        assert_eq!((news.len(), news.iter().filter(|new| is_wrong(new)).count()), (3, 2), "{news:?}");
+        assert!(news[0].to_string().starts_with("report a is wrong, the version before it goes on: "), "{news:?}");
+        let goes_on = ["a", "b", "c"].map(|name| sql_of(&folder, name));
+        assert_eq!(goes_on, ["SELECT 1 AS n", "SELECT 2 AS n", "SELECT 33 AS n"]);
+        assert_eq!((names(&folder).len(), told(&folder).len()), (3, 2), "{:?}", told(&folder));
+    }
+    // Nobody goes on with what had gone, and what is mended is taken.
+    write(dir.path(), &[("a.sql", "SELECT 9 AS n"), ("d.sql", "-- titel = 1\nSELECT 4")]);
+    let folder = started();
+    folder.plan(&engine).await;
+    assert_eq!((sql_of(&folder, "a").as_str(), sql_of(&folder, "b").as_str()), ("SELECT 9 AS n", "SELECT 2 AS n"));
+    assert!(folder.find("d").expect_err("wrong").to_string().contains("cannot be read"));
+    drop(engine);
+    store.close().await.expect("closed");
+}
+
 /// A recorded table whose disk answers once it may.
 #[derive(Debug, Default)]
 struct SlowTables {

@@ -1,6 +1,6 @@
 //! The folder looked at again and again while a server runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,13 +109,36 @@ impl Folder {
             scanned
         });
         let Ok(scanned) = scanned.await else { return Vec::new() };
+        let is_listed = scanned.is_listed;
         let (mut news, to_plan) = self.take_in(scanned);
         match engine {
             Some(engine) => news.extend(self.planned(engine, to_plan).await),
             None => news.extend(to_plan.into_iter().map(|to_plan| News::Taken(to_plan.name))),
         }
         self.show();
+        if engine.is_some() && is_listed && !news.is_empty() {
+            self.write_down(&news).await;
+        }
         news
+    }
+
+    /// Writes down for the next process what was taken, and forgets what is gone.
+    async fn write_down(self: &Arc<Self>, news: &[News]) {
+        let is_taken = |name: &String| news.iter().any(|new| matches!(new, News::Taken(taken) if taken == name));
+        let (taken, known): (Vec<Definition>, BTreeSet<String>) = {
+            let state = self.state();
+            let taken = state.kept.iter().filter(|(name, _)| is_taken(name));
+            (taken.filter_map(|(_, kept)| kept.good.clone()).collect(), state.kept.keys().cloned().collect())
+        };
+        let folder = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let Some(last_good) = &folder.last_good else { return };
+            taken.iter().for_each(|definition| last_good.write(definition));
+            last_good.keep_only(&known);
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "the last good versions of reports were not written down");
+        }
     }
 
     /// Plans what is to be planned, and shows each version as soon as it is.
@@ -154,16 +177,17 @@ impl Folder {
         for (name, seen) in scanned.reports {
             let known = state.kept.remove(&name);
             let before = known.as_ref().and_then(|kept| kept.good.clone());
+            let last = state.before.remove(&name);
             let next = kept::next(known, seen);
             let good = next.kept.as_ref().and_then(|kept| kept.good.clone());
             match next.change {
-                Some(Change::Taken) => to_plan.extend(ToPlan::of(&name, good, before)),
+                Some(Change::Taken) => to_plan.extend(ToPlan::of(&name, good, last.or(before))),
                 Some(Change::Wrong) => news.push(wrong(&name, next.kept.as_ref())),
                 Some(Change::Gone) => news.push(News::Gone(name.clone())),
                 // What was read when the folder was opened was neither planned nor told.
                 None if is_first => match next.kept.as_ref() {
                     Some(kept) if !kept.mistakes.is_empty() => news.push(wrong(&name, Some(kept))),
-                    _ => to_plan.extend(ToPlan::of(&name, good, None)),
+                    _ => to_plan.extend(ToPlan::of(&name, good, last)),
                 },
                 None => {
                     let unplanned = next.kept.as_ref().and_then(|kept| kept.unplanned.clone()).filter(|_| plans_again);

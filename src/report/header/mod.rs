@@ -47,6 +47,8 @@ pub(super) type Lines = BTreeMap<String, usize>;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Parsed {
     pub report: Report,
+    /// The texts that it was read from.
+    pub source: Arc<Source>,
     /// The file that has the header.
     pub header_path: PathBuf,
     pub lines: Lines,
@@ -56,13 +58,15 @@ pub(super) struct Parsed {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {
     pub report: Arc<Report>,
+    pub(super) source: Arc<Source>,
     pub(super) header_path: PathBuf,
     pub(super) lines: Lines,
 }
 
 impl Definition {
     pub(super) fn of(parsed: Parsed) -> Self {
-        Self { report: Arc::new(parsed.report), header_path: parsed.header_path, lines: parsed.lines }
+        let Parsed { report, source, header_path, lines } = parsed;
+        Self { report: Arc::new(report), source, header_path, lines }
     }
 }
 
@@ -79,7 +83,10 @@ pub(super) fn parse(source: &Source) -> Result<Parsed, Vec<Mistake>> {
     let report = if errors.is_empty() { report(&Section::root(&page, &table, KEYS), source) } else { None };
     let mut mistakes = page.mistakes();
     match report {
-        Some(report) if mistakes.is_empty() => Ok(Parsed { report, header_path: path.clone(), lines: page.lines() }),
+        Some(report) if mistakes.is_empty() => {
+            let (source, header_path) = (Arc::new(source.clone()), path.clone());
+            Ok(Parsed { report, source, header_path, lines: page.lines() })
+        }
         _ => {
             mistakes.sort();
             mistakes.dedup();
