@@ -16,6 +16,8 @@ use datafusion::physical_expr_common::datum::apply;
 
 use crate::error::Error;
 
+const SUM: &str = "checked_add";
+
 /// The functions, one for each operator.
 pub(super) fn udfs() -> Vec<ScalarUDF> {
     [Operator::Plus, Operator::Minus, Operator::Multiply].into_iter().filter_map(udf).collect()
@@ -26,9 +28,14 @@ pub(in crate::engine) fn checked(left: Expr, op: Operator, right: Expr) -> Optio
     Some(udf(op)?.call(vec![left, right]))
 }
 
+/// Whether it is the checked form of `+`.
+pub(in crate::engine) fn is_checked_sum(function: &ScalarUDF) -> bool {
+    function.name() == SUM
+}
+
 fn udf(op: Operator) -> Option<ScalarUDF> {
     let name = match op {
-        Operator::Plus => "checked_add",
+        Operator::Plus => SUM,
         Operator::Minus => "checked_subtract",
         Operator::Multiply => "checked_multiply",
         _ => return None,

@@ -57,7 +57,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
-pub(super) use checked::checked;
+pub(super) use checked::{checked, is_checked_sum};
 pub(super) use contains::{MOST_CONDITIONS, attributes_contain, has_attributes, no_object, wanted_attributes};
 pub(super) use distinct_ids::distinct_ids;
 pub(super) use given::{GIVEN_TIME, GIVEN_TRUTH};
