@@ -1,15 +1,14 @@
 //! `distinct_ids(id)`: how many different ids a group has, which `count(DISTINCT trace_id)` becomes.
 //!
-//! DataFusion keeps a set of boxed values for each group. Ids are few bytes: here all groups share one set of them.
+//! DataFusion keeps a set of boxed values for each group. Here all groups share one table of ids, which numbers them, and a group is a list of
+//! numbers: a trace is looked up once for its neighbouring spans, whatever groups they are of.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array, ListArray,
-};
-use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, ListArray};
+use datafusion::arrow::buffer::{Buffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{HashSet, ScalarValue, exec_err, plan_err};
+use datafusion::common::{HashMap, ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -96,79 +95,158 @@ impl AggregateUDFImpl for DistinctIds {
     }
 }
 
-/// An id of up to 16 bytes as two numbers, and the group that has it.
-type Entry = (u64, u64, u32);
+/// An id of up to 16 bytes as two numbers.
+type Id = (u64, u64);
 
 #[derive(Debug)]
 struct Groups {
     width: i32,
-    ids: HashSet<Entry>,
-    counts: Vec<i64>,
-    /// The id that each group met last: the spans of a trace lie together.
-    last: Vec<(u64, u64)>,
+    ids: Numbered,
+    groups: Vec<Met>,
+    /// What the groups have on the heap.
+    met_bytes: usize,
+}
+
+/// The ids that all groups met, numbered in the order in which they came.
+#[derive(Debug, Default)]
+struct Numbered {
+    numbers: HashMap<Id, u32>,
+    /// The spans of a trace lie together.
+    last: Option<(Id, u32)>,
+}
+
+/// The numbers of the ids that a group met. Where the spans of a trace lie together they rise, and none is there twice.
+#[derive(Debug, Default)]
+struct Met {
+    numbers: Vec<u32>,
+    /// Whether a number came after a greater one: it may have been there before.
+    is_mixed: bool,
+}
+
+impl Numbered {
+    fn number(&mut self, id: Id) -> Result<u32> {
+        if let Some((last, number)) = self.last
+            && last == id
+        {
+            return Ok(number);
+        }
+        let Ok(next) = u32::try_from(self.numbers.len()) else {
+            return exec_err!("at most 4 billion different ids are counted");
+        };
+        let number = *self.numbers.entry(id).or_insert(next);
+        self.last = Some((id, number));
+        Ok(number)
+    }
+
+    /// The ids by their numbers.
+    fn ids(&self) -> Vec<Id> {
+        let mut ids = vec![(0, 0); self.numbers.len()];
+        for (id, number) in &self.numbers {
+            ids[*number as usize] = *id;
+        }
+        ids
+    }
+}
+
+impl Met {
+    /// Adds a number; how many bytes more it takes.
+    fn add(&mut self, number: u32) -> usize {
+        match self.numbers.last() {
+            Some(last) if *last == number => return 0,
+            Some(last) => self.is_mixed |= *last > number,
+            None => {}
+        }
+        let before = self.numbers.capacity();
+        if self.is_mixed && self.numbers.len() == before {
+            self.settle();
+            // Room for as many again, or each of the next few would have them all sorted.
+            self.numbers.reserve(self.numbers.len());
+        }
+        self.numbers.push(number);
+        (self.numbers.capacity() - before) * size_of::<u32>()
+    }
+
+    /// Leaves each number once.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.is_mixed) {
+            self.numbers.sort_unstable();
+            self.numbers.dedup();
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.numbers.capacity() * size_of::<u32>()
+    }
 }
 
 impl Groups {
     fn new(id: &DataType) -> Result<Self> {
-        Ok(Self { width: width(id)?, ids: HashSet::default(), counts: Vec::new(), last: Vec::new() })
+        Ok(Self { width: width(id)?, ids: Numbered::default(), groups: Vec::new(), met_bytes: 0 })
     }
 
-    fn grow(&mut self, groups: usize) -> Result<()> {
-        if u32::try_from(groups).is_err() {
-            return exec_err!("ids are counted for at most 4 billion groups");
-        }
-        self.counts.resize(groups, 0);
-        self.last.resize(groups, (0, 0));
+    fn grow(&mut self, groups: usize) {
+        self.groups.resize_with(groups.max(self.groups.len()), Met::default);
+    }
+
+    fn add(&mut self, group: usize, id: &[u8]) -> Result<()> {
+        let number = self.ids.number(numbers(id))?;
+        self.met_bytes += self.groups[group].add(number);
         Ok(())
     }
 
-    fn add(&mut self, group: usize, id: &[u8]) {
-        let id = numbers(id);
-        if self.last[group] == id && self.counts[group] > 0 {
+    /// Takes the first groups away, with each of their ids once.
+    fn take(&mut self, emit_to: EmitTo) -> Vec<Met> {
+        let mut taken = emit_to.take_needed(&mut self.groups);
+        self.met_bytes -= taken.iter().map(Met::heap_bytes).sum::<usize>();
+        taken.iter_mut().for_each(Met::settle);
+        taken
+    }
+
+    /// Lets go of ids that no group has any longer, once they are most.
+    fn forget(&mut self) {
+        let left: usize = self.groups.iter().map(|met| met.numbers.len()).sum();
+        if left * 2 >= self.ids.numbers.len() {
             return;
         }
-        self.last[group] = id;
-        if self.ids.insert((id.0, id.1, group as u32)) {
-            self.counts[group] += 1;
-        }
-    }
-
-    /// Takes the first groups away; gives their counts, and their ids by group where `with_ids` asks.
-    fn take(&mut self, emit_to: EmitTo, with_ids: bool) -> (Vec<i64>, Vec<Entry>) {
-        let counts = emit_to.take_needed(&mut self.counts);
-        emit_to.take_needed(&mut self.last);
-        let taken = counts.len() as u32;
-        let all = std::mem::take(&mut self.ids);
-        let mut ids = Vec::new();
-        for (high, low, group) in all {
-            match group.checked_sub(taken) {
-                Some(group) => _ = self.ids.insert((high, low, group)),
-                None if with_ids => ids.push((high, low, group)),
-                None => {}
+        let before = std::mem::take(&mut self.ids);
+        let ids = before.ids();
+        let mut again: HashMap<u32, u32> = HashMap::new();
+        for met in &mut self.groups {
+            met.settle();
+            for number in &mut met.numbers {
+                let next = again.len() as u32;
+                *number = *again.entry(*number).or_insert(next);
             }
+            met.is_mixed = true;
         }
-        ids.sort_unstable_by_key(|(.., group)| *group);
-        (counts, ids)
+        self.ids.numbers = again.into_iter().map(|(before, number)| (ids[before as usize], number)).collect();
     }
 
-    fn lists(&self, counts: &[i64], ids: &[Entry]) -> Result<ArrayRef> {
-        let mut values = FixedSizeBinaryBuilder::with_capacity(ids.len(), self.width);
-        for id in ids {
-            values.append_value(&bytes(id)[..self.width as usize])?;
-        }
-        let offsets = OffsetBuffer::from_lengths(counts.iter().map(|count| *count as usize));
+    fn lists(&self, groups: &[Met]) -> Result<ArrayRef> {
+        let ids = self.ids.ids();
+        let numbers = || groups.iter().flat_map(|met| &met.numbers);
+        let each = numbers().map(|number| ids[*number as usize]);
+        self.lists_of(each, groups.iter().map(|met| met.numbers.len()))
+    }
+
+    /// Lists of so many of these ids each.
+    fn lists_of(&self, ids: impl Iterator<Item = Id>, lengths: impl Iterator<Item = usize>) -> Result<ArrayRef> {
+        let width = self.width as usize;
+        let mut values = Vec::with_capacity(ids.size_hint().0 * width);
+        ids.for_each(|id| values.extend_from_slice(&bytes(id)[..width]));
+        let values = FixedSizeBinaryArray::try_new(self.width, Buffer::from_vec(values), None)?;
         let item = Field::new_list_field(DataType::FixedSizeBinary(self.width), true);
-        Ok(Arc::new(ListArray::try_new(Arc::new(item), offsets, Arc::new(values.finish()), None)?))
+        Ok(Arc::new(ListArray::try_new(Arc::new(item), OffsetBuffer::from_lengths(lengths), Arc::new(values), None)?))
     }
 }
 
-fn numbers(id: &[u8]) -> (u64, u64) {
+fn numbers(id: &[u8]) -> Id {
     let part = |at: usize| id.get(at..at + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_be_bytes);
     (part(0), part(8))
 }
 
-fn bytes((high, low, _): &Entry) -> [u8; 16] {
-    ((u128::from(*high) << 64) | u128::from(*low)).to_be_bytes()
+fn bytes((high, low): Id) -> [u8; 16] {
+    ((u128::from(high) << 64) | u128::from(low)).to_be_bytes()
 }
 
 impl GroupsAccumulator for Groups {
@@ -179,36 +257,38 @@ impl GroupsAccumulator for Groups {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.grow(total_num_groups)?;
+        self.grow(total_num_groups);
         let ids = ids(values)?;
         for (row, group) in group_indices.iter().enumerate() {
             if ids.is_valid(row) && wanted(opt_filter, row) {
-                self.add(*group, ids.value(row));
+                self.add(*group, ids.value(row))?;
             }
         }
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        Ok(Arc::new(Int64Array::from(self.take(emit_to, false).0)))
+        let taken = self.take(emit_to);
+        self.forget();
+        Ok(Arc::new(Int64Array::from_iter_values(taken.iter().map(|met| met.numbers.len() as i64))))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let (counts, ids) = self.take(emit_to, true);
-        Ok(vec![self.lists(&counts, &ids)?])
+        let taken = self.take(emit_to);
+        let lists = self.lists(&taken)?;
+        self.forget();
+        Ok(vec![lists])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.grow(total_num_groups)?;
+        self.grow(total_num_groups);
         let Some(states) = values.first().and_then(|states| states.as_list_opt::<i32>()) else {
             return exec_err!("distinct_ids' state is a list");
         };
         let all = ids(std::slice::from_ref(states.values()))?;
-        // Most are new: each partition has traces of its own.
-        self.ids.reserve(all.len());
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
             for at in states.value_offsets()[row]..states.value_offsets()[row + 1] {
-                self.add(*group, all.value(at as usize));
+                self.add(*group, all.value(at as usize))?;
             }
         }
         Ok(())
@@ -217,21 +297,16 @@ impl GroupsAccumulator for Groups {
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let values = ids(values)?;
         let is_in = |row: &usize| values.is_valid(*row) && wanted(opt_filter, *row);
-        let counts: Vec<i64> = (0..values.len()).map(|row| i64::from(is_in(&row))).collect();
-        let entry = |row| {
-            let (high, low) = numbers(values.value(row));
-            (high, low, 0)
-        };
-        let ids: Vec<Entry> = (0..values.len()).filter(is_in).map(entry).collect();
-        Ok(vec![self.lists(&counts, &ids)?])
+        let ids = (0..values.len()).filter(is_in).map(|row| numbers(values.value(row)));
+        Ok(vec![self.lists_of(ids, (0..values.len()).map(|row| usize::from(is_in(&row))))?])
     }
 
     fn size(&self) -> usize {
         size_of_val(self)
-            // An entry of the set has a byte of its own for control.
-            + self.ids.capacity() * (size_of::<Entry>() + 1)
-            + self.counts.capacity() * size_of::<i64>()
-            + self.last.capacity() * size_of::<(u64, u64)>()
+            // An entry of the map has a byte of its own for control.
+            + self.ids.numbers.capacity() * (size_of::<(Id, u32)>() + 1)
+            + self.groups.capacity() * size_of::<Met>()
+            + self.met_bytes
     }
 }
 
@@ -246,7 +321,11 @@ impl Accumulator for OneGroup {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Int64(Some(self.0.counts.first().copied().unwrap_or(0))))
+        let met = self.0.groups.first_mut();
+        Ok(ScalarValue::Int64(Some(met.map_or(0, |met| {
+            met.settle();
+            met.numbers.len() as i64
+        }))))
     }
 
     fn size(&self) -> usize {
@@ -254,7 +333,7 @@ impl Accumulator for OneGroup {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.grow(1)?;
+        self.0.grow(1);
         let states = GroupsAccumulator::state(&mut self.0, EmitTo::All)?;
         states.iter().map(|state| ScalarValue::try_from_array(state, 0)).collect()
     }
@@ -319,5 +398,48 @@ mod tests {
             first.state().expect("a state").iter().map(|state| state.to_array().expect("an array")).collect();
         last.merge_batch(&states).expect("merged");
         assert_eq!(last.evaluate().expect("a count"), ScalarValue::Int64(Some(3)));
+    }
+
+    #[test]
+    fn ids_that_come_in_any_order_are_counted_once() {
+        // Three groups, each of which meets ids again and again, in no order; now and then the first of them is taken away.
+        let mut counted = groups(16);
+        let mut expected: Vec<std::collections::BTreeSet<u8>> = vec![Default::default(); 3];
+        let mut drawn = 7_u32;
+        for batch in 0..40 {
+            let (mut ids, mut of) = (Vec::new(), Vec::new());
+            for _ in 0..50 {
+                drawn = drawn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let (id, group) = ((drawn >> 24) as u8, (drawn >> 8) as usize % 3);
+                ids.push(Some(id));
+                of.push(group);
+                expected[group].insert(id);
+            }
+            counted.update_batch(&[column(16, &ids)], &of, None, 3).expect("updated");
+            let held: usize = counted.groups.iter().map(Met::heap_bytes).sum();
+            assert_eq!(counted.met_bytes, held);
+            if batch % 13 == 12 {
+                let first = counted.state(EmitTo::First(1)).expect("a state");
+                let mut again = groups(16);
+                again.merge_batch(&first, &[0], 1).expect("merged");
+                let first = expected.remove(0).len() as i64;
+                assert_eq!(counts(again.evaluate(EmitTo::All).expect("counts")), [first]);
+                expected.push(Default::default());
+            }
+        }
+        let expected: Vec<i64> = expected.iter().map(|ids| ids.len() as i64).collect();
+        assert_eq!(counts(counted.evaluate(EmitTo::All).expect("counts"))[..2], expected[..2]);
+        assert_eq!((counted.ids.numbers.len(), counted.met_bytes), (0, 0));
+    }
+
+    #[test]
+    fn ids_that_no_group_has_any_longer_are_let_go_of() {
+        let mut groups = groups(8);
+        for first in 0..100_u8 {
+            groups.update_batch(&[column(8, &[Some(first), Some(first + 1)])], &[0, 1], None, 2).expect("updated");
+            groups.evaluate(EmitTo::First(1)).expect("counts");
+            assert!(groups.ids.numbers.len() <= 4, "{}", groups.ids.numbers.len());
+        }
+        assert_eq!(counts(groups.evaluate(EmitTo::All).expect("counts")), [1]);
     }
 }
