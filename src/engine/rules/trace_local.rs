@@ -1,8 +1,8 @@
 //! What joins spans on their trace, or groups them by it, is done trace by trace.
 //!
 //! A hash join of two scans of the same spans with `trace_id = trace_id` among its keys becomes one scan of whole traces and a join
-//! within each; an aggregation whose groups are within traces becomes one over whole traces, and so do windows whose partitions are traces. Filters
-//! and projections may be between the scan and these; whatever else is there leaves the plan as it is.
+//! within each; an aggregation whose groups are within traces becomes one over whole traces, with what HAVING says of its aggregates, and so do windows
+//! whose partitions are traces. Filters and projections may be between the scan and these; whatever else is there leaves the plan as it is.
 //!
 //! The rule comes first, while nothing is between a scan and what is asked of it but filters and projections.
 
@@ -10,18 +10,20 @@ use std::sync::Arc;
 
 use datafusion::common::NullEquality;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::BinaryExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::build_join_schema;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::windows::WindowAggExec;
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 use crate::engine::scan::{Rows, SpansScan};
 use crate::engine::traces::{
@@ -58,6 +60,9 @@ impl PhysicalOptimizerRule for TraceLocal {
                 self.windows(window, partitions)?
             } else if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
                 single_attributes(projection)?
+            } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+                let is_plain = filter.fetch().is_none() && filter.projection().is_none();
+                if is_plain { having(filter.input(), filter.predicate())? } else { None }
             } else {
                 None
             };
@@ -196,6 +201,25 @@ fn single_attributes(projection: &ProjectionExec) -> Result<Option<Arc<dyn Execu
     }
 }
 
+/// The plan with only those rows that `condition` holds for, where groups within traces below are left out by it before they are made. Between may be
+/// projections that the condition sees columns through.
+fn having(plan: &Arc<dyn ExecutionPlan>, condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(groups) = plan.downcast_ref::<PerTraceExec>() {
+        return Ok(groups.filtered(condition)?.map(|groups| Arc::new(groups) as Arc<dyn ExecutionPlan>));
+    }
+    let Some(projection) = plan.downcast_ref::<ProjectionExec>() else { return Ok(None) };
+    let below = |column: &Column| projection.expr().get(column.index()).filter(|made| made.expr.is::<Column>());
+    if !collect_columns(condition).iter().all(|column| below(column).is_some()) {
+        return Ok(None);
+    }
+    let condition = condition.clone().transform_down(|expr| match expr.downcast_ref::<Column>().and_then(below) {
+        Some(made) => Ok(Transformed::new(made.expr.clone(), true, TreeNodeRecursion::Jump)),
+        None => Ok(Transformed::no(expr)),
+    });
+    let Some(input) = having(projection.input(), &condition.data()?)? else { return Ok(None) };
+    replace_children_if_necessary(plan.clone(), vec![input]).map(Some)
+}
+
 /// What `plan` does with the rows that `whole` gives.
 fn above_whole(plan: &Arc<dyn ExecutionPlan>, whole: &Arc<dyn ExecutionPlan>) -> Option<Local> {
     let all: Vec<usize> = (0..whole.schema().fields().len()).collect();
@@ -219,6 +243,7 @@ fn groups_within(
         aggregates: first.aggr_expr().to_vec(),
         filters: first.filter_expr().to_vec(),
         schema: last.schema(),
+        having: None,
     })
 }
 

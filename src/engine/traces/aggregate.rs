@@ -6,10 +6,13 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::Result;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_expr::{PhysicalExpr, conjunction};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -34,12 +37,19 @@ pub(in crate::engine) struct TraceAggregate {
     pub filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
     /// The groups' columns, then the aggregates'.
     pub schema: SchemaRef,
+    /// Which groups are given, told by their aggregates alone, as if these were all columns.
+    pub having: Option<Arc<dyn PhysicalExpr>>,
 }
 
 impl TraceAggregate {
     /// The groups of the spans that `input` gives.
     pub fn over(self, input: WholeTracesExec) -> PerTraceExec {
         PerTraceExec::above(input, self)
+    }
+
+    /// The columns of the aggregates alone.
+    pub(super) fn aggregates_schema(&self) -> Schema {
+        Schema::new(self.schema.fields().iter().skip(self.group_by.len()).cloned().collect::<Vec<_>>())
     }
 
     /// The groups of the rows that `input` gives, whole traces with their ids in column `trace`.
@@ -56,7 +66,8 @@ impl PerTrace for TraceAggregate {
     fn detail(&self) -> String {
         let groups: Vec<_> = self.group_by.iter().map(|group| group.to_string()).collect();
         let aggregates: Vec<_> = self.aggregates.iter().map(|aggregate| aggregate.name()).collect();
-        format!("gby=[{}], aggr=[{}]", groups.join(", "), aggregates.join(", "))
+        let having = self.having.as_ref().map(|having| format!(", having={having}")).unwrap_or_default();
+        format!("gby=[{}], aggr=[{}]{having}", groups.join(", "), aggregates.join(", "))
     }
 
     fn schema(&self) -> &SchemaRef {
@@ -66,7 +77,18 @@ impl PerTrace for TraceAggregate {
     fn expressions(&self) -> Vec<Arc<dyn PhysicalExpr>> {
         let arguments = self.aggregates.iter().flat_map(|aggregate| aggregate.expressions());
         let own = self.spans.expressions().chain(&self.group_by).chain(self.filters.iter().flatten());
-        own.cloned().chain(arguments).collect()
+        own.chain(&self.having).cloned().chain(arguments).collect()
+    }
+
+    /// A condition on aggregates alone: the columns of groups that it does not hold for are never made.
+    fn filtered(&self, condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn PerTrace>>> {
+        let is_of_aggregate = |column: &Column| column.index() >= self.group_by.len();
+        if is_volatile(condition) || !collect_columns(condition).iter().all(is_of_aggregate) {
+            return Ok(None);
+        }
+        let condition = reassign_expr_columns(condition.clone(), &self.aggregates_schema())?;
+        let having = conjunction(self.having.iter().cloned().chain([condition]));
+        Ok(Some(Arc::new(Self { having: Some(having), ..self.clone() })))
     }
 
     fn rows_of(&self, spans: usize) -> Option<usize> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch, UInt32Array,
 };
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::arrow::compute::filter;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
@@ -20,13 +21,15 @@ use datafusion::physical_plan::metrics::BaselineMetrics;
 use futures::StreamExt;
 
 use super::aggregate::TraceAggregate;
-use super::local::{Spans, batch};
+use super::local::{Spans, batch, truth};
 use super::runs::{run_starts, trace_ids};
 use super::within::WordGroups;
 use crate::model::TraceId;
 
 pub(super) struct Grouper {
     aggregate: Arc<TraceAggregate>,
+    /// The aggregates' columns alone.
+    aggregates: SchemaRef,
     input: SendableRecordBatchStream,
     trace: usize,
     reservation: MemoryReservation,
@@ -54,6 +57,7 @@ impl Grouper {
             arguments: aggregate_expressions(&aggregate.aggregates, &AggregateMode::Single, 0)?,
             accumulators: aggregate.aggregates.iter().map(accumulator).collect::<Result<_>>()?,
             groups: Groups::new(&aggregate)?,
+            aggregates: Arc::new(aggregate.aggregates_schema()),
             aggregate,
             input,
             trace,
@@ -67,6 +71,8 @@ impl Grouper {
 
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while !self.ended {
+            // A condition on groups may keep all of them back: others must get their turn all the same.
+            tokio::task::consume_budget().await;
             let given = match self.input.next().await.transpose()? {
                 Some(batch) => self.push(&batch)?,
                 None => {
@@ -139,10 +145,26 @@ impl Grouper {
         }
         let emit = || if count == self.groups.count { EmitTo::All } else { EmitTo::First(count) };
         let made = self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(emit()));
-        let made = made.collect::<Result<Vec<_>>>()?;
-        let mut columns = self.groups.emit(&self.aggregate, count)?;
+        let mut made = made.collect::<Result<Vec<_>>>()?;
+        let wanted = self.wanted(&made, count)?;
+        if let Some(wanted) = &wanted {
+            made = made.iter().map(|made| filter(made, wanted)).collect::<std::result::Result<_, _>>()?;
+        }
+        let mut columns = self.groups.emit(&self.aggregate, count, wanted.as_ref())?;
         columns.extend(made);
-        batch(self.aggregate.schema.clone(), columns, count).map(Some)
+        let rows = wanted.map_or(count, |wanted| wanted.true_count());
+        if rows == 0 {
+            return Ok(None);
+        }
+        batch(self.aggregate.schema.clone(), columns, rows).map(Some)
+    }
+
+    /// Which of so many groups are given, told by their aggregates; `None` for all of them.
+    fn wanted(&self, made: &[ArrayRef], count: usize) -> Result<Option<BooleanArray>> {
+        let Some(having) = &self.aggregate.having else { return Ok(None) };
+        let made = batch(self.aggregates.clone(), made.to_vec(), count)?;
+        let wanted = truth(&having.evaluate(&made)?.into_array(count)?)?;
+        Ok((wanted.true_count() < count).then_some(wanted))
     }
 }
 
@@ -193,13 +215,19 @@ impl Within {
         }
     }
 
-    fn emit(&mut self, emit: EmitTo, count: usize) -> Result<Vec<ArrayRef>> {
+    fn emit(&mut self, emit: EmitTo, count: usize, wanted: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         match self {
-            Self::Words(words) => words.emit(count),
+            Self::Words(words) => words.emit(count, wanted),
             Self::Values(values) => {
                 let mut columns = values.emit(emit)?;
                 columns.remove(0);
-                Ok(columns)
+                match wanted {
+                    None => Ok(columns),
+                    Some(wanted) => Ok(columns
+                        .iter()
+                        .map(|column| filter(column, wanted))
+                        .collect::<std::result::Result<_, _>>()?),
+                }
             }
         }
     }
@@ -252,16 +280,24 @@ impl Groups {
         Ok(groups)
     }
 
-    /// Takes the columns of the first `count` groups out.
-    fn emit(&mut self, aggregate: &TraceAggregate, count: usize) -> Result<Vec<ArrayRef>> {
+    /// Takes the columns of the first `count` groups out, of those that are wanted.
+    fn emit(
+        &mut self,
+        aggregate: &TraceAggregate,
+        count: usize,
+        wanted: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::new();
         if let Some(within) = &mut self.within {
             let emit = if count == self.count { EmitTo::All } else { EmitTo::First(count) };
-            columns = within.emit(emit, count)?;
+            columns = within.emit(emit, count, wanted)?;
         }
-        let mut ids = FixedSizeBinaryBuilder::with_capacity(count, TraceId::LEN as i32);
-        for id in self.ids.drain(..count) {
-            ids.append_value(id)?;
+        let rows = wanted.map_or(count, |wanted| wanted.true_count());
+        let mut ids = FixedSizeBinaryBuilder::with_capacity(rows, TraceId::LEN as i32);
+        for (group, id) in self.ids.drain(..count).enumerate() {
+            if wanted.is_none_or(|wanted| wanted.value(group)) {
+                ids.append_value(id)?;
+            }
         }
         columns.insert(aggregate.trace_group, Arc::new(ids.finish()));
         self.count -= count;

@@ -70,6 +70,11 @@ pub(super) trait PerTrace: Debug + Send + Sync {
         None
     }
 
+    /// The same work of which only those rows are given that `condition` holds for, where that is less work than leaving them out above.
+    fn filtered(&self, _condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn PerTrace>>> {
+        Ok(None)
+    }
+
     /// What gives `projection` of its rows over `input`, whose rows it works on, with less work than both; `None` where nothing does.
     fn projected(
         &self,
@@ -162,6 +167,12 @@ impl PerTraceExec {
     /// The first of its columns that functions of windows give, where there are such.
     pub(in crate::engine) fn windows_from(&self) -> Option<usize> {
         self.work.windows_from()
+    }
+
+    /// The same with only those rows that `condition` holds for, where that is less work than leaving them out above.
+    pub(in crate::engine) fn filtered(&self, condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Self>> {
+        let work = self.work.filtered(condition)?;
+        Ok(work.map(|work| Self::over(self.trace, self.input.clone(), self.comes, work)))
     }
 
     fn over(trace: usize, input: Arc<dyn ExecutionPlan>, comes: Comes, work: Arc<dyn PerTrace>) -> Self {

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, PrimitiveArray, TimestampNanosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, PrimitiveArray, TimestampNanosecondArray,
 };
 use datafusion::arrow::buffer::{Buffer, NullBuffer};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type, TimeUnit, TimestampNanosecondType};
@@ -88,9 +88,19 @@ impl WordGroups {
         Ok(())
     }
 
-    /// Takes out the columns of the first `count` groups.
-    pub fn emit(&mut self, count: usize) -> Result<Vec<ArrayRef>> {
-        let given: Vec<u64> = self.words.drain(..count * self.width).collect();
+    /// Takes out the columns of the first `count` groups, of those that are wanted.
+    pub fn emit(&mut self, count: usize, wanted: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let given: Vec<u64> = {
+            let taken = self.words.drain(..count * self.width);
+            let groups = taken.as_slice();
+            match wanted {
+                None => groups.to_vec(),
+                Some(wanted) => {
+                    let group = |group: usize| &groups[group * self.width..(group + 1) * self.width];
+                    wanted.values().set_indices().flat_map(group).copied().collect()
+                }
+            }
+        };
         self.given += count;
         self.in_trace = self.in_trace.min(self.words.len() / self.width);
         let mut at = 0;
@@ -349,11 +359,11 @@ mod tests {
                 }
                 // All but the last trace's.
                 let open = order.iter().position(|row| row.0 == traces[traces.len() - 1]).expect("a group of it");
-                let columns = groups.emit(open - given).expect("given");
+                let columns = groups.emit(open - given, None).expect("given");
                 out.extend(rows_of(&columns, &order[given..open]));
                 given = open;
             }
-            out.extend(rows_of(&groups.emit(order.len() - given).expect("given"), &order[given..]));
+            out.extend(rows_of(&groups.emit(order.len() - given, None).expect("given"), &order[given..]));
             assert_eq!(out, order);
         }
     }
