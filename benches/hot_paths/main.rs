@@ -17,6 +17,7 @@ criterion::criterion_group!(
     store::wal_append,
     store::seal,
     queries::queries,
-    queries::quantile
+    queries::quantile,
+    queries::whole_traces
 );
 criterion::criterion_main!(benches);

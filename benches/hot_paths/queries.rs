@@ -1,4 +1,4 @@
-//! SQL over fresh spans: the shipped questions, and quantiles of few and many groups.
+//! SQL over fresh spans: the shipped questions, and quantiles of few and many groups; and over stored ones, questions about whole traces.
 
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use crate::requests::request;
 
 /// Requests that the questions run over.
 const REQUESTS: u64 = 50;
+/// Requests that are in files, sealed as many at a time: of their 20,000 traces more are asked for than are looked up one by one.
+const STORED_REQUESTS: u64 = 8 * REQUESTS;
 /// Spans of each.
 const SPANS: u64 = 2_000;
 
@@ -41,7 +43,30 @@ pub fn quantile(criterion: &mut Criterion) {
     }
 }
 
-/// An engine over fresh spans.
+/// What is asked of traces as wholes, over files.
+pub fn whole_traces(criterion: &mut Criterion) {
+    let bed = Bed::stored();
+    let mut group = criterion.benchmark_group("whole_traces");
+    group.sample_size(10);
+    let questions = [
+        (
+            "beside_quick_spans",
+            "SELECT service_name, span_name, count(*), count(DISTINCT trace_id), avg(duration_ms) FROM spans
+             WHERE trace_id IN (SELECT trace_id FROM spans WHERE duration_ns < 500000) GROUP BY 1, 2",
+        ),
+        (
+            "repeated_calls",
+            "SELECT service_name, span_name, count(*), max(calls) FROM (
+                 SELECT trace_id, parent_span_id, service_name, span_name, count(*) AS calls FROM spans
+                 GROUP BY trace_id, parent_span_id, service_name, span_name HAVING count(*) >= 2) AS repeated GROUP BY 1, 2",
+        ),
+    ];
+    for (name, sql) in questions {
+        group.bench_function(name, |bencher| bencher.iter(|| bed.run(sql)));
+    }
+}
+
+/// An engine over spans.
 pub struct Bed {
     runtime: Runtime,
     engine: Arc<Engine>,
@@ -49,15 +74,28 @@ pub struct Bed {
 }
 
 impl Bed {
+    /// Of fresh spans.
     pub fn new() -> Self {
+        Self::filled(REQUESTS, false)
+    }
+
+    /// Of spans in files.
+    fn stored() -> Self {
+        Self::filled(STORED_REQUESTS, true)
+    }
+
+    fn filled(requests: u64, is_sealed: bool) -> Self {
         let runtime = Runtime::new().expect("runtime");
         let folder = TempDir::new().expect("folder");
         let engine = runtime.block_on(async {
             let store = Store::open(folder.path(), StoreSettings::default()).await.expect("store");
-            for n in 0..REQUESTS {
+            for n in 0..requests {
                 let payload = request(n, SPANS);
                 let batch = decode_export(&payload).expect("OTLP").batch;
                 store.append(payload, batch).await.expect("appended");
+                if is_sealed && (n + 1) % REQUESTS == 0 {
+                    store.seal().await.expect("sealed");
+                }
             }
             Engine::new(store, EngineSettings::default()).expect("engine")
         });

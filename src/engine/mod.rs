@@ -4,6 +4,7 @@
 
 mod activity;
 mod admit;
+mod among_traces;
 mod again;
 mod binding;
 mod bounds;
@@ -75,6 +76,7 @@ mod tally;
 mod tap;
 mod times;
 mod top_rows;
+mod trace_runs;
 mod traces;
 mod variables;
 mod width;

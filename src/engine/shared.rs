@@ -17,6 +17,7 @@ use datafusion::prelude::SessionConfig;
 use tokio::runtime::Handle;
 
 use super::activity::Activity;
+use super::among_traces::AmongTraces;
 use super::catalog::{self, Catalog};
 use super::counted_rows::CountedRows;
 use super::errors::from_datafusion;
@@ -301,6 +302,7 @@ pub(super) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     rules.push(Arc::new(FewGroups));
     rules.push(Arc::new(TopRows));
     rules.push(Arc::new(CountedRows));
+    rules.insert(0, Arc::new(AmongTraces::default()));
     rules.insert(0, Arc::new(TraceLocal::default()));
     rules.insert(0, Arc::new(LocalRecursion::default()));
     Abandon::wrap(rules).into_iter().map(|rule| rule as _).collect()

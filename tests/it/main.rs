@@ -2,6 +2,7 @@
 //!
 //! - `admin`: health, readiness and metrics.
 //! - `access`: passwords, tokens, certificates and encryption let in who may, and nobody else.
+//! - `among_traces`: spans of traces that a subquery finds, against what was sent.
 //! - `attributes`: maps of fresh spans and columns of files answer the same, and the maps are not read.
 //! - `audit`: what is noted of clients and acts, and that every change of it is found.
 //! - `check`: damage is told, moved aside, and the rest is served.
@@ -76,6 +77,7 @@
 
 mod access;
 mod admin;
+mod among_traces;
 mod attributes;
 mod audit;
 mod check;

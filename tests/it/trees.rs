@@ -55,10 +55,12 @@ async fn only_traces_that_are_wanted_are_read() {
     let joined = explained(&engine, &format!("ANALYZE {deepest} trace_id IN ({chosen})")).await;
     let trees = joined.split("TraceTreeExec").nth(1).expect("trees");
     assert!(!trees.contains(ALL), "{joined}");
+    // By a set of ids where they are known to be fewer than the spans, or by a join.
+    let finds_traces_first = |plan: &str| plan.contains("AmongTracesExec") || plan.contains("RightSemi");
     // An hour of a day that has no other is no small part of it; a second of it is.
     let second = "timestamp >= '2023-01-29 08:43:35' AND timestamp < '2023-01-29 08:43:36'";
     let in_time = explained(&engine, &format!("ANALYZE {deepest} {second}")).await;
-    assert!(in_time.contains("RightSemi") && in_time.contains("SortExec"), "{in_time}");
+    assert!(finds_traces_first(&in_time) && in_time.contains("SortExec"), "{in_time}");
     // So it is for those who ask when traces start, if they want something of trees.
     for of_traces in [
         format!("SELECT max(max_depth) FROM traces WHERE {second}"),
@@ -67,14 +69,14 @@ async fn only_traces_that_are_wanted_are_read() {
         format!("SELECT * FROM anomalies(timestamp < '2023-01-29 08:42', {second})"),
     ] {
         let started = explained(&engine, &format!("ANALYZE {of_traces}")).await;
-        assert!(started.contains("RightSemi"), "{started}");
+        assert!(finds_traces_first(&started), "{started}");
     }
     let either =
         explained(&engine, &format!("ANALYZE SELECT max(max_depth) FROM traces WHERE {second} OR hops > 0")).await;
-    assert!(!either.contains("AmongTracesExec"), "{either}");
+    assert!(!finds_traces_first(&either), "{either}");
     let ended = "ANALYZE SELECT max(max_depth) FROM traces WHERE end_timestamp > '2023-01-29 08:43:44'";
     let ended = explained(&engine, ended).await;
-    assert!(!ended.contains("AmongTracesExec"), "{ended}");
+    assert!(!finds_traces_first(&ended), "{ended}");
     // A trace's tree is made where a column of it is asked for, and then groups are those of the trees' rows.
     let sizes =
         explained(&engine, "ANALYZE SELECT trace_id, span_count, services, complete, parallelism FROM traces").await;
@@ -93,7 +95,7 @@ async fn only_traces_that_are_wanted_are_read() {
     );
     let of_second = format!("SELECT count(*) FROM ancestors_of(status_code = 'ERROR' AND {second})");
     let of_second = explained(&engine, &format!("ANALYZE {}", &of_second)).await;
-    assert!(of_second.contains("RightSemi") && of_second.contains("TraceWindowExec"), "{of_second}");
+    assert!(finds_traces_first(&of_second) && of_second.contains("TraceWindowExec"), "{of_second}");
     let of_one =
         explained(&engine, &format!("ANALYZE SELECT count(*) FROM siblings_of(trace_id = '{trace}' AND depth > 1)"))
             .await;

@@ -15,6 +15,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode, replace_children_if_necessary};
 
 use super::exec::FewGroupsExec;
+use crate::engine::among_traces::AmongTracesExec;
 use crate::engine::key_codes::Key;
 use crate::engine::scan::scan_coded;
 
@@ -70,11 +71,15 @@ fn only_keys(aggregate: &AggregateExec) -> Vec<usize> {
     keys.filter(|key| !is_used(key)).collect()
 }
 
-/// The plan over scans whose batches may have dictionaries in `columns`, as far as scans are right below.
+/// The plan over scans whose batches may have dictionaries in `columns`, as far as scans are right below, or below what lets rows of some traces
+/// through as they are.
 fn coded(plan: &Arc<dyn ExecutionPlan>, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
     if plan.is::<UnionExec>() {
         let inputs = plan.children().into_iter().map(|input| coded(input, columns)).collect::<Result<_>>()?;
         return replace_children_if_necessary(plan.clone(), inputs);
+    }
+    if let Some(among) = plan.downcast_ref::<AmongTracesExec>() {
+        return Ok(Arc::new(among.over(coded(among.spans(), columns)?)));
     }
     Ok(scan_coded(plan.as_ref(), columns).unwrap_or_else(|| plan.clone()))
 }

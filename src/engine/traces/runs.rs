@@ -4,6 +4,7 @@ use datafusion::arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 
+pub(super) use crate::engine::trace_runs::run_starts;
 use crate::model::TraceId;
 
 /// The trace ids in column `at` of a batch.
@@ -16,37 +17,7 @@ pub(super) fn trace_ids(batch: &RecordBatch, at: usize) -> Result<&FixedSizeBina
         .ok_or_else(|| internal_datafusion_err!("a batch of spans lacks its trace ids"))
 }
 
-/// The first row of each run, in order.
-pub(super) fn run_starts(ids: &FixedSizeBinaryArray) -> Vec<u32> {
-    let (chunks, _) = ids.value_data().as_chunks::<{ TraceId::LEN }>();
-    let mut starts = Vec::with_capacity(chunks.len() / 8 + 1);
-    let mut last = None;
-    for (row, id) in chunks.iter().map(|id| u128::from_ne_bytes(*id)).enumerate() {
-        if last != Some(id) {
-            starts.push(row as u32);
-            last = Some(id);
-        }
-    }
-    starts
-}
-
 /// A hash that is the same in every process, so that it may be kept. Ids need not be random: many systems leave their upper half zero.
 pub(super) fn hash(id: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_begin_where_the_id_changes() {
-        let ids = |ids: &[u8]| {
-            let ids = ids.iter().map(|id| [*id; 16]);
-            FixedSizeBinaryArray::try_from_iter(ids).expect("ids")
-        };
-        assert_eq!(run_starts(&ids(&[1, 1, 2, 3, 3, 1])), [0, 2, 3, 5]);
-        assert_eq!(run_starts(&ids(&[1, 1, 2, 3, 3, 1]).slice(1, 3)), [0, 1, 2]);
-        assert_eq!(run_starts(&ids(&[1]).slice(0, 0)), [0; 0]);
-    }
 }

@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use proptest::prelude::*;
 use prost::Message;
 
+use crate::engine::among_traces::AmongTraces;
 use crate::engine::rules::{LocalRecursion, TraceLocal};
 use crate::engine::scan::PinnedSnapshot;
 use crate::engine::{EngineSettings, shared};
@@ -30,6 +31,9 @@ const AGGREGATE: &str = "TraceAggregateExec";
 const WINDOW: &str = "TraceWindowExec";
 const RECURSION: &str = "TraceRecursionExec";
 const ROUNDS: &str = "RecursiveQueryExec";
+const AMONG: &str = "AmongTracesExec";
+/// An operator that must not answer.
+const NOT_AMONG: &str = "!AmongTracesExec";
 
 /// What is asked, and which operator must answer.
 const QUESTIONS: &[(&str, &str)] = &[
@@ -113,6 +117,20 @@ const QUESTIONS: &[(&str, &str)] = &[
          GROUP BY trace_id, parent_span_id, span_name HAVING count(*) > 1",
     ),
     (
+        "having=count(Int64(1))",
+        "SELECT service_name, count(*), max(calls) FROM (
+             SELECT trace_id, service_name, span_name, count(*) AS calls, sum(duration_ns) AS total FROM spans
+             GROUP BY trace_id, service_name, span_name HAVING count(*) >= 2 AND sum(duration_ns) <> 7) AS s GROUP BY service_name",
+    ),
+    (
+        "FilterExec",
+        "SELECT trace_id, span_kind, count(*) FROM spans GROUP BY trace_id, span_kind HAVING count(*) > 2 OR span_kind = 'CLIENT'",
+    ),
+    (
+        "having=",
+        "SELECT trace_id, attributes['k'] AS k, count(*), min(duration_ns) FROM spans GROUP BY trace_id, k HAVING min(duration_ns) > 3",
+    ),
+    (
         AGGREGATE,
         "SELECT service_name, trace_id, count(DISTINCT span_name), quantile(duration_ms, 0.5), median(duration_ns),
              count(*) FILTER (WHERE duration_ns > 3), first_value(span_id ORDER BY timestamp, span_id, duration_ns)
@@ -178,6 +196,56 @@ const QUESTIONS: &[(&str, &str)] = &[
              SELECT replace(s.trace_id, '1', '2'), t.span_id, s.span_id, t.depth + 1 FROM t
              JOIN spans s ON s.trace_id = t.trace_id AND s.parent_span_id = t.at WHERE t.depth < 3)
          SELECT * FROM t",
+    ),
+];
+
+/// What is asked of the spans of traces that something else finds.
+const QUESTIONS_AMONG: &[(&str, &str)] = &[
+    (
+        AMONG,
+        "SELECT service_name, span_name, count(*), count(DISTINCT trace_id), sum(duration_ns) FROM spans
+         WHERE trace_id IN (SELECT trace_id FROM spans WHERE status_code = 'ERROR') GROUP BY 1, 2",
+    ),
+    (AMONG, "SELECT * FROM spans WHERE trace_id IN (SELECT trace_id FROM spans WHERE status_code = 'ERROR')"),
+    (AMONG, "SELECT count(*) FROM spans WHERE trace_id IN (SELECT trace_id FROM spans WHERE duration_ns > 100)"),
+    (
+        AMONG,
+        "SELECT span_id, attributes['k'] FROM spans WHERE duration_ns > 2 AND attributes['k'] <> 3
+         AND trace_id IN (SELECT CASE WHEN duration_ns > 5 THEN trace_id END FROM spans)",
+    ),
+    (
+        AMONG,
+        "SELECT span_id FROM spans s WHERE EXISTS (SELECT 1 FROM spans e WHERE e.trace_id = s.trace_id AND e.service_name = 'c')",
+    ),
+    (AMONG, "SELECT span_id FROM spans WHERE trace_id IN (SELECT trace_id FROM traces WHERE error_count > 1)"),
+    (
+        AMONG,
+        "SELECT span_id FROM spans WHERE trace_id IN (SELECT trace_id FROM spans WHERE span_name = 'operation 1'
+             AND trace_id IN (SELECT trace_id FROM spans WHERE status_code = 'ERROR'))",
+    ),
+    (
+        AMONG,
+        "SELECT a.span_id, b.span_id FROM (SELECT * FROM spans WHERE trace_id IN (SELECT trace_id FROM spans WHERE status_code = 'ERROR')) a
+         JOIN spans b ON a.span_id = b.parent_span_id",
+    ),
+    (
+        AMONG,
+        "SELECT trace_id FROM spans WHERE trace_id IN (SELECT trace_id FROM spans WHERE status_code = 'ERROR')
+         ORDER BY trace_id DESC, span_id LIMIT 3",
+    ),
+    (NOT_AMONG, "SELECT span_id FROM spans WHERE trace_id NOT IN (SELECT trace_id FROM spans WHERE status_code = 'ERROR')"),
+    (
+        NOT_AMONG,
+        "SELECT span_id FROM spans WHERE trace_id NOT IN (SELECT CASE WHEN duration_ns > 5 THEN trace_id END FROM spans)",
+    ),
+    (
+        NOT_AMONG,
+        "SELECT span_id, trace_id IN (SELECT trace_id FROM spans WHERE status_code = 'ERROR') AS fails FROM spans",
+    ),
+    (
+        NOT_AMONG,
+        "SELECT span_id FROM spans s WHERE EXISTS (
+             SELECT 1 FROM spans e WHERE e.trace_id = s.trace_id AND e.status_code = 'ERROR' AND e.duration_ns > s.duration_ns)",
     ),
 ];
 
@@ -277,15 +345,26 @@ async fn snapshot_of(ops: &[Op]) -> (tempfile::TempDir, Arc<Store>, Snapshot) {
     (dir, store, snapshot)
 }
 
-/// A state that plans trace by trace wherever it can, or never.
-fn state(snapshot: &Snapshot, trace_local: bool, batch_rows: usize) -> SessionState {
+/// What plans are made of wherever it can be.
+#[derive(Clone, Copy)]
+enum Own {
+    Nothing,
+    TraceByTrace,
+    SpansAmongTraces,
+}
+
+fn state(snapshot: &Snapshot, own: Own, batch_rows: usize) -> SessionState {
     let rules = shared::physical_optimizer_rules()
         .into_iter()
-        .filter(|rule| !["trace_local", "local_recursion"].contains(&rule.name()));
+        .filter(|rule| !["trace_local", "local_recursion", "among_traces"].contains(&rule.name()));
     let mut rules: Vec<_> = rules.collect();
-    if trace_local {
-        rules.insert(0, Arc::new(TraceLocal::always()));
-        rules.insert(0, Arc::new(LocalRecursion::always()));
+    match own {
+        Own::Nothing => {}
+        Own::TraceByTrace => {
+            rules.insert(0, Arc::new(TraceLocal::always()));
+            rules.insert(0, Arc::new(LocalRecursion::always()));
+        }
+        Own::SpansAmongTraces => rules.insert(0, Arc::new(AmongTraces::always())),
     }
     let state = shared::state(&EngineSettings::default(), &Arc::default(), &Arc::default(), &Arc::default());
     let state = state.expect("a state");
@@ -315,14 +394,18 @@ fn texts(batch: &RecordBatch) -> Vec<String> {
     (0..batch.num_rows()).map(row).collect()
 }
 
-async fn compare(ops: &[Op], batch_rows: usize) {
+async fn compare(ops: &[Op], batch_rows: usize, own: Own, questions: &[(&str, &str)]) {
     let (_dir, _store, snapshot) = snapshot_of(ops).await;
-    let (plain, local) = (state(&snapshot, false, batch_rows), state(&snapshot, true, batch_rows));
-    for (operator, sql) in QUESTIONS {
+    let (plain, local) = (state(&snapshot, Own::Nothing, batch_rows), state(&snapshot, own, batch_rows));
+    for (operator, sql) in questions {
         let plan = planned(&local, sql).await;
         let shown = displayable(plan.as_ref()).indent(false).to_string();
         let has_spans = !snapshot.files.is_empty() || !snapshot.fresh.is_empty();
-        assert!(!has_spans || shown.contains(operator), "{sql}\n{shown}");
+        let is_so = match operator.strip_prefix('!') {
+            Some(other) => !shown.contains(other),
+            None => shown.contains(operator),
+        };
+        assert!(!has_spans || is_so, "{sql}\n{shown}");
         let expected = answer(&plain, planned(&plain, sql).await).await;
         assert_eq!(answer(&local, plan).await, expected, "{sql}\n{shown}");
     }
@@ -336,12 +419,24 @@ proptest! {
         ops in prop::collection::vec(op(), 1..8),
         batch_rows in prop::sample::select(vec![1_usize, 3, 8, 8192]),
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_stack_size(64 << 20)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async { tokio::spawn(async move { compare(&ops, batch_rows).await }).await.expect("compared") });
+        on_threads(async move { compare(&ops, batch_rows, Own::TraceByTrace, QUESTIONS).await });
     }
+
+    #[test]
+    fn spans_among_traces_are_those_of_the_plain_plan(
+        ops in prop::collection::vec(op(), 1..8),
+        batch_rows in prop::sample::select(vec![1_usize, 3, 8192]),
+    ) {
+        on_threads(async move { compare(&ops, batch_rows, Own::SpansAmongTraces, QUESTIONS_AMONG).await });
+    }
+}
+
+fn on_threads(work: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(64 << 20)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { tokio::spawn(work).await.expect("compared") });
 }

@@ -30,6 +30,8 @@ pub(super) enum Values {
     Codes,
     /// Each value once, in any order.
     Distinct,
+    /// That of each run of equal ones.
+    Runs,
 }
 
 /// Where a page lies.

@@ -17,6 +17,7 @@ mod morsels;
 mod pages;
 mod plain;
 mod room;
+mod runs;
 mod stream;
 mod told;
 mod tuples;

@@ -48,7 +48,7 @@ struct Current {
     columns: RecordBatch,
     /// What of it is to come.
     rows: VecDeque<Range<usize>>,
-    /// The rows that codes do not leave out, when they do any.
+    /// The rows that codes and traces do not leave out, when they do any.
     chosen: Option<Chosen>,
 }
 
@@ -78,7 +78,9 @@ impl State {
                     return Ok(Some((batch, self)));
                 }
                 let rows = rows_of(&group, self.file.row_group(group.index).num_rows() as usize);
-                let chosen = self.file.chosen(&self.terms, group.index).await?;
+                let by_codes = self.file.chosen(&self.terms, group.index).await?;
+                let by_traces = self.file.of_wanted_traces(group.index).await?;
+                let chosen = [by_codes, by_traces].into_iter().flatten().reduce(|all, more| &all & &more);
                 let chosen = chosen.map(|rows| Chosen { count: rows.count_set_bits(), rows });
                 if chosen.as_ref().is_some_and(|chosen| chosen.count == 0) {
                     continue;
@@ -227,7 +229,7 @@ impl HotFile {
     }
 
     /// Decodes whole columns of a row group; `wanted` are places in the scan's columns, in order.
-    async fn decode(&self, row_group: usize, wanted: &[usize]) -> Result<Vec<ArrayRef>> {
+    pub(super) async fn decode(&self, row_group: usize, wanted: &[usize]) -> Result<Vec<ArrayRef>> {
         let roots: Vec<usize> = wanted.iter().map(|at| self.columns.roots[*at]).collect();
         let batches = self.decode_with(self.parquet.clone(), row_group, roots).await?;
         let column = |at: usize| -> Result<ArrayRef> {
