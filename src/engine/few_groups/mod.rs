@@ -4,6 +4,7 @@
 //! 16-byte view, and rows are grouped by those numbers. Accumulators are DataFusion's, and so is the final aggregation above.
 
 mod exec;
+mod lanes;
 mod places;
 mod rule;
 mod table;

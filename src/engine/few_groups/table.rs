@@ -12,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_plan::aggregates::{AggregateExec, aggregate_expressions};
 
+use super::lanes::Lanes;
 use super::places::Places;
 use crate::engine::key_codes::Key;
 
@@ -31,6 +32,7 @@ pub(super) struct Table {
 struct Aggregate {
     arguments: Vec<Argument>,
     filter: Option<Arc<dyn PhysicalExpr>>,
+    lanes: Option<Lanes>,
     accumulator: Box<dyn GroupsAccumulator>,
 }
 
@@ -76,8 +78,10 @@ impl Table {
         let aggregates = plan.aggr_expr().iter().zip(arguments).zip(plan.filter_expr());
         let aggregates = aggregates.map(|((aggregate, arguments), filter)| {
             let accumulator = aggregate.create_groups_accumulator()?;
+            let types = arguments.iter().map(|expr| expr.data_type(&input)).collect::<Result<Vec<_>>>()?;
+            let lanes = Lanes::of(aggregate, &types).filter(|_| filter.is_none());
             let arguments = arguments.into_iter().map(|expr| Argument { expr, constant: None }).collect();
-            Ok(Aggregate { arguments, filter: filter.clone(), accumulator })
+            Ok(Aggregate { arguments, filter: filter.clone(), lanes, accumulator })
         });
         let aggregates = aggregates.collect::<Result<_>>()?;
         Ok(Self {
@@ -101,7 +105,7 @@ impl Table {
         let keys: usize = self.keys.iter().map(Key::heap_bytes).sum();
         let pairs: usize = self.pairs.iter().map(Pairs::heap_bytes).sum();
         let rows = self.places.heap_bytes() + self.of_rows.capacity() * size_of::<usize>();
-        keys + pairs + rows + self.aggregates.iter().map(|aggregate| aggregate.accumulator.size()).sum::<usize>()
+        keys + pairs + rows + self.aggregates.iter().map(Aggregate::heap_bytes).sum::<usize>()
     }
 
     /// Takes in rows.
@@ -165,7 +169,7 @@ impl Table {
         }
         columns.reverse();
         for aggregate in &mut self.aggregates {
-            columns.extend(aggregate.accumulator.state(EmitTo::All)?);
+            columns.extend(aggregate.state(self.groups)?);
         }
         Ok(Some(RecordBatch::try_new(self.output, columns)?))
     }
@@ -177,7 +181,23 @@ impl Aggregate {
         let arguments = self.arguments.iter_mut().map(|argument| argument.values(batch)).collect::<Result<Vec<_>>>()?;
         let filter = self.filter.as_ref().map(|filter| filter.evaluate(batch)?.into_array(rows)).transpose()?;
         let filter: Option<&BooleanArray> = filter.as_ref().map(|filter| filter.as_boolean());
+        if let (Some(lanes), [values]) = (&mut self.lanes, arguments.as_slice())
+            && lanes.add(values, groups, total)
+        {
+            return Ok(());
+        }
         self.accumulator.update_batch(&arguments, groups, filter, total)
+    }
+
+    fn state(&mut self, total: usize) -> Result<Vec<ArrayRef>> {
+        if let Some(lanes) = self.lanes.take() {
+            lanes.give_to(self.accumulator.as_mut(), total)?;
+        }
+        self.accumulator.state(EmitTo::All)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.accumulator.size() + self.lanes.as_ref().map_or(0, Lanes::heap_bytes)
     }
 }
 
