@@ -9,6 +9,7 @@ mod files;
 mod form;
 mod ledger;
 mod mapping;
+mod objects;
 mod record;
 mod records;
 mod senders;

@@ -8,14 +8,14 @@ use indicatif::ProgressBar;
 
 use super::form::{Form, Format, detect, varint};
 use super::record::{Content, Item, Place, Record};
-use super::split::{Splitter, Step};
+use super::split::Splitter;
 use super::stream::{ZSTD_MAGIC, open};
 use super::tables;
 use crate::error::{Error, Result};
 use crate::formats::columns::Mapping;
 
 /// A longer record is refused unread: no OTLP server takes one. The protocol's default is 64 MiB.
-const MAX_RECORD_BYTES: u64 = 64 << 20;
+pub(super) const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 /// How files are read.
 #[derive(Debug, Clone, Default)]
@@ -59,26 +59,26 @@ pub(in crate::cli) fn read(path: &Path, reading: &Reading, bar: &ProgressBar, si
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     path: &'a Path,
     /// What JSON is.
-    content: Content,
-    offset: u64,
-    line: u64,
-    record: u64,
-    from: &'a mut dyn BufRead,
+    pub(super) content: Content,
+    pub(super) offset: u64,
+    pub(super) line: u64,
+    pub(super) record: u64,
+    pub(super) from: &'a mut dyn BufRead,
 }
 
 impl Reader<'_> {
-    fn item(&self, place: Place, content: Content, payload: Vec<u8>) -> Item {
+    pub(super) fn item(&self, place: Place, content: Content, payload: Vec<u8>) -> Item {
         Item::Record(Record { file: self.path.to_owned(), place, content, payload: payload.into() })
     }
 
-    fn broken(&self, place: Place, why: impl fmt::Display) -> Item {
+    pub(super) fn broken(&self, place: Place, why: impl fmt::Display) -> Item {
         Item::Broken { file: self.path.to_owned(), place, why: why.to_string() }
     }
 
-    fn place(&self, text: bool) -> Place {
+    pub(super) fn place(&self, text: bool) -> Place {
         Place { record: self.record, line: text.then_some(self.line), offset: self.offset, row: None }
     }
 
@@ -210,81 +210,6 @@ impl Reader<'_> {
             self.offset += 4 + length;
         }
     }
-
-    /// JSON objects one after the other; a list's elements are taken one by one, or many `together` as a list of their own.
-    fn values(&mut self, mut splitter: Splitter, together: bool, sink: Sink<'_>) -> Result<()> {
-        let mut value = Vec::new();
-        let mut place = self.place(true);
-        loop {
-            let chunk = match self.from.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) => return sink(self.broken(place, error)),
-            };
-            if chunk.is_empty() {
-                break;
-            }
-            let (chunk, length) = (chunk.to_vec(), chunk.len());
-            self.from.consume(length);
-            for byte in chunk {
-                let step = splitter.step(byte);
-                if step == Step::Begins && value.is_empty() {
-                    self.record += 1;
-                    place = self.place(true);
-                }
-                self.offset += 1;
-                self.line += u64::from(byte == b'\n');
-                match step {
-                    // A list in a list is a trace, which stays together.
-                    Step::Between if byte == b']' && value.len() >= TOGETHER_BYTES => {
-                        sink(self.item(place, self.content, listed(&mut value)))?;
-                    }
-                    Step::Between => {}
-                    Step::Stray => {
-                        let place = Place { record: self.record + 1, ..self.place(true) };
-                        return sink(self.broken(place, "here should be a JSON object"));
-                    }
-                    Step::Begins => {
-                        value.extend_from_slice(if value.is_empty() { b"" } else { b"," });
-                        value.push(byte);
-                    }
-                    Step::Inside => value.push(byte),
-                    Step::Ends => {
-                        value.push(byte);
-                        match together {
-                            true if value.len() < MOST_TOGETHER_BYTES => {}
-                            true => sink(self.item(place, self.content, listed(&mut value)))?,
-                            false => sink(self.item(place, self.content, std::mem::take(&mut value)))?,
-                        }
-                    }
-                }
-                if value.len() as u64 > MAX_RECORD_BYTES {
-                    return sink(self.broken(place, too_long("the JSON object")));
-                }
-            }
-        }
-        if splitter.lacks_list() {
-            return sink(self.broken(place, "there is no list of traces in data: it is an error that Jaeger answered"));
-        }
-        match value.is_empty() {
-            true => Ok(()),
-            false if splitter.is_outside() => sink(self.item(place, self.content, listed(&mut value))),
-            false => sink(self.broken(place, "the file ends inside a JSON object")),
-        }
-    }
-}
-
-/// Objects that are taken together once the list that they are in has ended, and at the latest. Two sides of a call find each other when they are in one
-/// record.
-const TOGETHER_BYTES: usize = 1 << 20;
-const MOST_TOGETHER_BYTES: usize = 8 << 20;
-
-/// Objects with commas between them as a list.
-fn listed(objects: &mut Vec<u8>) -> Vec<u8> {
-    let mut list = Vec::with_capacity(objects.len() + 2);
-    list.push(b'[');
-    list.append(objects);
-    list.push(b']');
-    list
 }
 
 /// A message that may be compressed by itself.
@@ -315,7 +240,7 @@ fn skip_line(from: &mut dyn BufRead) -> io::Result<u64> {
     }
 }
 
-fn too_long(what: &str) -> String {
+pub(super) fn too_long(what: &str) -> String {
     format!("{what} is over the limit of {MAX_RECORD_BYTES} bytes")
 }
 
