@@ -69,6 +69,22 @@ impl ServerFile {
     }
 }
 
+/// Makes the directory of a server that is to start, where it is missing; what is wrong with it is told before anything else is looked at.
+pub(super) fn make(data_dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let named = data_dir.display();
+    if data_dir.exists() && !data_dir.is_dir() {
+        return Err(Error::bad_input(format!("{named} is a file, and the data directory must be a directory"))
+            .with_hint("name another with --data-dir"));
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    let probe = made.and_then(|()| tempfile::tempfile_in(data_dir));
+    probe.map(drop).map_err(|error| {
+        Error::io(format!("cannot write in the data directory {named}"), error)
+            .with_hint("let the user that the server runs as write there, or name another with --data-dir")
+    })
+}
+
 /// Refuses a data directory that is not there: a reader would otherwise answer that there are no spans.
 pub(super) fn must_exist(data_dir: &Path) -> Result<()> {
     if data_dir.is_dir() {

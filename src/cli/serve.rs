@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::data::ServerFile;
+use super::data::{self, ServerFile};
 use super::exit::Exit;
 use super::house::House;
 use super::logging;
@@ -41,6 +41,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     logging::start(&settings.log, settings.log_format)?;
     let mut stop = StopSignals::listen()?;
     let data_dir = settings.data_dir.clone();
+    data::make(&data_dir)?;
     let house = tokio::select! {
         house = House::start(settings) => house?,
         // Nothing was accepted yet.

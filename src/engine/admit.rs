@@ -143,6 +143,10 @@ fn check_body(body: &SetExpr) -> Result<()> {
 }
 
 fn read_only(word: &str) -> Error {
-    Error::new(Kind::Denied, format!("cannot {word}: SQL here only reads"))
-        .with_hint("spans come in over OTLP; take results out with the client, as in psql's \\copy (SELECT …) TO")
+    let error = Error::new(Kind::Denied, format!("cannot {word}: SQL here only reads"));
+    if word == "use" {
+        return error
+            .with_hint("a connection has one database, and spans are in its schema \"traces\", which needs no USE");
+    }
+    error.with_hint("spans come in over OTLP; take results out with the client, as in psql's \\copy (SELECT …) TO")
 }

@@ -56,7 +56,9 @@ pub(super) fn interval_of(text: &str) -> Option<IntervalMonthDayNano> {
 }
 
 fn unreadable(text: &str) -> Error {
-    Error::bad_input(format!("invalid input syntax for type interval: \"{text}\"")).with_sqlstate("22007")
+    Error::bad_input(format!("invalid input syntax for type interval: \"{text}\""))
+        .with_sqlstate("22007")
+        .with_hint("write a number and a unit, such as INTERVAL '90 minutes'")
 }
 
 const DAY_NS: i128 = 86_400_000_000_000;

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 use super::admit;
 use super::commands::{self, Command};
 use super::dialect;
+use super::errors::advice;
 use super::grammar::Grammar;
 use super::inner_names;
 use super::interval_text;
@@ -124,6 +125,10 @@ fn parse_tokens(dialect: &dyn Dialect, tokens: Vec<TokenWithSpan>) -> Result<ast
 pub(super) fn tokenize(dialect: &dyn Dialect, script: &str, places: &Places) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(dialect, script).tokenize_with_location().map_err(|TokenizerError { message, location }| {
         let error = Error::bad_input(format!("syntax error: {}", lower_first(&message)));
+        let error = match message.contains("Unterminated") {
+            true => error.with_hint("a quote that is opened is closed by the same; within a text it is written twice"),
+            false => error,
+        };
         match places.position(location) {
             Some(position) => error.with_position(position),
             None => error,
@@ -208,10 +213,16 @@ impl Places {
         };
         let at_end = text.ends_with("found: EOF");
         let error = match text.split_once(", found: ") {
-            Some((expected, _)) if at_end => Error::bad_input("syntax error at end of input")
-                .with_hint(lower_first(expected).replacen("expected:", "expected", 1)),
-            Some((expected, found)) => Error::bad_input(format!("syntax error at or near \"{found}\""))
-                .with_hint(lower_first(expected).replacen("expected:", "expected", 1)),
+            Some((expected, found)) => {
+                let hint = match expected.strip_prefix("Expected") {
+                    Some(what) => advice(what.trim_start_matches(':').trim_start(), if at_end { "" } else { found }),
+                    None => lower_first(expected),
+                };
+                match at_end {
+                    true => Error::bad_input("syntax error at end of input").with_hint(hint),
+                    false => Error::bad_input(format!("syntax error at or near \"{found}\"")).with_hint(hint),
+                }
+            }
             None => Error::bad_input(format!("syntax error: {}", lower_first(&text))),
         };
         let position = if at_end { Some(self.chars.max(1)) } else { self.position(location) };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
+use crate::typed::nearest;
 
 /// The version that clients see; they parse the number and choose their catalogue queries by it.
 pub const SERVER_VERSION: &str = "16.9";
@@ -197,7 +198,11 @@ fn find(name: &str) -> Result<&'static (&'static str, &'static str, Check, &'sta
         let message = format!("\"{name}\" is a setting of the engine and cannot be changed from SQL");
         return Err(Error::new(Kind::Denied, message));
     }
-    Err(Error::new(Kind::NotFound, format!("unrecognized configuration parameter \"{name}\"")))
+    let error = Error::new(Kind::NotFound, format!("unrecognized configuration parameter \"{name}\""));
+    Err(match nearest(&name.to_lowercase(), SETTINGS.iter().map(|(known, ..)| *known)) {
+        Some(known) => error.with_hint(format!("did you mean \"{known}\"?")),
+        None => error.with_hint("SHOW ALL lists the parameters"),
+    })
 }
 
 fn checked(name: &str, value: &str, check: Check) -> Result<String> {

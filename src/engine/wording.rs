@@ -5,6 +5,12 @@ use datafusion::arrow::datatypes::DataType;
 use crate::error::Error;
 use crate::pg::PgType;
 
+/// Types that are numbers.
+const NUMBERS: [&str; 6] = ["smallint", "integer", "bigint", "real", "double precision", "numeric"];
+const TIME_HINT: &str = "write a time as '2026-01-31T12:00:00Z' or as now() - INTERVAL '1 hour'";
+const NUMBER_HINT: &str = "write a number alone, without a unit";
+const ATTRIBUTE_HINT: &str = "an attribute is written attributes['http.route']";
+
 /// The error for a sentence that PostgreSQL has another one for; `None` for all others.
 pub(super) fn known(text: &str) -> Option<Error> {
     by_operator(text).or_else(|| by_value(text)).or_else(|| by_clause(text))
@@ -32,21 +38,30 @@ fn by_operator(text: &str) -> Option<Error> {
         let call = between(text, "No function matches the given name and argument types '", "'")?;
         format!("function {} does not exist", in_postgres_words(call))
     };
-    Some(Error::bad_input(message).with_sqlstate("42883").with_hint("cast what does not fit"))
+    let hint = match message.contains("timestamp") && NUMBERS.iter().any(|number| message.contains(number)) {
+        true => "to_timestamp(seconds) makes a time of a number; a time is written '2026-01-31T12:00:00Z'",
+        false => "cast what does not fit",
+    };
+    Some(Error::bad_input(message).with_sqlstate("42883").with_hint(hint))
 }
 
 /// Values that are none of their type.
 fn by_value(text: &str) -> Option<Error> {
     if let Some(written) = between(text, "Error parsing timestamp from '", "'") {
         let message = format!("invalid input syntax for type timestamp with time zone: \"{written}\"");
-        return Some(Error::bad_input(message).with_sqlstate("22007"));
+        return Some(Error::bad_input(message).with_sqlstate("22007").with_hint(TIME_HINT));
     }
     let rest = after(text, "Cannot cast string '").or_else(|| after(text, "Cannot cast value '"));
     if let Some((written, type_name)) = rest.and_then(|rest| rest.rsplit_once("' to value of ")) {
         let type_name = in_postgres_words(type_name.trim_end_matches(" type"));
         let is_time = type_name.starts_with("date") || type_name.starts_with("time");
         let message = format!("invalid input syntax for type {type_name}: \"{written}\"");
-        return Some(Error::bad_input(message).with_sqlstate(if is_time { "22007" } else { "22P02" }));
+        let error = Error::bad_input(message).with_sqlstate(if is_time { "22007" } else { "22P02" });
+        return Some(match is_time {
+            true => error.with_hint(TIME_HINT),
+            false if NUMBERS.contains(&type_name.as_str()) => error.with_hint(NUMBER_HINT),
+            false => error,
+        });
     }
     if let Some((value, type_name)) = after(text, "Can't cast value ").and_then(|rest| rest.split_once(" to type ")) {
         let message = format!("value {value} is out of range for type {}", in_postgres_words(type_name));
@@ -56,6 +71,10 @@ fn by_value(text: &str) -> Option<Error> {
         let message = format!("cannot cast type {}", in_postgres_words(pair));
         return Some(Error::bad_input(message).with_sqlstate("42846"));
     }
+    if text.to_lowercase().contains("cannot access field at argument") {
+        let error = Error::bad_input("a text has no fields, and a map has none after a dot");
+        return Some(error.with_sqlstate("42809").with_hint(ATTRIBUTE_HINT));
+    }
     let unit = between(text, "Unsupported date_trunc granularity: '", "'")
         .or_else(|| between(text, "Date part '", "' not supported"))?;
     Some(Error::bad_input(format!("unit \"{unit}\" not recognized for a time")).with_sqlstate("22023"))
@@ -63,6 +82,17 @@ fn by_value(text: &str) -> Option<Error> {
 
 /// Clauses that name what is not there, or want something else.
 fn by_clause(text: &str) -> Option<Error> {
+    if let Some(rest) = after(text, "While expanding wildcard, column \"") {
+        let column = rest.split('"').next()?;
+        let message =
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        let hint = format!("write GROUP BY {column}, or take one of its values, as min({column}) does");
+        return Some(Error::bad_input(message).with_sqlstate("42803").with_hint(hint));
+    }
+    if text.to_lowercase().contains("aggregate functions are not allowed in the where clause") {
+        let error = Error::bad_input("aggregate functions are not allowed in WHERE").with_sqlstate("42803");
+        return Some(error.with_hint("a condition on an aggregate stands in HAVING, after GROUP BY"));
+    }
     let (message, sqlstate) = if text.contains("LIMIT must be >= 0") {
         ("LIMIT must not be negative".to_string(), "2201W")
     } else if text.contains("OFFSET must be >=0") {
@@ -73,9 +103,6 @@ fn by_clause(text: &str) -> Option<Error> {
         (format!("GROUP BY position {position} is not in select list"), "42P10")
     } else if text.contains("DISTINCT ON expressions must match") {
         (text.to_string(), "42P10")
-    } else if let Some(rest) = after(text, "While expanding wildcard, column \"") {
-        let column = rest.split('"').next()?;
-        (format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"), "42803")
     } else if text.contains("does not support logical expression WindowFunction") {
         ("window functions are allowed in the select list, ORDER BY and QUALIFY only".to_string(), "42P20")
     } else if let Some(given) = after(text, "Cannot create filter with non-boolean predicate ") {

@@ -125,7 +125,7 @@ fn misspelt_variable(name: &str) -> Option<Mistake> {
     // What all names begin with makes none of them like another.
     let why = match nearest(own(name), std::iter::once(own(near))) {
         Some(_) => format!("there is no such setting: did you mean {near}?"),
-        None => "there is no such setting".to_owned(),
+        None => "there is no such setting; `spanhouse config show` lists those that there are".to_owned(),
     };
     Some(Mistake { place: Place::Variable(name.to_owned()), key: None, why })
 }

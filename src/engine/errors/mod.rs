@@ -1,17 +1,21 @@
 //! DataFusion's errors become ours: PostgreSQL's SQLSTATEs, and text for a person.
 
+mod syntax;
+mod unknown;
+
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::{Column, SchemaError};
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::object_store::Error as StoreError;
 use parquet::errors::ParquetError;
 
-use super::catalog::VIEWS;
+use self::unknown::{unknown_column, unknown_function, unknown_relation};
 use super::spill::{Refusal, refusal};
-use super::table_functions;
 use super::wording::{between, in_postgres_words, known};
 use crate::error::{Error, Kind};
 use crate::store::missing_file;
+
+pub(super) use self::syntax::advice;
 
 /// Turns an error of planning or running a statement into one for its user. That a data file is missing stays known of it.
 pub(super) fn from_datafusion(error: DataFusionError) -> Error {
@@ -129,64 +133,6 @@ fn schema_error(error: SchemaError) -> Error {
     }
 }
 
-/// What other stores of traces call these columns.
-const OTHER_NAMES: [(&str, &str); 14] = [
-    ("duration", "duration_ms"),
-    ("end_time", "end_timestamp"),
-    ("kind", "span_kind"),
-    ("name", "span_name"),
-    ("operation", "span_name"),
-    ("operation_name", "span_name"),
-    ("parent_id", "parent_span_id"),
-    ("service", "service_name"),
-    ("start_time", "timestamp"),
-    ("start_timestamp", "timestamp"),
-    ("status", "status_code"),
-    ("tags", "attributes"),
-    ("time", "timestamp"),
-    ("ts", "timestamp"),
-];
-
-fn unknown_column(field: &Column, known: &[Column]) -> Error {
-    if let Some(relation) = &field.relation
-        && !known.is_empty()
-        && !known.iter().any(|column| column.relation.as_ref().is_some_and(|it| it.table() == relation.table()))
-    {
-        let message = format!("missing FROM-clause entry for table \"{}\"", relation.table());
-        return Error::bad_input(message).with_sqlstate("42P01");
-    }
-    let error = Error::bad_input(format!("column \"{}\" does not exist", field.flat_name())).with_sqlstate("42703");
-    let wanted = field.name.to_lowercase();
-    let meant = OTHER_NAMES
-        .iter()
-        .find(|(other, ours)| *other == wanted && known.iter().any(|column| column.name == *ours))
-        .map(|(_, ours)| *ours);
-    let distance = |column: &Column| {
-        datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, &column.name.to_lowercase())
-    };
-    let close = || {
-        known
-            .iter()
-            .map(|column| (distance(column), column.name.as_str()))
-            .min()
-            .filter(|(distance, _)| *distance <= 2.max(wanted.len() / 3))
-            .map(|(_, name)| name)
-    };
-    // The other name itself may be misspelt.
-    let near_other = || {
-        let distance = |other: &str| datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, other);
-        let near = OTHER_NAMES.iter().filter(|(other, ours)| {
-            distance(other) * 4 <= wanted.len() && known.iter().any(|column| column.name == *ours)
-        });
-        near.map(|(_, ours)| *ours).next()
-    };
-    let begun = || known.iter().map(|column| column.name.as_str()).find(|name| name.starts_with(&format!("{wanted}_")));
-    match meant.or_else(close).or_else(near_other).or_else(begun) {
-        Some(name) => error.with_hint(format!("did you mean \"{name}\"?")),
-        None => error,
-    }
-}
-
 /// What DataFusion says of a function that takes other arguments.
 const NO_SIGNATURE: &str = "failed to match any signature";
 
@@ -216,13 +162,6 @@ fn nested_cast(text: &str) -> Option<Error> {
     )
 }
 
-/// Whether a function's name is likely a slip for another: at most a third of its letters differ.
-fn is_close(wanted: &str, known: &str) -> bool {
-    let wanted = wanted.to_lowercase();
-    wanted.len() >= 3
-        && datafusion::common::utils::datafusion_strsim::levenshtein(&wanted, &known.to_lowercase()) <= wanted.len() / 3
-}
-
 /// Functions that are over windows only.
 const WINDOW_FUNCTIONS: [&str; 8] =
     ["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
@@ -237,32 +176,17 @@ fn planning(text: &str) -> Error {
     }
     let lower = text.to_lowercase();
     if let Some(name) = between(&text, "table '", "' not found") {
-        let name = name.strip_prefix("spanhouse.").unwrap_or(name);
-        let name = name.strip_prefix("traces.").unwrap_or(name);
-        let error = Error::bad_input(format!("relation \"{name}\" does not exist")).with_sqlstate("42P01");
-        let own_name = name.rsplit('.').next().unwrap_or(name);
-        return match VIEWS.iter().map(|(known, _)| known).find(|known| **known == own_name || is_close(own_name, known))
-        {
-            Some(known) => error.with_hint(format!("did you mean \"traces.{known}\"?")),
-            None => error,
-        };
+        return unknown_relation(name);
     }
     if let Some(name) = between(&text, "Invalid function '", "'") {
-        let error = Error::bad_input(format!("function {name} does not exist")).with_sqlstate("42883");
         if WINDOW_FUNCTIONS.contains(&name.to_lowercase().as_str()) {
             let error = Error::bad_input(format!("window function {name} requires an OVER clause"));
             return error.with_sqlstate("42809");
         }
-        if table_functions::all().iter().any(|function| function.name.eq_ignore_ascii_case(name)) {
-            return error.with_hint(format!("it stands in FROM: SELECT * FROM {}(…)", name.to_lowercase()));
-        }
-        return match between(&text, "Did you mean '", "'") {
-            Some(close) if is_close(name, close) => error.with_hint(format!("did you mean \"{close}\"?")),
-            _ => error,
-        };
+        return unknown_function(name, between(&text, "Did you mean '", "'"));
     }
     if let Some(name) = between(&text, "table function '", "' not found") {
-        return Error::bad_input(format!("function {name} does not exist")).with_sqlstate("42883");
+        return unknown_function(name, None);
     }
     let sqlstate = if lower.contains("user-defined coercion failed") || lower.contains("no function matches") {
         "42883"
