@@ -18,6 +18,7 @@ criterion::criterion_group!(
     store::seal,
     queries::queries,
     queries::quantile,
-    queries::whole_traces
+    queries::whole_traces,
+    queries::attributes
 );
 criterion::criterion_main!(benches);

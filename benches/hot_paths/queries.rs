@@ -66,6 +66,28 @@ pub fn whole_traces(criterion: &mut Criterion) {
     }
 }
 
+/// What is asked of attributes, over files whose columns are in memory.
+pub fn attributes(criterion: &mut Criterion) {
+    let bed = Bed::stored();
+    let mut group = criterion.benchmark_group("attributes");
+    group.sample_size(10);
+    let questions = [
+        ("a_number", "SELECT service_name, count(*) FROM spans WHERE attributes['span.code'] >= 500 GROUP BY 1"),
+        ("grouped", "SELECT attributes['span.key.1'], count(*), avg(duration_ms) FROM spans GROUP BY 1"),
+        (
+            "a_rare_value",
+            "SELECT span_id FROM spans WHERE attributes['span.key.2'] = 'value 299' ORDER BY timestamp LIMIT 100",
+        ),
+        (
+            "slowest",
+            "SELECT span_id, span_name FROM spans WHERE span_kind = 'SERVER' ORDER BY duration_ns DESC, span_id LIMIT 20",
+        ),
+    ];
+    for (name, sql) in questions {
+        group.bench_function(name, |bencher| bencher.iter(|| bed.run(sql)));
+    }
+}
+
 /// An engine over spans.
 pub struct Bed {
     runtime: Runtime,

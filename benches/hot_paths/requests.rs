@@ -40,17 +40,18 @@ fn span(random: &mut ChaCha8Rng, index: u64) -> Span {
         kind: 2,
         start_time_unix_nano: start,
         end_time_unix_nano: start + random.random_range(10_000..80_000_000),
-        attributes: (0..10)
+        attributes: (0..9)
             .map(|key| attribute(&format!("span.key.{key}"), format!("value {}", (index + key) % 300)))
+            .chain([valued("span.code", Value::IntValue(if index % 701 == 0 { 503 } else { 200 + index as i64 % 3 }))])
             .collect(),
         ..Default::default()
     }
 }
 
 fn attribute(key: &str, value: String) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
-        ..Default::default()
-    }
+    valued(key, Value::StringValue(value))
+}
+
+fn valued(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
 }

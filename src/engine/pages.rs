@@ -55,6 +55,11 @@ pub(super) fn access_to<'a>(metadata: &ParquetMetaData, pages: impl Iterator<Ite
     access
 }
 
+/// The rows of the row groups of which an access reads some.
+pub(super) fn rows_of_row_groups(metadata: &ParquetMetaData, access: &ParquetAccessPlan) -> usize {
+    access.row_group_index_iter().map(|row_group| metadata.row_group(row_group).num_rows() as usize).sum()
+}
+
 type Bounded = (Range<usize>, Option<i64>);
 
 /// The pages by the file's page index; `None` without one.

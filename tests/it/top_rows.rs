@@ -29,6 +29,8 @@ struct Made {
     /// Frequent: a column of the files.
     route: String,
     size: u64,
+    /// Which of the files has the span.
+    part: usize,
     /// Rare: a value in the map.
     note: Option<String>,
 }
@@ -43,6 +45,7 @@ impl Made {
             name: format!("operation {}", id % 5),
             route: format!("/route/{}", id * 31 % 97),
             size: id * 17 % 1_009,
+            part: FILES_END.iter().filter(|end| id > **end).count(),
             note: (id % 1_000 == 7).then(|| format!("note {}", id % 13)),
         }
     }
@@ -57,6 +60,7 @@ impl Made {
         let frequent = [
             attribute("http.route", Value::StringValue(self.route.clone())),
             attribute("size", Value::IntValue(self.size as i64)),
+            attribute("part", Value::IntValue(self.part as i64)),
         ];
         Span {
             trace_id: u128::from(1 + self.id % 5_003).to_be_bytes().to_vec(),
@@ -91,6 +95,10 @@ const CONDITIONS: &[Condition] = &[
         (1_000_000..=1_100_000).contains(&made.duration_ns) && ["/route/1", "/route/2"].contains(&made.route.as_str())
     }),
     ("attributes['note'] = 'nobody wrote this'", |_| false),
+    ("attributes['part'] > 1.5 AND attributes['size'] IN (1, 2.5, 3, 4, 5)", |made| {
+        made.part >= 2 && [1, 3, 4, 5].contains(&made.size)
+    }),
+    ("attributes['part']::int = 1 AND attributes['size']::bigint < 20", |made| made.part == 1 && made.size < 20),
 ];
 
 /// An order in SQL, and the key that it rises with.
@@ -133,7 +141,48 @@ async fn the_best_rows_that_a_filter_leaves_are_those_of_a_plain_list() {
         }
     }
     assert_eq!(column(&session, "SELECT path FROM system.files", 0).await.len(), FILES_END.len());
+    pages_of_others_are_not_read(&session).await;
+    counts_of_numbers_are_those_of_the_list(&session, &spans).await;
     counts_of_ranges_are_those_of_the_list(&session, &spans).await;
+}
+
+/// The least and the most value of an attribute's column leave out two files of three: of 26 pages of starts there are two in the last.
+async fn pages_of_others_are_not_read(session: &Session) {
+    let pages = |plan: String| {
+        let (_, after) = plan.split_once("pages_read=").expect("pages");
+        after.split([',', ']']).next().expect("a number").parse::<usize>().expect("a number")
+    };
+    for (condition, most) in [
+        ("attributes['part'] = 2", 2),
+        ("attributes['part'] >= 1.5", 2),
+        ("attributes['part'] = '2'", 2),
+        ("attributes['part'] > 2", 0),
+        ("attributes['http.route'] > '/s'", 0),
+        ("attributes['part'] < 1000", 26),
+    ] {
+        let sql = format!("EXPLAIN ANALYZE SELECT span_id FROM spans WHERE {condition} ORDER BY timestamp LIMIT 900");
+        let read = pages(column(session, &sql, 1).await.join("\n"));
+        assert!(read <= most, "{read} pages for {condition}");
+    }
+}
+
+/// What is counted by numbers, the first time and out of memory.
+async fn counts_of_numbers_are_those_of_the_list(session: &Session, spans: &[Made]) {
+    for (condition, holds) in CONDITIONS {
+        let of_part = |part: usize| spans.iter().filter(move |made| made.part == part && holds(made));
+        let expected = (0..=FILES_END.len()).filter_map(|part| {
+            let longest_ns = of_part(part).map(|made| made.duration_ns).max()?;
+            Some(format!("{part} {} {longest_ns}", of_part(part).count()))
+        });
+        let expected: Vec<String> = expected.collect();
+        let sql = format!(
+            "SELECT attributes['part'] || ' ' || count(*)::text || ' ' || max(duration_ns)::text FROM spans WHERE {condition}
+             GROUP BY attributes['part'] ORDER BY attributes['part']"
+        );
+        for time in ["first", "second"] {
+            assert_eq!(column(session, &sql, 0).await, expected, "{time}: {sql}");
+        }
+    }
 }
 
 /// Ranges of a column that is in order and of one that is not: nothing, one value, the ends of files and groups, all.

@@ -26,7 +26,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::range::{Lies, lies};
 use crate::engine::footers::{File, whole_files, with_footers};
-use crate::engine::pages::{Page, access_to, pages};
+use crate::engine::pages::{Page, access_to, pages, rows_of_row_groups};
 use crate::engine::scan::{file_scan, scan_parts};
 
 /// The rows, without columns, that a filter by a range of one column leaves.
@@ -126,7 +126,7 @@ impl Run {
             }
         }
         let files = with_footers(across, config, self.context.runtime_env().as_ref()).await?;
-        let mut groups = Vec::new();
+        let (mut groups, mut rows_of_groups) = (Vec::new(), 0);
         let mut read = 0;
         for File { file, metadata } in files {
             let all = ParquetAccessPlan::new_all(metadata.num_row_groups());
@@ -143,6 +143,7 @@ impl Run {
             if !to_read.is_empty() {
                 read += to_read.len();
                 let access = access_to(&metadata, to_read.into_iter());
+                rows_of_groups += rows_of_row_groups(&metadata, &access);
                 groups.push(FileGroup::new(vec![file.with_extension(access)]));
             }
         }
@@ -152,7 +153,7 @@ impl Run {
         if groups.is_empty() {
             return Ok(rows.boxed());
         }
-        let parts = scan_parts(scan.as_ref(), groups, None).ok_or_else(no_scan)?;
+        let parts = scan_parts(scan.as_ref(), groups, rows_of_groups, None).ok_or_else(no_scan)?;
         let filtered = over(&self.filter, &parts)?;
         let read = CoalescePartitionsExec::new(filtered).execute(0, self.context)?;
         Ok(rows.chain(read).boxed())

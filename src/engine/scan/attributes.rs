@@ -12,12 +12,13 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, CastExpr, Column, IsNotNullExpr, IsNullExpr, Literal, TryCastExpr, lit,
+    BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, TryCastExpr, in_list, lit,
 };
 use datafusion::physical_expr_adapter::{
     DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
 };
 
+use super::whole_numbers::{compared, equal_to};
 use crate::engine::functions::{attribute_read, text_of_scalar, whole_map, whole_types};
 use crate::model::promoted::{AttributeKey, FileNotes, Owner, PromotedColumn, Scalar, int_of_text};
 
@@ -132,10 +133,11 @@ impl AttributeAdapter {
         {
             return Ok(Some(Arc::new(IsNotNullExpr::new(column.expr))));
         }
-        match expr.downcast_ref::<BinaryExpr>() {
-            Some(comparison) => Ok(self.int_compared_with_text(comparison)),
-            None => Ok(None),
+        if let Some(list) = expr.downcast_ref::<InListExpr>() {
+            return self.int_in_list_of_doubles(list);
         }
+        let comparison = expr.downcast_ref::<BinaryExpr>();
+        Ok(comparison.and_then(|it| self.int_compared_with_text(it).or_else(|| self.int_compared_with_double(it))))
     }
 
     /// The value of an attribute as text, or as what `TRY_CAST` makes of the text.
@@ -171,6 +173,7 @@ impl AttributeAdapter {
             | (Scalar::Bool, DataType::Boolean)
             | (Scalar::String, DataType::Utf8View) => column.expr,
             (Scalar::Int, DataType::Float64) => Arc::new(CastExpr::new(column.expr, DataType::Float64, None)),
+            (Scalar::Int, DataType::Int32) => narrow(column.expr)?,
             (Scalar::String, data_type) => try_cast(column.expr, data_type),
             (scalar, data_type) => try_cast(text_of_scalar(scalar, column.expr, &self.file)?, data_type),
         })
@@ -188,6 +191,29 @@ impl AttributeAdapter {
         let int = int_of_text(text.downcast_ref::<Literal>()?.value().try_as_str()??)?;
         let column = self.only_column(read).filter(|column| column.scalar == Scalar::Int)?;
         Some(Arc::new(BinaryExpr::new(column.expr, *comparison.op(), lit(int))))
+    }
+
+    /// `attribute < 1.5` where the file has ints only.
+    fn int_compared_with_double(&self, comparison: &BinaryExpr) -> Option<Expr> {
+        let (read, op, number) = match double(comparison.right()) {
+            Some(number) => (comparison.left(), *comparison.op(), number),
+            None => (comparison.right(), comparison.op().swap()?, double(comparison.left())?),
+        };
+        compared(&self.int_read_as_double(read)?, op, number)
+    }
+
+    /// `attribute IN (1, 2.5)` where the file has ints only.
+    fn int_in_list_of_doubles(&self, list: &InListExpr) -> Result<Option<Expr>> {
+        let numbers: Option<Vec<f64>> = list.list().iter().map(double).collect();
+        let ints = numbers.and_then(|numbers| equal_to(numbers.into_iter())).filter(|ints| !ints.is_empty());
+        let Some((column, ints)) = self.int_read_as_double(list.expr()).zip(ints) else { return Ok(None) };
+        in_list(column, ints.into_iter().map(lit).collect(), &list.negated(), &self.file).map(Some)
+    }
+
+    /// The column of ints that `expr` reads as doubles, if nothing else in the file may have the attribute.
+    fn int_read_as_double(&self, expr: &Expr) -> Option<Expr> {
+        let cast = expr.downcast_ref::<TryCastExpr>().filter(|cast| *cast.cast_type() == DataType::Float64)?;
+        self.only_column(cast.expr()).filter(|column| column.scalar == Scalar::Int).map(|column| column.expr)
     }
 
     /// The only place in the file where the attribute that `expr` reads may be.
@@ -242,6 +268,22 @@ impl AttributeAdapter {
 struct FileColumn {
     scalar: Scalar,
     expr: Expr,
+}
+
+/// Ints as those of 32 bits, NULL where they do not fit. No cast that may fail: what compares one takes it for one that does not.
+fn narrow(ints: Expr) -> Result<Expr> {
+    let bound = |op, bound: i32| Arc::new(BinaryExpr::new(ints.clone(), op, lit(i64::from(bound)))) as Expr;
+    let fits = BinaryExpr::new(bound(Operator::GtEq, i32::MIN), Operator::And, bound(Operator::LtEq, i32::MAX));
+    let fitting = CaseExpr::try_new(None, vec![(Arc::new(fits), ints.clone())], None)?;
+    Ok(Arc::new(CastExpr::new(Arc::new(fitting), DataType::Int32, None)))
+}
+
+/// The double that an expression is.
+fn double(expr: &Expr) -> Option<f64> {
+    match expr.downcast_ref::<Literal>()?.value() {
+        ScalarValue::Float64(number) => *number,
+        _ => None,
+    }
 }
 
 fn try_cast(expr: Expr, data_type: &DataType) -> Expr {

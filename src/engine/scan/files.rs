@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::internal_datafusion_err;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Statistics, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
@@ -28,7 +29,7 @@ use crate::model::schema::physical_schema;
 use crate::store::{DataFile, Snapshot, TraceSet};
 
 /// The scan of files that a plan is, if it is one.
-fn spans_source(plan: &dyn ExecutionPlan) -> Option<(&FileScanConfig, &SpansSource)> {
+pub(super) fn spans_source(plan: &dyn ExecutionPlan) -> Option<(&FileScanConfig, &SpansSource)> {
     plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source()
 }
 
@@ -69,11 +70,12 @@ pub(in crate::engine) fn scan_coded(plan: &dyn ExecutionPlan, columns: &[usize])
     Some(DataSourceExec::from_data_source(with_source(config, Arc::new(source.coded(columns))).build()))
 }
 
-/// The same scan over parts of its files, which leaves rows out that `predicate` does not want where it reads them from files; `None` when the plan
-/// is no scan of files.
+/// The same scan over parts of its files, which lie in row groups of so many rows, and which leaves rows out that `predicate` does not want where
+/// it reads them from files; `None` when the plan is no scan of files.
 pub(in crate::engine) fn scan_parts(
     plan: &dyn ExecutionPlan,
     groups: Vec<FileGroup>,
+    rows: usize,
     predicate: Option<Arc<dyn PhysicalExpr>>,
 ) -> Option<Arc<dyn ExecutionPlan>> {
     let (config, source) = spans_source(plan)?;
@@ -81,8 +83,9 @@ pub(in crate::engine) fn scan_parts(
     if let Some(predicate) = predicate {
         parquet = parquet.with_predicate(predicate);
     }
-    let config = with_source(config, source.around(Arc::new(parquet))).with_file_groups(groups).build();
-    Some(DataSourceExec::from_data_source(config))
+    let known = Statistics { num_rows: Precision::Inexact(rows), ..config.statistics() };
+    let config = with_source(config, source.around(Arc::new(parquet))).with_file_groups(groups).with_statistics(known);
+    Some(DataSourceExec::from_data_source(config.build()))
 }
 
 /// Plans a scan of the files that the predicate may want; `None` when there is none.
@@ -185,8 +188,8 @@ pub(super) fn file_columns(snapshot: &Snapshot) -> SchemaRef {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::common::DFSchema;
     use datafusion::common::pruning::PrunableStatistics;
-    use datafusion::common::{DFSchema, Statistics};
     use datafusion::logical_expr::{Expr, col, lit};
     use datafusion::object_store::memory::InMemory;
     use datafusion::object_store::path::Path;

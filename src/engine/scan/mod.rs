@@ -2,7 +2,10 @@
 //!
 //! Knows files by what the store says of them, and reads them with DataFusion's Parquet source. Does not know SQL.
 
+#[cfg(test)]
+mod attribute_tests;
 mod attributes;
+mod by_footer;
 mod files;
 mod fresh;
 mod hot;
@@ -16,7 +19,9 @@ mod statistics;
 mod table;
 mod visible;
 mod wanted;
+mod whole_numbers;
 
+pub(super) use by_footer::rows_wanted_of;
 pub(super) use files::{file_scan, scan_coded, scan_once, scan_parts};
 pub(super) use hot::{ColumnCache, Once};
 pub(super) use pieces::Piece;

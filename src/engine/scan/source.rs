@@ -74,6 +74,11 @@ impl SpansSource {
         self.inner.downcast_ref()
     }
 
+    /// The columns of files that are in memory.
+    pub fn cache(&self) -> &ColumnCache {
+        &self.cache
+    }
+
     /// The source of files of which the rows to read are known already, when `is_lookup` says so.
     pub fn lookup(&self, is_lookup: bool) -> Self {
         Self { is_lookup, ..self.clone() }

@@ -9,8 +9,7 @@ use datafusion::arrow::compute::{SortColumn, concat_batches, lexsort_to_indices,
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ScalarValue, internal_datafusion_err};
-use datafusion::datasource::physical_plan::parquet::{PagePruningAccessPlanFilter, ParquetAccessPlan};
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileSource, ParquetFileMetrics, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileSource};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Operator;
@@ -29,11 +28,13 @@ use futures::stream::{self, TryStreamExt};
 
 use super::origin::only_file_scan;
 use crate::engine::footers::{File, whole_files, with_footers};
-use crate::engine::pages::{Page, access_to, pages};
-use crate::engine::scan::{file_scan, scan_parts};
+use crate::engine::pages::{Page, access_to, pages, rows_of_row_groups};
+use crate::engine::scan::{file_scan, rows_wanted_of, scan_parts};
 
 /// Pages of the first step: a few for each core.
 const FIRST_PAGES: usize = 8;
+/// So few pages that the conditions leave are read in one step: a second one would cost as much again.
+const FEW_PAGES: usize = 32;
 /// How many times more pages each step reads than the one before: where the best pages lack rows, a few steps reach all of them.
 const GROWTH: usize = 4;
 
@@ -157,7 +158,8 @@ impl Run {
         let bounds = self.bounds(&pages)?;
         let steps = MetricBuilder::new(&self.metrics).counter("steps", 0);
         let read = MetricBuilder::new(&self.metrics).counter("pages_read", 0);
-        let (mut best, mut next, mut step) = (None, 0, FIRST_PAGES);
+        let first = if pages.len() <= FEW_PAGES { FEW_PAGES } else { FIRST_PAGES };
+        let (mut best, mut next, mut step) = (None, 0, first);
         loop {
             let worst = self.worst_key(best.as_ref())?;
             let end = (next + step).min(pages.len());
@@ -182,30 +184,22 @@ impl Run {
     }
 
     /// The one scan of files; the rule saw it, and what was put in between since does not hide it.
-    fn scan(&self) -> Result<(&FileScanConfig, &ParquetSource)> {
-        let scan = only_file_scan(&self.input).and_then(|scan| file_scan(scan.as_ref()));
+    fn scan(&self) -> Result<&Arc<dyn ExecutionPlan>> {
+        let scan = only_file_scan(&self.input);
         scan.ok_or_else(|| internal_datafusion_err!("the best rows of what is not one scan of files"))
     }
 
     async fn files(&self) -> Result<Vec<File>> {
-        let (config, _) = self.scan()?;
+        let Some((config, _)) = file_scan(self.scan()?.as_ref()) else { return Ok(Vec::new()) };
         with_footers(whole_files(config), config, self.context.runtime_env().as_ref()).await
     }
 
     /// The pages that the scan's own filter leaves; those without a bound come first.
     fn pages_best_first(&self, files: &[File]) -> Result<Vec<Page>> {
-        let (config, source) = self.scan()?;
-        let schema = config.file_schema();
-        let filter = source.filter().map(|predicate| PagePruningAccessPlanFilter::new(&predicate, schema.clone()));
-        let unused = ExecutionPlanMetricsSet::new();
+        let scan = self.scan()?;
         let mut all = Vec::new();
         for (at, File { file, metadata }) in files.iter().enumerate() {
-            let mut access = ParquetAccessPlan::new_all(metadata.num_row_groups());
-            if let Some(filter) = &filter {
-                let metrics = ParquetFileMetrics::new(0, file.object_meta.location.as_ref(), &unused);
-                let columns = metadata.file_metadata().schema_descr();
-                access = filter.prune_plan_with_page_index(access, schema, columns, metadata, &metrics);
-            }
+            let access = rows_wanted_of(scan.as_ref(), file, metadata)?;
             all.extend(pages(at, metadata, &access, &self.key.column, self.key.largest_first));
         }
         match self.key.largest_first {
@@ -249,17 +243,19 @@ impl Run {
         pages.iter().for_each(|page| by_file.entry(page.file).or_default().push(page));
         let partitions = self.context.session_config().target_partitions().max(1);
         let mut groups = vec![Vec::new(); partitions];
-        let mut rows = vec![0; partitions];
+        let (mut rows, mut rows_of_groups) = (vec![0; partitions], 0);
         for (at, pages) in by_file {
             let File { file, metadata } = &files[at];
             let access = access_to(metadata, pages.iter().copied());
+            rows_of_groups += rows_of_row_groups(metadata, &access);
             let least = (0..partitions).min_by_key(|partition| rows[*partition]).unwrap_or(0);
             rows[least] += pages.iter().map(|page| page.rows.len()).sum::<usize>();
             groups[least].push(file.clone().with_extension(access));
         }
         groups.retain(|group| !group.is_empty());
         let groups = groups.into_iter().map(FileGroup::new).collect();
-        restricted(&self.input, &Step { groups, first, better: worst.map(|worst| self.better_than(worst)) })
+        let better = worst.map(|worst| self.better_than(worst));
+        restricted(&self.input, &Step { groups, rows_of_groups, first, better })
     }
 
     /// What a row must be to be better than the worst; an equal key may still win by what the order looks at next.
@@ -300,6 +296,8 @@ fn may_be_better(bound: Option<&ScalarValue>, worst: Option<&ScalarValue>, key: 
 /// What of the input a step reads.
 struct Step {
     groups: Vec<FileGroup>,
+    /// The rows of all row groups that have some of these pages.
+    rows_of_groups: usize,
     first: bool,
     better: Option<Arc<dyn PhysicalExpr>>,
 }
@@ -313,7 +311,7 @@ fn restricted(plan: &Arc<dyn ExecutionPlan>, step: &Step) -> Result<Arc<dyn Exec
             (Some(own), Some(better)) => Some(Arc::new(BinaryExpr::new(own, Operator::And, better)) as _),
             (own, better) => own.or(better),
         };
-        let parts = scan_parts(plan.as_ref(), step.groups.clone(), predicate);
+        let parts = scan_parts(plan.as_ref(), step.groups.clone(), step.rows_of_groups, predicate);
         return parts.ok_or_else(|| internal_datafusion_err!("parts of what is no scan of files"));
     }
     if plan.is::<UnionExec>() {

@@ -1,5 +1,5 @@
-//! Rows that a predicate does not want, told by codes: a condition on a column of text is put to each value once, and a row is looked up by
-//! its code.
+//! Rows that a predicate does not want, told by codes and numbers: a condition on a column of text is put to each value once, and a row is
+//! looked up by its code.
 
 use std::sync::Arc;
 
@@ -13,20 +13,31 @@ use super::file::HotFile;
 use super::told::Term;
 
 impl HotFile {
-    /// Which rows of a row group the conditions may want, as far as codes tell; `None` when they tell nothing.
+    /// Which rows of a row group the conditions may want, as far as codes and numbers tell; `None` when they tell nothing.
     pub(super) async fn chosen(&self, terms: &[Term], row_group: usize) -> Result<Option<BooleanBuffer>> {
         let mut chosen: Option<BooleanBuffer> = None;
         for term in terms {
-            let Some(codes) = self.codes_of(term, row_group).await? else { continue };
-            let Some(codes) = codes.as_dictionary_opt::<UInt16Type>() else { continue };
-            let Some(wanted) = wanted_values(term, codes)? else { continue };
-            let rows = rows_with(&wanted, codes);
+            let rows = match self.rows_by_code(term, row_group).await? {
+                Some(rows) => rows,
+                None => match self.rows_by_number(term, row_group).await? {
+                    Some(rows) => rows,
+                    None => continue,
+                },
+            };
             chosen = Some(match chosen {
                 Some(chosen) => &chosen & &rows,
                 None => rows,
             });
         }
         Ok(chosen)
+    }
+
+    /// Which rows of a row group a condition on text wants; `None` when it is none, when it wants all, or when the column has no codes.
+    async fn rows_by_code(&self, term: &Term, row_group: usize) -> Result<Option<BooleanBuffer>> {
+        let Some(codes) = self.codes_of(term, row_group).await? else { return Ok(None) };
+        let Some(codes) = codes.as_dictionary_opt::<UInt16Type>() else { return Ok(None) };
+        let wanted = wanted_values(term, codes)?;
+        Ok(wanted.map(|wanted| rows_with(&wanted, codes)))
     }
 
     /// The codes of the column that a condition is on, if the scan takes it and it has a small dictionary.

@@ -7,8 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{
-    PagePruningAccessPlanFilter, ParquetAccessPlan, ParquetFileMetrics, ParquetFileReaderFactory, RowGroupAccess,
-    RowGroupAccessPlanFilter, apply_file_schema_type_coercions,
+    ParquetAccessPlan, ParquetFileMetrics, ParquetFileReaderFactory, RowGroupAccess, RowGroupAccessPlanFilter,
 };
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
@@ -20,11 +19,11 @@ use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
-use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 
 use super::cache::{ColumnCache, ColumnKey, Values};
 use super::distinct::is_told;
+use super::footer::{rows_that_may_match, with_types_of};
 use crate::engine::functions::quotients_in_one_pass;
 use crate::model::promoted::Owner;
 
@@ -47,7 +46,7 @@ pub(in crate::engine::scan) struct Scan {
     pub adapters: Arc<dyn PhysicalExprAdapterFactory>,
     pub readers: Arc<dyn ParquetFileReaderFactory>,
     pub cache: Arc<ColumnCache>,
-    /// The rows of all files of the scan, when known.
+    /// The rows of all row groups that the scan may read, when known.
     pub rows: Option<usize>,
     /// What a row takes in the cache, about.
     pub row_bytes: usize,
@@ -95,14 +94,8 @@ impl Scan {
     async fn read_parquet(&self, file: &PartitionedFile) -> Result<ArrowReaderMetadata> {
         let mut reader = self.reader(file)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let parquet = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await?;
-        match apply_file_schema_type_coercions(&self.file_schema, parquet.schema()) {
-            Some(coerced) => {
-                let options = options.with_schema(Arc::new(coerced));
-                Ok(ArrowReaderMetadata::try_new(parquet.metadata().clone(), options)?)
-            }
-            None => Ok(parquet),
-        }
+        let parquet = ArrowReaderMetadata::load_async(&mut reader, options).await?;
+        with_types_of(&self.file_schema, parquet)
     }
 
     /// Opens a file.
@@ -268,23 +261,8 @@ impl HotFile {
     }
 
     /// Leaves out of `plan` what the predicate, as it stands now, does not want.
-    pub(super) fn prune(&self, mut plan: RowGroupAccessPlanFilter) -> Vec<Group> {
-        let (schema, parquet) = (self.parquet.schema(), self.parquet.metadata());
-        let pruning = self.predicate.as_ref().and_then(|predicate| {
-            PruningPredicateBuilder::new().with_file_schema(schema.clone()).build(predicate.clone())
-        });
-        if let Some(pruning) = pruning {
-            let descriptor = self.parquet.parquet_schema();
-            plan.prune_by_statistics(schema, descriptor, parquet.row_groups(), &pruning, &self.file_metrics);
-        }
-        let mut plan = plan.build();
-        if let Some(predicate) = self.predicate.as_ref().filter(|_| !plan.row_group_indexes().is_empty()) {
-            let pages = PagePruningAccessPlanFilter::new(predicate, schema.clone());
-            if pages.filter_number() > 0 {
-                let descriptor = self.parquet.parquet_schema();
-                plan = pages.prune_plan_with_page_index(plan, schema, descriptor, parquet, &self.file_metrics);
-            }
-        }
+    pub(super) fn prune(&self, plan: RowGroupAccessPlanFilter) -> Vec<Group> {
+        let plan = rows_that_may_match(self.predicate.as_ref(), &self.parquet, plan, &self.file_metrics);
         let groups = plan.into_inner().into_iter().enumerate();
         groups.map(|(index, access)| Group { index, access }).filter(|group| group.access.should_scan()).collect()
     }
