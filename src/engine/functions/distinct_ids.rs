@@ -159,6 +159,7 @@ impl Met {
         let before = self.numbers.capacity();
         if self.is_mixed && self.numbers.len() == before {
             self.settle();
+            self.is_mixed = self.numbers.last().is_some_and(|last| *last >= number);
             // Room for as many again, or each of the next few would have them all sorted.
             self.numbers.reserve(self.numbers.len());
         }
@@ -398,6 +399,18 @@ mod tests {
             first.state().expect("a state").iter().map(|state| state.to_array().expect("an array")).collect();
         last.merge_batch(&states).expect("merged");
         assert_eq!(last.evaluate().expect("a count"), ScalarValue::Int64(Some(3)));
+    }
+
+    #[test]
+    fn a_number_that_comes_again_when_there_is_no_room_is_one() {
+        for rows in 1..100_u32 {
+            let mut met = Met::default();
+            for row in 0..rows {
+                met.add(row % 3);
+            }
+            met.settle();
+            assert_eq!(met.numbers, (0..rows.min(3)).collect::<Vec<_>>(), "{rows} rows");
+        }
     }
 
     #[test]
