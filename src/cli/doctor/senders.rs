@@ -139,9 +139,7 @@ fn how_to_send(way: &Way) -> String {
             flags += " -H \"Authorization: Bearer $SPANHOUSE_TOKEN\"";
         }
         flags += &tenant.map_or(String::new(), |tenant| format!(" -H 'X-Scope-OrgID: {tenant}'"));
-        lines.push(
-            "here is a command that sends one, and is answered {\"partialSuccess\":{}} when it is kept:".to_owned(),
-        );
+        lines.push("here is a command that sends one, and is answered {} when it is kept:".to_owned());
         lines.push(format!("curl -sS {url} -H 'Content-Type: application/json'{flags} -d '{}'", body(&trace, &span)));
         lines.push(format!("and one that looks for it: spanhouse doctor --trace {trace}"));
     }

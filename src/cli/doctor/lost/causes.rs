@@ -2,6 +2,7 @@
 
 use super::around::{Around, Blind, Refused};
 use super::times::at;
+use crate::access::DEFAULT_TENANT;
 use crate::cli::note::{Note, duration};
 use crate::otlp::RefusalReason;
 use crate::render::count;
@@ -25,9 +26,10 @@ pub(super) fn of_surroundings(around: &Around) -> Vec<Note> {
 
 fn in_tenant(tenant: &str, spans: u64) -> Note {
     let text = format!("the tenant {tenant} has {} of it", count(spans, "span"));
+    let flag = if tenant == DEFAULT_TENANT { "no --tenant".to_owned() } else { format!("--tenant {tenant}") };
     let advice = format!(
         "spans go to the tenant of the token or user that sends them, or to that of the header X-Scope-OrgID. Look there: \
-         psql … {tenant}, or --tenant {tenant} (none for the default one)"
+         psql … {tenant}, or {flag}"
     );
     Note::warn("tenant", text, advice)
 }

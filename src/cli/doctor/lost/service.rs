@@ -222,7 +222,8 @@ fn nameless(facts: &Facts) -> Option<Note> {
     let nameless: Vec<&Other> = facts.others.iter().filter(|other| other.name.starts_with(NAMELESS)).collect();
     let spans: u64 = nameless.iter().map(|other| other.spans).sum();
     let names: Vec<&str> = nameless.iter().map(|other| other.name.as_str()).collect();
-    let text = format!("{} are of {}: their senders have no name", count(spans, "span"), names.join(", "));
+    let are = if spans == 1 { "is" } else { "are" };
+    let text = format!("{} {are} of {}: their senders have no name", count(spans, "span"), names.join(", "));
     let advice = format!("if it is one of them, tell it its name: OTEL_SERVICE_NAME={}", facts.name);
     (spans > 0).then(|| Note::warn("name", text, advice))
 }

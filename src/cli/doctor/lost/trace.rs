@@ -184,7 +184,7 @@ fn judge(facts: &Facts) -> Vec<Note> {
         Some(shown) => {
             notes.push(here(&id, shown));
             notes.extend(spelling(facts));
-            notes.extend(places(&facts.kept));
+            notes.extend(places(&facts.kept, true));
             if facts.kept.spans > shown.spans {
                 notes.push(causes::expired(
                     facts.kept.spans - shown.spans,
@@ -200,7 +200,7 @@ fn judge(facts: &Facts) -> Vec<Note> {
         None if facts.kept.spans > 0 => {
             notes.push(causes::expired(facts.kept.spans, true, &facts.around.retention, facts.now_ns));
             notes.extend(spelling(facts));
-            notes.extend(places(&facts.kept));
+            notes.extend(places(&facts.kept, false));
             notes.extend(causes::of_surroundings(&facts.around));
         }
         None => {
@@ -235,14 +235,13 @@ fn spelling(facts: &Facts) -> Option<Note> {
     Some(Note::warn("spelling", text, format!("WHERE trace_id = '{id}'")))
 }
 
-fn places(kept: &Kept) -> Vec<Note> {
+fn places(kept: &Kept, is_seen: bool) -> Vec<Note> {
     let Kept { spans, fresh, files } = kept;
     let mut notes = Vec::new();
     if *fresh > 0 {
-        notes.push(Note::ok(
-            "fresh",
-            format!("{} in the log, to be moved into the table; statements see them", count(*fresh, "span")),
-        ));
+        let seen = if is_seen { "; statements see them" } else { "" };
+        let text = format!("{} in the log, to be moved into the table{seen}", count(*fresh, "span"));
+        notes.push(Note::ok("fresh", text));
     }
     if spans > fresh {
         let written = |unix_ms: i64| at(unix_ms.saturating_mul(1_000_000));
@@ -262,7 +261,8 @@ fn places(kept: &Kept) -> Vec<Note> {
 }
 
 fn orphans(shown: &Shown) -> Option<Note> {
-    let text = format!("{} of it name a parent that has not come", count(shown.orphans, "span"));
+    let name = if shown.orphans == 1 { "names" } else { "name" };
+    let text = format!("{} of it {name} a parent that has not come", count(shown.orphans, "span"));
     let advice = "the parent is late, was refused or lost, or its service does not sample as these do: a sampler that follows its parent \
                   (parentbased_…) keeps traces whole";
     (shown.orphans > 0).then(|| Note::warn("incomplete", text, advice))
