@@ -14,6 +14,7 @@
 //! - `crash`: `kill -9` under load loses and repeats nothing.
 //! - `dashboards`: Grafana's dashboards and macros, and what tools ask the catalogue.
 //! - `doc_pages`: pages of docs/ that the catalogue writes.
+//! - `doctor`: what is found in houses that are well and not, and why traces are not seen.
 //! - `engine_limits`: what no statement may do to the process.
 //! - `faults_page`: each row of docs/faults.md names tests that there are.
 //! - `formats`: what others write is taken, what is written others read, and OTLP comes back as it went in.
@@ -89,6 +90,7 @@ mod compare;
 mod crash;
 mod dashboards;
 mod doc_pages;
+mod doctor;
 mod engine_limits;
 mod facts;
 mod faults_page;
