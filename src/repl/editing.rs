@@ -37,7 +37,7 @@ impl Shell {
                     Next::Quit => return Ok(Next::Quit),
                     Next::ForgetPending => splitter.reset(),
                     Next::Moved => end = Next::Moved,
-                    Next::GoOn | Next::Typed(_) => {}
+                    Next::GoOn | Next::Typed(_) | Next::Stopped => {}
                 }
                 if self.stops() {
                     return Ok(end);

@@ -1,6 +1,7 @@
 //! The line editor: rustyline with our completion, colours and history.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,17 +12,19 @@ use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
-use rustyline::validate::Validator;
-use rustyline::{ColorMode, CompletionType, Config, Context, EditMode};
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{ColorMode, CompletionType, Config, Context, EditMode, Event, EventHandler};
 
 use super::catalog::Catalog;
 use super::commands::sql_after;
 use super::completer::{Completion, complete};
 use super::highlight::highlight;
+use super::interrupts::Interrupts;
 use super::lexer::{Open, Scanner};
 use super::preferences::{Keys, Preferences};
 use super::splitter::Splitter;
-use super::text::{Palette, Style};
+use super::text::{Palette, Style, width};
+use super::typeahead::{Entered, Typeahead};
 use super::values::{Values, value_place};
 use crate::error::{Error, Result};
 
@@ -34,7 +37,15 @@ const CONDITION: &str = "SELECT * FROM span_tree WHERE ";
 /// What a person did at the prompt.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
-    Line(String),
+    Line {
+        line: String,
+        /// Whole lines that were typed before the first was taken.
+        more: Vec<String>,
+        /// The presses of Ctrl-C before it was entered: another stops what it asks.
+        presses: u64,
+        /// Whether it was pressed since, before `more` was typed.
+        is_stopped: bool,
+    },
     /// Ctrl-C.
     Interrupted,
     /// Ctrl-D on an empty line.
@@ -45,11 +56,19 @@ pub enum Read {
 pub struct Editor {
     inner: rustyline::Editor<Helper, DefaultHistory>,
     history: Option<PathBuf>,
+    ahead: Typeahead,
+    /// What the next line begins with: it was typed before there was a prompt.
+    begun: String,
 }
 
 impl Editor {
     /// Opens the prompt and reads the history, where there is one.
-    pub fn new(catalog: Arc<ArcSwap<Catalog>>, values: Values, preferences: &Preferences) -> Result<Self> {
+    pub fn new(
+        catalog: Arc<ArcSwap<Catalog>>,
+        values: Values,
+        preferences: &Preferences,
+        interrupts: Interrupts,
+    ) -> Result<Self> {
         let config = Config::builder()
             .max_history_size(preferences.history_size)
             .and_then(|config| config.history_ignore_dups(true))
@@ -65,14 +84,17 @@ impl Editor {
             .build();
         let mut inner = rustyline::Editor::with_config(config).map_err(failed)?;
         let palette = Palette::default();
+        let ahead = Typeahead::new(interrupts);
+        inner.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(ahead.clone())));
         inner.set_helper(Some(Helper {
             catalog,
             values,
             pending: String::new(),
             scanner: Scanner::default(),
             palette,
+            ahead: ahead.clone(),
         }));
-        let mut editor = Self { inner, history: history_file() };
+        let mut editor = Self { inner, history: history_file(), ahead, begun: String::new() };
         if let Some(file) = &editor.history {
             // A history that cannot be read is only not offered.
             let _ = editor.inner.load_history(file);
@@ -98,12 +120,32 @@ impl Editor {
         let raw = prompt(splitter.waits_for(), in_transaction);
         let mut styled = String::new();
         Style::Bold.paint(&raw, palette, &mut styled);
-        match self.inner.readline(&(raw, styled)) {
-            Ok(line) => Ok(Read::Line(line)),
-            Err(ReadlineError::Interrupted) => Ok(Read::Interrupted),
-            Err(ReadlineError::Eof) => Ok(Read::End),
-            Err(error) => Err(failed(error)),
+        self.ahead.begin();
+        let begun = std::mem::take(&mut self.begun);
+        let prompt_columns = width(&raw);
+        let read = self.inner.readline_with_initial(&(raw, styled), (&begun, ""));
+        match (self.ahead.end(), read) {
+            (Some(entered), _) => Ok(self.entered(entered, prompt_columns)),
+            (None, Ok(line)) => {
+                Ok(Read::Line { line, more: Vec::new(), presses: self.ahead.presses(), is_stopped: false })
+            }
+            (None, Err(ReadlineError::Interrupted)) => Ok(Read::Interrupted),
+            (None, Err(ReadlineError::Eof)) => Ok(Read::End),
+            (None, Err(error)) => Err(failed(error)),
         }
+    }
+
+    /// What was entered, with the cursor below it.
+    fn entered(&mut self, entered: Entered, prompt_columns: usize) -> Read {
+        if let (Some(columns), _) = self.size() {
+            let row = |text: &str| rows_above_end(prompt_columns, text, columns);
+            let below = row(&entered.line) - row(&entered.line[..entered.cursor]);
+            // The editor has gone down one row only, from where the cursor was.
+            let _ = write!(io::stdout(), "{}", "\n".repeat(below)).and_then(|()| io::stdout().flush());
+        }
+        let mut more: Vec<String> = entered.typed.split('\n').map(str::to_owned).collect();
+        self.begun = more.pop().unwrap_or_default();
+        Read::Line { line: entered.line, more, presses: entered.presses, is_stopped: entered.is_stopped }
     }
 
     /// Keeps a statement or command for this session and the next.
@@ -126,8 +168,15 @@ impl Editor {
     }
 }
 
+/// The rows that a text after a prompt takes above its last.
+fn rows_above_end(prompt_columns: usize, text: &str, columns: usize) -> usize {
+    let mut lines = text.split('\n');
+    let first = (prompt_columns + lines.next().map_or(0, width)) / columns;
+    first + lines.map(|line| 1 + width(line) / columns).sum::<usize>()
+}
+
 /// The prompt; a continuation shows what is still open, and a star an open transaction, as in psql.
-fn prompt(waits_for: Option<Open>, in_transaction: bool) -> String {
+pub fn prompt(waits_for: Option<Open>, in_transaction: bool) -> String {
     let mark = match waits_for {
         None => "=",
         Some(Open::Nothing) => "-",
@@ -161,10 +210,21 @@ struct Helper {
     /// The state at the end of `pending`.
     scanner: Scanner,
     palette: Palette,
+    ahead: Typeahead,
 }
 
 impl rustyline::Helper for Helper {}
-impl Validator for Helper {}
+
+impl Validator for Helper {
+    fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
+        Ok(match self.ahead.enter(context.input()) {
+            // A line that is not yet accepted, with nothing to tell why: reading goes on until no key is left.
+            true => ValidationResult::Invalid(Some(String::new())),
+            false => ValidationResult::Valid(None),
+        })
+    }
+}
+
 impl Hinter for Helper {
     type Hint = String;
 }
@@ -216,6 +276,13 @@ impl Highlighter for Helper {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rows_of_an_entry_are_known() {
+        assert_eq!(rows_above_end(11, "select 1;", 80), 0);
+        assert_eq!(rows_above_end(11, &"x".repeat(100), 40), 2);
+        assert_eq!(rows_above_end(11, "select\n1,\n2", 40), 2);
+    }
 
     #[test]
     fn all_prompts_are_as_wide() {

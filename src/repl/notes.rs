@@ -6,9 +6,9 @@ use tokio::time::timeout;
 
 use super::backend::{Backend, literal};
 use super::catalog::{Catalog, Key};
-use super::completer::code;
 use super::lexer::tokens;
 use super::query;
+use super::scope::code;
 use super::text::{Line, Style};
 use crate::model::promoted::Owner;
 use crate::render::sanitize;

@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use super::backend::Backend;
 use super::catalog::{self, Catalog};
 use super::commands;
-use super::editor::{Editor, Read};
+use super::editor::{Editor, Read, prompt};
 use super::input::{
     BYTE_ORDER_MARK, MAX_PENDING_BYTES, PlainWord, next_line, plain_word, read_line, script_lines, too_long,
 };
+use super::interrupts::Interrupts;
 use super::last_error::LastError;
 use super::output::Terminal;
 use super::output_file::OutputFile;
@@ -23,7 +24,7 @@ use super::text::{Line, Style};
 use super::theme::Theme;
 use super::values::Values;
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::render::{Expanded, Format, sanitize};
 
 /// What the caller decides about a shell.
@@ -83,6 +84,7 @@ pub async fn run(engine: Option<&Arc<Engine>>, options: Options) -> Result<Summa
         last: None,
         last_error: None,
         output: None,
+        interrupts: Interrupts::new(),
         is_live: false,
         depth: 0,
         stop_on_error: options.stop_on_error,
@@ -131,6 +133,7 @@ pub(super) struct Shell {
     pub last_error: Option<LastError>,
     /// Where results go instead of the terminal.
     pub output: Option<OutputFile>,
+    pub interrupts: Interrupts,
     /// Whether a command runs that Ctrl-C ends, and that is no failure.
     pub is_live: bool,
     /// How many files run each other.
@@ -154,13 +157,15 @@ pub(super) enum Next {
     Typed(String),
     /// Statements run elsewhere from now on.
     Moved,
+    /// Ctrl-C stopped it, and with it all that was entered.
+    Stopped,
     Quit,
 }
 
 impl Shell {
     async fn interactive(&mut self, preferences: &Preferences) -> Result<()> {
         let values = Values::of(self.beside().await);
-        let mut editor = Editor::new(self.names.clone(), values, preferences)?;
+        let mut editor = Editor::new(self.names.clone(), values, preferences, self.interrupts.clone())?;
         self.read_names();
         self.say(&[Line::of(
             Style::Plain,
@@ -174,15 +179,29 @@ impl Shell {
         let mut entry = String::new();
         // Lines that come from elsewhere than the terminal, the next one last.
         let mut typed: Vec<String> = Vec::new();
+        let mut presses = 0;
+        // Whether they were typed after the Ctrl-C that stops what was entered before them.
+        let mut typed_since = false;
+        self.interrupts.listen()?;
         loop {
+            let in_transaction = self.backend.in_transaction();
             let line = match typed.pop() {
-                Some(line) => line,
+                Some(line) => {
+                    let mut shown = Line::of(Style::Bold, prompt(splitter.waits_for(), in_transaction));
+                    shown.push(Style::Dim, sanitize(&line));
+                    self.say(&[shown])?;
+                    line
+                }
                 None => {
-                    let in_transaction = self.backend.in_transaction();
                     let (back, read) = read_line(editor, splitter, in_transaction, self.terminal.palette).await?;
                     (editor, splitter) = back;
                     match read? {
-                        Read::Line(line) => line,
+                        Read::Line { line, more, presses: before, is_stopped } => {
+                            typed.extend(more.into_iter().rev());
+                            presses = before;
+                            typed_since = is_stopped;
+                            line
+                        }
                         Read::Interrupted => {
                             splitter.reset();
                             entry.clear();
@@ -209,9 +228,14 @@ impl Shell {
                 editor.remember(&entry);
                 entry.clear();
             }
+            let mut is_stopped = items.is_empty() && self.interrupts.count() > presses;
             for item in items {
-                match self.cancellable(&item).await? {
+                match self.cancellable(&item, presses).await? {
                     Next::GoOn => {}
+                    Next::Stopped => {
+                        is_stopped = true;
+                        break;
+                    }
                     Next::ForgetPending => {
                         splitter.reset();
                         entry.clear();
@@ -219,7 +243,8 @@ impl Shell {
                     Next::Typed(text) => {
                         splitter.reset();
                         entry.clear();
-                        self.say(&[Line::of(Style::Dim, sanitize_lines(text.trim_end()))])?;
+                        // What was pressed in the editor was meant for it.
+                        presses = self.interrupts.count();
                         let lines: Vec<String> = script_lines(&text).map(str::to_owned).collect();
                         typed.extend(lines.into_iter().rev());
                     }
@@ -229,6 +254,14 @@ impl Shell {
                     }
                     Next::Quit => return Ok(()),
                 }
+            }
+            if is_stopped {
+                splitter.reset();
+                entry.clear();
+                if !std::mem::take(&mut typed_since) {
+                    typed.clear();
+                }
+                presses = self.interrupts.count();
             }
             if splitter.pending().len() > MAX_PENDING_BYTES {
                 splitter.reset();
@@ -252,26 +285,6 @@ impl Shell {
                 catalog::load(Arc::new(own), reports, names).await;
             }
         });
-    }
-
-    /// Runs an item that Ctrl-C stops.
-    async fn cancellable(&mut self, item: &Item) -> Result<Next> {
-        let cancelled = tokio::select! {
-            biased;
-            signal = tokio::signal::ctrl_c() => signal.map_err(|error| Error::io("waiting for Ctrl-C", error)),
-            next = self.item(item, None) => return next,
-        };
-        cancelled?;
-        self.backend.cancel().await;
-        self.block_failed |= self.backend.is_local() && self.backend.in_transaction();
-        self.depth = 0;
-        // The terminal has echoed `^C`, perhaps in the middle of a line of output.
-        self.say(&[Line::default()])?;
-        if std::mem::take(&mut self.is_live) {
-            return Ok(if matches!(item, Item::Command { .. }) { Next::ForgetPending } else { Next::GoOn });
-        }
-        self.report(&Error::new(Kind::Cancelled, "canceling statement due to user request"), None, None);
-        Ok(Next::GoOn)
     }
 
     async fn script(&mut self) -> Result<()> {
@@ -300,7 +313,7 @@ impl Shell {
             match self.item_of_script(&item).await? {
                 Next::Quit => return Ok(true),
                 Next::ForgetPending => splitter.reset(),
-                Next::GoOn | Next::Typed(_) | Next::Moved => {}
+                Next::GoOn | Next::Typed(_) | Next::Moved | Next::Stopped => {}
             }
             if self.stops() {
                 return Ok(true);
@@ -324,7 +337,7 @@ impl Shell {
     }
 
     /// Runs a statement or a command and reports its failure; fails itself only when the output does.
-    async fn item(&mut self, item: &Item, line: Option<usize>) -> Result<Next> {
+    pub async fn item(&mut self, item: &Item, line: Option<usize>) -> Result<Next> {
         let started = Instant::now();
         let done = match item {
             Item::Statement(script) => {
@@ -354,9 +367,4 @@ impl Shell {
         }
         Ok(next)
     }
-}
-
-/// Lines that a terminal may be sent.
-fn sanitize_lines(text: &str) -> String {
-    text.lines().map(|line| sanitize(line).into_owned()).collect::<Vec<_>>().join("\n")
 }

@@ -88,6 +88,11 @@ impl Shell {
             true => Box::new(Visible::new(out)),
             false => out,
         };
+        // Between two batches Ctrl-C is looked for, also where rows come as fast as they are drawn.
+        let rows = Box::pin(rows.then(|batch| async {
+            tokio::task::yield_now().await;
+            batch
+        }));
         let written =
             render::write_all(format, schema, rows, &options, BufWriter::with_capacity(WRITE_BYTES, out)).await;
         match written {

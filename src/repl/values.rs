@@ -7,9 +7,10 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::backend::Backend;
-use super::completer::{Completion, code};
+use super::completer::Completion;
 use super::lexer::{Open, Scanner};
 use super::query;
+use super::scope::code;
 use crate::model::promoted::Owner;
 use crate::model::schema;
 

@@ -3,13 +3,12 @@
 import os
 import sys
 import tempfile
-import time
 
-from terminal import Terminal
+from shell import CANCELLED, ENDLESS, PROMPT, Shell
 
 state = tempfile.mkdtemp()
-shell = Terminal(sys.argv[1:], {"XDG_STATE_HOME": state})
-shell.wait_for("spanhouse=> ")
+shell = Shell(sys.argv[1:], {"XDG_STATE_HOME": state})
+shell.wait_for(PROMPT)
 
 # Completion: of a command, keywords, tables, columns, functions, and of attributes' keys and values, which the spans tell.
 shell.type("\\tim\t\r")
@@ -35,24 +34,47 @@ for typed, completed in [
 # Ctrl-C at the prompt clears what was typed, also over lines.
 shell.type("select (\r")
 shell.wait_for("spanhouse(> ")
-shell.type("nonsense\x03")
-shell.wait_for("spanhouse=> ")
+shell.type("nonsense")
+shell.press()
+shell.wait_for(PROMPT)
 
-# Ctrl-C stops a statement within a second, and the shell goes on.
-endless = "select count(*) from spans a, spans b, spans c, spans d, spans e where a.duration_ns + e.duration_ns >= 0;"
-shell.type(endless + "\r")
-pressed = shell.stop_statement()
-assert time.monotonic() - pressed < 2, "the statement went on"
-shell.wait_for("spanhouse=> ")
-shell.type("select 40 + 2;\r")
-shell.wait_for(" 42")
+# One Ctrl-C stops a statement and the shell goes on, however soon after Enter it is pressed.
+for after in [0, 0.01, 0.05, 0.1, 0.3, 1, 2]:
+    shell.stops(ENDLESS, after=after)
 
-# The arrow brings the last statement back.
-shell.wait_for("spanhouse=> ")
-shell.type("\x1b[A\r")
-shell.wait_for(" 42")
+# So it does in a file, of which nothing more is asked.
+files = tempfile.mkdtemp()
+endless_file = os.path.join(files, "endless.sql")
+with open(endless_file, "w") as script:
+    script.write(f"select 'begun' as b;\n{ENDLESS}\nselect 'never' as n;\n")
+for after in [0, 0.1, 1]:
+    shell.stops(f"\\i {endless_file}", after=after)
 
-shell.wait_for("spanhouse=> ")
+# What is typed after Enter is kept until the answer has come.
+shell.ask("select 'one' as a;\rselect 'tw' || 'o' as b;\rselect 'thr' || 'ee' as c;", "one", "two", "three")
+
+# A press when the answer is there already stops nothing: the shell lives, and the next statement is not stopped.
+for after in range(10):
+    shell.type("select 'answer' || 'ed' as a;\r")
+    shell.wait_for("answered")
+    if after % 2:
+        shell.wait_for("(1 row)")
+    shell.press()
+    shell.drain(0.3)
+    shell.type("\r")
+    shell.wait_for(PROMPT)
+    assert CANCELLED not in shell.ask("select 'it lives' || ' on' as l;", "it lives on")
+
+# The arrow brings the last statement back, and Enter in the middle of a long line leaves the cursor below it.
+shell.ask("select 40 + 2;", " 42")
+shell.ask("\x1b[A", " 42")
+shell.ask("select '" + "x" * 150 + "' as " + "y" * 20 + ";\x1b[H\x1b[C", "x" * 40)
+
+# Ctrl-C forgets what was typed before it, and not what was typed after it.
+shell.type(f"{ENDLESS}\rselect 'nev' || 'er';\r\x03select 'aft' || 'er';\r")
+assert "never" not in shell.wait_for("after"), "what was typed before Ctrl-C was asked"
+shell.wait_for(PROMPT)
+
 shell.type("\x04")
 code = shell.exit_code()
 

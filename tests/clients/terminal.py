@@ -44,21 +44,6 @@ class Terminal:
         self.wait_for("\n")
         return self.wait_for(prompt)
 
-    def stop_statement(self):
-        """Presses Ctrl-C until the statement that was entered is told to have been stopped: before it has begun the key belongs to the editor. Returns when
-        it was pressed last."""
-        for _ in range(10):
-            self.type("\x03")
-            pressed = time.monotonic()
-            end = pressed + 3
-            while time.monotonic() < end and "canceling statement due to user request" not in self.plain():
-                if select.select([self.fd], [], [], 0.2)[0]:
-                    self.seen += os.read(self.fd, 65536).decode(errors="replace")
-            if "canceling statement due to user request" in self.plain():
-                break
-        self.wait_for("canceling statement due to user request")
-        return pressed
-
     def drain(self, seconds=2):
         """Reads until nothing has come for a while, and forgets it."""
         while select.select([self.fd], [], [], seconds)[0]:

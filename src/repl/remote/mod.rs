@@ -22,6 +22,8 @@ pub use place::Place;
 
 /// A server that does not answer is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One that cannot be asked to stop a statement is left with it.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// SQLSTATEs that the shell tells apart; others are told by their class.
 const STATES: [&str; 14] = [
@@ -123,11 +125,14 @@ impl Remote {
     /// Asks the server to stop what it does for this connection.
     pub async fn cancel(&self) {
         let token = self.client.cancel_token();
-        // A statement that has ended meanwhile cannot be stopped, and one that goes on is stopped by closing the connection.
-        let _ = match &self.tls {
-            Some(tls) => token.cancel_query(tls.clone()).await,
-            None => token.cancel_query(NoTls).await,
+        let asked = async {
+            match &self.tls {
+                Some(tls) => token.cancel_query(tls.clone()).await,
+                None => token.cancel_query(NoTls).await,
+            }
         };
+        // A statement that has ended meanwhile cannot be stopped, and one that goes on is stopped by closing the connection.
+        let _ = tokio::time::timeout(CANCEL_TIMEOUT, asked).await;
     }
 
     async fn setting(&self, name: &str) -> Result<String> {
@@ -159,6 +164,9 @@ fn cannot_connect(place: &Place, error: tokio_postgres::Error) -> Error {
         true => error.with_hint(
             "sslrootcert=FILE names the authority of the server's certificate; sslmode=disable sends everything in the clear",
         ),
+        false if why.contains("refused") => {
+            error.with_hint("nothing listens there: start `spanhouse serve`, or check the host and the port")
+        }
         false => error,
     }
 }
