@@ -30,6 +30,7 @@
 //! - `library`: the shipped queries find what real traces hold.
 //! - `metrics`: sketches, histograms and metrics of spans are those that another program counts.
 //! - `object_store`: tables on servers that speak like S3 and Azure, when all is well and when not.
+//! - `mistakes`: the most likely mistakes of a new user, and what is said to each.
 //! - `one_snapshot`: a statement sees one snapshot while others append and seal.
 //! - `otlp_fixtures`: real OTLP files of other projects.
 //! - `otlp_server`: the listeners and clients that `ingest_faults` shares.
@@ -106,6 +107,7 @@ mod library;
 mod life;
 mod metrics;
 mod object_store;
+mod mistakes;
 mod one_snapshot;
 mod otlp_fixtures;
 mod otlp_server;
