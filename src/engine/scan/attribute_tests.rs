@@ -178,7 +178,7 @@ fn answers(expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Vec<Option<bool>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn columns_answer_a_condition_as_the_texts_of_a_map_do(rows in rows()) {
