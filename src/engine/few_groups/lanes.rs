@@ -130,7 +130,7 @@ mod tests {
         for (values, groups) in batches {
             total = groups.iter().fold(total, |most, group| most.max(group + 1));
             if !lanes.as_mut().is_some_and(|lanes| lanes.add(values, groups, total)) {
-                accumulator.update_batch(&[values.clone()], groups, None, total).expect("added");
+                accumulator.update_batch(std::slice::from_ref(values), groups, None, total).expect("added");
             }
         }
         if let Some(lanes) = lanes {
