@@ -42,7 +42,10 @@ fn span(random: &mut ChaCha8Rng, index: u64) -> Span {
         end_time_unix_nano: start + random.random_range(10_000..80_000_000),
         attributes: (0..9)
             .map(|key| attribute(&format!("span.key.{key}"), format!("value {}", (index + key) % 300)))
-            .chain([valued("span.code", Value::IntValue(if index.is_multiple_of(701) { 503 } else { 200 + index as i64 % 3 }))])
+            .chain([valued(
+                "span.code",
+                Value::IntValue(if index.is_multiple_of(701) { 503 } else { 200 + index as i64 % 3 }),
+            )])
             .collect(),
         ..Default::default()
     }
