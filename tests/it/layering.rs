@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pg", &["error", "model"]),
     ("otlp", &["error", "model"]),
     ("store", &["error", "model", "otlp"]),
-    ("engine", &["error", "analysis", "audit", "model", "pg", "store"]),
+    ("engine", &["error", "typed", "analysis", "audit", "model", "pg", "store"]),
     ("render", &["error", "model", "pg"]),
     ("formats", &["error", "typed", "model", "otlp"]),
     ("generate", &["error", "model"]),
