@@ -31,7 +31,7 @@ use super::plans::Lasting;
 use super::run_anew::with_sides_anew;
 use super::runtime::{QueryRuntime, Task};
 use super::spill::SpillDisk;
-use super::stop::{Stop, stoppable};
+use super::stop::{Stop, WhenDropped, stoppable};
 use super::width::Width;
 use super::windows::{self, Made};
 use crate::error::{Error, Kind, Result};
@@ -73,8 +73,10 @@ pub(super) async fn start(
     let (rows, batches) = mpsc::channel(BATCHES_AHEAD);
     let (started, ready) = oneshot::channel();
     let stop = Stop::default();
-    let task =
-        Running { stop: stop.clone(), _task: runtime.spawn(run(state, plan, memory_bytes, stop, started, rows))? };
+    let task = Running {
+        _stop: stop.when_dropped(),
+        _task: runtime.spawn(run(state, plan, memory_bytes, stop, started, rows))?,
+    };
     let schema = match deadline {
         Some(Deadline { at, timeout }) => tokio::time::timeout_at(at, ready).await.map_err(|_| timed_out(timeout))?,
         None => ready.await,
@@ -215,14 +217,8 @@ fn set_bounds(state: &mut SessionState, bounds: StatementBounds) {
 
 /// A statement's task, which ends when this is dropped, wherever it is.
 struct Running {
-    stop: Stop,
+    _stop: WhenDropped,
     _task: Task<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.set();
-    }
 }
 
 struct Rows {

@@ -49,7 +49,25 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
                 depth += 1;
             }
             Token::RParen | Token::RBracket | Token::RBrace if levels.len() > 1 => {
-                depth -= levels.pop().map_or(0, |level| level.sticky + level.chain);
+                // A CASE within that has no END ends here as well.
+                while let Some(level) = levels.pop_if(|level| level.is_case) {
+                    depth -= level.sticky + level.chain;
+                }
+                if levels.len() > 1 {
+                    depth -= levels.pop().map_or(0, |level| level.sticky + level.chain);
+                }
+            }
+            Token::Word(word) if word.keyword == Keyword::CASE => {
+                if let Some(level) = levels.last_mut() {
+                    level.chain += 1;
+                    depth += 1;
+                }
+                levels.push(Level { is_case: true, ..Level::default() });
+            }
+            Token::Word(word) if word.keyword == Keyword::END => {
+                if let Some(level) = levels.pop_if(|level| level.is_case) {
+                    depth -= level.sticky + level.chain;
+                }
             }
             Token::SemiColon => {
                 levels = vec![Level::default()];
@@ -87,7 +105,7 @@ pub(super) fn nests_little(tokens: &[TokenWithSpan]) -> bool {
     })
 }
 
-/// What the tokens between two parentheses have reached.
+/// What the tokens between two parentheses, or between `CASE` and `END`, have reached.
 #[derive(Default)]
 struct Level {
     /// Operators since the last comma: each nests what came before it.
@@ -96,6 +114,8 @@ struct Level {
     sticky: usize,
     /// Whether a comma joins tables here.
     in_from: bool,
+    /// Whether it is a `CASE`, whose branches stand beside each other.
+    is_case: bool,
 }
 
 impl Level {
@@ -115,6 +135,7 @@ impl Level {
                 | Keyword::SELECT => {
                     self.in_from = false;
                 }
+                Keyword::WHEN | Keyword::THEN | Keyword::ELSE if self.is_case => self.chain = 0,
                 Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN => self.sticky += 1,
                 _ => self.chain += usize::from(deepens(token)),
             },
@@ -137,7 +158,6 @@ fn deepens(token: &Token) -> bool {
             Keyword::AND
                 | Keyword::OR
                 | Keyword::NOT
-                | Keyword::CASE
                 | Keyword::IS
                 | Keyword::IN
                 | Keyword::LIKE
@@ -189,6 +209,8 @@ mod tests {
         assert!(check(&format!("SELECT * FROM spans WHERE span_id IN ({list})")).is_ok());
         let columns = (0..3_000).map(|n| format!("a + {n} AS c{n}")).collect::<Vec<_>>().join(", ");
         assert!(check(&format!("SELECT {columns}")).is_ok());
+        let branches = (0..1_000).map(|n| format!("WHEN a = {n} AND b THEN c + {n}")).collect::<Vec<_>>().join(" ");
+        assert!(check(&format!("SELECT CASE {branches} ELSE d END + 1, e")).is_ok());
         let long = "x".repeat(1 << 20);
         assert!(check(&format!("SELECT '{long}', '{long}'")).is_ok());
         let often = format!("SELECT {} FROM (SELECT '{long}' AS a)", vec!["a"; 2_000].join(", "));
@@ -203,6 +225,9 @@ mod tests {
             format!("SELECT {}1", "- ".repeat(2_000)),
             format!("SELECT {}1", "NOT ".repeat(2_000)),
             format!("SELECT 1{}", "::int".repeat(2_000)),
+            format!("SELECT {}1{}", "CASE WHEN a THEN ".repeat(2_000), " END".repeat(2_000)),
+            format!("SELECT {}1", "CASE WHEN end THEN ".repeat(2_000)),
+            format!("SELECT {}1", "CASE WHEN - - - ".repeat(500)),
         ] {
             let error = check(&deep).expect_err("too deep");
             assert_eq!(error.sqlstate(), "54001", "{}", &deep[..40]);

@@ -4,11 +4,12 @@
 
 mod activity;
 mod admit;
-mod among_traces;
 mod again;
+mod among_traces;
 mod binding;
 mod bounds;
 mod catalog;
+mod chains;
 mod chosen_spans;
 mod combined;
 mod commands;
@@ -43,6 +44,7 @@ mod memory;
 mod merges;
 mod names;
 mod narrow;
+mod nesting;
 mod pages;
 mod parameters;
 mod pg_catalog;

@@ -107,9 +107,13 @@ pub(super) struct TimesAndIntervals;
 impl ExprPlanner for TimesAndIntervals {
     fn plan_binary_op(&self, mut raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let is_time = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Timestamp(..)));
+        // The parameter is looked for first: types of what is beside it are worked out anew for each operator of a chain.
+        let is_parameter = |expr: &Expr| matches!(expr, Expr::Placeholder(_));
         match raw.op {
-            BinaryOperator::Plus | BinaryOperator::Minus if is_time(&raw.left) => as_interval(&mut raw.right),
-            BinaryOperator::Plus if is_time(&raw.right) => as_interval(&mut raw.left),
+            BinaryOperator::Plus | BinaryOperator::Minus if is_parameter(&raw.right) && is_time(&raw.left) => {
+                as_interval(&mut raw.right)
+            }
+            BinaryOperator::Plus if is_parameter(&raw.left) && is_time(&raw.right) => as_interval(&mut raw.left),
             _ => {}
         }
         Ok(PlannerResult::Original(raw))

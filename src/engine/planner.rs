@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use datafusion::common::utils::list_ndims;
 
+use super::chains;
 use super::functions::{
     attribute_of, bounded_function, cast_to_json, date_part_udf, days_of_duration, interval_scaled, is_attribute,
     json_part, json_text, value_json,
@@ -92,13 +93,20 @@ impl ExprPlanner for Dialect {
             | BinaryOperator::Multiply
             | BinaryOperator::Divide
             | BinaryOperator::Modulo => {
+                let raw = match chains::longer(raw, schema) {
+                    PlannerResult::Original(raw) => raw,
+                    planned => return Ok(planned),
+                };
                 let raw = intervals_from_text(signed(times_of_dates(raw, schema), schema), schema);
                 let raw = days_beside_intervals(raw, schema);
                 let raw = match scaled_interval(raw, schema) {
                     PlannerResult::Original(raw) => numbers_from_text(raw, schema),
                     planned => return Ok(planned),
                 };
-                Ok(divide(raw, schema))
+                match divide(raw, schema) {
+                    PlannerResult::Original(raw) => chains::shortened(raw, schema),
+                    planned => Ok(planned),
+                }
             }
             BinaryOperator::Eq
             | BinaryOperator::NotEq
@@ -300,12 +308,16 @@ fn signed(raw: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
 
 /// `||` of texts, of lists, and of a list and an element.
 fn concatenate(raw: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
-    let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+    let type_of = |expr: &Expr| match chains::is_concatenated(expr) {
+        true => Ok(DataType::Utf8View),
+        false => expr.get_type(schema),
+    };
+    let (Ok(left), Ok(right)) = (type_of(&raw.left), type_of(&raw.right)) else {
         return PlannerResult::Original(raw);
     };
     let name = match (list_ndims(&left), list_ndims(&right)) {
         (0, 0) if left.is_binary() && right.is_binary() => return PlannerResult::Original(raw),
-        (0, 0) if is_plain(&left) && is_plain(&right) => "text_concat",
+        (0, 0) if is_plain(&left) && is_plain(&right) => return chains::concatenated(raw),
         (0, 0) => return PlannerResult::Original(raw),
         (left, right) if left == right => "array_concat",
         (left, right) if left > right => "array_append",
@@ -360,10 +372,13 @@ fn constant_as_double(expr: Expr) -> Expr {
 
 /// Division of integers gives a fraction; division by zero is NULL, for any numbers.
 fn divide(raw: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
+    if !matches!(raw.op, BinaryOperator::Divide | BinaryOperator::Modulo) {
+        return PlannerResult::Original(raw);
+    }
     let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
         return PlannerResult::Original(raw);
     };
-    if !matches!(raw.op, BinaryOperator::Divide | BinaryOperator::Modulo) || !left.is_numeric() || !right.is_numeric() {
+    if !left.is_numeric() || !right.is_numeric() {
         return PlannerResult::Original(raw);
     }
     let RawBinaryExpr { op, left: dividend, right: divisor } = raw;

@@ -20,6 +20,7 @@ use super::session_functions;
 use super::shared::Engine;
 use super::signals;
 use super::statement::{self, Statement, Work};
+use super::stop::Stop;
 use super::times::time_of_text;
 use crate::error::{Error, Result};
 use crate::store::Snapshot;
@@ -62,7 +63,10 @@ impl Session {
         if let Some(known) = self.engine.plans().get(&asked) {
             return Ok(known.to_vec());
         }
-        let (engine, state) = (self.engine.clone(), self.state()?);
+        let (engine, mut state, stop) = (self.engine.clone(), self.state()?, Stop::default());
+        state.config_mut().options_mut().extensions.insert(stop.clone());
+        // Whoever waits may go at any time, and then this goes as well.
+        let _stopped = stop.when_dropped();
         let work = async move {
             let statements = statement::prepared(&state, &asked.text).await?;
             engine.plans().keep(asked, &statements);

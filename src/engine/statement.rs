@@ -13,11 +13,13 @@ use super::errors::from_datafusion;
 use super::expansion;
 use super::information_schema;
 use super::narrow;
+use super::nesting;
 use super::parameters;
 use super::plans::Lasting;
 use super::result_types;
 use super::script::{self, Body, Parsed};
 use super::session_data::show_schema;
+use super::stop::Stop;
 use super::substitution;
 use crate::error::{Error, Result};
 
@@ -68,6 +70,8 @@ impl Statement {
 pub(super) async fn prepared(state: &SessionState, script: &str) -> Result<Vec<Statement>> {
     let mut statements = Vec::new();
     for parsed in script::parse(script)? {
+        // Between two statements nothing waits.
+        Stop::check_in(state.config_options()).map_err(from_datafusion)?;
         statements.push(prepare_one(state, parsed, script).await?);
     }
     Ok(statements)
@@ -89,6 +93,7 @@ async fn prepare_one(state: &SessionState, parsed: Parsed, script: &str) -> Resu
                 "SELECT"
             };
             expansion::check(&ast)?;
+            nesting::check(&ast)?;
             let shows_tables = matches!(*ast, ast::Statement::ShowTables { .. });
             let statement = datafusion::sql::parser::Statement::Statement(ast);
             let plan = state.statement_to_plan(statement).await.map_err(|e| placed(e, script))?;

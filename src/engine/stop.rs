@@ -38,6 +38,11 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Sets the flag when what this gives is dropped.
+    pub fn when_dropped(&self) -> WhenDropped {
+        WhenDropped(self.clone())
+    }
+
     /// Fails once the statement that is planned with these options is told to end.
     pub fn check_in(options: &ConfigOptions) -> Result<()> {
         options.extensions.get::<Self>().map_or(Ok(()), Self::check)
@@ -52,6 +57,15 @@ impl Stop {
                 "canceling statement due to user request",
             )))),
         }
+    }
+}
+
+/// Tells a statement to end when it is dropped.
+pub(super) struct WhenDropped(Stop);
+
+impl Drop for WhenDropped {
+    fn drop(&mut self) {
+        self.0.set();
     }
 }
 

@@ -28,6 +28,7 @@
 //! - `layering`: folders depend downwards only.
 //! - `life`: spans that come late, and spans that expire.
 //! - `library`: the shipped queries find what real traces hold.
+//! - `long_statements`: long statements of every shape are answered or refused, and neither takes long to plan.
 //! - `metrics`: sketches, histograms and metrics of spans are those that another program counts.
 //! - `object_store`: tables on servers that speak like S3 and Azure, when all is well and when not.
 //! - `mistakes`: the most likely mistakes of a new user, and what is said to each.
@@ -57,6 +58,7 @@
 //! - `pg_clients`: drivers and tools of other languages.
 //! - `pg_functions`: every function that is listed can be called.
 //! - `pg_faults`: hostile bytes and statements on the PostgreSQL wire.
+//! - `pg_planning`: what is planned for long keeps nobody waiting, and stops as what runs does.
 //! - `pg_psql`: what a person sees in `psql`.
 //! - `pg_sessions`: sessions as others see and stop them.
 //! - `pg_simple`: the simple protocol, through a client library.
@@ -105,9 +107,10 @@ mod large_trace;
 mod layering;
 mod library;
 mod life;
+mod long_statements;
 mod metrics;
-mod object_store;
 mod mistakes;
+mod object_store;
 mod one_snapshot;
 mod otlp_fixtures;
 mod otlp_server;
@@ -115,6 +118,7 @@ mod pg;
 mod pg_clients;
 mod pg_faults;
 mod pg_functions;
+mod pg_planning;
 mod pg_psql;
 mod pg_sessions;
 mod pg_simple;

@@ -89,18 +89,23 @@ impl ScalarUDFImpl for Checked {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [left, right] = args.args.as_slice() else { return exec_err!("{} wants two integers", self.name) };
-        let kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError> = match self.op {
-            Operator::Plus => add,
-            Operator::Minus => sub,
-            _ => mul,
-        };
-        apply(left, right, kernel).map_err(|error| match error {
-            DataFusionError::ArrowError(inner, _) if matches!(*inner, ArrowError::ArithmeticOverflow(_)) => {
-                out_of_range(&left.data_type())
-            }
-            other => other,
-        })
+        computed(left, self.op, right)
     }
+}
+
+/// What `+`, `-` or `*` gives of two numbers of one type: an error where integers do not hold it.
+pub(super) fn computed(left: &ColumnarValue, op: Operator, right: &ColumnarValue) -> Result<ColumnarValue> {
+    let kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError> = match op {
+        Operator::Plus => add,
+        Operator::Minus => sub,
+        _ => mul,
+    };
+    apply(left, right, kernel).map_err(|error| match error {
+        DataFusionError::ArrowError(inner, _) if matches!(*inner, ArrowError::ArithmeticOverflow(_)) => {
+            out_of_range(&left.data_type())
+        }
+        other => other,
+    })
 }
 
 fn out_of_range(data_type: &DataType) -> DataFusionError {

@@ -1,6 +1,7 @@
 //! SQL functions of ours, one file a family.
 
 mod adjusted_count;
+mod arithmetic;
 mod attribute;
 mod bounded;
 mod bucket_width;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+pub(super) use arithmetic::{arithmetic, arithmetic_type, has_arithmetic};
 pub(super) use attribute::{attribute_of, attribute_read, is_attribute};
 pub(super) use bounded::{bounded_function, constant_list_bytes, is_bounded};
 pub(super) use checked::{checked, is_checked_sum};

@@ -128,7 +128,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ),
     (
         "having=",
-        "SELECT trace_id, attributes['k'] AS k, count(*), min(duration_ns) FROM spans GROUP BY trace_id, k HAVING min(duration_ns) > 3",
+        "SELECT trace_id, status_code, count(*), min(duration_ns) FROM spans GROUP BY trace_id, status_code HAVING min(duration_ns) > 3",
     ),
     (
         AGGREGATE,

@@ -1,4 +1,4 @@
-//! `text_concat(a, b)`: what `a || b` means for texts; NULL when either is.
+//! `text_concat(a, b, …)`: what `a || b` means for texts; NULL when one of them is. A long chain is one call with all of its texts.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ impl ScalarUDFImpl for TextConcat {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
-            [_, _] => Ok(vec![DataType::Utf8View; 2]),
-            _ => plan_err!("{NAME} takes two texts"),
+            [_, _, ..] => Ok(vec![DataType::Utf8View; types.len()]),
+            _ => plan_err!("{NAME} takes two texts or more"),
         }
     }
 
@@ -46,23 +46,21 @@ impl ScalarUDFImpl for TextConcat {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [left, right] = args.args.as_slice() else { return exec_err!("{NAME} takes two texts") };
         // A constant becomes a column of views of one text.
-        let (left, right) = (left.to_array(args.number_rows)?, right.to_array(args.number_rows)?);
-        let (Some(left), Some(right)) = (left.as_string_view_opt(), right.as_string_view_opt()) else {
+        let columns = args.args.iter().map(|arg| arg.to_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
+        let Some(texts) = columns.iter().map(|column| column.as_string_view_opt()).collect::<Option<Vec<_>>>() else {
             return exec_err!("{NAME} takes texts");
         };
-        let mut out = StringViewBuilder::with_capacity(left.len());
-        let mut both = String::new();
-        for row in 0..left.len() {
-            if left.is_null(row) || right.is_null(row) {
+        let mut out = StringViewBuilder::with_capacity(args.number_rows);
+        let mut all = String::new();
+        for row in 0..args.number_rows {
+            if texts.iter().any(|text| text.is_null(row)) {
                 out.append_null();
                 continue;
             }
-            both.clear();
-            both.push_str(left.value(row));
-            both.push_str(right.value(row));
-            out.try_append_value(&both)?;
+            all.clear();
+            texts.iter().for_each(|text| all.push_str(text.value(row)));
+            out.try_append_value(&all)?;
         }
         Ok(ColumnarValue::Array(Arc::new(out.finish())))
     }
