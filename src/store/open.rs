@@ -192,7 +192,7 @@ fn open_table(
         TablePlace::open(dir, url.clone(), disk, runtime, remote, CacheUse::Keep { bytes: settings.cache_bytes })?;
     let node = known.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     let table = runtime.block_on(async {
-        let table = place.load(&node).await?;
+        let mut table = place.load(&node).await?;
         table.ensure_newest().await.map(|()| table)
     })?;
     if known.is_none() {

@@ -78,12 +78,12 @@ fn row_35_what_is_planned_ends_by_cancel_timeout_and_leaving_and_keeps_nobody_wa
 #[test]
 fn row_35_a_server_that_stops_waits_for_no_plan() {
     let mut server = Server::start();
-    let planned = server.runtime.block_on(async {
+    let [planned] = server.runtime.block_on(async {
         let (asking, client) = (server.connect().await, server.connect().await);
         let id = process_id(&client).await;
         let planned = tokio::spawn(async move { client.simple_query(&slow_to_plan()).await.map(|_| ()) });
         until_it_is_planned(&asking, id).await;
-        planned
+        [planned]
     });
     let begun = Instant::now();
     server.stop();

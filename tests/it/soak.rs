@@ -51,15 +51,13 @@ async fn what_a_server_holds_does_not_grow_with_what_it_has_done() {
     }
     let client = server.postgres().await;
     settled(&client).await;
-    let (warm, last) = (warm.expect("rounds"), Held::by(folder.path()));
-    if let (Some(warm), Some(last)) = (warm, last) {
-        assert!(
-            last.files <= warm.files + SLACK,
-            "open files: {} after {WARMING_ROUNDS} rounds, {}",
-            warm.files,
-            last.files
-        );
-        assert!(last.threads <= warm.threads + SLACK, "threads: {}, {}", warm.threads, last.threads);
+    if let Some(warm) = warm.expect("rounds") {
+        let give_up = Instant::now() + PATIENCE;
+        // Threads that wait for files end some seconds after the last of them had work.
+        while let Some(last) = Held::by(folder.path()).filter(|last| !last.is_within(&warm)) {
+            assert!(Instant::now() < give_up, "{warm:?} after {WARMING_ROUNDS} rounds, {last:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
     let files: i64 = figure(&client, "table_files").await;
     assert!(files < 12, "{files} files of one day after {ROUNDS} rounds");
@@ -98,6 +96,7 @@ async fn figure(client: &tokio_postgres::Client, name: &str) -> i64 {
 }
 
 /// What the process of a folder has open.
+#[derive(Debug)]
 struct Held {
     files: usize,
     threads: usize,
@@ -109,5 +108,10 @@ impl Held {
         let process = std::fs::read_to_string(folder.join("lock")).ok()?;
         let entries = |of: &str| Some(std::fs::read_dir(format!("/proc/{}/{of}", process.trim())).ok()?.count());
         Some(Self { files: entries("fd")?, threads: entries("task")? })
+    }
+
+    /// Whether it is no more than before, but for what comes and goes.
+    fn is_within(&self, before: &Self) -> bool {
+        self.files <= before.files + SLACK && self.threads <= before.threads + SLACK
     }
 }

@@ -207,14 +207,19 @@ impl DeltaLog {
         self.rebuild().await
     }
 
-    /// Refuses to go on from an old version: a commit must not be there that the store's listing left out, or its files would be taken for
+    /// Goes on from the newest version, or refuses: a commit must not be there that the store's listing left out, or its files would be taken for
     /// orphans.
-    pub(crate) async fn ensure_newest(&self) -> Result<()> {
-        if !self.is_behind().await? {
-            return Ok(());
+    pub(crate) async fn ensure_newest(&mut self) -> Result<()> {
+        while self.is_behind().await? {
+            let next = self.next();
+            // Another may have committed since the state was read. A listing that is behind shows no more than before.
+            self.refresh().await?;
+            if self.next() == next {
+                let text = format!("the table {} has a commit {next} that its listing does not show", self.place);
+                return Err(Error::new(Kind::Io, text).with_hint("try again: the object store's listing is behind"));
+            }
         }
-        let text = format!("the table {} has a commit {} that its listing does not show", self.place, self.next());
-        Err(Error::new(Kind::Io, text).with_hint("try again: the object store's listing is behind"))
+        Ok(())
     }
 
     /// Whether somebody has committed after this version: one request, for an object that is mostly not there.

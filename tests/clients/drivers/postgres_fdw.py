@@ -15,7 +15,6 @@ from pathlib import Path
 import psycopg
 from checks import DATABASE, HOST, NAMES, PORT, USER, check, finish
 
-BIN = next(Path(sys.argv[2], "usr/lib/postgresql").glob("*/bin"))
 # PostgreSQL refuses to run as root.
 AS_OTHER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
 
@@ -58,12 +57,16 @@ def ask(local):
 folder = Path(tempfile.mkdtemp())
 server = None
 try:
+    prefix = Path(sys.argv[2])
     if AS_OTHER:
+        # It may not enter root's folders.
+        prefix = Path(shutil.copytree(prefix, folder / "installed", symlinks=True))
         os.chown(folder, 65534, 65534)
+    programs = next((prefix / "usr/lib/postgresql").glob("*/bin"))
     port = free_port()
     data = folder / "data"
-    subprocess.run(AS_OTHER + [BIN / "initdb", "-D", data, "-U", "local", "-A", "trust", "--no-sync", "-L", Path(sys.argv[2]) / "usr/share/postgresql" / BIN.parent.name], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-    server = subprocess.Popen(AS_OTHER + [BIN / "postgres", "-D", data, "-k", "", "-h", HOST, "-p", str(port), "-F"], stderr=(folder / "log").open("w"), cwd=folder)
+    subprocess.run(AS_OTHER + [programs / "initdb", "-D", data, "-U", "local", "-A", "trust", "--no-sync", "-L", prefix / "usr/share/postgresql" / programs.parent.name], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    server = subprocess.Popen(AS_OTHER + [programs / "postgres", "-D", data, "-k", "", "-h", HOST, "-p", str(port), "-F"], stderr=(folder / "log").open("w"), cwd=folder)
     for _ in range(600):
         try:
             local = psycopg.connect(host=HOST, port=port, user="local", dbname="postgres", autocommit=True)
