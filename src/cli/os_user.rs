@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_system_says_who_it_is_and_variables_say_it_of_root_only() {
-        const PASSWD: &str = "root:x:0:0::/:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
+        const PASSWD: &str = "root:x:0:0::/:/bin/sh\nbroken\nann:x:1000:1000::/:/bin/sh\n";
         let told = |uid, variables: &[(&str, &str)]| {
             let variable =
                 |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
